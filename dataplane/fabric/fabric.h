@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fabric: connected, ordered, reliable messages and one-sided writes and reads between peers.
+//
+// OWNS: libfabric's fabric, domain, completion and event queues, endpoints, receive and send buffers.
+// Thread: everything that hangs off one struct fabric belongs to the thread that polls it. No locks,
+// no threads inside. No libfabric type leaks through this header.
+//
+// Guarantees that the layers above build on:
+//  - Messages of one connection arrive whole, once and in order. A message sent after a write to the
+//    same connection arrives after the bytes of that write are in place (FI_ORDER_SAW).
+//  - Every write and read that was accepted ends in exactly one FABRIC_DONE event.
+//  - FABRIC_CLOSED is the last event of a connection and comes exactly once. When it is delivered the
+//    endpoint is destroyed: no remote write of that peer can land any more, no completion is pending,
+//    and the window that the peer had may be given to somebody else.
+//  - Events are delivered by fabric_poll() only, never from inside another call.
+//  - Nothing waits for ever: connecting has a deadline, and an operation that is not complete after
+//    `operation_ms` closes its connection.
+#ifndef PAWL_DATAPLANE_FABRIC_H
+#define PAWL_DATAPLANE_FABRIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+
+struct fabric;
+struct fabric_conn;
+struct fabric_region;
+
+#define FABRIC_ADDRESS_MAX 96
+#define FABRIC_FDS_MAX 16
+
+struct fabric_options {
+    const char *provider;    // "tcp", "verbs", or "fake" (in-process, for tests)
+    const char *host;        // local address to bind to: "127.0.0.1"; NULL: any (clients)
+    uint16_t port;           // to listen on; 0: a free one
+    uint32_t message_bytes;  // largest message
+    uint32_t receives_count; // receives posted per connection (>= requests + replies a peer may send)
+    uint32_t connections_max;
+    uint32_t operation_ms;   // deadline of an accepted write, read or send; 0: 10,000
+};
+
+enum fabric_event_type {
+    FABRIC_CONNECTED = 1, // fabric_connect() has succeeded: sends may start
+    FABRIC_ACCEPTED,      // a peer has connected to the listener: a new conn
+    FABRIC_MESSAGE,       // message, message_bytes: BORROWED UNTIL the next fabric_poll()
+    FABRIC_DONE,          // a write or read with `token` ended with `status`
+    FABRIC_CLOSED,        // the conn is gone (`status` says why); its pointer is dead afterwards
+};
+
+struct fabric_event {
+    enum fabric_event_type type;
+    int status; // 0 or a negative code
+    struct fabric_conn *conn;
+    void *user; // as set by fabric_conn_set_user or fabric_connect
+    uint64_t token;
+    const void *message;
+    uint32_t message_bytes;
+};
+
+// Opens the provider. *ret_fabric is OWNED by the caller; close with fabric_close(). Errors: -ENODATA
+// when the provider isn't there (the log names those that are), -ENOMEM, -EINVAL.
+int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric) PAWL_MUST_CHECK;
+
+// Destroys everything, without events. NULL is fine.
+void fabric_close(struct fabric *fabric);
+
+// Starts to accept peers. Peers whose connection data don't carry Pawl's magic and format are
+// refused, with a log line that names both sides' versions.
+int fabric_listen(struct fabric *fabric) PAWL_MUST_CHECK;
+
+// "tcp://127.0.0.1:40123": what peers give to fabric_connect(). Valid after fabric_listen().
+const char *fabric_address(const struct fabric *fabric);
+
+// Name of the provider in use and the device or interface, for logs and `doctor`.
+const char *fabric_provider(const struct fabric *fabric);
+
+// Starts to connect. Ends in FABRIC_CONNECTED or FABRIC_CLOSED within deadline_ms. `user` is handed
+// back in every event. An address of another provider than this fabric's: PAWL_EINVALID.
+int fabric_connect(struct fabric *fabric, const char *address, uint32_t deadline_ms, void *user,
+                   struct fabric_conn **ret_conn) PAWL_MUST_CHECK;
+
+// Destroys the endpoint; FABRIC_DONE for what was pending and then FABRIC_CLOSED follow at a later
+// poll. Idempotent.
+void fabric_conn_close(struct fabric_conn *conn, int status);
+
+void fabric_conn_set_user(struct fabric_conn *conn, void *user);
+
+// Number of the connection: never used again in this process, never 0.
+uint64_t fabric_conn_id(const struct fabric_conn *conn);
+
+// "127.0.0.1:51234" for logs.
+const char *fabric_conn_peer(const struct fabric_conn *conn);
+
+#define FABRIC_REMOTE_WRITE 1u // peers may write here
+#define FABRIC_REMOTE_READ 2u  // peers may read here
+#define FABRIC_LOCAL 4u        // source of writes, target of reads
+
+// Registers memory (BORROWS it until fabric_region_close). `access` is a mask of the above.
+int fabric_region_open(struct fabric *fabric, void *memory, size_t bytes, unsigned access,
+                       struct fabric_region **ret_region) PAWL_MUST_CHECK;
+void fabric_region_close(struct fabric_region *region);
+
+// What a peer needs to reach `memory`, an address inside the region: remote key and remote address
+// (virtual or zero-based, as the provider wants it).
+uint64_t fabric_region_key(const struct fabric_region *region);
+uint64_t fabric_region_remote(const struct fabric_region *region, const void *memory);
+
+// Sends a message of up to message_bytes. COPIES it into an own buffer (or inlines it). In order with
+// earlier sends and writes of this connection. Failures close the connection.
+// -EMSGSIZE, PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending.
+int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) PAWL_MUST_CHECK;
+
+// The same from two pieces (struct and inline payload), gathered in order.
+int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
+                 uint32_t tail_bytes) PAWL_MUST_CHECK;
+
+// Writes local memory of `region` to the peer. BORROWS memory UNTIL FABRIC_DONE(token).
+int fabric_write(struct fabric_conn *conn, struct fabric_region *region, const void *memory,
+                 size_t bytes, uint64_t remote_address, uint64_t remote_key,
+                 uint64_t token) PAWL_MUST_CHECK;
+
+// Reads from the peer into local memory of `region`. The same rules.
+int fabric_read(struct fabric_conn *conn, struct fabric_region *region, void *memory, size_t bytes,
+                uint64_t remote_address, uint64_t remote_key, uint64_t token) PAWL_MUST_CHECK;
+
+// Makes progress and returns up to `count` events (>= 0). `now_ns` is pawl_clock_ns() (or a test's
+// clock): deadlines are judged by it.
+int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *events, int count);
+
+// Descriptors to wait on (level triggered, readable); returns how many. They may change after a poll
+// that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.
+int fabric_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX]);
+
+// 0 when the thread may sleep on those descriptors; -EAGAIN when it must poll first.
+int fabric_try_wait(struct fabric *fabric);
+
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store: chunks of one reactor on one directory: a journal with group commit and chunk files.
+//
+// OWNS: the directory (locked), the journal's segments, chunk files, an io_uring, its buffers.
+// Thread: the reactor that polls it. Nothing blocks but store_open() and store_close().
+//
+// Every mutating call is asynchronous: it is queued, joins a group commit, and ends in exactly one
+// completion with its token, in store_poll(), after it is on stable storage. Calls of one chunk take
+// effect in the order in which they were made. Completions of small and large records may overtake
+// each other; after a crash a chunk holds a prefix of its records (a hole cuts the log there), at
+// least as long as what was completed contiguously.
+//
+// Small records (payload <= inline_max_bytes) commit inside the journal and are written back to their
+// chunk file when the journal's segment is recycled. A large one is written to its chunk file at an
+// aligned place, flushed, and then its entry commits in the journal. A sealed chunk's file ends with a
+// checksummed footer (record table, inherited producer table, version) and describes itself.
+//
+// A write or flush error takes the store out of service: every pending and later mutation completes
+// with that error, reads go on; store_failed() tells.
+#ifndef PAWL_DATAPLANE_STORE_H
+#define PAWL_DATAPLANE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "proto/record.h"
+
+struct store;
+
+struct store_options {
+    const char *dir;
+    uint64_t space_limit_bytes;      // 0: the file system's
+    uint32_t journal_segment_bytes;  // 0: 32 MiB
+    uint32_t journal_segments_count; // 0: 4
+    uint32_t inline_max_bytes;       // 0: 32 KiB; at most 64 KiB
+    bool no_direct;                  // tests: don't use O_DIRECT
+    bool no_uring;                   // tests, kernels without it: a fall-back
+    void *fixed_memory;              // region for registered buffers, or NULL
+    size_t fixed_bytes;
+};
+
+struct store_chunk {
+    uint64_t handle;
+    uint64_t version; // promised
+    uint64_t file_id;
+    uint64_t base_offset;
+    uint64_t chunk_bytes;
+    uint32_t index; // in the file
+    bool sealed;
+    bool damaged;          // recovery met bad bytes in the middle
+    uint64_t commit_count; // highest known when the last record was written
+    const struct pawl_record *records; // BORROWS UNTIL the next mutating call on this chunk
+    uint64_t records_count;
+    const struct wire_producer *producers; // inherited table, as given at creation
+    uint32_t producers_count;
+};
+
+struct store_completion {
+    uint64_t token;
+    int status;
+    const void *data; // reads: the bytes asked for, inside the caller's buffer
+    uint32_t bytes;
+    uint64_t chunk; // reads that found damage: where
+    uint64_t record_index;
+};
+
+// Opens or creates a store: replays the journal, verifies what it needs, cuts a torn tail (logged).
+// Errors: -EBUSY locked by another process, PAWL_EFORMAT for an unknown format, -errno.
+int store_open(const struct store_options *options, struct store **ret_store) PAWL_MUST_CHECK;
+// Flushes what is pending and closes. NULL is fine.
+void store_close(struct store *store);
+
+// A small value that the server keeps beside its chunks (server id, cluster id): durable at return.
+int store_identity_get(struct store *store, uint64_t *ret_server_id, uint64_t *ret_cluster_id)
+    PAWL_MUST_CHECK;
+int store_identity_set(struct store *store, uint64_t server_id, uint64_t cluster_id)
+    PAWL_MUST_CHECK;
+
+// Calls visit for every chunk (at start-up, or for inventories).
+void store_visit(struct store *store, void (*visit)(void *user, const struct store_chunk *chunk),
+                 void *user);
+
+// Creates an empty chunk (COPIES chunk and its producers; records are ignored). An existing empty
+// chunk of an older version is replaced; otherwise -EEXIST.
+int store_create(struct store *store, const struct store_chunk *chunk, uint64_t token)
+    PAWL_MUST_CHECK;
+
+// Appends record number `index` (must be the chunk's next). BORROWS payload UNTIL completion; payloads
+// above inline_max_bytes are aligned to 4096 with room to round up for O_DIRECT, or they are copied
+// through an own buffer. commit_count rides along.
+int store_append(struct store *store, uint64_t handle, uint64_t index,
+                 const struct pawl_record *record, const void *payload, uint64_t commit_count,
+                 uint64_t token) PAWL_MUST_CHECK;
+
+// Makes the promise to a newer version durable.
+int store_promise(struct store *store, uint64_t handle, uint64_t version, uint64_t token)
+    PAWL_MUST_CHECK;
+
+// Freezes the chunk at count records; later ones are dropped. Durable at completion; the footer may
+// follow in the background.
+int store_seal(struct store *store, uint64_t handle, uint64_t version, uint64_t count,
+               uint64_t token) PAWL_MUST_CHECK;
+
+// Deletes the chunk; its space comes back after completion.
+int store_drop(struct store *store, uint64_t handle, uint64_t token) PAWL_MUST_CHECK;
+
+// Reads bytes [offset, offset+length) of the chunk, or a prefix of them that is at least one record's
+// part, into `buffer`; every record that is touched is read whole and verified. On success
+// data/bytes tell where inside the buffer the bytes lie. PAWL_ECORRUPT: a record failed its checksum
+// (chunk and record_index say which). Buffer: aligned to 4096, store_read_buffer_bytes() at least.
+int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t length, void *buffer,
+               size_t buffer_bytes, uint64_t token) PAWL_MUST_CHECK;
+
+// Reads the payload of one record, verified. *ret_record is filled at once.
+int store_read_record(struct store *store, uint64_t handle, uint64_t index,
+                      struct pawl_record *ret_record, void *buffer, size_t buffer_bytes,
+                      uint64_t token) PAWL_MUST_CHECK;
+
+size_t store_read_buffer_bytes(const struct store *store);
+
+// Submits what is queued and returns up to `count` completions.
+int store_poll(struct store *store, struct store_completion *completions, int count);
+
+// True while something is queued or in flight.
+bool store_busy(const struct store *store);
+
+// Descriptor (eventfd of the io_uring) that becomes readable when store_poll() has work; drain is
+// done by store_poll().
+int store_wait_fd(const struct store *store);
+
+// 0, or the error that took the store out of service.
+int store_failed(const struct store *store);
+
+struct store_space {
+    uint64_t total_bytes; // what this store may use
+    uint64_t used_bytes;
+    uint64_t free_bytes;
+};
+void store_space(const struct store *store, struct store_space *ret_space);
+
+// "io_uring, O_DIRECT (512-byte blocks), journal 4 x 32 MiB" for logs and doctor.
+const char *store_describe(const struct store *store);
+
+#endif

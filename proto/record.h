@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a record is, without its payload: the row of a chunk's record table, in memory.
+#ifndef PAWL_PROTO_RECORD_H
+#define PAWL_PROTO_RECORD_H
+
+#include <stdint.h>
+
+#include "proto/wire.h"
+
+struct pawl_record {
+    uint64_t offset; // in the chunk, bytes
+    struct wire_record_id id;
+    uint64_t version; // of the chunk when it was written
+    uint32_t length;  // payload bytes; 0 for an epoch record
+    uint32_t crc;     // crc32c of the payload
+};
+
+#endif

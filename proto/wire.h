@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Data-plane messages: fixed little-endian structs that travel over the fabric.
+//
+// Every message is a request or the one reply to it. A reply repeats the request's id and type
+// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at most
+// `requests_count` requests unanswered on a connection (WELCOME says how many): that is the message
+// credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a larger one is
+// written by RDMA into slots of the window that the receiver granted in WELCOME, before the message
+// that names them. Slots named by a request belong to the receiver until its reply is sent; the reply
+// returns them.
+//
+// All checks of bytes from a peer are in wire_check(): magic, format, type, size, limits.
+#ifndef PAWL_PROTO_WIRE_H
+#define PAWL_PROTO_WIRE_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "base/util.h"
+
+#define WIRE_MAGIC 0x4c575750u // "PWWL"
+#define WIRE_FORMAT 1u
+#define WIRE_FEATURES 0u // bits of optional features; none yet
+#define WIRE_REPLY 0x8000u
+#define WIRE_INLINE_MAX 8192u            // payload bytes that may travel inside a message
+#define WIRE_MESSAGE_MAX (WIRE_INLINE_MAX + 256u)
+#define WIRE_RECORD_MAX (16u << 20)      // bytes of the largest record
+#define WIRE_READ_MAX (16u << 20)        // bytes of the largest read request
+#define WIRE_SLOT_BYTES (256u << 10)     // bytes of a window slot
+#define WIRE_WINDOW_SLOTS_MAX 64u
+
+enum wire_type {
+    WIRE_HELLO = 1,  // connecting peer says who it is; reply: WELCOME
+    WIRE_APPEND = 2, // client to primary
+    WIRE_PREPARE = 3,// primary to secondary
+    WIRE_COMMIT = 4, // primary to secondary, when idle
+    WIRE_READ = 5,   // anyone to a replica
+    WIRE_FETCH = 6,  // a replica that levels up, to the longest one: one record by index
+    WIRE_LOOKUP = 7, // client to a replica: where is this record id?
+    WIRE_INSPECT = 8,// anyone to a replica: state and committed length of a chunk
+    WIRE_TYPES
+};
+
+struct wire_header {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t type;     // enum wire_type, WIRE_REPLY set in replies
+    uint32_t bytes;    // of the whole message, header and inline payload included
+    int32_t status;    // replies: 0 or a negative code; requests: 0
+    uint64_t request;  // id chosen by the requester, unique on its connection while unanswered
+    uint32_t features; // WIRE_FEATURES of the sender
+    uint32_t reserved; // 0
+};
+static_assert(sizeof(struct wire_header) == 32, "wire_header");
+
+// A record id: producer (128 bit), epoch, sequence. Epoch 0 belongs to anonymous producers.
+struct wire_record_id {
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t sequence; // from 1; an epoch record has the last sequence before it
+    uint32_t epoch;
+    uint32_t flags; // WIRE_RECORD_*
+};
+static_assert(sizeof(struct wire_record_id) == 32, "wire_record_id");
+#define WIRE_RECORD_EPOCH 1u // opens an epoch of a named producer; no payload
+
+struct wire_hello {
+    struct wire_header header;
+    uint64_t cluster_id;
+    uint64_t server_id;   // 0: a client
+    uint64_t incarnation; // of the server; 0: a client
+    uint64_t target_id;   // server id that the sender wants to reach; 0: any
+    uint32_t window_slots_wanted;
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_hello) == 72, "wire_hello");
+
+struct wire_welcome {
+    struct wire_header header;
+    uint64_t cluster_id;
+    uint64_t server_id;
+    uint64_t incarnation;
+    uint64_t window_address; // remote address of slot 0
+    uint64_t window_key;     // remote key of the window, valid on this connection only
+    uint32_t window_slots;   // 1..64
+    uint32_t slot_bytes;
+    uint32_t requests_count; // requests that may be unanswered
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
+
+struct wire_append {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version;
+    struct wire_record_id id;
+    uint32_t length; // payload bytes; 0 only for an epoch record
+    uint32_t crc;    // crc32c of the payload
+    uint16_t slot_first;
+    uint16_t slot_count; // 0: the payload is inline
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_append) == 96, "wire_append");
+
+struct wire_appended {
+    struct wire_header header;
+    uint64_t version;
+    uint64_t file_offset;   // status 0: where the record stands in the file
+    uint64_t sequence;      // status 0: of the record; epoch record: last sequence before it;
+                            // PAWL_EEXPECT: the sequence that is expected
+    uint64_t earlier_chunk; // PAWL_EEARLIER: the chunk to LOOKUP in
+    uint32_t duplicate;     // 1: the record was there before this request
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_appended) == 72, "wire_appended");
+
+struct wire_prepare {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version;
+    uint64_t index;  // of the record in the chunk, from 0
+    uint64_t offset; // of its first byte in the chunk
+    struct wire_record_id id;
+    uint64_t commit_count; // records of the chunk that the sender knows to be committed
+    uint32_t length;
+    uint32_t crc;
+    uint16_t slot_first;
+    uint16_t slot_count;
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
+
+struct wire_prepared {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version;
+    uint64_t index;
+};
+static_assert(sizeof(struct wire_prepared) == 56, "wire_prepared");
+
+struct wire_commit { // its reply is a bare wire_header
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version;
+    uint64_t commit_count;
+};
+static_assert(sizeof(struct wire_commit) == 56, "wire_commit");
+
+struct wire_read {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t offset;         // in the chunk
+    uint64_t buffer_address; // remote address that the bytes are written to
+    uint64_t buffer_key;
+    uint32_t length; // 1..WIRE_READ_MAX
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_read) == 72, "wire_read");
+
+struct wire_read_done {
+    struct wire_header header;
+    uint64_t committed_bytes; // of the chunk, as far as this replica knows
+    uint32_t length;          // bytes written; may be fewer than asked for, 0 past the end
+    uint32_t crc;             // crc32c of those bytes, taken from records that were verified
+    uint32_t sealed;          // 1: committed_bytes is final
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_read_done) == 56, "wire_read_done");
+
+struct wire_fetch {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version; // the fence's
+    uint64_t index;
+    uint64_t buffer_address; // room for WIRE_RECORD_MAX bytes
+    uint64_t buffer_key;
+};
+static_assert(sizeof(struct wire_fetch) == 72, "wire_fetch");
+
+struct wire_fetched {
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t index;
+    uint64_t offset;
+    struct wire_record_id id;
+    uint32_t length; // payload written to the buffer
+    uint32_t crc;
+};
+static_assert(sizeof(struct wire_fetched) == 96, "wire_fetched");
+
+struct wire_lookup {
+    struct wire_header header;
+    uint64_t chunk;
+    struct wire_record_id id;
+    uint32_t length; // compared with what is stored when `compare` is 1
+    uint32_t crc;
+    uint32_t compare;
+    uint32_t reserved;
+};
+static_assert(sizeof(struct wire_lookup) == 88, "wire_lookup");
+
+// Reply to LOOKUP is a wire_appended: 0 with offset; PAWL_EEARLIER with the chunk to ask next;
+// PAWL_EABSENT with `sequence` = last sequence that the chunk knows of; PAWL_EIDREUSED.
+
+struct wire_inspect {
+    struct wire_header header;
+    uint64_t chunk;
+};
+static_assert(sizeof(struct wire_inspect) == 40, "wire_inspect");
+
+struct wire_inspected {
+    struct wire_header header;
+    uint64_t version;
+    uint64_t committed_bytes;
+    uint64_t committed_count;
+    uint64_t count;   // records that are durable here
+    uint32_t sealed;
+    uint32_t primary; // 1: this server holds the lease
+};
+static_assert(sizeof(struct wire_inspected) == 72, "wire_inspected");
+
+// One row of a producer table, as it passes from chunk to chunk (control plane and disk).
+struct wire_producer {
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t last_sequence; // highest committed
+    uint64_t last_chunk;    // chunk that holds last_sequence
+    uint64_t first_sequence;// first one in last_chunk
+    uint64_t previous_chunk;// chunk that holds first_sequence - 1; 0: none
+    uint32_t epoch;
+    uint32_t reserved;
+    uint64_t reserved2;
+};
+static_assert(sizeof(struct wire_producer) == 64, "wire_producer");
+#define WIRE_PRODUCERS_MAX 65536u // rows of a table
+
+// Checks everything about a received message that needs no state: size against the struct of its
+// type, magic, format, type, inline payload length, slot ranges, limits. `message_bytes` is what
+// arrived. Returns 0, or PAWL_EPROTOCOL with `ret_why` set to a static text for the log.
+// Any thread. Never reads past message_bytes.
+int wire_check(const void *message, uint32_t message_bytes, const char **ret_why) PAWL_MUST_CHECK;
+
+// Fills a header: magic, format, type, bytes, status, request, features.
+void wire_header_init(struct wire_header *header, uint16_t type, uint32_t bytes, uint64_t request);
+
+// Bytes of the fixed struct of a message type (reply flag included); 0 if the type is unknown.
+uint32_t wire_struct_bytes(uint16_t type);
+
+// Name of a message type for logs; "unknown" otherwise. Static storage.
+const char *wire_type_name(uint16_t type);
+
+#endif
