@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pawl's client library: append, read and name files of a cluster.
+//
+// Threads: a struct pawl and everything opened on it belong to one thread at a time; the library
+// starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
+// only: a program that has submitted appends calls pawl_poll() until they are done.
+//
+// Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
+// On failure `ret_` outputs are untouched unless their comment says otherwise.
+//
+// Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
+// NULL for the whole struct means all defaults.
+#ifndef PAWL_PAWL_H
+#define PAWL_PAWL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <pawl/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PAWL_API __attribute__((visibility("default")))
+#else
+#define PAWL_API
+#endif
+
+struct pawl;      // a connection to a cluster
+struct pawl_file; // an open file with a producer of its own
+
+// ---- cluster -----------------------------------------------------------------------------------
+
+struct pawl_options {
+    size_t size;
+    const char *master;       // "host:port"; required
+    const char *provider;     // libfabric provider; default "tcp"
+    const char *fabric_host;  // local address for the fabric; default: chosen by the provider
+    uint32_t deadline_ms;     // of every call that names none; default 30,000
+    uint32_t depth_max;       // appends in flight per file; default 32
+    uint64_t region_bytes;    // registered memory for payloads under way; default 64 MiB
+};
+
+// Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
+PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
+
+// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN or
+// PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
+PAWL_API void pawl_close(struct pawl *pawl);
+
+// Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
+// submitted operations run in here. Returns the number of callbacks that ran, or a negative code.
+PAWL_API int pawl_poll(struct pawl *pawl, uint32_t timeout_ms);
+
+struct pawl_server_info {
+    uint64_t server_id;
+    char name[64];
+    char address[96]; // on the fabric
+    char location[64];
+    char state[16]; // "live", "suspect", "dead"
+    uint64_t space_bytes;
+    uint64_t used_bytes;
+    uint64_t heard_ms; // ago
+    uint64_t appends_count;
+    uint64_t duplicates_count; // appends answered from the producer table
+    uint64_t mismatches_count; // checksums that did not match
+    uint32_t chunks_count;
+    uint32_t primaries_count;
+};
+
+struct pawl_cluster_info {
+    uint64_t cluster_id;
+    uint64_t term;
+    uint64_t recoveries_count; // leases taken over after a failure
+    uint64_t seals_count;
+    uint64_t chunks_count;
+    uint64_t under_replicated_count;
+};
+
+// Calls visit for every chunk server; `info` may be NULL, visit too. visit returns 0 to go on.
+PAWL_API int pawl_servers(struct pawl *pawl, struct pawl_cluster_info *info,
+                          int (*visit)(void *user, const struct pawl_server_info *server),
+                          void *user);
+
+// ---- names -------------------------------------------------------------------------------------
+
+struct pawl_stat {
+    uint64_t file_id;
+    uint64_t bytes; // committed, the open tail included when its primary could be asked
+    uint64_t chunk_bytes;
+    uint64_t created_ms; // wall clock
+    uint64_t modified_ms;
+    uint32_t chunks_count;
+    uint32_t replicas;
+    uint32_t min_replicas;
+    bool directory;
+    bool tail_unknown; // the tail's length could not be learnt: `bytes` is a lower bound
+};
+
+#define PAWL_PARENTS 1u   // pawl_mkdir: make missing parents, an existing directory is fine
+#define PAWL_RECURSIVE 2u // pawl_remove: a directory with all below it
+
+PAWL_API int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags);
+// PAWL_EEXISTS when `to` exists; nothing is ever replaced. Appends under way follow the file. When
+// the connection was lost under way and the outcome can't be told: PAWL_EUNKNOWN.
+PAWL_API int pawl_rename(struct pawl *pawl, const char *from, const char *to);
+// Appends under way end with PAWL_EDELETED.
+PAWL_API int pawl_remove(struct pawl *pawl, const char *path, unsigned flags);
+PAWL_API int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret);
+
+struct pawl_entry {
+    const char *name; // BORROWED UNTIL visit returns
+    struct pawl_stat stat; // bytes of sealed chunks only, tail_unknown set when there is a tail
+};
+// Entries of a directory in byte order of their names. visit returns 0 to go on.
+PAWL_API int pawl_list(struct pawl *pawl, const char *path,
+                       int (*visit)(void *user, const struct pawl_entry *entry), void *user);
+
+#define PAWL_REPLICAS_MAX 8
+struct pawl_replica_info {
+    uint64_t server_id;
+    char name[64];
+    char state[16];
+    bool damaged;
+};
+struct pawl_chunk_info {
+    uint64_t handle;
+    uint64_t version;
+    uint64_t base_offset; // of its first byte in the file
+    uint64_t bytes;       // sealed: final; open: 0
+    uint64_t records_count;
+    uint64_t lease_ms; // left
+    uint64_t primary_id;
+    uint32_t index;
+    char state[16]; // "new", "open", "sealed", "recovering"
+    bool under_replicated;
+    uint32_t replicas_count;
+    struct pawl_replica_info replicas[PAWL_REPLICAS_MAX];
+};
+PAWL_API int pawl_chunks(struct pawl *pawl, const char *path,
+                         int (*visit)(void *user, const struct pawl_chunk_info *chunk), void *user);
+
+// ---- files -------------------------------------------------------------------------------------
+
+struct pawl_create_options {
+    size_t size;
+    uint32_t replicas;     // 1..8; default 3
+    uint32_t min_replicas; // appends wait below it; default 2, or replicas if that is less
+    uint64_t chunk_bytes;  // 64 KiB..1 GiB, a multiple of 4096; default 64 MiB
+    bool exclusive;        // PAWL_EEXISTS when the file exists; otherwise it is opened as it is
+};
+PAWL_API int pawl_create(struct pawl *pawl, const char *path,
+                         const struct pawl_create_options *options, struct pawl_file **ret);
+PAWL_API int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret);
+// Pending appends are reported as PAWL_EUNKNOWN. NULL is ignored.
+PAWL_API void pawl_file_close(struct pawl_file *file);
+
+// Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
+PAWL_API uint64_t pawl_record_bytes_max(const struct pawl_file *file);
+
+// ---- producers and appends -----------------------------------------------------------------------
+
+// A record id. It is stored with the record; an append with an id that is in the file is not stored
+// again but answered with the first one's offset.
+struct pawl_record_id {
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t sequence; // from 1, without gaps
+    uint32_t epoch;    // 0: anonymous producer
+};
+
+// Makes the file's producer the named one: it survives this client. Commits a new epoch, so that any
+// older instance of the name is refused from then on (PAWL_EFENCED), and tells the last sequence that
+// is in the file (0: none): go on with the record after it. Before the first append, nothing pending.
+PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
+                                uint64_t *ret_last_sequence);
+
+// Makes the file's producer an anonymous one whose 128-bit id the caller chose (and may keep), with
+// last_sequence committed already. For repeating appends after a restart. The same conditions.
+PAWL_API int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
+                               uint64_t last_sequence);
+
+struct pawl_append_options {
+    size_t size;
+    uint64_t sequence;    // 0: the next one; otherwise as named by the caller
+    uint32_t deadline_ms; // 0: the connection's
+};
+
+struct pawl_append_result {
+    int status; // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
+    uint64_t offset; // in the file
+    struct pawl_record_id id;
+    bool duplicate; // the record was in the file before this call
+};
+
+// Appends one record and waits for its commit on stable storage of every replica. Retries by itself,
+// with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
+// value is its status. bytes: 1..pawl_record_bytes_max().
+PAWL_API int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
+                         const struct pawl_append_options *options,
+                         struct pawl_append_result *ret_result);
+
+typedef void pawl_append_fn(void *user, const struct pawl_append_result *result);
+
+// The same without waiting. BORROWS data UNTIL done was called, which happens exactly once, inside
+// pawl_poll() or another call on this struct pawl, never inside this one, unless this call fails.
+// -EAGAIN: depth_max appends are in flight; poll and try again.
+PAWL_API int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
+                                const struct pawl_append_options *options, pawl_append_fn *done,
+                                void *user);
+
+// Where is this record? 0 and its offset; PAWL_EABSENT: not committed (final once a later sequence
+// or epoch of its producer is committed). Follows the producer through older chunks.
+PAWL_API int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
+                          struct pawl_append_result *ret_result);
+
+struct pawl_counters {
+    uint64_t appends_count;
+    uint64_t retries_count;    // sends beyond a record's first
+    uint64_t duplicates_count; // records that were there when their retry came
+    uint64_t failovers_count;  // tails left because of a failure
+    uint64_t chunks_count;     // tails used
+    uint64_t read_failovers_count;
+};
+PAWL_API void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret);
+
+// ---- reading -----------------------------------------------------------------------------------
+
+struct pawl_read_options {
+    size_t size;
+    uint64_t server_id;   // ask this replica first; 0: any
+    uint32_t deadline_ms;
+    bool only_that;       // with server_id: don't go on to another replica
+};
+
+// Reads up to `bytes` bytes at `offset` into data. Fewer bytes are read only at the end of what is
+// committed; 0 there. Bytes are verified against the checksums of their records on the server and
+// once more on arrival; a replica that fails is left for another one.
+PAWL_API int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
+                       const struct pawl_read_options *options, size_t *ret_bytes);
+
+// Committed bytes of the file now, the open tail included.
+PAWL_API int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes);
+
+// "0.1.0". Static storage.
+PAWL_API const char *pawl_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
