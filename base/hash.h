@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hashes for tables and for spreading work. Not for secrets, and never stored on disk.
+#ifndef PAWL_BASE_HASH_H
+#define PAWL_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A bijection that mixes all bits.
+uint64_t pawl_hash_u64(uint64_t value);
+
+uint64_t pawl_hash_bytes(const void *data, size_t bytes, uint64_t seed);
+
+#endif
