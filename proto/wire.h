@@ -9,6 +9,9 @@
 // that names them. Slots named by a request belong to the receiver until its reply is sent; the reply
 // returns them.
 //
+// A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
+// PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.
+//
 // All checks of bytes from a peer are in wire_check(): magic, format, type, size, limits.
 #ifndef PAWL_PROTO_WIRE_H
 #define PAWL_PROTO_WIRE_H

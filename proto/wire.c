@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of data-plane messages: everything that can be said about one without any state.
+//
+// A message is copied into a union before it is looked at, so that the caller's buffer needs no
+// alignment and a check can't read past what arrived.
+#include "proto/wire.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "the wire is little-endian, and so are we");
+
+union wire_any {
+    struct wire_header header;
+    struct wire_hello hello;
+    struct wire_welcome welcome;
+    struct wire_append append;
+    struct wire_appended appended;
+    struct wire_prepare prepare;
+    struct wire_prepared prepared;
+    struct wire_commit commit;
+    struct wire_read read;
+    struct wire_read_done read_done;
+    struct wire_fetch fetch;
+    struct wire_fetched fetched;
+    struct wire_lookup lookup;
+    struct wire_inspect inspect;
+    struct wire_inspected inspected;
+};
+static_assert(sizeof(union wire_any) + WIRE_INLINE_MAX <= WIRE_MESSAGE_MAX, "WIRE_MESSAGE_MAX");
+
+// A check returns NULL, or the reason for which the message is refused. `inline_bytes` is what
+// follows the struct.
+typedef const char *wire_check_fn(const union wire_any *any, uint32_t inline_bytes);
+
+static const char *check_id(const struct wire_record_id *id, uint32_t length)
+{
+    bool is_epoch = (id->flags & WIRE_RECORD_EPOCH) != 0;
+
+    if (id->flags & ~WIRE_RECORD_EPOCH)
+        return "record has unknown flags";
+    if (is_epoch && id->epoch == 0)
+        return "epoch record without an epoch";
+    if (is_epoch && length != 0)
+        return "epoch record with a payload";
+    if (!is_epoch && length == 0)
+        return "record without a payload";
+    if (!is_epoch && id->sequence == 0)
+        return "record's sequence is 0";
+    if (length > WIRE_RECORD_MAX)
+        return "record is larger than the limit";
+    return NULL;
+}
+
+static const char *check_payload(uint32_t length, uint16_t slot_first, uint16_t slot_count,
+                                 uint32_t inline_bytes)
+{
+    if (slot_count == 0) {
+        if (slot_first != 0)
+            return "first slot named without a slot";
+        if (length > WIRE_INLINE_MAX)
+            return "inline payload is larger than the limit";
+        if (length != inline_bytes)
+            return "inline payload is not as long as the record";
+        return NULL;
+    }
+    if (inline_bytes != 0)
+        return "payload both inline and in slots";
+    if (length == 0)
+        return "slots named for no payload";
+    if ((uint32_t)slot_first + slot_count > WIRE_WINDOW_SLOTS_MAX)
+        return "slots lie outside of any window";
+    if (length > (uint64_t)slot_count * WIRE_SLOT_BYTES)
+        return "payload doesn't fit in its slots";
+    return NULL;
+}
+
+static const char *check_chunk(uint64_t chunk, uint64_t version)
+{
+    if (chunk == 0)
+        return "chunk is 0";
+    if (version == 0)
+        return "version is 0";
+    return NULL;
+}
+
+static const char *check_bare(const union wire_any *any, uint32_t inline_bytes)
+{
+    (void)any;
+    return inline_bytes == 0 ? NULL : "message is longer than its struct";
+}
+
+static const char *check_hello(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_hello *m = &any->hello;
+
+    if (m->server_id == 0 && m->incarnation != 0)
+        return "a client with an incarnation";
+    if (m->window_slots_wanted > WIRE_WINDOW_SLOTS_MAX)
+        return "more window slots wanted than there can be";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_welcome(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_welcome *m = &any->welcome;
+
+    if (m->window_slots == 0 || m->window_slots > WIRE_WINDOW_SLOTS_MAX)
+        return "window has no slots, or too many";
+    if (m->slot_bytes == 0 || m->slot_bytes > WIRE_SLOT_BYTES)
+        return "window slot is empty, or too large";
+    if (m->requests_count == 0)
+        return "no credit for requests";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_append(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_append *m = &any->append;
+    const char *why = check_chunk(m->chunk, m->version);
+
+    if (!why)
+        why = check_id(&m->id, m->length);
+    if (!why)
+        why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+    if (!why && m->reserved != 0)
+        why = "reserved field is not 0";
+    return why;
+}
+
+static const char *check_appended(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_appended *m = &any->appended;
+
+    if (m->duplicate > 1)
+        return "duplicate is neither 0 nor 1";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_prepare(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_prepare *m = &any->prepare;
+    const char *why = check_chunk(m->chunk, m->version);
+
+    if (!why)
+        why = check_id(&m->id, m->length);
+    if (!why)
+        why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+    if (!why && m->offset > UINT64_MAX - m->length)
+        why = "offset overflows";
+    if (!why && m->commit_count > m->index)
+        why = "commit count covers the record itself";
+    if (!why && m->reserved != 0)
+        why = "reserved field is not 0";
+    return why;
+}
+
+static const char *check_prepared(const union wire_any *any, uint32_t inline_bytes)
+{
+    const char *why = check_chunk(any->prepared.chunk, any->prepared.version);
+
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_commit(const union wire_any *any, uint32_t inline_bytes)
+{
+    const char *why = check_chunk(any->commit.chunk, any->commit.version);
+
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_read(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_read *m = &any->read;
+
+    if (m->chunk == 0)
+        return "chunk is 0";
+    if (m->length == 0 || m->length > WIRE_READ_MAX)
+        return "read of nothing, or of too much";
+    if (m->offset > UINT64_MAX - m->length)
+        return "offset overflows";
+    if (m->buffer_address > UINT64_MAX - m->length)
+        return "buffer address overflows";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_read_done(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_read_done *m = &any->read_done;
+
+    if (m->length > WIRE_READ_MAX)
+        return "more bytes read than can be asked for";
+    if (m->sealed > 1)
+        return "sealed is neither 0 nor 1";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_fetch(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_fetch *m = &any->fetch;
+    const char *why = check_chunk(m->chunk, m->version);
+
+    if (!why && m->buffer_address > UINT64_MAX - WIRE_RECORD_MAX)
+        why = "buffer address overflows";
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_fetched(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_fetched *m = &any->fetched;
+    const char *why = check_id(&m->id, m->length);
+
+    if (!why && m->chunk == 0)
+        why = "chunk is 0";
+    if (!why && m->offset > UINT64_MAX - m->length)
+        why = "offset overflows";
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_lookup(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_lookup *m = &any->lookup;
+
+    if (m->chunk == 0)
+        return "chunk is 0";
+    if (m->id.flags & ~WIRE_RECORD_EPOCH)
+        return "record has unknown flags";
+    if (m->length > WIRE_RECORD_MAX)
+        return "record is larger than the limit";
+    if (m->compare > 1)
+        return "compare is neither 0 nor 1";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_inspect(const union wire_any *any, uint32_t inline_bytes)
+{
+    if (any->inspect.chunk == 0)
+        return "chunk is 0";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_inspected(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_inspected *m = &any->inspected;
+
+    if (m->sealed > 1)
+        return "sealed is neither 0 nor 1";
+    if (m->primary > 1)
+        return "primary is neither 0 nor 1";
+    return check_bare(any, inline_bytes);
+}
+
+// Index: enum wire_type.
+static const struct {
+    const char *name, *reply_name;
+    uint32_t bytes, reply_bytes;
+    wire_check_fn *check, *check_reply;
+} wire_types[WIRE_TYPES] = {
+    [WIRE_HELLO] = {"hello", "welcome", sizeof(struct wire_hello), sizeof(struct wire_welcome),
+                    check_hello, check_welcome},
+    [WIRE_APPEND] = {"append", "appended", sizeof(struct wire_append), sizeof(struct wire_appended),
+                     check_append, check_appended},
+    [WIRE_PREPARE] = {"prepare", "prepared", sizeof(struct wire_prepare),
+                      sizeof(struct wire_prepared), check_prepare, check_prepared},
+    [WIRE_COMMIT] = {"commit", "committed", sizeof(struct wire_commit), sizeof(struct wire_header),
+                     check_commit, check_bare},
+    [WIRE_READ] = {"read", "read-done", sizeof(struct wire_read), sizeof(struct wire_read_done),
+                   check_read, check_read_done},
+    [WIRE_FETCH] = {"fetch", "fetched", sizeof(struct wire_fetch), sizeof(struct wire_fetched),
+                    check_fetch, check_fetched},
+    [WIRE_LOOKUP] = {"lookup", "looked-up", sizeof(struct wire_lookup),
+                     sizeof(struct wire_appended), check_lookup, check_appended},
+    [WIRE_INSPECT] = {"inspect", "inspected", sizeof(struct wire_inspect),
+                      sizeof(struct wire_inspected), check_inspect, check_inspected},
+};
+
+// A refusal has nothing to say beyond its status, so it may be a bare header; except for the three
+// codes whose fields the asker needs.
+static bool refusal_may_be_bare(uint16_t type, int32_t status)
+{
+    if (status == 0)
+        return false;
+    if (type != WIRE_APPEND && type != WIRE_LOOKUP)
+        return true;
+    return status != PAWL_EEXPECT && status != PAWL_EEARLIER && status != PAWL_EABSENT;
+}
+
+static const char *check_header(const struct wire_header *header, uint32_t message_bytes)
+{
+    if (header->magic != WIRE_MAGIC)
+        return "magic is not Pawl's";
+    if (header->format != WIRE_FORMAT)
+        return "format is not the one that this side speaks";
+    if (header->features & ~WIRE_FEATURES)
+        return "unknown features";
+    if (wire_struct_bytes(header->type) == 0)
+        return "unknown message type";
+    if (header->bytes != message_bytes)
+        return "length in the header is not what arrived";
+    if (header->reserved != 0)
+        return "reserved field of the header is not 0";
+    if (header->status > 0)
+        return "status is positive";
+    if (!(header->type & WIRE_REPLY) && header->status != 0)
+        return "a request with a status";
+    return NULL;
+}
+
+static const char *check_message(const void *message, uint32_t message_bytes)
+{
+    union wire_any any;
+    memset(&any, 0, sizeof(any));
+    if (message_bytes < sizeof(any.header))
+        return "shorter than a header";
+    if (message_bytes > WIRE_MESSAGE_MAX)
+        return "longer than a message may be";
+    memcpy(&any.header, message, sizeof(any.header));
+    const char *why = check_header(&any.header, message_bytes);
+    if (why)
+        return why;
+
+    uint16_t type = any.header.type & (uint16_t)~WIRE_REPLY;
+    bool is_reply = (any.header.type & WIRE_REPLY) != 0;
+    uint32_t struct_bytes = wire_struct_bytes(any.header.type);
+    bool may_be_bare = is_reply && refusal_may_be_bare(type, any.header.status);
+    if (may_be_bare && message_bytes == sizeof(any.header))
+        return NULL;
+    if (message_bytes < struct_bytes)
+        return "shorter than the struct of its type";
+    if (may_be_bare) // its fields say nothing, so nothing is asked of them
+        return check_bare(&any, message_bytes - struct_bytes);
+    memcpy(&any, message, struct_bytes);
+    wire_check_fn *check = is_reply ? wire_types[type].check_reply : wire_types[type].check;
+    return check(&any, message_bytes - struct_bytes);
+}
+
+int wire_check(const void *message, uint32_t message_bytes, const char **ret_why)
+{
+    const char *why = check_message(message, message_bytes);
+
+    if (!why)
+        return 0;
+    *ret_why = why;
+    return PAWL_EPROTOCOL;
+}
+
+void wire_header_init(struct wire_header *header, uint16_t type, uint32_t bytes, uint64_t request)
+{
+    *header = (struct wire_header){
+        .magic = WIRE_MAGIC,
+        .format = WIRE_FORMAT,
+        .type = type,
+        .bytes = bytes,
+        .request = request,
+        .features = WIRE_FEATURES,
+    };
+}
+
+uint32_t wire_struct_bytes(uint16_t type)
+{
+    uint16_t plain = type & (uint16_t)~WIRE_REPLY;
+
+    if (plain == 0 || plain >= WIRE_TYPES)
+        return 0;
+    return (type & WIRE_REPLY) ? wire_types[plain].reply_bytes : wire_types[plain].bytes;
+}
+
+const char *wire_type_name(uint16_t type)
+{
+    uint16_t plain = type & (uint16_t)~WIRE_REPLY;
+
+    if (plain == 0 || plain >= WIRE_TYPES)
+        return "unknown";
+    return (type & WIRE_REPLY) ? wire_types[plain].reply_name : wire_types[plain].name;
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fuzz harness of wire_check(): whatever arrives is refused with a reason or is safe to read.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "proto/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+// What a server relies on once a message has passed.
+static void check_promises(const uint8_t *message, uint32_t bytes)
+{
+    struct wire_header header;
+    pawl_assert(bytes >= sizeof(header) && bytes <= WIRE_MESSAGE_MAX);
+    memcpy(&header, message, sizeof(header));
+    pawl_assert(header.bytes == bytes && header.magic == WIRE_MAGIC);
+    pawl_assert(wire_struct_bytes(header.type) != 0);
+    pawl_assert(strcmp(wire_type_name(header.type), "unknown") != 0);
+    if (header.status == 0)
+        pawl_assert(bytes >= wire_struct_bytes(header.type));
+    if (header.type == WIRE_APPEND) {
+        struct wire_append append;
+        memcpy(&append, message, sizeof(append));
+        pawl_assert(append.slot_first + append.slot_count <= WIRE_WINDOW_SLOTS_MAX);
+        if (append.slot_count == 0)
+            pawl_assert(append.length == bytes - sizeof(append));
+    }
+}
+
+static void check_one(const uint8_t *data, size_t bytes)
+{
+    // A copy of exactly this size, so that a sanitizer sees any step beyond it.
+    uint8_t *message = malloc(bytes ? bytes : 1);
+    if (!message)
+        return;
+    if (bytes)
+        memcpy(message, data, bytes);
+    const char *why = NULL;
+    int rc = wire_check(message, (uint32_t)bytes, &why);
+    pawl_assert(rc == 0 || (rc == PAWL_EPROTOCOL && why && *why));
+    if (rc == 0)
+        check_promises(message, (uint32_t)bytes);
+    free(message);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    check_one(data, bytes);
+    // The same with a header that passes, so that the fuzzer needn't guess magic and length.
+    uint8_t fixed[WIRE_MESSAGE_MAX];
+    if (bytes < sizeof(struct wire_header) || bytes > sizeof(fixed))
+        return 0;
+    memcpy(fixed, data, bytes);
+    struct wire_header header;
+    memcpy(&header, fixed, sizeof(header));
+    header.magic = WIRE_MAGIC;
+    header.format = WIRE_FORMAT;
+    header.bytes = (uint32_t)bytes;
+    header.features = WIRE_FEATURES;
+    header.reserved = 0;
+    memcpy(fixed, &header, sizeof(header));
+    check_one(fixed, bytes);
+    return 0;
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of wire_check(): a sound message of each type passes, and each field made wrong is refused.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <pawl/error.h>
+
+#include "base/util.h"
+#include "proto/wire.h"
+
+static struct wire_header header_of(uint16_t type, uint32_t bytes, int32_t status)
+{
+    struct wire_header header;
+    wire_header_init(&header, type, bytes, 7);
+    header.status = status;
+    return header;
+}
+
+static const struct wire_record_id some_id = {.producer_hi = 1, .producer_lo = 2, .sequence = 3};
+
+// One sound message of a type, without inline payload.
+static uint32_t make_message(uint16_t type, void *out)
+{
+    uint32_t bytes = wire_struct_bytes(type);
+    struct wire_header h = header_of(type, bytes, 0);
+#define MAKE(name, ...)                                                                            \
+    do {                                                                                           \
+        struct name m_ = {.header = h, __VA_ARGS__};                                               \
+        memcpy(out, &m_, sizeof(m_));                                                              \
+    } while (0)
+    switch (type) {
+    case WIRE_HELLO:
+        MAKE(wire_hello, .server_id = 1, .incarnation = 2, .window_slots_wanted = 64);
+        break;
+    case WIRE_HELLO | WIRE_REPLY:
+        MAKE(wire_welcome, .window_slots = 64, .slot_bytes = WIRE_SLOT_BYTES, .requests_count = 8);
+        break;
+    case WIRE_APPEND:
+        MAKE(wire_append, .chunk = 1, .version = 1, .id = some_id, .length = 300000,
+             .slot_first = 62, .slot_count = 2);
+        break;
+    case WIRE_APPEND | WIRE_REPLY:
+    case WIRE_LOOKUP | WIRE_REPLY:
+        MAKE(wire_appended, .version = 1, .duplicate = 1);
+        break;
+    case WIRE_PREPARE:
+        MAKE(wire_prepare, .chunk = 1, .version = 1, .index = 5, .offset = 100, .id = some_id,
+             .commit_count = 5, .length = WIRE_SLOT_BYTES, .slot_first = 63, .slot_count = 1);
+        break;
+    case WIRE_PREPARE | WIRE_REPLY:
+        MAKE(wire_prepared, .chunk = 1, .version = 1);
+        break;
+    case WIRE_COMMIT:
+        MAKE(wire_commit, .chunk = 1, .version = 1);
+        break;
+    case WIRE_COMMIT | WIRE_REPLY:
+        memcpy(out, &h, sizeof(h));
+        break;
+    case WIRE_READ:
+        MAKE(wire_read, .chunk = 1, .length = WIRE_READ_MAX);
+        break;
+    case WIRE_READ | WIRE_REPLY:
+        MAKE(wire_read_done, .length = WIRE_READ_MAX, .sealed = 1);
+        break;
+    case WIRE_FETCH:
+        MAKE(wire_fetch, .chunk = 1, .version = 1);
+        break;
+    case WIRE_FETCH | WIRE_REPLY:
+        MAKE(wire_fetched, .chunk = 1, .id = some_id, .length = WIRE_RECORD_MAX);
+        break;
+    case WIRE_LOOKUP:
+        MAKE(wire_lookup, .chunk = 1, .id = some_id, .length = WIRE_RECORD_MAX, .compare = 1);
+        break;
+    case WIRE_INSPECT:
+        MAKE(wire_inspect, .chunk = 1);
+        break;
+    case WIRE_INSPECT | WIRE_REPLY:
+        MAKE(wire_inspected, .sealed = 1, .primary = 1);
+        break;
+    default:
+        fail_msg("no message of type %u", type);
+    }
+#undef MAKE
+    return bytes;
+}
+
+static int check(const void *message, uint32_t bytes)
+{
+    // Exactly as large as it says, so that a sanitizer sees a read beyond it.
+    void *copy = malloc(bytes ? bytes : 1);
+    assert_non_null(copy);
+    memcpy(copy, message, bytes);
+    const char *why = NULL;
+    int rc = wire_check(copy, bytes, &why);
+    free(copy);
+    if (rc == 0)
+        assert_null(why);
+    else
+        assert_true(why && *why);
+    return rc;
+}
+
+static const uint16_t all_types[] = {
+    WIRE_HELLO,   WIRE_HELLO | WIRE_REPLY,   WIRE_APPEND,  WIRE_APPEND | WIRE_REPLY,
+    WIRE_PREPARE, WIRE_PREPARE | WIRE_REPLY, WIRE_COMMIT,  WIRE_COMMIT | WIRE_REPLY,
+    WIRE_READ,    WIRE_READ | WIRE_REPLY,    WIRE_FETCH,   WIRE_FETCH | WIRE_REPLY,
+    WIRE_LOOKUP,  WIRE_LOOKUP | WIRE_REPLY,  WIRE_INSPECT, WIRE_INSPECT | WIRE_REPLY,
+};
+static_assert(PAWL_ARRAY_COUNT(all_types) == 2 * (WIRE_TYPES - 1), "a type is missing");
+
+static void test_check_when_message_is_sound_then_passes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(all_types); i++) {
+        uint8_t message[256];
+        uint32_t bytes = make_message(all_types[i], message);
+        assert_int_equal(check(message, bytes), 0);
+    }
+}
+
+// A byte pattern of one field of a message type that must be refused.
+struct wrong {
+    uint16_t type;
+    size_t offset, bytes;
+    uint64_t value;
+};
+#define WRONG(type, name, field, value)                                                            \
+    {                                                                                              \
+        type, offsetof(struct name, field), sizeof(((struct name *)0)->field), value               \
+    }
+#define REPLY(type) ((type) | WIRE_REPLY)
+#define U64_MAX 0xffffffffffffffffull
+
+static const struct wrong wrongs[] = {
+    WRONG(WIRE_HELLO, wire_hello, server_id, 0), // a client with an incarnation
+    WRONG(WIRE_HELLO, wire_hello, window_slots_wanted, 65),
+    WRONG(WIRE_HELLO, wire_hello, reserved, 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 0),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 65),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, 0),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, WIRE_SLOT_BYTES + 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, requests_count, 0),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, reserved, 1),
+    WRONG(WIRE_APPEND, wire_append, chunk, 0),
+    WRONG(WIRE_APPEND, wire_append, version, 0),
+    WRONG(WIRE_APPEND, wire_append, id.sequence, 0),
+    WRONG(WIRE_APPEND, wire_append, id.flags, 2),
+    WRONG(WIRE_APPEND, wire_append, id.flags, WIRE_RECORD_EPOCH),
+    WRONG(WIRE_APPEND, wire_append, length, 0),
+    WRONG(WIRE_APPEND, wire_append, length, 2 * WIRE_SLOT_BYTES + 1),
+    WRONG(WIRE_APPEND, wire_append, length, WIRE_RECORD_MAX + 1),
+    WRONG(WIRE_APPEND, wire_append, length, 0xffffffff),
+    WRONG(WIRE_APPEND, wire_append, slot_first, 63),
+    WRONG(WIRE_APPEND, wire_append, slot_first, 0xffff),
+    WRONG(WIRE_APPEND, wire_append, slot_count, 0),
+    WRONG(WIRE_APPEND, wire_append, slot_count, 1),
+    WRONG(WIRE_APPEND, wire_append, slot_count, 0xffff),
+    WRONG(WIRE_APPEND, wire_append, reserved, 1),
+    WRONG(REPLY(WIRE_APPEND), wire_appended, duplicate, 2),
+    WRONG(REPLY(WIRE_APPEND), wire_appended, reserved, 1),
+    WRONG(WIRE_PREPARE, wire_prepare, chunk, 0),
+    WRONG(WIRE_PREPARE, wire_prepare, version, 0),
+    WRONG(WIRE_PREPARE, wire_prepare, index, 4), // below the commit count
+    WRONG(WIRE_PREPARE, wire_prepare, offset, U64_MAX),
+    WRONG(WIRE_PREPARE, wire_prepare, id.sequence, 0),
+    WRONG(WIRE_PREPARE, wire_prepare, id.flags, 0x80000000),
+    WRONG(WIRE_PREPARE, wire_prepare, commit_count, 6),
+    WRONG(WIRE_PREPARE, wire_prepare, length, 0),
+    WRONG(WIRE_PREPARE, wire_prepare, length, WIRE_SLOT_BYTES + 1),
+    WRONG(WIRE_PREPARE, wire_prepare, slot_first, 64),
+    WRONG(WIRE_PREPARE, wire_prepare, slot_count, 2),
+    WRONG(WIRE_PREPARE, wire_prepare, slot_count, 0),
+    WRONG(WIRE_PREPARE, wire_prepare, reserved, 1),
+    WRONG(REPLY(WIRE_PREPARE), wire_prepared, chunk, 0),
+    WRONG(REPLY(WIRE_PREPARE), wire_prepared, version, 0),
+    WRONG(WIRE_COMMIT, wire_commit, chunk, 0),
+    WRONG(WIRE_COMMIT, wire_commit, version, 0),
+    WRONG(WIRE_READ, wire_read, chunk, 0),
+    WRONG(WIRE_READ, wire_read, offset, U64_MAX),
+    WRONG(WIRE_READ, wire_read, buffer_address, U64_MAX),
+    WRONG(WIRE_READ, wire_read, length, 0),
+    WRONG(WIRE_READ, wire_read, length, WIRE_READ_MAX + 1),
+    WRONG(WIRE_READ, wire_read, reserved, 1),
+    WRONG(REPLY(WIRE_READ), wire_read_done, length, WIRE_READ_MAX + 1),
+    WRONG(REPLY(WIRE_READ), wire_read_done, sealed, 2),
+    WRONG(REPLY(WIRE_READ), wire_read_done, reserved, 1),
+    WRONG(WIRE_FETCH, wire_fetch, chunk, 0),
+    WRONG(WIRE_FETCH, wire_fetch, version, 0),
+    WRONG(WIRE_FETCH, wire_fetch, buffer_address, U64_MAX),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, chunk, 0),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, offset, U64_MAX),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, id.sequence, 0),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, id.flags, 2),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, length, 0),
+    WRONG(REPLY(WIRE_FETCH), wire_fetched, length, WIRE_RECORD_MAX + 1),
+    WRONG(WIRE_LOOKUP, wire_lookup, chunk, 0),
+    WRONG(WIRE_LOOKUP, wire_lookup, id.flags, 2),
+    WRONG(WIRE_LOOKUP, wire_lookup, length, WIRE_RECORD_MAX + 1),
+    WRONG(WIRE_LOOKUP, wire_lookup, compare, 2),
+    WRONG(WIRE_LOOKUP, wire_lookup, reserved, 1),
+    WRONG(REPLY(WIRE_LOOKUP), wire_appended, duplicate, 2),
+    WRONG(REPLY(WIRE_LOOKUP), wire_appended, reserved, 1),
+    WRONG(WIRE_INSPECT, wire_inspect, chunk, 0),
+    WRONG(REPLY(WIRE_INSPECT), wire_inspected, sealed, 2),
+    WRONG(REPLY(WIRE_INSPECT), wire_inspected, primary, 2),
+};
+
+static void test_check_when_a_field_is_wrong_then_refuses(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(wrongs); i++) {
+        const struct wrong *w = &wrongs[i];
+        uint8_t message[256];
+        uint32_t bytes = make_message(w->type, message);
+        memcpy(message + w->offset, &w->value, w->bytes);
+        if (check(message, bytes) != PAWL_EPROTOCOL)
+            fail_msg("case %zu: %s with %zu bytes at %zu = %llu passes", i, wire_type_name(w->type),
+                     w->bytes, w->offset, (unsigned long long)w->value);
+    }
+}
+
+static void test_check_when_the_header_is_wrong_then_refuses(void **state)
+{
+    (void)state;
+    static const struct wrong cases[] = {
+        WRONG(0, wire_header, magic, 0),          WRONG(0, wire_header, magic, WIRE_MAGIC + 1),
+        WRONG(0, wire_header, format, 0),         WRONG(0, wire_header, format, WIRE_FORMAT + 1),
+        WRONG(0, wire_header, type, 0),           WRONG(0, wire_header, type, WIRE_TYPES),
+        WRONG(0, wire_header, type, WIRE_REPLY),  WRONG(0, wire_header, type, 0x7fff),
+        WRONG(0, wire_header, type, 0xffff),      WRONG(0, wire_header, bytes, 0),
+        WRONG(0, wire_header, bytes, 0xffffffff), WRONG(0, wire_header, status, 1),
+        WRONG(0, wire_header, features, 1),       WRONG(0, wire_header, features, 0x80000000),
+        WRONG(0, wire_header, reserved, 1),
+    };
+    for (size_t t = 0; t < PAWL_ARRAY_COUNT(all_types); t++) {
+        for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
+            uint8_t message[256];
+            uint32_t bytes = make_message(all_types[t], message);
+            memcpy(message + cases[i].offset, &cases[i].value, cases[i].bytes);
+            assert_int_equal(check(message, bytes), PAWL_EPROTOCOL);
+        }
+    }
+}
+
+static void test_check_when_cut_or_extended_then_refuses(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < PAWL_ARRAY_COUNT(all_types); t++) {
+        uint8_t message[256] = {0};
+        uint32_t bytes = make_message(all_types[t], message);
+        for (uint32_t n = 0; n <= bytes + 8; n++) {
+            if (n == bytes)
+                continue;
+            uint8_t cut[256];
+            memcpy(cut, message, sizeof(cut));
+            assert_int_equal(check(cut, n), PAWL_EPROTOCOL); // the header's length differs
+            memcpy(cut + offsetof(struct wire_header, bytes), &n, sizeof(n));
+            assert_int_equal(check(cut, n), PAWL_EPROTOCOL); // the header agrees
+        }
+    }
+}
+
+static void test_check_when_a_request_has_a_status_then_refuses(void **state)
+{
+    (void)state;
+    struct wire_inspect m = {.header = header_of(WIRE_INSPECT, sizeof(m), -5), .chunk = 1};
+    assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);
+    m.header.status = 0;
+    assert_int_equal(check(&m, sizeof(m)), 0);
+}
+
+static void test_check_when_a_refusal_is_a_bare_header_then_passes(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < PAWL_ARRAY_COUNT(all_types); t++) {
+        if (!(all_types[t] & WIRE_REPLY))
+            continue;
+        struct wire_header h = header_of(all_types[t], sizeof(h), PAWL_ESTALE);
+        assert_int_equal(check(&h, sizeof(h)), 0);
+    }
+}
+
+static void test_check_when_a_refusal_needs_its_fields_then_a_bare_header_is_refused(void **state)
+{
+    (void)state;
+    static const int codes[] = {PAWL_EEXPECT, PAWL_EEARLIER, PAWL_EABSENT};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(codes); i++) {
+        struct wire_header h = header_of(WIRE_APPEND | WIRE_REPLY, sizeof(h), codes[i]);
+        assert_int_equal(check(&h, sizeof(h)), PAWL_EPROTOCOL);
+        struct wire_appended m = {.header =
+                                      header_of(WIRE_APPEND | WIRE_REPLY, sizeof(m), codes[i])};
+        assert_int_equal(check(&m, sizeof(m)), 0);
+    }
+}
+
+static void test_check_when_payload_is_inline_then_its_length_must_fit(void **state)
+{
+    (void)state;
+    uint8_t message[WIRE_MESSAGE_MAX] = {0};
+    struct wire_append m = {.chunk = 1, .version = 1, .id = some_id, .length = WIRE_INLINE_MAX};
+    uint32_t bytes = sizeof(m) + WIRE_INLINE_MAX;
+    m.header = header_of(WIRE_APPEND, bytes, 0);
+    memcpy(message, &m, sizeof(m));
+    assert_int_equal(check(message, bytes), 0);
+
+    m.length = WIRE_INLINE_MAX - 1;
+    memcpy(message, &m, sizeof(m));
+    assert_int_equal(check(message, bytes), PAWL_EPROTOCOL);
+
+    m.length = WIRE_INLINE_MAX + 1;
+    bytes++;
+    m.header.bytes = bytes;
+    memcpy(message, &m, sizeof(m));
+    assert_int_equal(check(message, bytes), PAWL_EPROTOCOL);
+}
+
+static void test_check_when_longer_than_any_message_then_refuses(void **state)
+{
+    (void)state;
+    uint8_t message[WIRE_MESSAGE_MAX + 1] = {0};
+    struct wire_header h = header_of(WIRE_APPEND, sizeof(message), 0);
+    memcpy(message, &h, sizeof(h));
+    assert_int_equal(check(message, sizeof(message)), PAWL_EPROTOCOL);
+}
+
+static void test_check_when_an_epoch_record_then_it_has_no_payload(void **state)
+{
+    (void)state;
+    struct wire_append m = {.header = header_of(WIRE_APPEND, sizeof(m), 0),
+                            .chunk = 1,
+                            .version = 1,
+                            .id = {.epoch = 1, .flags = WIRE_RECORD_EPOCH}};
+    assert_int_equal(check(&m, sizeof(m)), 0);
+    m.id.epoch = 0;
+    assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);
+    m.id.epoch = 1;
+    m.slot_count = 1;
+    assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);
+    m.slot_count = 0;
+    m.slot_first = 1;
+    assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);
+}
+
+static void test_header_init_then_all_fields_are_set(void **state)
+{
+    (void)state;
+    struct wire_header h;
+    memset(&h, 0xff, sizeof(h));
+    wire_header_init(&h, WIRE_COMMIT, 56, 9);
+    assert_int_equal(h.magic, WIRE_MAGIC);
+    assert_int_equal(h.format, WIRE_FORMAT);
+    assert_int_equal(h.type, WIRE_COMMIT);
+    assert_int_equal(h.bytes, 56);
+    assert_int_equal(h.status, 0);
+    assert_int_equal(h.request, 9);
+    assert_int_equal(h.features, WIRE_FEATURES);
+    assert_int_equal(h.reserved, 0);
+}
+
+static void test_names_and_sizes_when_type_is_unknown_then_say_so(void **state)
+{
+    (void)state;
+    assert_string_equal(wire_type_name(WIRE_APPEND), "append");
+    assert_string_equal(wire_type_name(WIRE_APPEND | WIRE_REPLY), "appended");
+    assert_string_equal(wire_type_name(0), "unknown");
+    assert_string_equal(wire_type_name(WIRE_TYPES), "unknown");
+    assert_int_equal(wire_struct_bytes(WIRE_TYPES | WIRE_REPLY), 0);
+    assert_int_equal(wire_struct_bytes(WIRE_REPLY), 0);
+    assert_int_equal(wire_struct_bytes(WIRE_COMMIT | WIRE_REPLY), sizeof(struct wire_header));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check_when_message_is_sound_then_passes),
+        cmocka_unit_test(test_check_when_a_field_is_wrong_then_refuses),
+        cmocka_unit_test(test_check_when_the_header_is_wrong_then_refuses),
+        cmocka_unit_test(test_check_when_cut_or_extended_then_refuses),
+        cmocka_unit_test(test_check_when_a_request_has_a_status_then_refuses),
+        cmocka_unit_test(test_check_when_a_refusal_is_a_bare_header_then_passes),
+        cmocka_unit_test(test_check_when_a_refusal_needs_its_fields_then_a_bare_header_is_refused),
+        cmocka_unit_test(test_check_when_payload_is_inline_then_its_length_must_fit),
+        cmocka_unit_test(test_check_when_longer_than_any_message_then_refuses),
+        cmocka_unit_test(test_check_when_an_epoch_record_then_it_has_no_payload),
+        cmocka_unit_test(test_header_init_then_all_fields_are_set),
+        cmocka_unit_test(test_names_and_sizes_when_type_is_unknown_then_say_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
