@@ -175,6 +175,7 @@ function(pawl_fuzz name)
         return()
     endif()
     target_sources(${name} PRIVATE "${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c")
+    target_link_libraries(${name} PRIVATE pawl_base)
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
     add_test(NAME ${name} COMMAND ${name} "${corpus}" WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
