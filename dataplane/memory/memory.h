@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pinned memory of a reactor: one region, taken once at start, and pools of blocks inside it.
+//
+// OWNS: the mapping. It stays where it is from open to close, so it can be registered with the NIC
+// and the disk ring once. Every page is touched at open: nothing faults later. Thread: the reactor
+// that opened it. A pool is used by one thread.
+#ifndef PAWL_DATAPLANE_MEMORY_H
+#define PAWL_DATAPLANE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/util.h"
+
+#define MEMORY_HUGE_BYTES (2u << 20)
+
+struct memory_options {
+    size_t bytes;  // rounded up to 2 MiB
+    bool no_huge;  // don't ask for huge pages
+    bool no_lock;  // don't lock the pages
+    bool any_node; // leave placement to the kernel; else prefer numa_node
+    unsigned numa_node;
+};
+
+enum memory_pages {
+    MEMORY_PAGES_NORMAL = 0,
+    MEMORY_PAGES_TRANSPARENT, // asked for with madvise; the kernel gives what it can
+    MEMORY_PAGES_HUGE,        // hugetlb: huge for certain
+};
+
+struct memory_region {
+    void *base; // aligned to 2 MiB
+    size_t bytes;
+    size_t carved_bytes;
+    enum memory_pages pages;
+    bool locked;
+    bool node_bound;
+    char describe[256];
+};
+
+// Maps, places, touches and locks a region (caller's memory for the struct). What could not be had
+// (huge pages, the lock, the node) is no error: the struct and memory_region_describe() tell.
+// Errors: -EINVAL for 0 bytes, -ENOMEM.
+int memory_region_open(struct memory_region *region,
+                       const struct memory_options *options) PAWL_MUST_CHECK;
+// Unmaps. A zeroed struct is fine.
+void memory_region_close(struct memory_region *region);
+
+// "256 MiB, transparent huge pages, unlocked: RLIMIT_MEMLOCK is 8 MiB, raise it (...)".
+const char *memory_region_describe(const struct memory_region *region);
+
+// Takes `bytes` (rounded up to 4096) off the region for good, aligned to `align` (a power of two);
+// NULL when it doesn't fit. There is no way to give it back but to close the region.
+void *memory_region_carve(struct memory_region *region, size_t bytes, size_t align);
+
+// A pool over a piece of a region: blocks of block_bytes, each of which may be split into quarters
+// and sixteenths. With blocks of 16 MiB the classes are 16, 4 and 1 MiB. All bookkeeping lies
+// outside of the blocks, so a late remote write can't harm it.
+struct memory_pool {
+    const struct pawl_alloc *alloc;
+    unsigned char *base;
+    size_t block_bytes;
+    size_t blocks_count;
+    size_t used_bytes;
+    uint16_t *used; // per block: bit n set: sixteenth n is taken
+};
+
+// BORROWS the memory UNTIL fini; as many whole blocks as fit. block_bytes: a power of two, at least
+// 64 KiB. Errors: -EINVAL, -ENOMEM.
+int memory_pool_init(struct memory_pool *pool, const struct pawl_alloc *alloc, void *memory,
+                     size_t bytes, size_t block_bytes) PAWL_MUST_CHECK;
+void memory_pool_fini(struct memory_pool *pool);
+
+// A block of at least `bytes` in the smallest class that holds it, aligned to its class; NULL: none
+// is free now (wait for a put), or bytes is more than a block.
+void *memory_pool_get(struct memory_pool *pool, size_t bytes);
+// Gives back what memory_pool_get() returned, with the same `bytes`. NULL is fine.
+void memory_pool_put(struct memory_pool *pool, void *block, size_t bytes);
+// What a get of `bytes` really takes; 0 if it can't be had from this pool.
+size_t memory_pool_class_bytes(const struct memory_pool *pool, size_t bytes);
+
+#endif

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Placement by hwloc: the list of hardware threads in the order in which reactors take them.
+#include <errno.h>
+#include <hwloc.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "dataplane/memory/placement.h"
+
+struct placement_pu {
+    unsigned pu;
+    unsigned numa_node;
+    bool has_node;
+    unsigned rank; // 0: first hardware thread of its core
+};
+
+struct placement {
+    hwloc_topology_t topology;
+    bool synthetic;
+    unsigned cores_count;
+    unsigned pus_count;
+    struct placement_pu *pus; // in the topology's order
+};
+
+static unsigned pu_rank(hwloc_topology_t topology, hwloc_obj_t pu)
+{
+    hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, pu);
+    unsigned rank = 0;
+
+    if (core == NULL) {
+        return 0;
+    }
+    for (hwloc_obj_t i = pu->prev_cousin; i != NULL; i = i->prev_cousin) {
+        rank += hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, i) == core;
+    }
+    return rank;
+}
+
+static int placement_list(struct placement *placement)
+{
+    int count = hwloc_get_nbobjs_by_type(placement->topology, HWLOC_OBJ_PU);
+
+    if (count <= 0) {
+        return -EIO;
+    }
+    placement->pus = calloc((size_t)count, sizeof(*placement->pus));
+    if (placement->pus == NULL) {
+        return -ENOMEM;
+    }
+    placement->pus_count = (unsigned)count;
+    for (int i = 0; i < count; i++) {
+        hwloc_obj_t obj = hwloc_get_obj_by_type(placement->topology, HWLOC_OBJ_PU, (unsigned)i);
+        struct placement_pu *pu = &placement->pus[i];
+        pu->pu = obj->os_index;
+        pu->rank = pu_rank(placement->topology, obj);
+        int node = obj->nodeset != NULL ? hwloc_bitmap_first(obj->nodeset) : -1;
+        pu->has_node = node >= 0;
+        pu->numa_node = node >= 0 ? (unsigned)node : 0;
+        placement->cores_count += pu->rank == 0;
+    }
+    return 0;
+}
+
+int placement_open(const char *synthetic, struct placement **ret)
+{
+    struct placement *placement = calloc(1, sizeof(*placement));
+    int code = -ENOMEM;
+
+    if (placement == NULL) {
+        return -ENOMEM;
+    }
+    if (hwloc_topology_init(&placement->topology) != 0) {
+        goto fail;
+    }
+    placement->synthetic = synthetic != NULL;
+    code = -EINVAL;
+    if (synthetic != NULL && hwloc_topology_set_synthetic(placement->topology, synthetic) != 0) {
+        goto fail_topology;
+    }
+    code = -EIO;
+    if (synthetic == NULL &&
+        hwloc_topology_set_flags(placement->topology,
+                                 HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM |
+                                     HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING) != 0) {
+        goto fail_topology;
+    }
+    if (hwloc_topology_load(placement->topology) != 0) {
+        goto fail_topology;
+    }
+    code = placement_list(placement);
+    if (code != 0) {
+        goto fail_topology;
+    }
+    *ret = placement;
+    return 0;
+
+fail_topology:
+    hwloc_topology_destroy(placement->topology);
+fail:
+    free(placement);
+    return code;
+}
+
+void placement_close(struct placement *placement)
+{
+    if (placement == NULL) {
+        return;
+    }
+    hwloc_topology_destroy(placement->topology);
+    free(placement->pus);
+    free(placement);
+}
+
+unsigned placement_cores_count(const struct placement *placement)
+{
+    return placement->cores_count;
+}
+
+unsigned placement_pus_count(const struct placement *placement)
+{
+    return placement->pus_count;
+}
+
+// Copies the hardware threads of one rank, near or far ones, while there is room.
+static unsigned placement_take(const struct placement *placement, uint32_t near_node, unsigned rank,
+                               bool near, unsigned room, struct placement_core *ret_cores)
+{
+    unsigned taken = 0;
+
+    for (unsigned i = 0; i < placement->pus_count && taken < room; i++) {
+        const struct placement_pu *pu = &placement->pus[i];
+        bool is_near =
+            near_node == PLACEMENT_ANY_NODE || !pu->has_node || pu->numa_node == near_node;
+        if (pu->rank != rank || is_near != near) {
+            continue;
+        }
+        ret_cores[taken++] = (struct placement_core){
+            .pu = pu->pu,
+            .numa_node = pu->numa_node,
+            .has_node = pu->has_node,
+            .shared = rank > 0,
+        };
+    }
+    return taken;
+}
+
+int placement_choose(const struct placement *placement, uint32_t near_node, unsigned count,
+                     struct placement_core *ret_cores)
+{
+    unsigned taken = 0;
+
+    if (count == 0) {
+        return -EINVAL;
+    }
+    for (unsigned rank = 0; taken < count && taken < placement->pus_count; rank++) {
+        pawl_assert(rank < placement->pus_count);
+        taken += placement_take(placement, near_node, rank, true, count - taken, ret_cores + taken);
+        taken +=
+            placement_take(placement, near_node, rank, false, count - taken, ret_cores + taken);
+    }
+    for (unsigned i = taken; i < count; i++) {
+        ret_cores[i] = ret_cores[i - taken];
+        ret_cores[i].shared = true;
+    }
+    return 0;
+}
+
+int placement_bind(const struct placement *placement, const struct placement_core *core)
+{
+    int code = 0;
+
+    if (placement->synthetic) {
+        return -ENOSYS;
+    }
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    if (set == NULL) {
+        return -ENOMEM;
+    }
+    hwloc_bitmap_only(set, core->pu);
+    if (hwloc_set_cpubind(placement->topology, set, HWLOC_CPUBIND_THREAD) != 0) {
+        code = errno != 0 ? -errno : -EINVAL;
+    }
+    hwloc_bitmap_free(set);
+    return code;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Placement: which cores the reactors of this process run on, and binding a thread to one.
+//
+// OWNS: the topology. Thread: any one at a time; placement_bind() acts on the calling thread.
+#ifndef PAWL_DATAPLANE_PLACEMENT_H
+#define PAWL_DATAPLANE_PLACEMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/util.h"
+
+struct placement;
+
+struct placement_core {
+    unsigned pu;        // the kernel's number of the hardware thread
+    unsigned numa_node; // the kernel's number of its memory node
+    bool has_node;      // false: the machine doesn't tell
+    bool shared;        // a reactor earlier in the list has the same core already
+};
+
+#define PLACEMENT_ANY_NODE UINT32_MAX
+
+// Reads the topology of this machine, cut down to what this process may use (cpuset, affinity); or,
+// for tests, a synthetic one ("node:2 core:4 pu:2"). Errors: -EINVAL (bad description), -ENOMEM,
+// -EIO.
+int placement_open(const char *synthetic, struct placement **ret) PAWL_MUST_CHECK;
+// NULL is fine.
+void placement_close(struct placement *placement);
+
+unsigned placement_cores_count(const struct placement *placement);
+unsigned placement_pus_count(const struct placement *placement);
+
+// Chooses `count` places: a whole core each while there are any, those of near_node (of the NIC)
+// first; then second hardware threads; then the same ones again. Fails only with -EINVAL for count
+// 0.
+int placement_choose(const struct placement *placement, uint32_t near_node, unsigned count,
+                     struct placement_core *ret_cores) PAWL_MUST_CHECK;
+
+// Binds the calling thread. Errors: -errno; -ENOSYS on a synthetic topology.
+int placement_bind(const struct placement *placement,
+                   const struct placement_core *core) PAWL_MUST_CHECK;
+
+#endif
