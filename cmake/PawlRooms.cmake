@@ -4,7 +4,7 @@
 #   pawl_room(<room> SOURCES ... [DEPS <room>...] [LIBS <library>...])
 #   pawl_program(<name> SOURCES ... [DEPS <room>...] [LIBS ...])
 #   pawl_test(<name> SOURCES ... [DEPS <room>...] [LIBS ...] [LABELS unit] [TIMEOUT 60])
-#   pawl_script_test(<name> COMMAND ... [LABELS system] [TIMEOUT 300])
+#   pawl_script_test(<name> COMMAND ... [LABELS system] [TIMEOUT 300])    none under tsan if label system
 #   pawl_fuzz(<name> SOURCES ... [DEPS <room>...] [LIBS ...])
 #   pawl_protobuf(<outvar> <file.proto>)
 
@@ -107,8 +107,22 @@ function(pawl_program name)
     target_link_libraries(${name} PUBLIC ${arg_LIBS} Threads::Threads)
 endfunction()
 
-# What the sanitizers are told in every test; a suppression names one function and its reason.
-function(pawl_test_environment name)
+# Name of a test as ctest sees it: the presets of sanitizers put their name in front, so that one
+# run can hold the tests of several presets.
+function(pawl_test_name name out)
+    if(PAWL_SUITE)
+        set(name "${PAWL_SUITE}.${name}")
+    endif()
+    set(${out} "${name}" PARENT_SCOPE)
+endfunction()
+
+# Labels, time limit and what the sanitizers are told; a suppression names one function and its
+# reason. A system test starts processes and uses the disk, so it runs alone.
+function(pawl_test_properties name labels timeout)
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout})
+    if("system" IN_LIST labels)
+        set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+    endif()
     set(folder "${CMAKE_SOURCE_DIR}/tests/sanitizers")
     set(asan "ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:strict_string_checks=1")
     set(lsan "LSAN_OPTIONS=print_suppressions=0")
@@ -140,9 +154,9 @@ function(pawl_test name)
     target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
     pawl_link_rooms(${name} "" ${arg_DEPS})
     target_link_libraries(${name} PRIVATE ${arg_LIBS} PkgConfig::CMOCKA Threads::Threads)
-    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
-    pawl_test_environment(${name})
+    pawl_test_name(${name} test)
+    add_test(NAME ${test} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
+    pawl_test_properties(${test} "${arg_LABELS}" ${arg_TIMEOUT})
 endfunction()
 
 function(pawl_script_test name)
@@ -153,9 +167,13 @@ function(pawl_script_test name)
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 300)
     endif()
-    add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
-    pawl_test_environment(${name})
+    # The daemons under ThreadSanitizer are too slow for trials with real time limits.
+    if(PAWL_SANITIZE MATCHES thread AND "system" IN_LIST arg_LABELS AND NOT PAWL_TSAN_SYSTEM)
+        return()
+    endif()
+    pawl_test_name(${name} test)
+    add_test(NAME ${test} COMMAND ${arg_COMMAND} WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
+    pawl_test_properties(${test} "${arg_LABELS}" ${arg_TIMEOUT})
 endfunction()
 
 # A fuzz harness defines LLVMFuzzerTestOneInput. With PAWL_FUZZ it is a libFuzzer program in
@@ -178,9 +196,9 @@ function(pawl_fuzz name)
     target_link_libraries(${name} PRIVATE pawl_base)
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
-    add_test(NAME ${name} COMMAND ${name} "${corpus}" WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 60)
-    pawl_test_environment(${name})
+    pawl_test_name(${name} test)
+    add_test(NAME ${test} COMMAND ${name} "${corpus}" WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
+    pawl_test_properties(${test} unit 60)
 endfunction()
 
 # Generates <name>.pb-c.{c,h} below <build>/generated/<folder>; puts the C file in outvar.
