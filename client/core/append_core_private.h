@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the append core: its slots and the functions that its two files share.
+#ifndef PAWL_CLIENT_APPEND_CORE_PRIVATE_H
+#define PAWL_CLIENT_APPEND_CORE_PRIVATE_H
+
+#include "base/random.h"
+#include "client/core/append_core.h"
+
+#define APPEND_DEPTH_MAX 4096u
+#define APPEND_CLOSING_SPARE 64u
+#define APPEND_NS_PER_MS 1000000ull
+
+enum append_slot_state {
+    APPEND_SLOT_WAITING = 1, // to be sent (again)
+    APPEND_SLOT_SENT,        // a primary has it, or had
+    APPEND_SLOT_ASKING,      // a lookup is under way
+    APPEND_SLOT_ASK_LATER,   // a lookup failed: again at `retry_ns`
+};
+
+// One append that the caller waits for.
+struct append_slot {
+    enum append_slot_state state;
+    // The record may be in the file: an attempt ended without an answer that excludes it, or the
+    // caller named the sequence itself and may have sent it in an earlier life.
+    bool doubt;
+    // It is the producer's next, or behind it: what comes later needs it. Repeats of sequences that
+    // are committed are not in the chain.
+    bool chain;
+    bool was_sent;
+    uint64_t sequence;
+    uint64_t deadline_ns;
+    uint64_t user;
+    uint64_t attempt; // of the request under way
+    uint64_t place;   // that it was sent to
+    uint64_t server;
+    uint64_t sent_ns;
+    uint64_t committed_at_send;
+    uint64_t retry_ns;
+    uint64_t lookup_chunk;
+    uint32_t lookup_failures;
+    uint32_t length;
+    uint32_t crc;
+    uint32_t record_flags;
+};
+
+// A sequence whose record was given back to the caller and which stands, or may stand, in the way
+// of later ones.
+struct append_unknown {
+    uint64_t sequence;
+    uint32_t length;
+    uint32_t crc;
+    bool refused; // surely not in the file: any payload may take its place
+};
+
+struct append_core {
+    struct append_core_options options;
+    const struct pawl_alloc *alloc;
+    struct append_slot *slots; // by rising sequence; depth_max of them
+    uint32_t slots_count;
+    struct append_unknown *unknowns; // by rising sequence; depth_max of them
+    uint32_t unknowns_count;
+    uint64_t *closing; // servers whose DISCONNECTED is awaited; depth_max + spare of them
+    uint32_t closing_count;
+    uint64_t committed_sequence; // highest that is known to be committed
+    uint64_t next_sequence;
+    uint64_t attempt_last;
+    struct append_tail tail;
+    uint64_t place; // counts tails
+    bool tail_known;
+    bool tail_asked;
+    int final; // not 0: the producer is done for, every append ends with this code
+    struct append_action hint;
+    uint32_t failures_count; // in a row
+    uint64_t pause_until_ns;
+    uint64_t now_ns; // of the last event
+    struct pawl_random random;
+    struct append_actions actions;
+    struct append_counters counters;
+};
+
+// append_core.c: slots and their ends.
+struct append_action *append_action_add(struct append_core *core, enum append_action_type type);
+void append_slot_end(struct append_core *core, uint32_t at, struct append_action done);
+void append_slot_fail(struct append_core *core, uint32_t at, int code);
+void append_all_fail(struct append_core *core, int code);
+void append_committed(struct append_core *core, uint64_t sequence);
+bool append_closing(const struct append_core *core, uint64_t server);
+
+// append_retry.c: answers, failures, pauses, sending.
+void append_on_tail(struct append_core *core, const struct append_event *event);
+void append_on_reply(struct append_core *core, const struct append_event *event);
+void append_on_looked_up(struct append_core *core, const struct append_event *event);
+void append_on_disconnected(struct append_core *core, uint64_t server);
+void append_pump(struct append_core *core);
+
+#endif

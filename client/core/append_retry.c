@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+// The append core: how an answer is met, when something is sent again, and where to.
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "client/core/append_core_private.h"
+
+// Pauses double from retry_min_ms to retry_max_ms; each is drawn from its upper half, so that
+// clients that failed together don't come back together.
+static uint64_t pause_ns(struct append_core *core, uint32_t failures_count)
+{
+    uint64_t pause_ms = core->options.retry_min_ms;
+    for (uint32_t i = 1; i < failures_count && pause_ms < core->options.retry_max_ms; i++) {
+        pause_ms *= 2;
+    }
+    pause_ms = PAWL_MIN(pause_ms, core->options.retry_max_ms);
+    uint64_t half_ns = pause_ms * APPEND_NS_PER_MS / 2;
+    return half_ns + pawl_random_below(&core->random, half_ns + 1);
+}
+
+// Many appends in flight fail of one cause: a pause that has begun is not made longer.
+static void pause_begin(struct append_core *core)
+{
+    if (core->pause_until_ns > core->now_ns) {
+        return;
+    }
+    core->failures_count++;
+    core->pause_until_ns = core->now_ns + pause_ns(core, core->failures_count);
+}
+
+// The tail is no longer trusted. The first question after a success goes out at once.
+static void tail_drop(struct append_core *core, int code, uint64_t server)
+{
+    if (!core->tail_known) {
+        return;
+    }
+    core->tail_known = false;
+    core->hint = (struct append_action){.hint_handle = core->tail.handle,
+                                        .hint_version = core->tail.version,
+                                        .hint_server = server,
+                                        .hint_code = code};
+    if (code != PAWL_ECHUNKFULL) {
+        core->counters.failovers_count++;
+    }
+    if (core->failures_count > 0) {
+        pause_begin(core);
+    } else {
+        core->failures_count = 1;
+    }
+}
+
+static void disconnect(struct append_core *core, uint64_t server)
+{
+    if (append_closing(core, server) ||
+        core->closing_count == core->options.depth_max + APPEND_CLOSING_SPARE) {
+        return;
+    }
+    core->closing[core->closing_count++] = server;
+    append_action_add(core, APPEND_ACTION_DISCONNECT)->server = server;
+}
+
+void append_on_tail(struct append_core *core, const struct append_event *event)
+{
+    core->tail_asked = false;
+    if (event->status == 0) {
+        bool moved = event->tail.handle != core->tail.handle;
+        core->tail = event->tail;
+        core->tail_known = true;
+        core->place++;
+        core->hint = (struct append_action){0};
+        core->counters.chunks_count += moved ? 1 : 0;
+        return;
+    }
+    // The question's own deadline and a lost master are no verdict about the file.
+    bool give_up = pawl_error_reaction(event->status) == PAWL_REACTION_GIVE_UP &&
+                   event->status != PAWL_EDEADLINE;
+    if (give_up) {
+        append_all_fail(core, event->status);
+    } else {
+        pause_begin(core);
+    }
+}
+
+static struct append_slot *slot_of_attempt(struct append_core *core, uint64_t attempt,
+                                           enum append_slot_state state, uint32_t *ret_at)
+{
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        if (core->slots[i].attempt == attempt && core->slots[i].state == state) {
+            *ret_at = i;
+            return &core->slots[i];
+        }
+    }
+    return NULL;
+}
+
+static void slot_ask(struct append_core *core, struct append_slot *slot)
+{
+    slot->state = APPEND_SLOT_ASKING;
+    slot->attempt = ++core->attempt_last;
+    struct append_action *action = append_action_add(core, APPEND_ACTION_LOOKUP);
+    action->chunk = slot->lookup_chunk;
+    action->sequence = slot->sequence;
+    action->attempt = slot->attempt;
+    action->length = slot->length;
+    action->crc = slot->crc;
+    action->record_flags = slot->record_flags;
+}
+
+static void slot_ask_later(struct append_core *core, struct append_slot *slot)
+{
+    slot->state = APPEND_SLOT_ASK_LATER;
+    slot->lookup_failures++;
+    slot->retry_ns = core->now_ns + pause_ns(core, slot->lookup_failures);
+}
+
+static void slot_done(struct append_core *core, uint32_t at, const struct append_event *event,
+                      bool duplicate)
+{
+    struct append_slot *slot = &core->slots[at];
+    const struct wire_appended *reply = &event->reply;
+    bool epoch = (slot->record_flags & WIRE_RECORD_EPOCH) != 0;
+    if (!epoch && reply->sequence != slot->sequence) {
+        slot->doubt = true;
+        append_all_fail(core, PAWL_EPROTOCOL);
+        return;
+    }
+    core->counters.duplicates_count += duplicate && slot->was_sent ? 1 : 0;
+    append_slot_end(core, at,
+                    (struct append_action){.file_offset = reply->file_offset,
+                                           .duplicate = duplicate,
+                                           .reply_sequence = reply->sequence});
+    append_committed(core, reply->sequence);
+    core->failures_count = 0;
+}
+
+// Is `sequence` one that we still wait for, and will send before anything behind it?
+static bool is_waiting(const struct append_core *core, uint64_t sequence)
+{
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        if (core->slots[i].sequence == sequence) {
+            return core->slots[i].state == APPEND_SLOT_WAITING;
+        }
+    }
+    return false;
+}
+
+// "Too early" names the sequence that the file lacks. It is one that we were refused, or that the
+// caller took back: never one that was committed before we asked, and never one behind the refused.
+static void on_expect(struct append_core *core, uint32_t at, uint64_t expected)
+{
+    const struct append_slot *slot = &core->slots[at];
+    if (expected <= slot->committed_at_send || expected >= slot->sequence) {
+        append_all_fail(core, PAWL_EPROTOCOL);
+        return;
+    }
+    if (expected > core->committed_sequence && !is_waiting(core, expected)) {
+        pause_begin(core);
+    }
+}
+
+// True for refusals that come before a record gets its index: this attempt put nothing in the file.
+// PAWL_ESTALE is none of them, a fence answers it for records that are in the log already.
+static bool code_is_refusal(int code)
+{
+    switch (code) {
+    case PAWL_EEXPECT:
+    case PAWL_EBUSY:
+    case PAWL_EBADPAYLOAD:
+    case PAWL_ECHUNKFULL:
+    case PAWL_ENOCHUNK:
+    case PAWL_ENOTPRIMARY:
+    case PAWL_EFENCED:
+    case PAWL_EIDREUSED:
+    case PAWL_ETOOLARGE:
+    case PAWL_EINVALID:
+    case PAWL_ENOSPACE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_give_up(struct append_core *core, uint32_t at, int code)
+{
+    bool one = code == PAWL_EIDREUSED || code == PAWL_ETOOLARGE || code == PAWL_EINVALID;
+    if (one) {
+        append_slot_fail(core, at, code);
+    } else {
+        append_all_fail(core, code);
+    }
+}
+
+static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t expected)
+{
+    struct append_slot *slot = &core->slots[at];
+    bool here = core->tail_known && slot->place == core->place;
+    slot->state = APPEND_SLOT_WAITING;
+    slot->doubt |= !code_is_refusal(code);
+    if (code == PAWL_EEXPECT) {
+        on_expect(core, at, expected);
+        return;
+    }
+    switch (code == PAWL_EDEADLINE ? PAWL_REACTION_FAILOVER : pawl_error_reaction(code)) {
+    case PAWL_REACTION_RETRY:
+        if (here) {
+            pause_begin(core);
+        }
+        break;
+    case PAWL_REACTION_REFRESH:
+    case PAWL_REACTION_NEXT_CHUNK:
+        if (here) {
+            tail_drop(core, code, slot->server);
+        }
+        break;
+    case PAWL_REACTION_FAILOVER:
+        disconnect(core, slot->server);
+        if (here) {
+            tail_drop(core, code, slot->server);
+        }
+        break;
+    case PAWL_REACTION_GIVE_UP:
+        on_give_up(core, at, code);
+        break;
+    }
+}
+
+void append_on_reply(struct append_core *core, const struct append_event *event)
+{
+    uint32_t at = 0;
+    struct append_slot *slot = slot_of_attempt(core, event->attempt, APPEND_SLOT_SENT, &at);
+    if (slot == NULL) {
+        return; // an older attempt, or one that was given back
+    }
+    if (event->status == 0) {
+        slot_done(core, at, event, event->reply.duplicate != 0);
+    } else if (event->status == PAWL_EEARLIER) {
+        // It is committed; only its place is to be found.
+        slot->lookup_chunk = event->reply.earlier_chunk;
+        uint64_t sequence = slot->sequence;
+        slot_ask(core, slot);
+        append_committed(core, sequence);
+    } else {
+        on_refusal(core, at, event->status, event->reply.sequence);
+    }
+}
+
+void append_on_looked_up(struct append_core *core, const struct append_event *event)
+{
+    uint32_t at = 0;
+    struct append_slot *slot = slot_of_attempt(core, event->attempt, APPEND_SLOT_ASKING, &at);
+    if (slot == NULL) {
+        return;
+    }
+    switch (event->status) {
+    case 0:
+        slot_done(core, at, event, true);
+        break;
+    case PAWL_EEARLIER:
+        slot->lookup_chunk = event->reply.earlier_chunk;
+        slot_ask(core, slot);
+        break;
+    case PAWL_EIDREUSED:
+        append_slot_fail(core, at, PAWL_EIDREUSED);
+        break;
+    case PAWL_EDELETED:
+    case PAWL_ENOTFOUND:
+        append_all_fail(core, event->status);
+        break;
+    default:
+        // Even "absent": the tail's table says that it is there, so this replica was a stale one.
+        slot_ask_later(core, slot);
+        break;
+    }
+}
+
+void append_on_disconnected(struct append_core *core, uint64_t server)
+{
+    for (uint32_t i = 0; i < core->closing_count; i++) {
+        if (core->closing[i] == server) {
+            core->closing[i] = core->closing[--core->closing_count];
+            break;
+        }
+    }
+    bool lost = false;
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        struct append_slot *slot = &core->slots[i];
+        if (slot->state == APPEND_SLOT_SENT && slot->server == server) {
+            slot->state = APPEND_SLOT_WAITING;
+            slot->doubt = true;
+            lost |= slot->place == core->place;
+        }
+    }
+    // A connection that nobody used may be gone for many reasons; the next send makes a new one.
+    if (lost) {
+        tail_drop(core, PAWL_EDISCONNECTED, server);
+    }
+}
+
+// A primary that does not answer is left: its connection is dropped and the master is told.
+static void time_out_attempts(struct append_core *core)
+{
+    uint64_t attempt_ns = core->options.attempt_ms * APPEND_NS_PER_MS;
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        const struct append_slot *slot = &core->slots[i];
+        if (slot->state != APPEND_SLOT_SENT || slot->sent_ns + attempt_ns > core->now_ns) {
+            continue;
+        }
+        disconnect(core, slot->server);
+        if (slot->place == core->place || slot->server == core->tail.primary_id) {
+            tail_drop(core, PAWL_EDEADLINE, slot->server);
+        }
+    }
+}
+
+static void slot_send(struct append_core *core, struct append_slot *slot)
+{
+    slot->state = APPEND_SLOT_SENT;
+    slot->attempt = ++core->attempt_last;
+    slot->place = core->place;
+    slot->server = core->tail.primary_id;
+    slot->sent_ns = core->now_ns;
+    slot->committed_at_send = core->committed_sequence;
+    core->counters.retries_count += slot->was_sent ? 1 : 0;
+    slot->was_sent = true;
+    struct append_action *action = append_action_add(core, APPEND_ACTION_SEND);
+    action->sequence = slot->sequence;
+    action->attempt = slot->attempt;
+    action->server = slot->server;
+    action->length = slot->length;
+    action->crc = slot->crc;
+    action->record_flags = slot->record_flags;
+    action->tail = core->tail;
+}
+
+// In order of sequence, and never past one whose answer from an older place is still awaited: the
+// new primary would only refuse what comes behind it.
+static void send_waiting(struct append_core *core)
+{
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        struct append_slot *slot = &core->slots[i];
+        if (slot->state == APPEND_SLOT_WAITING) {
+            slot_send(core, slot);
+        } else if (slot->state == APPEND_SLOT_SENT && slot->chain && slot->place != core->place) {
+            return;
+        }
+    }
+}
+
+static void ask_for_tail(struct append_core *core)
+{
+    if (core->tail_asked) {
+        return;
+    }
+    core->tail_asked = true;
+    struct append_action *action = append_action_add(core, APPEND_ACTION_GET_TAIL);
+    *action = core->hint;
+    action->type = APPEND_ACTION_GET_TAIL;
+}
+
+void append_pump(struct append_core *core)
+{
+    bool waiting = false;
+    time_out_attempts(core);
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        struct append_slot *slot = &core->slots[i];
+        waiting |= slot->state == APPEND_SLOT_WAITING;
+        if (slot->state == APPEND_SLOT_ASK_LATER && slot->retry_ns <= core->now_ns) {
+            slot_ask(core, slot);
+        }
+    }
+    if (!waiting || core->pause_until_ns > core->now_ns) {
+        return;
+    }
+    if (!core->tail_known) {
+        ask_for_tail(core);
+    } else if (!append_closing(core, core->tail.primary_id)) {
+        send_waiting(core);
+    }
+}
