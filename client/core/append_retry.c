@@ -363,7 +363,8 @@ void append_pump(struct append_core *core)
     time_out_attempts(core);
     for (uint32_t i = 0; i < core->slots_count; i++) {
         struct append_slot *slot = &core->slots[i];
-        waiting |= slot->state == APPEND_SLOT_WAITING;
+        waiting |= slot->state == APPEND_SLOT_WAITING ||
+                   (slot->state == APPEND_SLOT_SENT && append_closing(core, slot->server));
         if (slot->state == APPEND_SLOT_ASK_LATER && slot->retry_ns <= core->now_ns) {
             slot_ask(core, slot);
         }
