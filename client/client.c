@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client: opening and closing it, and the one turn that makes progress.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAWL_LOG_SUBSYSTEM "client"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "client/client_private.h"
+
+#define CLIENT_REGION_BYTES (64ull << 20)
+#define CLIENT_EVENTS 64
+#define CLIENT_TURN_MAX_MS 100u
+
+uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms) {
+    return pawl_clock_ns() +
+           (uint64_t)(deadline_ms != 0 ? deadline_ms : pawl->deadline_ms) * 1000000u;
+}
+
+const char *pawl_version(void) {
+    return PAWL_VERSION;
+}
+
+// ---- address book ------------------------------------------------------------------------------------
+
+void client_learn(struct pawl *pawl, const Pawl__Member *member) {
+    if (member->server_id == 0 || member->fabric_address == NULL ||
+        member->fabric_address[0] == '\0' || strlen(member->fabric_address) >= FABRIC_ADDRESS_MAX) {
+        return;
+    }
+    struct client_server *server = NULL;
+    for (uint32_t i = 0; i < pawl->servers_count; i++) {
+        if (pawl->servers[i].server_id == member->server_id) {
+            server = &pawl->servers[i];
+        }
+    }
+    if (server == NULL) {
+        if (pawl->servers_count == CLIENT_SERVERS_MAX) {
+            return;
+        }
+        server = &pawl->servers[pawl->servers_count++];
+        server->server_id = member->server_id;
+    }
+    strcpy(server->address, member->fabric_address); // bounded above
+}
+
+const char *client_address(const struct pawl *pawl, uint64_t server_id) {
+    for (uint32_t i = 0; i < pawl->servers_count; i++) {
+        if (pawl->servers[i].server_id == server_id) {
+            return pawl->servers[i].address;
+        }
+    }
+    return NULL;
+}
+
+// ---- progress ----------------------------------------------------------------------------------------
+
+static int poll_fabric(struct pawl *pawl, uint64_t now_ns) {
+    struct fabric_event events[CLIENT_EVENTS];
+    int count = fabric_poll(pawl->fabric, now_ns, events, CLIENT_EVENTS);
+    for (int i = 0; i < count; i++) {
+        link_event(pawl, &events[i]);
+    }
+    return count;
+}
+
+static bool run_files(struct pawl *pawl, uint64_t now_ns) {
+    bool busy = false;
+    pawl_list_for_each_safe(node, &pawl->files) {
+        busy |= file_run(pawl_container_of(node, struct pawl_file, node), now_ns);
+    }
+    return busy;
+}
+
+static int run_callbacks(struct pawl *pawl) {
+    int ran = 0;
+    pawl->in_callback = true;
+    pawl_list_for_each_safe(node, &pawl->files) {
+        ran += file_callbacks(pawl_container_of(node, struct pawl_file, node));
+    }
+    pawl->in_callback = false;
+    return ran;
+}
+
+static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns) {
+    uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
+    wake = PAWL_MIN(wake, link_wake_ns(pawl));
+    pawl_list_for_each_safe(node, &pawl->files) {
+        struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
+    }
+    if (pawl->master == NULL) {
+        wake = PAWL_MIN(wake, pawl->master_retry_ns);
+    }
+    int timeout_ms = uv_backend_timeout(&pawl->loop);
+    if (timeout_ms >= 0) {
+        wake = PAWL_MIN(wake, now_ns + (uint64_t)timeout_ms * 1000000u);
+    }
+    return wake;
+}
+
+static void sleep_until(struct pawl *pawl, uint64_t until_ns) {
+    uint64_t now_ns = pawl_clock_ns();
+    uint64_t wake = wake_ns(pawl, now_ns, until_ns);
+    if (wake <= now_ns || fabric_try_wait(pawl->fabric) != 0) {
+        return;
+    }
+    int fds[FABRIC_FDS_MAX];
+    int fds_count = fabric_wait_fds(pawl->fabric, fds);
+    struct pollfd polls[FABRIC_FDS_MAX + 1];
+    for (int i = 0; i < fds_count; i++) {
+        polls[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    }
+    polls[fds_count] = (struct pollfd){.fd = uv_backend_fd(&pawl->loop), .events = POLLIN};
+    uint64_t ns = wake - now_ns;
+    struct timespec timeout = {.tv_sec = (time_t)(ns / 1000000000u),
+                               .tv_nsec = (long)(ns % 1000000000u)};
+    (void)ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
+}
+
+int client_turn(struct pawl *pawl, uint64_t until_ns) {
+    uint64_t now_ns = pawl_clock_ns();
+    control_keep(pawl, now_ns);
+    uv_run(&pawl->loop, UV_RUN_NOWAIT);
+    int events = poll_fabric(pawl, now_ns);
+    bool busy = run_files(pawl, now_ns);
+    link_deadlines(pawl, now_ns);
+    int ran = run_callbacks(pawl);
+    if (events == 0 && !busy && ran == 0) {
+        sleep_until(pawl, until_ns);
+    }
+    return ran;
+}
+
+int pawl_poll(struct pawl *pawl, uint32_t timeout_ms) {
+    if (pawl == NULL || pawl->in_callback) {
+        return PAWL_EINVALID;
+    }
+    uint64_t until_ns = pawl_clock_ns() + (uint64_t)timeout_ms * 1000000u;
+    int ran;
+    do {
+        ran = client_turn(pawl, until_ns);
+    } while (ran == 0 && pawl_clock_ns() < until_ns);
+    return ran;
+}
+
+// ---- opening and closing -----------------------------------------------------------------------------
+
+static int copy_options(struct pawl *pawl, const struct pawl_options *options) {
+    pawl->deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : 30000;
+    pawl->depth_max = options->depth_max != 0 ? options->depth_max : 32;
+    pawl->master_text = strdup(options->master);
+    pawl->provider = strdup(options->provider != NULL ? options->provider : "tcp");
+    pawl->fabric_host = options->fabric_host != NULL ? strdup(options->fabric_host) : NULL;
+    pawl->servers = calloc(CLIENT_SERVERS_MAX, sizeof *pawl->servers);
+    if (pawl->master_text == NULL || pawl->provider == NULL || pawl->servers == NULL ||
+        (options->fabric_host != NULL && pawl->fabric_host == NULL)) {
+        return -ENOMEM;
+    }
+    return rpc_address_parse(options->master, pawl->master_host, sizeof pawl->master_host,
+                             &pawl->master_port);
+}
+
+static int open_planes(struct pawl *pawl, const struct pawl_options *options) {
+    int code = uv_loop_init(&pawl->loop);
+    if (code != 0) {
+        return code; // libuv's codes are negative errno
+    }
+    pawl->loop_open = true;
+    struct fabric_options fabric = {.provider = pawl->provider,
+                                    .host = pawl->fabric_host,
+                                    .message_bytes = WIRE_MESSAGE_MAX,
+                                    .receives_count = 128,
+                                    .connections_max = 256};
+    code = fabric_open(&fabric, &pawl->fabric);
+    if (code != 0) {
+        return code;
+    }
+    uint64_t bytes = options->region_bytes != 0 ? options->region_bytes : CLIENT_REGION_BYTES;
+    return staging_open(&pawl->staging, pawl->fabric, PAWL_MAX(bytes, 2ull * WIRE_RECORD_MAX));
+}
+
+static int take_cluster(void *user, const Pawl__Reply *reply) {
+    struct pawl *pawl = user;
+    if (reply->body_case != PAWL__REPLY__BODY_SERVERS) {
+        return PAWL_EPROTOCOL;
+    }
+    pawl->cluster_id = reply->servers->cluster_id;
+    return 0;
+}
+
+int pawl_connect(const struct pawl_options *options, struct pawl **ret) {
+    if (options == NULL || options->size != sizeof *options || options->master == NULL ||
+        ret == NULL) {
+        return PAWL_EINVALID;
+    }
+    struct pawl *pawl = calloc(1, sizeof *pawl);
+    if (pawl == NULL) {
+        return -ENOMEM;
+    }
+    pawl_list_init(&pawl->links);
+    pawl_list_init(&pawl->files);
+    pawl->master_pause_ms = 10;
+    uint64_t seed = 0;
+    int code = pawl_random_os(&seed, sizeof seed);
+    pawl_random_seed(&pawl->random, seed);
+    code = code != 0 ? code : copy_options(pawl, options);
+    code = code != 0 ? code : open_planes(pawl, options);
+    if (code == 0) {
+        Pawl__ListServers list = PAWL__LIST_SERVERS__INIT;
+        Pawl__Request request = PAWL__REQUEST__INIT;
+        request.body_case = PAWL__REQUEST__BODY_LIST_SERVERS;
+        request.list_servers = &list;
+        code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_cluster, pawl, NULL);
+    }
+    if (code != 0) {
+        pawl_close(pawl);
+        return code;
+    }
+    *ret = pawl;
+    return 0;
+}
+
+static void close_loop(struct pawl *pawl) {
+    if (!pawl->loop_open) {
+        return;
+    }
+    control_close(pawl);
+    while (uv_run(&pawl->loop, UV_RUN_DEFAULT) != 0) {
+    }
+    int code = uv_loop_close(&pawl->loop);
+    pawl_assert(code == 0);
+}
+
+void pawl_close(struct pawl *pawl) {
+    if (pawl == NULL) {
+        return;
+    }
+    pawl_assert(!pawl->in_callback);
+    pawl->closing = true;
+    pawl_list_for_each_safe(node, &pawl->files) {
+        file_fail_pending(pawl_container_of(node, struct pawl_file, node), PAWL_EUNKNOWN);
+    }
+    run_callbacks(pawl);
+    close_loop(pawl); // pending calls end here
+    link_fail_all(pawl);
+    staging_close(&pawl->staging);
+    fabric_close(pawl->fabric);
+    while (!pawl_list_is_empty(&pawl->files)) {
+        file_free(pawl_container_of(pawl_list_first(&pawl->files), struct pawl_file, node));
+    }
+    free(pawl->servers);
+    free(pawl->master_text);
+    free(pawl->provider);
+    free(pawl->fabric_host);
+    free(pawl);
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of the client library: the objects behind the opaque handles and how events reach them.
+//
+// One thread. client_turn() is the only place that makes progress: it runs the control plane's loop
+// and the fabric, hands what arrived to links, lets every file's append core take its events, and then
+// calls the user's callbacks. Nothing else calls back into the user's code.
+#ifndef PAWL_CLIENT_PRIVATE_H
+#define PAWL_CLIENT_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/random.h"
+#include "client/core/append_core.h"
+#include "controlplane/rpc/rpc.h"
+#include "dataplane/fabric/fabric.h"
+#include "proto/wire.h"
+#include <pawl/pawl.h>
+
+#define CLIENT_STAGING_BLOCK (64u << 10)
+#define CLIENT_SERVERS_MAX 1024u
+
+// ---- staging: registered memory for payloads on their way ------------------------------------------
+
+struct staging {
+    uint8_t *memory;
+    size_t bytes;
+    uint32_t blocks_count;
+    uint32_t hint; // where the next search begins
+    uint8_t *used; // a byte per block
+    struct fabric_region *region;
+};
+
+int staging_open(struct staging *staging, struct fabric *fabric, size_t bytes) PAWL_MUST_CHECK;
+void staging_close(struct staging *staging);
+// Contiguous room for `bytes`; NULL when there is none now.
+void *staging_get(struct staging *staging, size_t bytes);
+void staging_put(struct staging *staging, void *memory, size_t bytes);
+
+// ---- links: connections to chunk servers -----------------------------------------------------------
+
+// status 0 with the reply, or a negative code without: the request may or may not have been carried
+// out. A reply's own error is in its header's status.
+typedef void link_done_fn(void *user, int status, const struct wire_header *reply);
+
+enum link_state { LINK_CONNECTING = 1, LINK_GREETING, LINK_READY, LINK_CLOSING };
+
+struct link_request {
+    struct pawl_list node; // in the link's queue or its list of sent ones
+    uint64_t id;
+    union {
+        struct wire_header header;
+        struct wire_append append;
+        struct wire_read read;
+        struct wire_lookup lookup;
+        struct wire_inspect inspect;
+        struct wire_hello hello;
+    } message;
+    const void *payload; // BORROWS UNTIL done
+    uint32_t payload_bytes;
+    uint32_t slot_first;
+    uint32_t slot_count;
+    void *staged;
+    uint64_t deadline_ns; // the link is closed when it passes
+    bool answered;        // done was called
+    bool writing;         // FABRIC_DONE is to come
+    link_done_fn *done;
+    void *user;
+};
+
+struct link {
+    struct pawl_list node;
+    struct pawl *pawl;
+    uint64_t server_id;
+    struct fabric_conn *conn; // NULL once closed
+    enum link_state state;
+    uint64_t window_address;
+    uint64_t window_key;
+    uint32_t window_slots;
+    uint32_t slot_bytes;
+    uint64_t slots_used; // a bit per slot
+    uint32_t requests_max;
+    uint32_t requests_sent;
+    uint64_t next_id;
+    struct pawl_list queue; // not sent yet, in order
+    struct pawl_list sent;  // unanswered, or answered with a write under way
+};
+
+// A request on the link to a server, opened if there is none. `message`: the struct without header
+// ids; `done` follows exactly once, never from inside this call. Errors: -ENOMEM, PAWL_EDISCONNECTED
+// (address unknown or refused at once).
+int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request *request)
+    PAWL_MUST_CHECK;
+void link_close(struct pawl *pawl, uint64_t server_id, int status);
+void link_event(struct pawl *pawl, const struct fabric_event *event);
+void link_deadlines(struct pawl *pawl, uint64_t now_ns);
+uint64_t link_wake_ns(const struct pawl *pawl);
+void link_fail_all(struct pawl *pawl);
+bool link_exists(const struct pawl *pawl, uint64_t server_id);
+
+// ---- the client ----------------------------------------------------------------------------------
+
+struct client_server {
+    uint64_t server_id;
+    char address[FABRIC_ADDRESS_MAX];
+};
+
+struct pawl {
+    char *master_text;
+    char *provider;
+    char *fabric_host;
+    char master_host[256];
+    uint16_t master_port;
+    uint32_t deadline_ms;
+    uint32_t depth_max;
+    uv_loop_t loop;
+    bool loop_open;
+    struct rpc_conn *master; // NULL: not connected, not connecting
+    uint64_t master_retry_ns;
+    uint32_t master_pause_ms;
+    uint64_t cluster_id;
+    struct fabric *fabric;
+    struct staging staging;
+    struct pawl_list links;
+    struct pawl_list files;
+    struct client_server *servers; // address book
+    uint32_t servers_count;
+    struct pawl_random random;
+    bool in_callback;
+    bool closing;
+};
+
+uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms);
+// Makes progress once; waits until something happens, `until_ns` at most. Returns callbacks run.
+int client_turn(struct pawl *pawl, uint64_t until_ns);
+void client_learn(struct pawl *pawl, const Pawl__Member *member);
+const char *client_address(const struct pawl *pawl, uint64_t server_id);
+
+// ---- control plane -------------------------------------------------------------------------------
+
+// Copies what it wants out of a reply whose code is 0; its result is the call's.
+typedef int control_take_fn(void *user, const Pawl__Reply *reply);
+
+// One call, retried over lost connections until the deadline. ret_attempts may be NULL.
+int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
+                 control_take_fn *take, void *user, uint32_t *ret_attempts) PAWL_MUST_CHECK;
+// The same without waiting: one attempt. `done` follows exactly once unless this fails.
+int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t deadline_ms,
+                   rpc_call_fn *done, void *user) PAWL_MUST_CHECK;
+void control_keep(struct pawl *pawl, uint64_t now_ns);
+void control_close(struct pawl *pawl);
+
+// ---- files ---------------------------------------------------------------------------------------
+
+// A chunk as the master told it.
+struct file_chunk {
+    uint64_t handle;
+    uint64_t base_offset;
+    uint64_t bytes; // sealed ones
+    uint64_t primary_id;
+    uint32_t index;
+    bool sealed;
+    uint32_t replicas_count;
+    uint64_t replicas[APPEND_SET_MAX];
+};
+
+struct file_append; // append.c
+struct file_event;  // append.c
+
+struct pawl_file {
+    struct pawl_list node;
+    struct pawl *pawl;
+    uint64_t file_id;
+    uint64_t chunk_bytes;
+    struct pawl_record_id producer; // sequence unused
+    struct append_core *core;
+    uint32_t core_generation; // raised with each new core
+    struct pawl_list events;  // file_event: for the core
+    struct pawl_list pending; // file_append: in flight
+    struct pawl_list done;    // file_append: callbacks to run
+    uint32_t pending_count;
+    uint32_t outside_count; // calls on links and to the master whose end is still to come
+    uint64_t read_failovers_count;
+    struct append_counters past; // of cores before the present one
+    struct file_chunk *chunks;   // sorted by index, from 0, without gaps
+    uint32_t chunks_count;
+    bool closed; // freed when outside_count falls to 0
+};
+
+int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
+                    uint32_t epoch, uint64_t last_sequence) PAWL_MUST_CHECK;
+// Lets the cores take what is queued for them. Returns true when something was done.
+bool file_run(struct pawl_file *file, uint64_t now_ns);
+int file_callbacks(struct pawl_file *file);
+// A link is gone: PAWL_EBUSY when the server had no window to give, else PAWL_EDISCONNECTED.
+void file_disconnected(struct pawl_file *file, uint64_t server_id, int status);
+void file_fail_pending(struct pawl_file *file, int status);
+void file_outside_done(struct pawl_file *file);
+int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *ret_last_sequence)
+    PAWL_MUST_CHECK;
+void file_free(struct pawl_file *file);
+
+// Asks the master for chunks from `from_index` on; sets file->chunks.
+int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;
+// One LOOKUP over the replicas of a chunk.
+int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_record_id *id,
+                uint64_t deadline_ns, struct wire_appended *ret) PAWL_MUST_CHECK;
+int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
+                         struct file_chunk *ret) PAWL_MUST_CHECK;
+
+#endif

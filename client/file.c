@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// Open files: creation, producers, resolving a record's outcome.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAWL_LOG_SUBSYSTEM "client"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "client/client_private.h"
+
+#define FILE_PRODUCER_NAME_MAX 255u
+#define FILE_RETRY_MS 5u
+
+uint64_t pawl_record_bytes_max(const struct pawl_file *file) {
+    return PAWL_MIN(file->chunk_bytes / 4, (uint64_t)WIRE_RECORD_MAX);
+}
+
+static void counters_add(struct append_counters *sum, const struct append_counters *part) {
+    sum->appends_count += part->appends_count;
+    sum->retries_count += part->retries_count;
+    sum->duplicates_count += part->duplicates_count;
+    sum->failovers_count += part->failovers_count;
+    sum->chunks_count += part->chunks_count;
+}
+
+static void drop_events(struct pawl_file *file) {
+    while (!pawl_list_is_empty(&file->events)) {
+        struct pawl_list *node = pawl_list_first(&file->events);
+        pawl_list_remove(node);
+        free(node); // the node is the first member of a file_event
+    }
+}
+
+int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
+                    uint32_t epoch, uint64_t last_sequence) {
+    struct append_core_options options = {.file_id = file->file_id,
+                                          .producer_hi = producer_hi,
+                                          .producer_lo = producer_lo,
+                                          .epoch = epoch,
+                                          .last_sequence = last_sequence,
+                                          .depth_max = file->pawl->depth_max,
+                                          .random_seed = pawl_random_next(&file->pawl->random),
+                                          .alloc = pawl_alloc_heap()};
+    struct append_core *core;
+    int code = append_core_new(&options, &core);
+    if (code != 0) {
+        return code;
+    }
+    if (file->core != NULL) {
+        counters_add(&file->past, append_core_counters(file->core));
+        append_core_free(file->core);
+    }
+    file->core = core;
+    file->core_generation++;
+    drop_events(file);
+    file->producer = (struct pawl_record_id){
+        .producer_hi = producer_hi, .producer_lo = producer_lo, .epoch = epoch};
+    return 0;
+}
+
+static int file_new(struct pawl *pawl, struct pawl_file **ret) {
+    struct pawl_file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        return -ENOMEM;
+    }
+    file->pawl = pawl;
+    pawl_list_init(&file->events);
+    pawl_list_init(&file->pending);
+    pawl_list_init(&file->done);
+    uint64_t producer[2];
+    int code = pawl_random_os(producer, sizeof producer);
+    code = code != 0 ? code : file_core_reset(file, producer[0], producer[1] | 1u, 0, 0);
+    if (code != 0) {
+        free(file);
+        return code;
+    }
+    pawl_list_push_back(&pawl->files, &file->node);
+    *ret = file;
+    return 0;
+}
+
+void file_free(struct pawl_file *file) {
+    pawl_list_remove(&file->node);
+    drop_events(file);
+    append_core_free(file->core);
+    free(file->chunks);
+    free(file);
+}
+
+void file_outside_done(struct pawl_file *file) {
+    file->outside_count--;
+    if (file->closed && file->outside_count == 0 && !file->pawl->closing) {
+        file_free(file);
+    }
+}
+
+void pawl_file_close(struct pawl_file *file) {
+    if (file == NULL) {
+        return;
+    }
+    file_fail_pending(file, PAWL_EUNKNOWN);
+    file_callbacks(file);
+    file->closed = true;
+    file->outside_count++;
+    file_outside_done(file);
+}
+
+// ---- creating and opening ------------------------------------------------------------------------------
+
+static int take_file(void *user, const Pawl__Reply *reply) {
+    struct pawl_file *file = user;
+    if (reply->body_case != PAWL__REPLY__BODY_FILE) {
+        return PAWL_EPROTOCOL;
+    }
+    if (reply->file->directory) {
+        return PAWL_EISDIR;
+    }
+    file->file_id = reply->file->file_id;
+    file->chunk_bytes = reply->file->chunk_bytes;
+    return 0;
+}
+
+static int open_by(struct pawl *pawl, const Pawl__Request *request, bool exclusive,
+                   struct pawl_file **ret) {
+    struct pawl_file *file;
+    int code = file_new(pawl, &file);
+    if (code != 0) {
+        return code;
+    }
+    uint32_t attempts = 0;
+    code = control_call(pawl, request, client_deadline_ns(pawl, 0), take_file, file, &attempts);
+    if (code == PAWL_EEXISTS && exclusive && attempts > 1) {
+        code = PAWL_EUNKNOWN; // our own lost attempt or somebody else's file
+    }
+    if (code != 0) {
+        file_free(file);
+        return code;
+    }
+    *ret = file;
+    return 0;
+}
+
+int pawl_create(struct pawl *pawl, const char *path, const struct pawl_create_options *options,
+                struct pawl_file **ret) {
+    if (pawl == NULL || path == NULL || ret == NULL || pawl->in_callback ||
+        (options != NULL && options->size != sizeof *options)) {
+        return PAWL_EINVALID;
+    }
+    Pawl__Create create = PAWL__CREATE__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_CREATE;
+    request.create = &create;
+    create.path = (char *)path;
+    if (options != NULL) {
+        create.replicas = options->replicas;
+        create.min_replicas = options->min_replicas;
+        create.chunk_bytes = options->chunk_bytes;
+        create.exclusive = options->exclusive;
+    }
+    return open_by(pawl, &request, create.exclusive, ret);
+}
+
+int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret) {
+    if (pawl == NULL || path == NULL || ret == NULL || pawl->in_callback) {
+        return PAWL_EINVALID;
+    }
+    Pawl__Stat stat = PAWL__STAT__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_STAT;
+    request.stat = &stat;
+    stat.path = (char *)path;
+    return open_by(pawl, &request, false, ret);
+}
+
+// ---- producers -----------------------------------------------------------------------------------------
+
+static bool fresh(const struct pawl_file *file) {
+    return file != NULL && !file->pawl->in_callback && file->pending_count == 0 &&
+           pawl_list_is_empty(&file->done);
+}
+
+static int take_producer(void *user, const Pawl__Reply *reply) {
+    struct pawl_record_id *id = user;
+    if (reply->body_case != PAWL__REPLY__BODY_PRODUCER) {
+        return PAWL_EPROTOCOL;
+    }
+    id->producer_hi = reply->producer->producer_hi;
+    id->producer_lo = reply->producer->producer_lo;
+    id->epoch = reply->producer->epoch;
+    return 0;
+}
+
+int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence) {
+    if (!fresh(file) || name == NULL || name[0] == '\0' ||
+        strlen(name) > FILE_PRODUCER_NAME_MAX || ret_last_sequence == NULL) {
+        return PAWL_EINVALID;
+    }
+    uint64_t deadline_ns = client_deadline_ns(file->pawl, 0);
+    Pawl__OpenProducer open = PAWL__OPEN_PRODUCER__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_OPEN_PRODUCER;
+    request.open_producer = &open;
+    open.file_id = file->file_id;
+    open.name = (char *)name;
+    struct pawl_record_id id = {0};
+    int code = control_call(file->pawl, &request, deadline_ns, take_producer, &id, NULL);
+    if (code != 0) {
+        return code;
+    }
+    uint64_t last_sequence = 0;
+    code = file_core_reset(file, id.producer_hi, id.producer_lo, id.epoch, 0);
+    code = code != 0 ? code : file_epoch_append(file, deadline_ns, &last_sequence);
+    if (code != 0) {
+        return code;
+    }
+    code = file_core_reset(file, id.producer_hi, id.producer_lo, id.epoch, last_sequence);
+    if (code == 0) {
+        *ret_last_sequence = last_sequence;
+    }
+    return code;
+}
+
+int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
+                      uint64_t last_sequence) {
+    if (!fresh(file) || (producer_hi == 0 && producer_lo == 0)) {
+        return PAWL_EINVALID;
+    }
+    return file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
+}
+
+void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret) {
+    struct append_counters sum = file->past;
+    counters_add(&sum, append_core_counters(file->core));
+    *ret = (struct pawl_counters){.appends_count = sum.appends_count,
+                                  .retries_count = sum.retries_count,
+                                  .duplicates_count = sum.duplicates_count,
+                                  .failovers_count = sum.failovers_count,
+                                  .chunks_count = sum.chunks_count,
+                                  .read_failovers_count = file->read_failovers_count};
+}
+
+// ---- resolving -----------------------------------------------------------------------------------------
+
+struct tail_place {
+    uint64_t handle;
+    uint64_t base_offset;
+};
+
+static int take_tail(void *user, const Pawl__Reply *reply) {
+    struct tail_place *place = user;
+    *place = (struct tail_place){0};
+    if (reply->body_case == PAWL__REPLY__BODY_TAIL && reply->tail->chunk != NULL) {
+        place->handle = reply->tail->chunk->handle;
+        place->base_offset = reply->tail->chunk->base_offset;
+    }
+    return 0;
+}
+
+static int tail_place(struct pawl_file *file, uint64_t deadline_ns, struct tail_place *ret) {
+    Pawl__GetTail get = PAWL__GET_TAIL__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_GET_TAIL;
+    request.get_tail = &get;
+    get.file_id = file->file_id;
+    return control_call(file->pawl, &request, deadline_ns, take_tail, ret, NULL);
+}
+
+int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
+                 struct pawl_append_result *ret_result) {
+    if (file == NULL || id == NULL || ret_result == NULL || file->pawl->in_callback) {
+        return PAWL_EINVALID;
+    }
+    uint64_t deadline_ns = client_deadline_ns(file->pawl, 0);
+    struct tail_place place = {0};
+    struct wire_appended found = {0};
+    int code = PAWL_EBUSY;
+    uint64_t handle = 0;
+    while (pawl_clock_ns() < deadline_ns) {
+        if (handle == 0) {
+            code = tail_place(file, deadline_ns, &place);
+            handle = place.handle;
+        }
+        if (code == 0 && handle == 0) {
+            code = PAWL_EABSENT; // the file has no chunk yet
+            break;
+        }
+        code = handle == 0 ? code : file_lookup(file, handle, id, deadline_ns, &found);
+        if (code == PAWL_EEARLIER && found.earlier_chunk != 0) {
+            handle = found.earlier_chunk;
+        } else if (code == 0 || pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {
+            break;
+        } else {
+            handle = 0; // the tail may have moved on
+            client_turn(file->pawl, pawl_clock_ns() + (uint64_t)FILE_RETRY_MS * 1000000u);
+        }
+    }
+    if (code == 0) {
+        *ret_result = (struct pawl_append_result){
+            .offset = found.file_offset, .id = *id, .duplicate = true};
+    }
+    return code;
+}

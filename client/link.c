@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// Links: one connection to each chunk server in use, its window's slots and its request credits.
+//
+// Requests leave in the order in which they were submitted: a request that has to wait for slots or
+// credits holds those behind it, so that a producer's sequences stay in order. A request that is not
+// answered by its deadline closes the link: its slots are used again only on a new connection, with a
+// new window (design.md 3.1).
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAWL_LOG_SUBSYSTEM "client"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "client/client_private.h"
+
+#define LINK_CONNECT_MS 2000u
+
+static struct link *link_find(const struct pawl *pawl, uint64_t server_id) {
+    pawl_list_for_each_safe(node, &pawl->links) {
+        struct link *link = pawl_container_of(node, struct link, node);
+        if (link->server_id == server_id && link->state != LINK_CLOSING) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+bool link_exists(const struct pawl *pawl, uint64_t server_id) {
+    pawl_list_for_each_safe(node, &pawl->links) {
+        if (pawl_container_of(node, struct link, node)->server_id == server_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret) {
+    const char *address = client_address(pawl, server_id);
+    if (address == NULL) {
+        return PAWL_EDISCONNECTED;
+    }
+    struct link *link = calloc(1, sizeof *link);
+    if (link == NULL) {
+        return -ENOMEM;
+    }
+    link->pawl = pawl;
+    link->server_id = server_id;
+    link->state = LINK_CONNECTING;
+    link->next_id = 1;
+    pawl_list_init(&link->queue);
+    pawl_list_init(&link->sent);
+    int code = fabric_connect(pawl->fabric, address, LINK_CONNECT_MS, link, &link->conn);
+    if (code != 0) {
+        free(link);
+        return code;
+    }
+    pawl_list_push_back(&pawl->links, &link->node);
+    *ret = link;
+    return 0;
+}
+
+static void request_free(struct link *link, struct link_request *request) {
+    if (request->answered && !request->writing) {
+        if (request->staged != NULL) {
+            staging_put(&link->pawl->staging, request->staged, request->payload_bytes);
+        }
+        pawl_list_remove(&request->node);
+        free(request);
+    }
+}
+
+static void request_end(struct link *link, struct link_request *request, int status,
+                        const struct wire_header *reply) {
+    if (!request->answered) {
+        request->answered = true;
+        request->done(request->user, status, reply);
+    }
+    request_free(link, request);
+}
+
+static void link_break(struct link *link, int status) {
+    if (link->state != LINK_CLOSING) {
+        pawl_log_debug("link to server %016llx closes: %s", (unsigned long long)link->server_id,
+                       pawl_strerror(status));
+        link->state = LINK_CLOSING;
+        fabric_conn_close(link->conn, status);
+    }
+}
+
+// ---- sending ---------------------------------------------------------------------------------------
+
+static uint64_t slots_mask(uint32_t first, uint32_t count) {
+    return (count == 64 ? UINT64_MAX : ((1ull << count) - 1)) << first;
+}
+
+static bool slots_take(struct link *link, uint32_t count, uint32_t *ret_first) {
+    for (uint32_t first = 0; first + count <= link->window_slots; first++) {
+        uint64_t mask = slots_mask(first, count);
+        if ((link->slots_used & mask) == 0) {
+            link->slots_used |= mask;
+            *ret_first = first;
+            return true;
+        }
+    }
+    return false;
+}
+
+// Puts the payload into the peer's window. 0, or -EAGAIN when there is no room yet.
+static int request_push(struct link *link, struct link_request *request) {
+    uint32_t count = (request->payload_bytes + link->slot_bytes - 1) / link->slot_bytes;
+    uint32_t first;
+    if (count > link->window_slots) {
+        return PAWL_ETOOLARGE;
+    }
+    if (!slots_take(link, count, &first)) {
+        return -EAGAIN;
+    }
+    void *staged = staging_get(&link->pawl->staging, request->payload_bytes);
+    if (staged == NULL) {
+        link->slots_used &= ~slots_mask(first, count);
+        return -EAGAIN;
+    }
+    memcpy(staged, request->payload, request->payload_bytes);
+    uint64_t address = link->window_address + (uint64_t)first * link->slot_bytes;
+    int code = fabric_write(link->conn, link->pawl->staging.region, staged, request->payload_bytes,
+                            address, link->window_key, (uint64_t)(uintptr_t)request);
+    if (code != 0) {
+        staging_put(&link->pawl->staging, staged, request->payload_bytes);
+        link->slots_used &= ~slots_mask(first, count);
+        return code;
+    }
+    request->staged = staged;
+    request->slot_first = first;
+    request->slot_count = count;
+    request->writing = true;
+    request->message.append.slot_first = (uint16_t)first;
+    request->message.append.slot_count = (uint16_t)count;
+    return 0;
+}
+
+static int request_send(struct link *link, struct link_request *request) {
+    uint16_t type = request->message.header.type;
+    uint32_t bytes = wire_struct_bytes(type);
+    bool push = request->payload_bytes > WIRE_INLINE_MAX;
+    if (push) {
+        int code = request_push(link, request);
+        if (code != 0) {
+            return code;
+        }
+    }
+    uint32_t inline_bytes = push ? 0 : request->payload_bytes;
+    request->id = link->next_id++;
+    wire_header_init(&request->message.header, type, bytes + inline_bytes, request->id);
+    int code = fabric_send2(link->conn, &request->message, bytes, request->payload, inline_bytes);
+    if (code == 0) {
+        link->requests_sent++;
+        pawl_list_remove(&request->node);
+        pawl_list_push_back(&link->sent, &request->node);
+    } else if (code == -EAGAIN && push) {
+        // The bytes are on their way but the message that names them can't follow: start afresh.
+        return PAWL_EDISCONNECTED;
+    }
+    return code;
+}
+
+static void link_pump(struct link *link) {
+    while (link->state == LINK_READY && !pawl_list_is_empty(&link->queue) &&
+           link->requests_sent < link->requests_max) {
+        struct link_request *request =
+            pawl_container_of(pawl_list_first(&link->queue), struct link_request, node);
+        int code = request_send(link, request);
+        if (code == -EAGAIN) {
+            return;
+        }
+        if (code == PAWL_ETOOLARGE) {
+            request_end(link, request, code, NULL);
+        } else if (code != 0) {
+            link_break(link, code);
+        }
+    }
+}
+
+int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request *template) {
+    struct link *link = link_find(pawl, server_id);
+    if (link == NULL) {
+        int code = link_open(pawl, server_id, &link);
+        if (code != 0) {
+            return code;
+        }
+    }
+    struct link_request *request = malloc(sizeof *request);
+    if (request == NULL) {
+        return -ENOMEM;
+    }
+    *request = *template;
+    pawl_list_push_back(&link->queue, &request->node);
+    return 0; // sent by the next turn
+}
+
+void link_close(struct pawl *pawl, uint64_t server_id, int status) {
+    struct link *link = link_find(pawl, server_id);
+    if (link != NULL) {
+        link_break(link, status);
+    }
+}
+
+// ---- events ------------------------------------------------------------------------------------------
+
+static void link_greet(struct link *link) {
+    struct wire_hello hello = {0};
+    wire_header_init(&hello.header, WIRE_HELLO, sizeof hello, link->next_id++);
+    hello.cluster_id = link->pawl->cluster_id;
+    hello.target_id = link->server_id;
+    hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    link->state = LINK_GREETING;
+    int code = fabric_send(link->conn, &hello, sizeof hello);
+    if (code != 0) {
+        link_break(link, code);
+    }
+}
+
+static void link_welcome(struct link *link, const struct wire_header *header) {
+    if (header->status != 0) {
+        link_break(link, header->status);
+        return;
+    }
+    const struct wire_welcome *welcome = (const struct wire_welcome *)header;
+    if (welcome->server_id != link->server_id || welcome->window_slots == 0 ||
+        welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes == 0 ||
+        welcome->requests_count == 0) {
+        pawl_log_warn("server at %s is not the one it was taken for or offers no window",
+                      fabric_conn_peer(link->conn));
+        link_break(link, PAWL_EPROTOCOL);
+        return;
+    }
+    link->window_address = welcome->window_address;
+    link->window_key = welcome->window_key;
+    link->window_slots = welcome->window_slots;
+    link->slot_bytes = welcome->slot_bytes;
+    link->requests_max = welcome->requests_count;
+    link->state = LINK_READY;
+}
+
+static void link_reply(struct link *link, const struct wire_header *header) {
+    pawl_list_for_each_safe(node, &link->sent) {
+        struct link_request *request = pawl_container_of(node, struct link_request, node);
+        if (request->id != header->request || request->answered) {
+            continue;
+        }
+        if ((header->type & ~WIRE_REPLY) != request->message.header.type) {
+            break;
+        }
+        link->requests_sent--;
+        if (request->slot_count != 0) {
+            link->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
+            request->slot_count = 0;
+        }
+        request_end(link, request, 0, header);
+        return;
+    }
+    pawl_log_warn("server %016llx answered a request that was not made",
+                  (unsigned long long)link->server_id);
+    link_break(link, PAWL_EPROTOCOL);
+}
+
+static void link_message(struct link *link, const struct fabric_event *event) {
+    const char *why = NULL;
+    int code = wire_check(event->message, event->message_bytes, &why);
+    const struct wire_header *header = event->message;
+    if (code != 0 || (header->type & WIRE_REPLY) == 0) {
+        pawl_log_warn("message from %s refused: %s", fabric_conn_peer(link->conn),
+                      why == NULL ? "not a reply" : why);
+        link_break(link, PAWL_EPROTOCOL);
+    } else if (link->state == LINK_GREETING && header->type == (WIRE_HELLO | WIRE_REPLY)) {
+        link_welcome(link, header);
+    } else if (link->state == LINK_READY) {
+        link_reply(link, header);
+    }
+}
+
+static void end_all(struct link *link, struct pawl_list *list, int status) {
+    while (!pawl_list_is_empty(list)) {
+        struct link_request *request =
+            pawl_container_of(pawl_list_first(list), struct link_request, node);
+        pawl_assert(!request->writing); // FABRIC_DONE comes before FABRIC_CLOSED
+        request_end(link, request, status, NULL);
+    }
+}
+
+static void link_closed(struct link *link, int status) {
+    struct pawl *pawl = link->pawl;
+    uint64_t server_id = link->server_id;
+    link->state = LINK_CLOSING;
+    link->conn = NULL;
+    int code = status == PAWL_EBUSY ? PAWL_EBUSY : PAWL_EDISCONNECTED;
+    end_all(link, &link->sent, code);
+    end_all(link, &link->queue, code);
+    pawl_list_remove(&link->node);
+    free(link);
+    pawl_list_for_each_safe(node, &pawl->files) {
+        file_disconnected(pawl_container_of(node, struct pawl_file, node), server_id, code);
+    }
+}
+
+void link_event(struct pawl *pawl, const struct fabric_event *event) {
+    (void)pawl;
+    struct link *link = event->user;
+    switch (event->type) {
+    case FABRIC_CONNECTED:
+        link_greet(link);
+        break;
+    case FABRIC_MESSAGE:
+        if (link->state != LINK_CLOSING) {
+            link_message(link, event);
+        }
+        break;
+    case FABRIC_DONE: {
+        struct link_request *request = (struct link_request *)(uintptr_t)event->token;
+        request->writing = false;
+        request_free(link, request);
+        break;
+    }
+    case FABRIC_CLOSED:
+        link_closed(link, event->status);
+        break;
+    case FABRIC_ACCEPTED:
+        break; // clients don't listen
+    }
+}
+
+// ---- deadlines ---------------------------------------------------------------------------------------
+
+static uint64_t list_deadline(const struct pawl_list *list) {
+    uint64_t earliest = UINT64_MAX;
+    pawl_list_for_each(node, list) {
+        struct link_request *request = pawl_container_of(node, struct link_request, node);
+        if (!request->answered) {
+            earliest = PAWL_MIN(earliest, request->deadline_ns);
+        }
+    }
+    return earliest;
+}
+
+void link_deadlines(struct pawl *pawl, uint64_t now_ns) {
+    pawl_list_for_each_safe(node, &pawl->links) {
+        struct link *link = pawl_container_of(node, struct link, node);
+        if (link->state == LINK_CLOSING) {
+            continue;
+        }
+        if (PAWL_MIN(list_deadline(&link->queue), list_deadline(&link->sent)) <= now_ns) {
+            link_break(link, PAWL_EDEADLINE);
+            continue;
+        }
+        link_pump(link);
+    }
+}
+
+uint64_t link_wake_ns(const struct pawl *pawl) {
+    uint64_t earliest = UINT64_MAX;
+    pawl_list_for_each_safe(node, &pawl->links) {
+        struct link *link = pawl_container_of(node, struct link, node);
+        earliest = PAWL_MIN(earliest, list_deadline(&link->queue));
+        earliest = PAWL_MIN(earliest, list_deadline(&link->sent));
+    }
+    return earliest;
+}
+
+// At pawl_close(): the endpoints are destroyed and the fabric is not polled any more.
+void link_fail_all(struct pawl *pawl) {
+    while (!pawl_list_is_empty(&pawl->links)) {
+        struct link *link = pawl_container_of(pawl_list_first(&pawl->links), struct link, node);
+        fabric_conn_close(link->conn, PAWL_ESHUTDOWN);
+        pawl_list_for_each_safe(node, &link->sent) {
+            pawl_container_of(node, struct link_request, node)->writing = false;
+        }
+        link_closed(link, PAWL_ESHUTDOWN);
+    }
+}
