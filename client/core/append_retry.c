@@ -302,7 +302,8 @@ static void time_out_attempts(struct append_core *core)
     uint64_t attempt_ns = core->options.attempt_ms * APPEND_NS_PER_MS;
     for (uint32_t i = 0; i < core->slots_count; i++) {
         const struct append_slot *slot = &core->slots[i];
-        if (slot->state != APPEND_SLOT_SENT || slot->sent_ns + attempt_ns > core->now_ns) {
+        if (slot->state != APPEND_SLOT_SENT || slot->sent_ns + attempt_ns > core->now_ns ||
+            append_closing(core, slot->server)) {
             continue;
         }
         disconnect(core, slot->server);
