@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a reactor's pinned memory is divided, and who gets how much of it.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include "dataplane/chunkd/buffers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+#define BUFFERS_BLOCK_BYTES (16u << 20)
+#define BUFFERS_SMALLS_BYTES_MAX (16u << 20)
+#define BUFFERS_WINDOW_MIN_BYTES (1u << 20)
+
+static_assert(BUFFERS_BLOCK_BYTES == WIRE_WINDOW_SLOTS_MAX * WIRE_SLOT_BYTES, "whole window");
+static_assert(BUFFERS_BLOCK_BYTES == WIRE_RECORD_MAX, "largest record");
+
+int buffers_open(struct buffers *buffers, const struct memory_options *options)
+{
+    memset(buffers, 0, sizeof(*buffers));
+    if (options->bytes < BUFFERS_REGION_MIN_BYTES) {
+        pawl_log_error("memory region of %zu bytes is too small: a reactor needs at least %llu",
+                       options->bytes, (unsigned long long)BUFFERS_REGION_MIN_BYTES);
+        return -EINVAL;
+    }
+    int code = memory_region_open(&buffers->region, options);
+    if (code != 0) {
+        pawl_log_error("memory region of %zu bytes can't be had: error %d", options->bytes, code);
+    }
+    return code;
+}
+
+static int buffers_divide_smalls(struct buffers *buffers)
+{
+    size_t bytes = PAWL_MIN(buffers->region.bytes / 16, (size_t)BUFFERS_SMALLS_BYTES_MAX);
+    buffers->smalls_count = (uint32_t)(bytes / WIRE_INLINE_MAX);
+    buffers->smalls = memory_region_carve(&buffers->region, bytes, 4096);
+    if (buffers->smalls == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < buffers->smalls_count; i++) {
+        buffers_small_put(buffers, buffers->smalls + (size_t)i * WIRE_INLINE_MAX);
+    }
+    return 0;
+}
+
+int buffers_divide(struct buffers *buffers, size_t read_bytes)
+{
+    int code = buffers_divide_smalls(buffers);
+    if (code != 0) {
+        return code;
+    }
+    size_t bytes = buffers->region.bytes;
+    buffers->landings_count = bytes >= (192u << 20) ? BUFFERS_LANDINGS_MAX : 1;
+    for (unsigned i = 0; i < buffers->landings_count; i++) {
+        struct landing *landing = &buffers->landings[i];
+        landing->number = i;
+        landing->bytes = memory_region_carve(&buffers->region, WIRE_RECORD_MAX, 4096);
+        if (landing->bytes == NULL) {
+            return -ENOMEM;
+        }
+    }
+    buffers->read_bytes = read_bytes;
+    size_t reads = bytes / 4 / read_bytes;
+    buffers->reads_count =
+        (unsigned)PAWL_MAX(PAWL_MIN(reads, (size_t)BUFFERS_READS_MAX), (size_t)1);
+    for (unsigned i = 0; i < buffers->reads_count; i++) {
+        unsigned char *buffer = memory_region_carve(&buffers->region, read_bytes, 4096);
+        if (buffer == NULL) {
+            return -ENOMEM;
+        }
+        buffers_read_put(buffers, buffer);
+    }
+    size_t left =
+        pawl_align_down(buffers->region.bytes - buffers->region.carved_bytes, BUFFERS_BLOCK_BYTES);
+    void *memory = NULL;
+    // Alignment may cost a block at the end.
+    while (left > 0 && memory == NULL) {
+        memory = memory_region_carve(&buffers->region, left, BUFFERS_WINDOW_MIN_BYTES);
+        if (memory == NULL) {
+            left -= BUFFERS_BLOCK_BYTES;
+        }
+    }
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    return memory_pool_init(&buffers->windows, pawl_alloc_heap(), memory, left,
+                            BUFFERS_BLOCK_BYTES);
+}
+
+int buffers_register(struct buffers *buffers, struct fabric *fabric)
+{
+    int code = fabric_region_open(fabric, buffers->region.base, buffers->region.bytes, FABRIC_LOCAL,
+                                  &buffers->local);
+    for (unsigned i = 0; i < buffers->landings_count && code == 0; i++) {
+        code = fabric_region_open(fabric, buffers->landings[i].bytes, WIRE_RECORD_MAX,
+                                  FABRIC_REMOTE_WRITE, &buffers->landings[i].region);
+    }
+    return code;
+}
+
+void buffers_unregister(struct buffers *buffers)
+{
+    for (unsigned i = 0; i < buffers->landings_count; i++) {
+        if (buffers->landings[i].region != NULL) {
+            fabric_region_close(buffers->landings[i].region);
+            buffers->landings[i].region = NULL;
+        }
+    }
+    if (buffers->local != NULL) {
+        fabric_region_close(buffers->local);
+        buffers->local = NULL;
+    }
+}
+
+void buffers_close(struct buffers *buffers)
+{
+    if (buffers->windows.used != NULL) {
+        memory_pool_fini(&buffers->windows);
+    }
+    memory_region_close(&buffers->region);
+    memset(buffers, 0, sizeof(*buffers));
+}
+
+// What a new window of this peer may take, going down from what it wants to what there is.
+static size_t window_bytes(const struct buffers *buffers, uint32_t slots, bool server)
+{
+    const struct memory_pool *pool = &buffers->windows;
+    size_t total = pool->blocks_count * pool->block_bytes;
+    size_t bytes = memory_pool_class_bytes(pool, (size_t)slots * WIRE_SLOT_BYTES);
+    if (server) {
+        return bytes;
+    }
+    size_t kept = pool->blocks_count >= 4 ? pool->blocks_count / 4 * pool->block_bytes : 0;
+    size_t left = total - pool->used_bytes;
+    size_t free_bytes = left > kept ? left - kept : 0;
+    // A quarter of what is free at most, while several share; down to the least that there is.
+    while (bytes > BUFFERS_WINDOW_MIN_BYTES && bytes > free_bytes / 4) {
+        bytes /= 4;
+    }
+    return bytes <= free_bytes ? bytes : 0;
+}
+
+struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots,
+                          bool server)
+{
+    struct window *window = calloc(1, sizeof(*window));
+    if (window == NULL) {
+        return NULL;
+    }
+    size_t bytes = window_bytes(buffers, slots, server);
+    while (bytes >= BUFFERS_WINDOW_MIN_BYTES && window->bytes == NULL) {
+        window->bytes = memory_pool_get(&buffers->windows, bytes);
+        window->bytes_count = bytes;
+        bytes /= 4;
+    }
+    if (window->bytes == NULL) {
+        free(window);
+        return NULL;
+    }
+    int code = fabric_region_open(fabric, window->bytes, window->bytes_count, FABRIC_REMOTE_WRITE,
+                                  &window->region);
+    if (code != 0) {
+        pawl_log_error("window of %zu bytes can't be registered: error %d", window->bytes_count,
+                       code);
+        memory_pool_put(&buffers->windows, window->bytes, window->bytes_count);
+        free(window);
+        return NULL;
+    }
+    window->slots_count = (uint32_t)(window->bytes_count / WIRE_SLOT_BYTES);
+    window->uses_count = 1;
+    return window;
+}
+
+void window_unuse(struct buffers *buffers, struct window *window)
+{
+    if (window == NULL) {
+        return;
+    }
+    pawl_assert(window->uses_count > 0);
+    if (--window->uses_count > 0) {
+        return;
+    }
+    fabric_region_close(window->region);
+    memory_pool_put(&buffers->windows, window->bytes, window->bytes_count);
+    free(window);
+}
+
+unsigned char *buffers_read_get(struct buffers *buffers)
+{
+    return buffers->reads_free > 0 ? buffers->reads[--buffers->reads_free] : NULL;
+}
+
+void buffers_read_put(struct buffers *buffers, unsigned char *buffer)
+{
+    pawl_assert(buffers->reads_free < buffers->reads_count);
+    buffers->reads[buffers->reads_free++] = buffer;
+}
+
+struct landing *buffers_landing_get(struct buffers *buffers)
+{
+    for (unsigned i = 0; i < buffers->landings_count; i++) {
+        if (!buffers->landings[i].used) {
+            buffers->landings[i].used = true;
+            return &buffers->landings[i];
+        }
+    }
+    return NULL;
+}
+
+void buffers_landing_put(struct buffers *buffers, struct landing *landing)
+{
+    pawl_assert(landing->used && landing->number < buffers->landings_count);
+    landing->used = false;
+}
+
+unsigned char *buffers_small_get(struct buffers *buffers, bool server)
+{
+    unsigned char *small = buffers->smalls_first;
+    if (small == NULL || (!server && buffers->smalls_free <= buffers->smalls_count / 4)) {
+        return NULL;
+    }
+    memcpy(&buffers->smalls_first, small, sizeof(small));
+    buffers->smalls_free--;
+    return small;
+}
+
+void buffers_small_put(struct buffers *buffers, unsigned char *small)
+{
+    memcpy(small, &buffers->smalls_first, sizeof(small));
+    buffers->smalls_first = small;
+    buffers->smalls_free++;
+    pawl_assert(buffers->smalls_free <= buffers->smalls_count);
+}

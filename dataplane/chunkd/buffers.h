@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a reactor's pinned memory is divided: windows of peers, read buffers, landings, small
+// payloads.
+//
+// OWNS: the region, its registrations with the fabric. All sizes are fixed at open: what is used up
+// makes peers wait or turns them away, it never grows.
+// Thread: the reactor's.
+//
+//   [ small payloads | landings | read buffers | windows: pool of 16 MiB blocks ... ]
+//
+// The whole region is registered once, for local use (source of writes). Each window and each
+// landing has a registration of its own on top, so a peer's remote key reaches its own bytes only.
+#ifndef PAWL_DATAPLANE_CHUNKD_BUFFERS_H
+#define PAWL_DATAPLANE_CHUNKD_BUFFERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "dataplane/fabric/fabric.h"
+#include "dataplane/memory/memory.h"
+#include "proto/wire.h"
+
+#define BUFFERS_REGION_MIN_BYTES (96ull << 20)
+#define BUFFERS_LANDINGS_MAX 2u
+#define BUFFERS_READS_MAX 8u
+
+// A window granted to one peer. The session has one use of it, each payload in it another: the
+// block goes to somebody else only after the last.
+struct window {
+    unsigned char *bytes;
+    size_t bytes_count; // as asked of the pool
+    uint32_t slots_count;
+    uint32_t uses_count;
+    struct fabric_region *region;
+};
+
+// Room for one fetched record.
+struct landing {
+    unsigned char *bytes;
+    struct fabric_region *region;
+    unsigned number;
+    bool used;
+};
+
+struct buffers {
+    struct memory_region region;
+    struct memory_pool windows;
+    struct fabric_region *local;
+    struct landing landings[BUFFERS_LANDINGS_MAX];
+    unsigned landings_count;
+    unsigned char *reads[BUFFERS_READS_MAX]; // free ones
+    unsigned reads_count;
+    unsigned reads_free;
+    size_t read_bytes;
+    unsigned char *smalls;       // WIRE_INLINE_MAX bytes each
+    unsigned char *smalls_first; // free ones, linked through their first bytes
+    uint32_t smalls_count;
+    uint32_t smalls_free;
+};
+
+// Takes the region; the store may register it before buffers_divide(). Errors are logged.
+int buffers_open(struct buffers *buffers, const struct memory_options *options) PAWL_MUST_CHECK;
+// read_bytes: what the store wants a read buffer to be.
+int buffers_divide(struct buffers *buffers, size_t read_bytes) PAWL_MUST_CHECK;
+int buffers_register(struct buffers *buffers, struct fabric *fabric) PAWL_MUST_CHECK;
+// Before fabric_close(): gives up the registrations. A zeroed struct is fine.
+void buffers_unregister(struct buffers *buffers);
+void buffers_close(struct buffers *buffers);
+
+// A window of up to `slots` slots with one use, or NULL when none is left for such a peer. Chunk
+// servers get the largest there is, since a record that doesn't fit its window can't be replicated;
+// clients get less when memory is scarce and nothing of what is kept back for servers.
+struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots,
+                          bool server);
+void window_unuse(struct buffers *buffers, struct window *window);
+
+// NULL: none is free.
+unsigned char *buffers_read_get(struct buffers *buffers);
+void buffers_read_put(struct buffers *buffers, unsigned char *buffer);
+struct landing *buffers_landing_get(struct buffers *buffers);
+void buffers_landing_put(struct buffers *buffers, struct landing *landing);
+// A quarter of them is kept back for servers.
+unsigned char *buffers_small_get(struct buffers *buffers, bool server);
+void buffers_small_put(struct buffers *buffers, unsigned char *small);
+
+#endif

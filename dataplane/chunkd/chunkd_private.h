@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the chunk server: what a reactor consists of, and how its parts call each other.
+//
+// One rule keeps the parts from calling each other in circles: nothing steps the core while the
+// actions of a step are being carried out. Whatever comes up meanwhile (a failed send, a store call
+// refused at once) is posted with reactor_post() and stepped after them.
+//
+//   fabric events -> session.c (peers that connected to us), peer.c (those we connected to)
+//   store completions -> storage.c        mails -> commands.c
+//   all of them -> reactor_step() -> chunk core -> carry_out.c -> session, peer, storage, commands
+#ifndef PAWL_DATAPLANE_CHUNKD_PRIVATE_H
+#define PAWL_DATAPLANE_CHUNKD_PRIVATE_H
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "dataplane/chunkd/buffers.h"
+#include "dataplane/chunkd/reactor.h"
+#include "dataplane/chunkd/slab.h"
+#include "dataplane/core/chunk_core.h"
+#include "dataplane/fabric/fabric.h"
+#include "dataplane/memory/memory.h"
+#include "dataplane/store/store.h"
+#include "proto/wire.h"
+
+#define CHUNKD_REQUESTS_COUNT 128u
+#define CHUNKD_CONNECTIONS_COUNT 512u
+#define CHUNKD_HELLO_MS 5000u   // a connection has so long to say HELLO
+#define CHUNKD_LINGER_MS 1000u  // a refused one so long to read the refusal
+#define CHUNKD_CONNECT_MS 1000u // to another chunk server; and again for its WELCOME
+#define CHUNKD_PREPARE_MS 2000u // a secondary's answer; the core reports it before that
+#define CHUNKD_FETCH_MS 5000u
+#define CHUNKD_TICK_MS 10u
+#define CHUNKD_STOP_MS 2000u
+
+// ---- payloads -------------------------------------------------------------------------------
+
+enum payload_kind {
+    PAYLOAD_INLINE = 1, // copied out of the message
+    PAYLOAD_SLOTS,      // lies in the window of its session
+    PAYLOAD_LANDING,    // fetched
+};
+
+// Bytes that a request brought, or that were fetched. The core has one use until RELEASE; each
+// write and forward under way has one on top.
+struct payload {
+    uint64_t name;
+    enum payload_kind kind;
+    uint32_t uses_count;
+    uint32_t length;
+    uint32_t crc;
+    unsigned char *bytes;
+    struct window *window;   // PAYLOAD_SLOTS: one use of it
+    struct landing *landing; // PAYLOAD_LANDING
+    uint64_t request;        // whose reply waits for the last use; 0: none
+};
+
+// With one use. NULL: none to be had.
+struct payload *payload_new(struct reactor *reactor, enum payload_kind kind);
+void payload_use(struct payload *payload);
+// The last one frees it and sends the reply that waits for it.
+void payload_unuse(struct reactor *reactor, struct payload *payload);
+struct payload *payload_find(struct reactor *reactor, uint64_t name);
+
+// ---- sessions: connections that were made to us -----------------------------------------------
+
+enum endpoint_kind { ENDPOINT_SESSION = 1, ENDPOINT_LINK };
+
+// What a fabric connection's user pointer points to.
+struct endpoint {
+    enum endpoint_kind kind;
+};
+
+enum session_state {
+    SESSION_FRESH = 1, // has not said HELLO
+    SESSION_OPEN,
+    SESSION_REFUSED, // was told so; may close by itself until the deadline
+    SESSION_CLOSING, // FABRIC_CLOSED is on its way
+};
+
+struct session {
+    struct endpoint endpoint;
+    struct pawl_list node;
+    enum session_state state;
+    struct fabric_conn *conn;
+    uint64_t id;
+    uint64_t deadline_ns; // FRESH, REFUSED
+    uint64_t server_id;   // 0: a client
+    struct window *window;
+    uint64_t slots_used; // bit n: slot n is named by an unanswered request
+    uint32_t requests_count;
+    struct pawl_list requests;
+};
+
+// An unanswered request. The core knows it by `name`, the peer by `id`.
+struct request {
+    uint64_t name;
+    uint64_t id;
+    uint16_t type;
+    uint16_t slot_first;
+    uint16_t slot_count;
+    bool replied; // the core has answered; the payload is still in use
+    struct session *session;
+    struct pawl_list node;
+    uint64_t payload;        // 0: none or over
+    uint64_t buffer_address; // READ, FETCH: where the peer wants the bytes
+    uint64_t buffer_key;
+    union chunk_reply reply;
+};
+
+void session_accept(struct reactor *reactor, struct fabric_conn *conn);
+void session_message(struct reactor *reactor, struct session *session, const void *message,
+                     uint32_t bytes);
+void session_closed(struct reactor *reactor, struct session *session, int status);
+void session_tick(struct reactor *reactor);
+void session_close(struct session *session, int status);
+void session_free_all(struct reactor *reactor);
+
+// Answers: sends at once, or when the payload's last use is over.
+void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
+void request_refuse(struct reactor *reactor, struct request *request, int status);
+void request_payload_over(struct reactor *reactor, uint64_t name);
+
+// ---- peers: chunk servers that we connect to --------------------------------------------------
+
+enum link_state {
+    LINK_CONNECTING = 1,
+    LINK_GREETING, // HELLO sent
+    LINK_OPEN,
+    LINK_CLOSING, // given up: FABRIC_CLOSED is on its way
+};
+
+// One connection to a peer; the next one may be made while an old one is still being closed.
+struct link {
+    struct endpoint endpoint;
+    struct pawl_list node;
+    enum link_state state;
+    struct peer *peer; // NULL once it was given up
+    struct fabric_conn *conn;
+    uint64_t deadline_ns; // GREETING
+    uint64_t window_address;
+    uint64_t window_key;
+    uint32_t window_slots;
+    uint32_t slot_bytes;
+    uint64_t slots_used;
+    uint32_t requests_limit;
+    uint32_t requests_count;
+    struct pawl_list waiting; // struct send: for a slot, a credit, the connection
+    struct pawl_list sent;
+    unsigned landings; // bit n: landing n may still be written to until CLOSED
+};
+
+struct peer {
+    struct pawl_list node;
+    uint64_t server_id;
+    struct link *link; // NULL: not connected
+    char address[CHUNK_ADDRESS_MAX];
+};
+
+enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH };
+
+struct send {
+    uint64_t name; // the request's id on the wire
+    enum send_kind kind;
+    struct pawl_list node;
+    struct link *link; // it went out there; NULL: waits
+    uint64_t token;    // FETCH: the core's
+    uint64_t server_id;
+    uint64_t since_ns;
+    struct payload *payload;
+    struct landing *landing;
+    uint16_t slot_first;
+    uint16_t slot_count;
+    union {
+        struct wire_header header;
+        struct wire_prepare prepare;
+        struct wire_commit commit;
+        struct wire_fetch fetch;
+    } message;
+};
+
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address);
+void peer_prepare(struct reactor *reactor, const struct chunk_action *action);
+void peer_commit(struct reactor *reactor, const struct chunk_action *action);
+void peer_fetch(struct reactor *reactor, const struct chunk_action *action);
+void peer_connected(struct reactor *reactor, struct link *link);
+void peer_message(struct reactor *reactor, struct link *link, const void *message, uint32_t bytes);
+void peer_closed(struct reactor *reactor, struct link *link, int status);
+void peer_tick(struct reactor *reactor);
+// Starts fetches that waited for a landing.
+void peer_turn(struct reactor *reactor);
+void peer_free_all(struct reactor *reactor);
+// Gives a landing back; a fetch that waits for it starts in the next turn.
+void peer_landing_put(struct reactor *reactor, struct landing *landing);
+
+// A free run of `count` slots among the first `slots`, or -1; takes it.
+int slots_take(uint64_t *used, uint32_t slots, uint32_t count);
+// Bits of the run [first, first + count).
+uint64_t slots_mask(uint32_t first, uint32_t count);
+
+// ---- the store and reads ----------------------------------------------------------------------
+
+enum io_kind {
+    IO_PERSIST = 1, // a mutation; token is the core's
+    IO_READ,
+    IO_RECORD,
+    IO_FORWARD, // an RDMA write of a payload to a secondary
+};
+
+struct io {
+    uint64_t name; // token at the store and the fabric
+    enum io_kind kind;
+    struct pawl_list node; // while a read waits for a buffer
+    uint64_t token;
+    struct payload *payload;
+    uint64_t request;
+    unsigned char *buffer;
+    uint64_t handle;
+    uint64_t index;
+    uint64_t offset;
+    uint64_t committed_bytes;
+    uint32_t length;
+    bool sealed;
+    struct pawl_record record;
+};
+
+struct io *io_new(struct reactor *reactor, enum io_kind kind);
+void io_free(struct reactor *reactor, struct io *io);
+
+void storage_persist(struct reactor *reactor, const struct chunk_action *action);
+void storage_read(struct reactor *reactor, const struct chunk_action *action);
+void storage_completed(struct reactor *reactor, const struct store_completion *completion);
+// FABRIC_DONE of a write.
+void storage_written(struct reactor *reactor, uint64_t name);
+// Starts reads that waited for a buffer.
+void storage_turn(struct reactor *reactor);
+// Reports open chunks once the store has failed.
+void storage_check(struct reactor *reactor);
+
+// ---- commands and other mails -----------------------------------------------------------------
+
+struct command {
+    uint64_t name;
+    uint64_t conn;
+    uint64_t request;
+};
+
+int commands_turn(struct reactor *reactor);
+void commands_answer(struct reactor *reactor, uint64_t name, const Pawl__Reply *reply);
+void commands_report(struct reactor *reactor, const struct chunk_action *action);
+
+// ---- the reactor ------------------------------------------------------------------------------
+
+struct reactor {
+    struct reactor_options options;
+    uint64_t server_id;
+    uint64_t incarnation;
+    uint64_t cluster_id;
+    uint64_t opened_cluster_id;
+    uint64_t now_ns;
+    uint64_t tick_ns;
+    bool stopping;
+    bool stop_idle;
+    bool stepping;
+    bool inbox_open;
+    bool outbox_open;
+    bool store_failed;
+    uint64_t stop_ns;
+    struct fabric *fabric;
+    struct store *store;
+    struct chunk_core *core;
+    struct buffers buffers;
+    struct slab payloads;
+    struct slab requests;
+    struct slab sends;
+    struct slab ios;
+    struct slab commands;
+    struct pawl_list sessions;
+    struct pawl_list links;
+    struct pawl_list peers;
+    struct pawl_list reads;   // struct io: wait for a read buffer
+    struct pawl_list fetches; // struct send: wait for a landing
+    struct chunk_event *posted;
+    size_t posted_count;
+    size_t posted_capacity;
+    struct mailbox inbox;
+    struct mailbox outbox;
+};
+
+// Steps the core with this event and all that were posted meanwhile. Not from inside carry_out().
+void reactor_step(struct reactor *reactor, const struct chunk_event *event);
+// Steps later, in order; the event must not carry a message or command.
+void reactor_post(struct reactor *reactor, const struct chunk_event *event);
+// Steps what was posted.
+void reactor_drain(struct reactor *reactor);
+// An event of this type, at the present time.
+struct chunk_event reactor_event(const struct reactor *reactor, enum chunk_event_type type);
+
+void carry_out(struct reactor *reactor, const struct chunk_action *action);
+
+#endif

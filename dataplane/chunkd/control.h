@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control thread of a chunk server: its connection to the master, registration, heartbeats.
+//
+// OWNS: an event loop, the connection, the signals SIGTERM and SIGINT. It talks to the reactor by
+// mail only. Thread: the caller's, for as long as control_run() lasts.
+#ifndef PAWL_DATAPLANE_CHUNKD_CONTROL_H
+#define PAWL_DATAPLANE_CHUNKD_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "dataplane/chunkd/reactor.h"
+
+// Exit codes of the program.
+enum control_exit {
+    CONTROL_EXIT_OK = 0,
+    CONTROL_EXIT_FAILED = 1,
+    CONTROL_EXIT_USAGE = 2,   // options or configuration
+    CONTROL_EXIT_CLUSTER = 3, // this server belongs to another cluster
+};
+
+// BORROWED UNTIL control_run() returns.
+struct control_options {
+    size_t size;
+    const char *master_host;
+    uint16_t master_port;
+    const char *name;
+    const char *location;
+};
+
+// Runs until a signal has come and the reactor has drained (it is told so), or until this server
+// can't belong to the master's cluster. Returns the exit code.
+int control_run(const struct control_options *options, struct reactor *reactor) PAWL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peers: the chunk servers that this one sends records to, or fetches records from.
+//
+// What is sent to a peer goes out in the order in which the core asked for it: while the first one
+// waits for the connection, for slots of the peer's window or for a message credit, the others wait
+// behind it. There is no resending: when a connection breaks, is refused or misses a deadline, it
+// is given up with all that was sent or waits on it, the core hears of each, and what comes later
+// goes by a new connection.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+static struct pawl_log_limit peer_log_limit;
+
+static void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why);
+
+// ---- what is being sent -----------------------------------------------------------------------
+
+static struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t server_id)
+{
+    uint64_t name;
+    struct send *send = slab_get(&reactor->sends, &name);
+    if (send != NULL) {
+        send->name = name;
+        send->kind = kind;
+        send->server_id = server_id;
+        send->since_ns = reactor->now_ns;
+        pawl_list_init(&send->node);
+    }
+    return send;
+}
+
+static void post_prepared(struct reactor *reactor, uint64_t server_id,
+                          const struct wire_prepare *prepare, int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PREPARED);
+    event.server = server_id;
+    event.handle = prepare->chunk;
+    event.version = prepare->version;
+    event.index = prepare->index;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+static void post_fetch_failed(struct reactor *reactor, uint64_t token, int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_FETCHED);
+    event.token = token;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+// Ends a send; tells the core unless it is a fetch that brought its record.
+static void send_end(struct reactor *reactor, struct send *send, int status)
+{
+    if (send->kind == SEND_PREPARE) {
+        post_prepared(reactor, send->server_id, &send->message.prepare, status);
+    } else if (send->kind == SEND_FETCH && status != 0) {
+        post_fetch_failed(reactor, send->token, status);
+    }
+    pawl_list_remove(&send->node);
+    payload_unuse(reactor, send->payload);
+    slab_put(&reactor->sends, send->name);
+}
+
+// ---- connections ------------------------------------------------------------------------------
+
+static struct peer *peer_find(struct reactor *reactor, uint64_t server_id)
+{
+    pawl_list_for_each (node, &reactor->peers) {
+        struct peer *peer = pawl_container_of(node, struct peer, node);
+        if (peer->server_id == server_id) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+static int peer_connect(struct reactor *reactor, struct peer *peer)
+{
+    struct link *link = calloc(1, sizeof(*link));
+    if (link == NULL) {
+        return -ENOMEM;
+    }
+    link->endpoint.kind = ENDPOINT_LINK;
+    link->state = LINK_CONNECTING;
+    link->peer = peer;
+    pawl_list_init(&link->waiting);
+    pawl_list_init(&link->sent);
+    int code = fabric_connect(reactor->fabric, peer->address, CHUNKD_CONNECT_MS, link, &link->conn);
+    if (code != 0) {
+        pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "server %llx at %s can't be reached: %s",
+                         (unsigned long long)peer->server_id, peer->address, pawl_strerror(code));
+        free(link);
+        return code;
+    }
+    pawl_list_push_back(&reactor->links, &link->node);
+    peer->link = link;
+    return 0;
+}
+
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address)
+{
+    struct peer *peer = peer_find(reactor, server_id);
+    if (peer == NULL) {
+        peer = calloc(1, sizeof(*peer));
+        if (peer == NULL) {
+            return; // what is sent to it fails, and the master hears of it
+        }
+        peer->server_id = server_id;
+        pawl_list_push_back(&reactor->peers, &peer->node);
+    }
+    if (strncmp(peer->address, address, sizeof(peer->address)) != 0) {
+        // The server was restarted somewhere else: the old connection leads to nobody.
+        if (peer->link != NULL) {
+            link_give_up(reactor, peer->link, PAWL_EDISCONNECTED, "it has a new address");
+        }
+        size_t bytes = strnlen(address, sizeof(peer->address) - 1);
+        memcpy(peer->address, address, bytes);
+        peer->address[bytes] = '\0';
+    }
+    if (peer->link == NULL && peer_connect(reactor, peer) != 0) {
+        return; // the first send tries again
+    }
+}
+
+// Ends everything on the link and takes it off its peer, so that the next send makes a new one. The
+// link itself stays until the fabric says that the endpoint is gone: landings may be written until
+// then.
+static void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why)
+{
+    if (link->peer == NULL) {
+        return;
+    }
+    struct peer *peer = link->peer;
+    pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "connection to server %llx at %s lost: %s",
+                     (unsigned long long)peer->server_id, peer->address, why);
+    peer->link = NULL;
+    link->peer = NULL;
+    if (link->state != LINK_CLOSING) {
+        link->state = LINK_CLOSING;
+        fabric_conn_close(link->conn, status);
+    }
+    pawl_list_append_all(&link->sent, &link->waiting);
+    struct pawl_list *node;
+    while ((node = pawl_list_first(&link->sent)) != NULL) {
+        struct send *send = pawl_container_of(node, struct send, node);
+        if (send->landing != NULL) {
+            link->landings |= 1u << send->landing->number;
+        }
+        send_end(reactor, send, status);
+    }
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PEER_DOWN);
+    event.server = peer->server_id;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+void peer_connected(struct reactor *reactor, struct link *link)
+{
+    if (link->peer == NULL) {
+        return;
+    }
+    struct wire_hello hello;
+    memset(&hello, 0, sizeof(hello));
+    wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello), 1);
+    hello.cluster_id = reactor->cluster_id;
+    hello.server_id = reactor->server_id;
+    hello.incarnation = reactor->incarnation;
+    hello.target_id = link->peer->server_id;
+    hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    link->state = LINK_GREETING;
+    link->deadline_ns = reactor->now_ns + CHUNKD_CONNECT_MS * PAWL_NS_PER_MS;
+    int code = fabric_send(link->conn, &hello, sizeof(hello));
+    if (code != 0) {
+        link_give_up(reactor, link, code, pawl_strerror(code));
+    }
+}
+
+// ---- sending ----------------------------------------------------------------------------------
+
+static uint32_t send_slots_count(const struct link *link, const struct send *send)
+{
+    if (send->payload == NULL || send->payload->length <= WIRE_INLINE_MAX) {
+        return 0;
+    }
+    return (send->payload->length + link->slot_bytes - 1) / link->slot_bytes;
+}
+
+// Writes a payload into the slots of the peer's window. The message that names them follows it.
+static int link_write_payload(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct payload *payload = send->payload;
+    struct io *io = io_new(reactor, IO_FORWARD);
+    if (io == NULL) {
+        return PAWL_EBUSY;
+    }
+    uint64_t remote = link->window_address + (uint64_t)send->slot_first * link->slot_bytes;
+    int code = fabric_write(link->conn, reactor->buffers.local, payload->bytes, payload->length,
+                            remote, link->window_key, io->name);
+    if (code != 0) {
+        io_free(reactor, io);
+        return code;
+    }
+    payload_use(payload);
+    io->payload = payload;
+    return 0;
+}
+
+static int link_send_prepare(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_prepare *prepare = &send->message.prepare;
+    struct payload *payload = send->payload;
+    prepare->slot_first = send->slot_first;
+    prepare->slot_count = send->slot_count;
+    uint32_t inline_bytes = send->slot_count == 0 && payload != NULL ? payload->length : 0;
+    wire_header_init(&prepare->header, WIRE_PREPARE, (uint32_t)sizeof(*prepare) + inline_bytes,
+                     send->name);
+    if (inline_bytes > 0) {
+        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
+    }
+    if (send->slot_count > 0) {
+        int code = link_write_payload(reactor, link, send);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return fabric_send(link->conn, prepare, sizeof(*prepare));
+}
+
+static int link_send_fetch(struct link *link, struct send *send)
+{
+    struct wire_fetch *fetch = &send->message.fetch;
+    const struct landing *landing = send->landing;
+    fetch->buffer_address = fabric_region_remote(landing->region, landing->bytes);
+    fetch->buffer_key = fabric_region_key(landing->region);
+    wire_header_init(&fetch->header, WIRE_FETCH, sizeof(*fetch), send->name);
+    return fabric_send(link->conn, fetch, sizeof(*fetch));
+}
+
+static int link_send(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_commit *commit = &send->message.commit;
+    switch (send->kind) {
+    case SEND_PREPARE:
+        return link_send_prepare(reactor, link, send);
+    case SEND_FETCH:
+        return link_send_fetch(link, send);
+    case SEND_COMMIT:
+        break;
+    }
+    wire_header_init(&commit->header, WIRE_COMMIT, sizeof(*commit), send->name);
+    return fabric_send(link->conn, commit, sizeof(*commit));
+}
+
+// Sends what may go now.
+static void link_pump(struct reactor *reactor, struct link *link)
+{
+    struct pawl_list *node;
+    while (link->state == LINK_OPEN && link->requests_count < link->requests_limit &&
+           (node = pawl_list_first(&link->waiting)) != NULL) {
+        struct send *send = pawl_container_of(node, struct send, node);
+        uint32_t slots = send_slots_count(link, send);
+        if (slots > link->window_slots) {
+            link_give_up(reactor, link, PAWL_EBUSY,
+                         "a record is larger than the window that it granted: raise its memory");
+            return;
+        }
+        if (slots > 0) {
+            int first = slots_take(&link->slots_used, link->window_slots, slots);
+            if (first < 0) {
+                return;
+            }
+            send->slot_first = (uint16_t)first;
+            send->slot_count = (uint16_t)slots;
+        }
+        pawl_list_remove(&send->node);
+        pawl_list_push_back(&link->sent, &send->node);
+        send->link = link;
+        link->requests_count++;
+        send->since_ns = reactor->now_ns;
+        int code = link_send(reactor, link, send);
+        if (code != 0) {
+            link_give_up(reactor, link, code, pawl_strerror(code));
+            return;
+        }
+    }
+}
+
+// Queues a send; makes the connection when there is none. Without one the send fails.
+static void peer_send(struct reactor *reactor, struct send *send)
+{
+    struct peer *peer = peer_find(reactor, send->server_id);
+    int code = peer == NULL ? PAWL_EDISCONNECTED : 0;
+    if (code == 0 && peer->link == NULL) {
+        code = peer_connect(reactor, peer);
+    }
+    if (code != 0) {
+        if (send->landing != NULL) {
+            peer_landing_put(reactor, send->landing);
+        }
+        send_end(reactor, send, code);
+        return;
+    }
+    pawl_list_push_back(&peer->link->waiting, &send->node);
+    link_pump(reactor, peer->link);
+}
+
+void peer_prepare(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_PREPARE, action->server);
+    if (send == NULL) {
+        post_prepared(reactor, action->server, &action->prepare, PAWL_EBUSY);
+        return;
+    }
+    send->message.prepare = action->prepare;
+    send->payload = payload_find(reactor, action->payload);
+    if (send->payload != NULL) {
+        payload_use(send->payload);
+    }
+    pawl_assert((send->payload == NULL) == (action->payload == 0));
+    peer_send(reactor, send);
+}
+
+void peer_commit(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_COMMIT, action->server);
+    if (send != NULL) {
+        send->message.commit = action->commit;
+        peer_send(reactor, send);
+    }
+}
+
+// ---- fetches ----------------------------------------------------------------------------------
+
+// Gives waiting fetches the landings that are free.
+static void fetches_pump(struct reactor *reactor)
+{
+    struct landing *landing;
+    while (!pawl_list_is_empty(&reactor->fetches) &&
+           (landing = buffers_landing_get(&reactor->buffers)) != NULL) {
+        struct pawl_list *node = pawl_list_pop_front(&reactor->fetches);
+        struct send *send = pawl_container_of(node, struct send, node);
+        send->landing = landing;
+        peer_send(reactor, send);
+    }
+}
+
+void peer_landing_put(struct reactor *reactor, struct landing *landing)
+{
+    // Waiting fetches get it in the next turn: this may be called from anywhere.
+    buffers_landing_put(&reactor->buffers, landing);
+}
+
+void peer_fetch(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_FETCH, action->server);
+    if (send == NULL) {
+        post_fetch_failed(reactor, action->token, PAWL_EBUSY);
+        return;
+    }
+    send->message.fetch = action->fetch;
+    send->token = action->token;
+    pawl_list_push_back(&reactor->fetches, &send->node);
+    fetches_pump(reactor);
+}
+
+// The record has landed: its bytes become a payload of the core's.
+static void fetch_landed(struct reactor *reactor, struct send *send,
+                         const struct wire_fetched *fetched)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_FETCHED);
+    struct landing *landing = send->landing;
+    event.token = send->token;
+    event.server = send->server_id;
+    event.status = fetched->header.status;
+    event.message = &fetched->header;
+    struct payload *payload = NULL;
+    if (event.status == 0 && fetched->length > 0) {
+        payload = payload_new(reactor, PAYLOAD_LANDING);
+        if (payload == NULL) {
+            event.status = PAWL_EBUSY;
+        }
+    }
+    if (payload != NULL) {
+        payload->landing = landing;
+        payload->bytes = landing->bytes;
+        payload->length = fetched->length;
+        payload->crc = pawl_crc32c(0, landing->bytes, fetched->length);
+        event.payload = payload->name;
+        event.payload_crc = payload->crc;
+    } else {
+        peer_landing_put(reactor, landing);
+    }
+    send->landing = NULL;
+    send_end(reactor, send, 0);
+    reactor_step(reactor, &event);
+}
+
+// ---- receiving --------------------------------------------------------------------------------
+
+static void link_welcome(struct reactor *reactor, struct link *link,
+                         const struct wire_welcome *welcome)
+{
+    if (welcome->header.status != 0) {
+        link_give_up(reactor, link, welcome->header.status, pawl_strerror(welcome->header.status));
+        return;
+    }
+    if (welcome->cluster_id != reactor->cluster_id || welcome->server_id != link->peer->server_id) {
+        link_give_up(reactor, link, PAWL_ECLUSTER, "another server has this address now");
+        return;
+    }
+    if (welcome->window_slots == 0 || welcome->window_slots > WIRE_WINDOW_SLOTS_MAX ||
+        welcome->slot_bytes != WIRE_SLOT_BYTES || welcome->requests_count == 0) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, "its window makes no sense");
+        return;
+    }
+    link->state = LINK_OPEN;
+    link->window_address = welcome->window_address;
+    link->window_key = welcome->window_key;
+    link->window_slots = welcome->window_slots;
+    link->slot_bytes = welcome->slot_bytes;
+    // We post as many receives as we take requests, so no more replies may be on their way.
+    link->requests_limit = PAWL_MIN(welcome->requests_count, reactor->options.requests_count);
+    pawl_log_info("connected to server %llx at %s, window of %u slots",
+                  (unsigned long long)link->peer->server_id, link->peer->address,
+                  link->window_slots);
+    link_pump(reactor, link);
+}
+
+// NULL, or what is wrong with a reply to `send`.
+static const char *reply_check(const struct send *send, const struct wire_header *header)
+{
+    static const uint16_t types[] = {
+        [SEND_PREPARE] = WIRE_PREPARE, [SEND_COMMIT] = WIRE_COMMIT, [SEND_FETCH] = WIRE_FETCH};
+    if (header->type != (types[send->kind] | WIRE_REPLY)) {
+        return "a reply of the wrong type";
+    }
+    if (header->status != 0) {
+        return NULL;
+    }
+    if (send->kind == SEND_PREPARE) {
+        const struct wire_prepared *prepared = (const void *)header;
+        const struct wire_prepare *prepare = &send->message.prepare;
+        if (prepared->chunk != prepare->chunk || prepared->version != prepare->version ||
+            prepared->index != prepare->index) {
+            return "a reply for another record";
+        }
+    } else if (send->kind == SEND_FETCH) {
+        const struct wire_fetched *fetched = (const void *)header;
+        if (fetched->chunk != send->message.fetch.chunk ||
+            fetched->index != send->message.fetch.index || fetched->length > WIRE_RECORD_MAX) {
+            return "a reply for another record, or one that is too long";
+        }
+    }
+    return NULL;
+}
+
+static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
+{
+    struct send *send = slab_find(&reactor->sends, header->request);
+    if (send == NULL || send->link != link) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, "a reply to a request that was never made");
+        return;
+    }
+    const char *why = reply_check(send, header);
+    if (why != NULL) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, why);
+        return;
+    }
+    link->requests_count--;
+    if (send->slot_count > 0) {
+        link->slots_used &= ~slots_mask(send->slot_first, send->slot_count);
+    }
+    if (send->kind == SEND_FETCH) {
+        fetch_landed(reactor, send, (const void *)header);
+    } else {
+        send_end(reactor, send, header->status);
+    }
+    link_pump(reactor, link);
+}
+
+void peer_message(struct reactor *reactor, struct link *link, const void *message, uint32_t bytes)
+{
+    if (link->peer == NULL) {
+        return;
+    }
+    const struct wire_header *header = message;
+    const char *why = NULL;
+    if (wire_check(message, bytes, &why) != 0) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, why != NULL ? why : "malformed message");
+    } else if ((header->type & WIRE_REPLY) == 0) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, "a request on a connection that we made");
+    } else if (link->state == LINK_GREETING && header->type == (WIRE_HELLO | WIRE_REPLY)) {
+        link_welcome(reactor, link, message);
+    } else if (link->state == LINK_OPEN) {
+        link_reply(reactor, link, header);
+    } else {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, "a reply before WELCOME");
+    }
+}
+
+// ---- the end ----------------------------------------------------------------------------------
+
+static void link_free(struct reactor *reactor, struct link *link)
+{
+    for (unsigned i = 0; i < reactor->buffers.landings_count; i++) {
+        if ((link->landings & 1u << i) != 0) {
+            peer_landing_put(reactor, &reactor->buffers.landings[i]);
+        }
+    }
+    pawl_list_remove(&link->node);
+    free(link);
+}
+
+void peer_closed(struct reactor *reactor, struct link *link, int status)
+{
+    link->state = LINK_CLOSING; // nothing is left to close
+    link_give_up(reactor, link, status != 0 ? status : PAWL_EDISCONNECTED,
+                 pawl_strerror(status != 0 ? status : PAWL_EDISCONNECTED));
+    link_free(reactor, link);
+}
+
+static bool link_is_late(const struct reactor *reactor, const struct link *link)
+{
+    if (link->state == LINK_GREETING) {
+        return reactor->now_ns >= link->deadline_ns;
+    }
+    struct pawl_list *node = pawl_list_first(&link->sent);
+    if (link->state != LINK_OPEN || node == NULL) {
+        return false; // what waits, waits for something that was sent, or for the connection
+    }
+    const struct send *send = pawl_container_of(node, struct send, node);
+    uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
+    return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
+}
+
+void peer_tick(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->links) {
+        struct link *link = pawl_container_of(node, struct link, node);
+        if (link->peer != NULL && link_is_late(reactor, link)) {
+            link_give_up(reactor, link, PAWL_EDEADLINE, "it does not answer");
+        }
+    }
+}
+
+void peer_turn(struct reactor *reactor)
+{
+    fetches_pump(reactor);
+}
+
+void peer_free_all(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->links) {
+        link_free(reactor, pawl_container_of(node, struct link, node));
+    }
+    pawl_list_for_each_safe (peer_node, &reactor->peers) {
+        struct peer *peer = pawl_container_of(peer_node, struct peer, node);
+        pawl_list_remove(&peer->node);
+        free(peer);
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// A reactor: one thread with its fabric, its store, its chunk core and its pinned memory.
+//
+// OWNS: all of them, and every session, peer and request that hangs off them.
+// Thread: the one that opened it. Other threads reach it by its inbox, it reaches the control
+// thread by its outbox.
+//
+// reactor_turn() is one round of the loop and never sleeps, so a test can drive a reactor by hand
+// with a clock of its own; reactor_run() turns, spins and sleeps until the reactor has stopped.
+#ifndef PAWL_DATAPLANE_CHUNKD_REACTOR_H
+#define PAWL_DATAPLANE_CHUNKD_REACTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "dataplane/chunkd/mailbox.h"
+
+struct reactor;
+
+// Strings are BORROWED UNTIL reactor_close().
+struct reactor_options {
+    size_t size;
+    const char *name; // of the server, for logs
+    const char *dir;
+    uint64_t incarnation; // 0: a random one
+    const char *provider;
+    const char *host;
+    uint16_t port;
+    uint64_t region_bytes; // pinned memory
+    uint64_t space_limit_bytes;
+    uint32_t journal_segment_bytes;
+    uint32_t journal_segments_count;
+    uint32_t inline_max_bytes;
+    uint32_t requests_count;    // a peer may have unanswered; 0: 128
+    uint32_t connections_count; // 0: 512
+    uint32_t numa_node;         // UINT32_MAX: any
+    bool no_huge;
+    bool no_lock;
+};
+
+// Opens store, memory and fabric, loads all chunks, listens. Logged in full, errors too.
+int reactor_open(const struct reactor_options *options, uint64_t now_ns,
+                 struct reactor **ret) PAWL_MUST_CHECK;
+// Closes everything at once. NULL is fine.
+void reactor_close(struct reactor *reactor);
+
+// One round: polls everything, carries out what follows. Returns how much there was to do.
+int reactor_turn(struct reactor *reactor, uint64_t now_ns);
+// Turns until the reactor has stopped (MAIL_STOP), then posts MAIL_STOPPED.
+void reactor_run(struct reactor *reactor);
+
+// Mails of the control thread to the reactor, and back.
+struct mailbox *reactor_inbox(struct reactor *reactor);
+struct mailbox *reactor_outbox(struct reactor *reactor);
+
+// Constant after reactor_open(): safe from any thread.
+const char *reactor_address(const struct reactor *reactor);
+uint64_t reactor_server_id(const struct reactor *reactor);
+uint64_t reactor_incarnation(const struct reactor *reactor);
+// As kept by the store when it was opened; 0: none yet.
+uint64_t reactor_opened_cluster_id(const struct reactor *reactor);
+
+// The reactor's thread says here how its start went; see reactor_thread_start().
+struct reactor_thread;
+int reactor_thread_start(const struct reactor_options *options,
+                         struct reactor_thread **ret) PAWL_MUST_CHECK;
+struct reactor *reactor_thread_reactor(struct reactor_thread *thread);
+// Waits for its end (MAIL_STOP was posted before), closes the reactor and frees it. NULL is fine.
+void reactor_thread_join(struct reactor_thread *thread);
+
+#endif

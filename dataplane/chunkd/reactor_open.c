@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a reactor: memory, store, the chunks that the store holds, fabric; and closing in
+// reverse.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+// Limits of what can be under way at once. Requests are bounded by the peers' credits already;
+// these are the ends of what memory a reactor takes for them.
+#define REACTOR_REQUESTS_COUNT 65536u
+#define REACTOR_PAYLOADS_COUNT 65536u
+#define REACTOR_SENDS_COUNT 262144u
+#define REACTOR_IOS_COUNT 262144u
+#define REACTOR_COMMANDS_COUNT 65536u
+
+static int random_id(uint64_t *ret_id)
+{
+    *ret_id = 0;
+    while (*ret_id == 0) {
+        int code = pawl_random_os(ret_id, sizeof(*ret_id));
+        if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+static int open_memory(struct reactor *reactor)
+{
+    const struct reactor_options *options = &reactor->options;
+    struct memory_options memory = {
+        .bytes = options->region_bytes,
+        .no_huge = options->no_huge,
+        .no_lock = options->no_lock,
+        .any_node = options->numa_node == UINT32_MAX,
+        .numa_node = options->numa_node == UINT32_MAX ? 0 : options->numa_node,
+    };
+    int code = buffers_open(&reactor->buffers, &memory);
+    if (code == 0) {
+        pawl_log_info("memory: %s", memory_region_describe(&reactor->buffers.region));
+    }
+    return code;
+}
+
+static int open_identity(struct reactor *reactor)
+{
+    int code = store_identity_get(reactor->store, &reactor->server_id, &reactor->cluster_id);
+    if (code == -ENOENT || (code == 0 && reactor->server_id == 0)) {
+        reactor->cluster_id = 0;
+        code = random_id(&reactor->server_id);
+        if (code == 0) {
+            code = store_identity_set(reactor->store, reactor->server_id, 0);
+        }
+    }
+    if (code == 0 && reactor->incarnation == 0) {
+        code = random_id(&reactor->incarnation);
+    }
+    if (code != 0) {
+        pawl_log_error("the server's id can't be read or kept in %s: %s", reactor->options.dir,
+                       pawl_strerror(code));
+    }
+    reactor->opened_cluster_id = reactor->cluster_id;
+    return code;
+}
+
+static int open_store(struct reactor *reactor)
+{
+    const struct reactor_options *options = &reactor->options;
+    struct store_options store = {
+        .dir = options->dir,
+        .space_limit_bytes = options->space_limit_bytes,
+        .journal_segment_bytes = options->journal_segment_bytes,
+        .journal_segments_count = options->journal_segments_count,
+        .inline_max_bytes = options->inline_max_bytes,
+        .fixed_memory = reactor->buffers.region.base,
+        .fixed_bytes = reactor->buffers.region.bytes,
+    };
+    int code = store_open(&store, &reactor->store);
+    if (code != 0) {
+        pawl_log_error("the store in %s can't be opened: %s%s", options->dir, pawl_strerror(code),
+                       code == -EBUSY ? "; does another pawl-chunkd use it?" : "");
+        return code;
+    }
+    pawl_log_info("store %s: %s", options->dir, store_describe(reactor->store));
+    code = buffers_divide(&reactor->buffers, store_read_buffer_bytes(reactor->store));
+    if (code != 0) {
+        pawl_log_error("memory region of %zu bytes is too small to be divided: raise memory.region",
+                       reactor->buffers.region.bytes);
+    }
+    return code;
+}
+
+struct load {
+    struct reactor *reactor;
+    int code;
+    uint64_t chunks_count;
+    uint64_t records_count;
+    uint64_t damaged_count;
+};
+
+static void load_chunk(void *user, const struct store_chunk *chunk)
+{
+    struct load *load = user;
+    if (load->code != 0) {
+        return;
+    }
+    struct chunk_load core;
+    memset(&core, 0, sizeof(core));
+    core.create.handle = chunk->handle;
+    core.create.version = chunk->version;
+    core.create.file_id = chunk->file_id;
+    core.create.base_offset = chunk->base_offset;
+    core.create.chunk_bytes = chunk->chunk_bytes;
+    core.create.index = chunk->index;
+    core.create.producers_count = chunk->producers_count;
+    core.create.producers = chunk->producers;
+    core.version = chunk->version;
+    core.commit_count = chunk->commit_count;
+    core.sealed = chunk->sealed;
+    core.damaged = chunk->damaged;
+    core.records = chunk->records;
+    core.records_count = chunk->records_count;
+    load->code = chunk_core_load(load->reactor->core, &core);
+    if (load->code != 0) {
+        pawl_log_error("chunk %llu can't be loaded: %s", (unsigned long long)chunk->handle,
+                       pawl_strerror(load->code));
+    }
+    load->chunks_count++;
+    load->records_count += chunk->records_count;
+    load->damaged_count += chunk->damaged ? 1 : 0;
+}
+
+static int open_core(struct reactor *reactor)
+{
+    struct chunk_core_options options = {
+        .server_id = reactor->server_id,
+        .alloc = pawl_alloc_heap(),
+    };
+    int code = chunk_core_new(&options, &reactor->core);
+    if (code != 0) {
+        return code;
+    }
+    struct load load = {.reactor = reactor};
+    store_visit(reactor->store, load_chunk, &load);
+    if (load.code == 0) {
+        pawl_log_info("loaded %llu chunks with %llu records, %llu of the chunks damaged",
+                      (unsigned long long)load.chunks_count, (unsigned long long)load.records_count,
+                      (unsigned long long)load.damaged_count);
+    }
+    return load.code;
+}
+
+static int open_fabric(struct reactor *reactor)
+{
+    struct reactor_options *options = &reactor->options;
+    struct fabric_options fabric = {
+        .provider = options->provider,
+        .host = options->host,
+        .port = options->port,
+        .message_bytes = WIRE_MESSAGE_MAX,
+        .receives_count = options->requests_count + 2, // HELLO, and one too many to be told of
+        .connections_max = options->connections_count,
+    };
+    int code = fabric_open(&fabric, &reactor->fabric);
+    if (code == 0) {
+        code = buffers_register(&reactor->buffers, reactor->fabric);
+    }
+    if (code == 0) {
+        code = fabric_listen(reactor->fabric);
+    }
+    if (code != 0) {
+        pawl_log_error("fabric provider %s on %s can't be opened: %s", options->provider,
+                       options->host != NULL ? options->host : "any address", pawl_strerror(code));
+        return code;
+    }
+    pawl_log_info("fabric: %s at %s, %zu windows of %u MiB at most, %u read buffers",
+                  fabric_provider(reactor->fabric), fabric_address(reactor->fabric),
+                  reactor->buffers.windows.blocks_count,
+                  (unsigned)(reactor->buffers.windows.block_bytes >> 20),
+                  reactor->buffers.reads_count);
+    return 0;
+}
+
+static struct reactor *reactor_new(const struct reactor_options *options, uint64_t now_ns)
+{
+    // The mailboxes' rings keep to cache lines of their own.
+    size_t bytes = (size_t)pawl_align_up(sizeof(struct reactor), PAWL_CACHE_LINE_BYTES);
+    struct reactor *reactor = aligned_alloc(PAWL_CACHE_LINE_BYTES, bytes);
+    if (reactor == NULL) {
+        return NULL;
+    }
+    memset(reactor, 0, bytes);
+    reactor->options = *options;
+    if (reactor->options.requests_count == 0) {
+        reactor->options.requests_count = CHUNKD_REQUESTS_COUNT;
+    }
+    if (reactor->options.connections_count == 0) {
+        reactor->options.connections_count = CHUNKD_CONNECTIONS_COUNT;
+    }
+    reactor->incarnation = options->incarnation;
+    reactor->now_ns = now_ns;
+    slab_init(&reactor->payloads, sizeof(struct payload), REACTOR_PAYLOADS_COUNT);
+    slab_init(&reactor->requests, sizeof(struct request), REACTOR_REQUESTS_COUNT);
+    slab_init(&reactor->sends, sizeof(struct send), REACTOR_SENDS_COUNT);
+    slab_init(&reactor->ios, sizeof(struct io), REACTOR_IOS_COUNT);
+    slab_init(&reactor->commands, sizeof(struct command), REACTOR_COMMANDS_COUNT);
+    pawl_list_init(&reactor->sessions);
+    pawl_list_init(&reactor->links);
+    pawl_list_init(&reactor->peers);
+    pawl_list_init(&reactor->reads);
+    pawl_list_init(&reactor->fetches);
+    return reactor;
+}
+
+static int open_mailboxes(struct reactor *reactor)
+{
+    int code = mailbox_init(&reactor->inbox);
+    if (code == 0) {
+        reactor->inbox_open = true;
+        code = mailbox_init(&reactor->outbox);
+        reactor->outbox_open = code == 0;
+    }
+    return code;
+}
+
+int reactor_open(const struct reactor_options *options, uint64_t now_ns, struct reactor **ret)
+{
+    struct reactor *reactor = reactor_new(options, now_ns);
+    if (reactor == NULL) {
+        return -ENOMEM;
+    }
+    int (*const parts[])(struct reactor *) = {open_mailboxes, open_memory, open_store,
+                                              open_identity,  open_core,   open_fabric};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(parts); i++) {
+        int code = parts[i](reactor);
+        if (code != 0) {
+            reactor_close(reactor);
+            return code;
+        }
+    }
+    *ret = reactor;
+    return 0;
+}
+
+// Windows that payloads still hold.
+static void payload_free_all(struct reactor *reactor)
+{
+    uint32_t cursor = 0;
+    struct payload *payload;
+    while ((payload = slab_next(&reactor->payloads, &cursor)) != NULL) {
+        window_unuse(&reactor->buffers, payload->window);
+    }
+}
+
+void reactor_close(struct reactor *reactor)
+{
+    if (reactor == NULL) {
+        return;
+    }
+    // The store first: what it is still writing comes out of windows.
+    store_close(reactor->store);
+    session_free_all(reactor);
+    peer_free_all(reactor);
+    payload_free_all(reactor);
+    buffers_unregister(&reactor->buffers);
+    fabric_close(reactor->fabric);
+    chunk_core_free(reactor->core);
+    buffers_close(&reactor->buffers);
+    slab_fini(&reactor->payloads);
+    slab_fini(&reactor->requests);
+    slab_fini(&reactor->sends);
+    slab_fini(&reactor->ios);
+    slab_fini(&reactor->commands);
+    free(reactor->posted);
+    if (reactor->inbox_open) {
+        mailbox_fini(&reactor->inbox);
+    }
+    if (reactor->outbox_open) {
+        mailbox_fini(&reactor->outbox);
+    }
+    free(reactor);
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread of a reactor: opens it there, says how that went, runs it to its end.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dataplane/chunkd/reactor.h"
+
+struct reactor_thread {
+    pthread_t thread;
+    sem_t opened;
+    struct reactor_options options;
+    int status; // of opening; read after `opened`
+    struct reactor *reactor;
+};
+
+static void *reactor_thread_main(void *user)
+{
+    struct reactor_thread *self = user;
+    self->status = reactor_open(&self->options, pawl_clock_ns(), &self->reactor);
+    bool opened = self->status == 0;
+    sem_post(&self->opened);
+    if (opened) {
+        reactor_run(self->reactor);
+    }
+    return NULL;
+}
+
+// Signals are the control thread's.
+static int thread_create_quiet(struct reactor_thread *self)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&self->thread, NULL, reactor_thread_main, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -code;
+}
+
+int reactor_thread_start(const struct reactor_options *options, struct reactor_thread **ret)
+{
+    struct reactor_thread *self = calloc(1, sizeof(*self));
+    if (self == NULL) {
+        return -ENOMEM;
+    }
+    self->options = *options;
+    sem_init(&self->opened, 0, 0);
+    int code = thread_create_quiet(self);
+    if (code != 0) {
+        pawl_log_error("a thread for the reactor can't be had: error %d", code);
+        sem_destroy(&self->opened);
+        free(self);
+        return code;
+    }
+    while (sem_wait(&self->opened) != 0) {
+        // interrupted by a signal
+    }
+    code = self->status;
+    if (code != 0) {
+        reactor_thread_join(self);
+        return code;
+    }
+    *ret = self;
+    return 0;
+}
+
+struct reactor *reactor_thread_reactor(struct reactor_thread *thread)
+{
+    return thread->reactor;
+}
+
+void reactor_thread_join(struct reactor_thread *thread)
+{
+    if (thread == NULL) {
+        return;
+    }
+    pthread_join(thread->thread, NULL);
+    reactor_close(thread->reactor);
+    sem_destroy(&thread->opened);
+    free(thread);
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a chunk server says to the master: Register, Heartbeat, Report; and what it does with the
+// answers.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <stdlib.h>
+
+#include <pawl/error.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dataplane/chunkd/control_private.h"
+
+#define REGISTER_MS 5000u
+#define HEARTBEAT_MS_MIN 10u
+#define HEARTBEAT_MS_MAX 60000u
+
+// Pointers to the inventory's replicas, as protobuf wants them. NULL when there are none or no
+// memory.
+static Pawl__Replica **replica_pointers(const struct mail *inventory)
+{
+    if (inventory->replicas_count == 0) {
+        return NULL;
+    }
+    Pawl__Replica **pointers = calloc(inventory->replicas_count, sizeof(pointers[0]));
+    for (size_t i = 0; pointers != NULL && i < inventory->replicas_count; i++) {
+        pointers[i] = &inventory->replicas[i];
+    }
+    return pointers;
+}
+
+// ---- Register ---------------------------------------------------------------------------------
+
+static void registered_refused(struct control *control, const Pawl__Reply *reply)
+{
+    const char *text =
+        reply->text != NULL && reply->text[0] != '\0' ? reply->text : pawl_strerror(reply->code);
+    pawl_log_error("the master at %s refuses this server: %s", rpc_conn_peer(control->conn), text);
+    if (reply->code == PAWL_ECLUSTER) {
+        pawl_log_error("this server's chunks belong to cluster %llx. Point it to that cluster's "
+                       "master, or give it an empty directory",
+                       (unsigned long long)control->cluster_id);
+        control_stop(control, CONTROL_EXIT_CLUSTER);
+        return;
+    }
+    rpc_conn_close(control->conn, reply->code);
+}
+
+static void cluster_learn(struct control *control, uint64_t cluster_id)
+{
+    control->cluster_id = cluster_id;
+    struct mail *mail = mail_new(MAIL_CLUSTER);
+    if (mail != NULL) {
+        mail->number = cluster_id;
+    }
+    control_post(control, mail);
+}
+
+static void registered(struct control *control, const Pawl__Registered *body)
+{
+    if (control->cluster_id != 0 && control->cluster_id != body->cluster_id) {
+        pawl_log_error("the master at %s leads cluster %llx, but this server's chunks belong to "
+                       "cluster %llx. Point it to its own master, or give it an empty directory",
+                       rpc_conn_peer(control->conn), (unsigned long long)body->cluster_id,
+                       (unsigned long long)control->cluster_id);
+        control_stop(control, CONTROL_EXIT_CLUSTER);
+        return;
+    }
+    cluster_learn(control, body->cluster_id);
+    control->state = CONTROL_REGISTERED;
+    control->retry_ms = 0;
+    control->said_lost = false;
+    control->heartbeat_ms =
+        PAWL_MIN(PAWL_MAX(body->heartbeat_ms, HEARTBEAT_MS_MIN), HEARTBEAT_MS_MAX);
+    control->lease_ms = body->lease_ms;
+    pawl_log_info("registered with the master at %s: cluster %llx term %llu, heartbeat %u ms, "
+                  "lease %u ms",
+                  rpc_conn_peer(control->conn), (unsigned long long)body->cluster_id,
+                  (unsigned long long)body->term, control->heartbeat_ms, control->lease_ms);
+}
+
+static void register_answered(void *user, int code, const Pawl__Reply *reply)
+{
+    struct control *control = user;
+    control->calling = false;
+    if (control->conn == NULL || control->stopping) {
+        return;
+    }
+    if (code != 0) {
+        pawl_log_warn("the master does not answer the registration: %s", pawl_strerror(code));
+        rpc_conn_close(control->conn, code);
+    } else if (reply->code != 0) {
+        registered_refused(control, reply);
+    } else if (reply->body_case != PAWL__REPLY__BODY_REGISTERED ||
+               reply->registered->cluster_id == 0) {
+        pawl_log_warn("the master's answer to the registration makes no sense");
+        rpc_conn_close(control->conn, PAWL_EPROTOCOL);
+    } else {
+        registered(control, reply->registered);
+        if (control->state == CONTROL_REGISTERED) {
+            // A heartbeat at once: chunks that this server leads get their leases renewed.
+            control_inventory_ask(control, false);
+        }
+    }
+}
+
+static void call_failed(struct control *control, const char *what, int code)
+{
+    pawl_log_warn("%s can't be sent to the master: %s", what, pawl_strerror(code));
+    control->calling = false;
+    rpc_conn_close(control->conn, code);
+}
+
+void register_send(struct control *control, const struct mail *inventory)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Register body = PAWL__REGISTER__INIT;
+    Pawl__Replica **replicas = replica_pointers(inventory);
+    if (replicas == NULL && inventory->replicas_count > 0) {
+        call_failed(control, "the registration", PAWL_EBUSY);
+        return;
+    }
+    body.server_id = reactor_server_id(control->reactor);
+    body.incarnation = reactor_incarnation(control->reactor);
+    body.cluster_id = control->cluster_id;
+    body.name = (char *)control->options.name;
+    body.fabric_address = (char *)reactor_address(control->reactor);
+    body.location = (char *)control->options.location;
+    body.space_bytes = inventory->counters.space_bytes;
+    body.used_bytes = inventory->counters.used_bytes;
+    body.replicas = replicas;
+    body.n_replicas = inventory->replicas_count;
+    request.body_case = PAWL__REQUEST__BODY_REGISTER;
+    request.register_ = &body;
+    control->calling = true;
+    int code = rpc_call(control->conn, &request, REGISTER_MS, register_answered, control);
+    free(replicas);
+    if (code != 0) {
+        call_failed(control, "the registration", code);
+    }
+}
+
+// ---- Heartbeat --------------------------------------------------------------------------------
+
+// A lease runs from the moment at which the heartbeat was sent: the master counts from a later one.
+static void leases_post(struct control *control, const Pawl__HeartbeatAnswer *answer)
+{
+    if (answer->n_renewals == 0) {
+        return;
+    }
+    struct mail *mail = mail_new(MAIL_LEASES);
+    if (mail != NULL) {
+        mail->leases = calloc(answer->n_renewals, sizeof(mail->leases[0]));
+    }
+    if (mail == NULL || mail->leases == NULL) {
+        mail_free(mail);
+        return; // they lapse
+    }
+    for (size_t i = 0; i < answer->n_renewals; i++) {
+        mail->leases[i].handle = answer->renewals[i]->handle;
+        mail->leases[i].version = answer->renewals[i]->version;
+    }
+    mail->leases_count = answer->n_renewals;
+    mail->until_ns = control->sent_ns + control->lease_ms * PAWL_NS_PER_MS;
+    control_post(control, mail);
+}
+
+static void heartbeat_answered(void *user, int code, const Pawl__Reply *reply)
+{
+    struct control *control = user;
+    control->calling = false;
+    if (control->conn == NULL || control->stopping) {
+        return;
+    }
+    if (code != 0) {
+        pawl_log_warn("the master does not answer a heartbeat: %s", pawl_strerror(code));
+        rpc_conn_close(control->conn, code);
+    } else if (reply->code != 0) {
+        pawl_log_warn("the master refuses a heartbeat: %s", pawl_strerror(reply->code));
+        control_register_again(control);
+    } else if (reply->body_case != PAWL__REPLY__BODY_HEARTBEAT) {
+        pawl_log_warn("the master's answer to a heartbeat makes no sense");
+        rpc_conn_close(control->conn, PAWL_EPROTOCOL);
+    } else if (reply->heartbeat->register_again) {
+        control_register_again(control);
+    } else {
+        leases_post(control, reply->heartbeat);
+    }
+}
+
+void heartbeat_send(struct control *control, const struct mail *inventory)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Heartbeat body = PAWL__HEARTBEAT__INIT;
+    Pawl__Replica **replicas = replica_pointers(inventory);
+    if (replicas == NULL && inventory->replicas_count > 0) {
+        return; // the next one
+    }
+    body.server_id = reactor_server_id(control->reactor);
+    body.incarnation = reactor_incarnation(control->reactor);
+    body.space_bytes = inventory->counters.space_bytes;
+    body.used_bytes = inventory->counters.used_bytes;
+    body.appends_count = inventory->counters.appends_count;
+    body.duplicates_count = inventory->counters.duplicates_count;
+    body.mismatches_count = inventory->counters.mismatches_count;
+    body.replicas = replicas;
+    body.n_replicas = inventory->replicas_count;
+    request.body_case = PAWL__REQUEST__BODY_HEARTBEAT;
+    request.heartbeat = &body;
+    control->calling = true;
+    control->sent_ns = pawl_clock_ns();
+    uint32_t deadline_ms = PAWL_MAX(control->lease_ms, 1000u);
+    int code = rpc_call(control->conn, &request, deadline_ms, heartbeat_answered, control);
+    free(replicas);
+    if (code != 0) {
+        call_failed(control, "a heartbeat", code);
+    }
+}
+
+// ---- Report -----------------------------------------------------------------------------------
+
+static void report_answered(void *user, int code, const Pawl__Reply *reply)
+{
+    // The core repeats a report for as long as it matters.
+    (void)user;
+    (void)code;
+    (void)reply;
+}
+
+void report_send(struct control *control, const struct mail *mail)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Report body = PAWL__REPORT__INIT;
+    body.kind = (Pawl__ReportKind)mail->kind;
+    body.handle = mail->handle;
+    body.version = mail->version;
+    body.server_id = mail->number;
+    request.body_case = PAWL__REQUEST__BODY_REPORT;
+    request.report = &body;
+    int code = rpc_call(control->conn, &request, REGISTER_MS, report_answered, control);
+    if (code != 0) {
+        pawl_log_debug("a report can't be sent: %s", pawl_strerror(code));
+    }
+}

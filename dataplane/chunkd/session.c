@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions: connections that clients and other chunk servers made to us, their windows and
+// requests.
+//
+// A peer says HELLO first and is granted a window. From then on each of its messages is a request;
+// it may have requests_count of them unanswered, and the slots that a request names are the
+// server's until the reply. Whoever breaks one of these rules is disconnected, with the reason in
+// the log.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+static struct pawl_log_limit session_log_limit;
+
+void session_close(struct session *session, int status)
+{
+    if (session->state != SESSION_CLOSING) {
+        session->state = SESSION_CLOSING;
+        fabric_conn_close(session->conn, status);
+    }
+}
+
+// The peer broke the protocol.
+static void session_violation(struct session *session, const char *why)
+{
+    pawl_log_limited(&session_log_limit, PAWL_LOG_WARN, "connection %llu from %s closed: %s",
+                     (unsigned long long)session->id, fabric_conn_peer(session->conn), why);
+    session_close(session, PAWL_EPROTOCOL);
+}
+
+// A peer that doesn't take its replies is disconnected; a broken connection says so by itself.
+static void session_send(struct session *session, const void *message, uint32_t bytes)
+{
+    int code = fabric_send(session->conn, message, bytes);
+    if (code != 0) {
+        pawl_log_debug("connection %llu takes no reply: %s", (unsigned long long)session->id,
+                       pawl_strerror(code));
+        session_close(session, code);
+    }
+}
+
+void session_accept(struct reactor *reactor, struct fabric_conn *conn)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    if (session == NULL || reactor->stopping) {
+        free(session);
+        fabric_conn_close(conn, reactor->stopping ? PAWL_ESHUTDOWN : PAWL_EBUSY);
+        return;
+    }
+    session->endpoint.kind = ENDPOINT_SESSION;
+    session->state = SESSION_FRESH;
+    session->conn = conn;
+    session->id = fabric_conn_id(conn);
+    session->deadline_ns = reactor->now_ns + CHUNKD_HELLO_MS * PAWL_NS_PER_MS;
+    pawl_list_init(&session->requests);
+    pawl_list_push_back(&reactor->sessions, &session->node);
+    fabric_conn_set_user(conn, session);
+}
+
+// ---- HELLO ------------------------------------------------------------------------------------
+
+// 0, or the code that the peer is refused with. Takes the window.
+static int hello_judge(struct reactor *reactor, struct session *session,
+                       const struct wire_hello *hello, const char **ret_why)
+{
+    if (reactor->stopping) {
+        *ret_why = "this server is shutting down";
+        return PAWL_ESHUTDOWN;
+    }
+    if (reactor->cluster_id == 0) {
+        *ret_why = "this server is not registered with a master yet";
+        return PAWL_EBUSY;
+    }
+    if (hello->cluster_id != 0 && hello->cluster_id != reactor->cluster_id) {
+        *ret_why = "it belongs to another cluster";
+        return PAWL_ECLUSTER;
+    }
+    if (hello->target_id != 0 && hello->target_id != reactor->server_id) {
+        *ret_why = "it looks for another server, which had this address before";
+        return PAWL_ESTALE;
+    }
+    uint32_t slots = hello->window_slots_wanted;
+    if (slots == 0 || slots > WIRE_WINDOW_SLOTS_MAX) {
+        slots = WIRE_WINDOW_SLOTS_MAX;
+    }
+    session->window = window_new(&reactor->buffers, reactor->fabric, slots, hello->server_id != 0);
+    if (session->window == NULL) {
+        *ret_why = "no window is left: raise memory.region";
+        return PAWL_EBUSY;
+    }
+    return 0;
+}
+
+static void session_hello(struct reactor *reactor, struct session *session,
+                          const struct wire_hello *hello)
+{
+    const char *why = "";
+    struct wire_welcome welcome;
+    memset(&welcome, 0, sizeof(welcome));
+    int code = hello_judge(reactor, session, hello, &why);
+    wire_header_init(&welcome.header, WIRE_HELLO | WIRE_REPLY, sizeof(welcome),
+                     hello->header.request);
+    welcome.header.status = code;
+    welcome.cluster_id = reactor->cluster_id;
+    welcome.server_id = reactor->server_id;
+    welcome.incarnation = reactor->incarnation;
+    welcome.slot_bytes = WIRE_SLOT_BYTES;
+    welcome.requests_count = reactor->options.requests_count;
+    if (code == 0) {
+        session->state = SESSION_OPEN;
+        session->server_id = hello->server_id;
+        welcome.window_address =
+            fabric_region_remote(session->window->region, session->window->bytes);
+        welcome.window_key = fabric_region_key(session->window->region);
+        welcome.window_slots = session->window->slots_count;
+        pawl_log_debug("connection %llu from %s opened: %s %llx, window of %u slots",
+                       (unsigned long long)session->id, fabric_conn_peer(session->conn),
+                       session->server_id != 0 ? "server" : "client",
+                       (unsigned long long)session->server_id, session->window->slots_count);
+    } else {
+        // The refusal has to arrive, so it is the peer's turn to close.
+        session->state = SESSION_REFUSED;
+        session->deadline_ns = reactor->now_ns + CHUNKD_LINGER_MS * PAWL_NS_PER_MS;
+        pawl_log_limited(&session_log_limit, PAWL_LOG_WARN, "connection %llu from %s refused: %s",
+                         (unsigned long long)session->id, fabric_conn_peer(session->conn), why);
+    }
+    session_send(session, &welcome, sizeof(welcome));
+}
+
+// ---- requests ---------------------------------------------------------------------------------
+
+static void request_free(struct reactor *reactor, struct request *request)
+{
+    struct session *session = request->session;
+    if (request->slot_count > 0) {
+        session->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
+    }
+    session->requests_count--;
+    pawl_list_remove(&request->node);
+    slab_put(&reactor->requests, request->name);
+}
+
+static void request_send(struct reactor *reactor, struct request *request)
+{
+    uint16_t type = (uint16_t)(request->type | WIRE_REPLY);
+    uint32_t bytes = wire_struct_bytes(type);
+    int32_t status = request->reply.header.status;
+    struct session *session = request->session;
+    union chunk_reply reply = request->reply;
+    wire_header_init(&reply.header, type, bytes, request->id);
+    reply.header.status = status;
+    // The slots are the peer's again with the reply, so they are free before it is sent.
+    request_free(reactor, request);
+    session_send(session, &reply, bytes);
+}
+
+void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply)
+{
+    struct request *request = slab_find(&reactor->requests, name);
+    if (request == NULL) {
+        return; // its connection is gone
+    }
+    pawl_assert(!request->replied);
+    request->replied = true;
+    request->reply = *reply;
+    // Only slots have to come back whole; a small payload was copied out of the message.
+    if (request->slot_count == 0 || request->payload == 0) {
+        request_send(reactor, request);
+    }
+}
+
+void request_payload_over(struct reactor *reactor, uint64_t name)
+{
+    struct request *request = slab_find(&reactor->requests, name);
+    if (request == NULL) {
+        return;
+    }
+    request->payload = 0;
+    if (request->replied) {
+        request_send(reactor, request);
+    }
+}
+
+void request_refuse(struct reactor *reactor, struct request *request, int status)
+{
+    union chunk_reply reply;
+    memset(&reply, 0, sizeof(reply));
+    reply.header.status = status;
+    request_reply(reactor, request->name, &reply);
+}
+
+// Where the payload of an APPEND or PREPARE is, in the two structs' own places.
+struct payload_place {
+    uint32_t length;
+    uint16_t slot_first;
+    uint16_t slot_count;
+    const unsigned char *bytes; // inline
+};
+
+static struct payload_place payload_place(const struct wire_header *header)
+{
+    struct payload_place place = {0};
+    const unsigned char *start = (const unsigned char *)header;
+    if (header->type == WIRE_APPEND) {
+        const struct wire_append *append = (const void *)header;
+        place.length = append->length;
+        place.slot_first = append->slot_first;
+        place.slot_count = append->slot_count;
+        place.bytes = start + sizeof(*append);
+    } else if (header->type == WIRE_PREPARE) {
+        const struct wire_prepare *prepare = (const void *)header;
+        place.length = prepare->length;
+        place.slot_first = prepare->slot_first;
+        place.slot_count = prepare->slot_count;
+        place.bytes = start + sizeof(*prepare);
+    }
+    return place;
+}
+
+// NULL, or what is wrong with the slots that a request names.
+static const char *session_slots_check(const struct session *session,
+                                       const struct payload_place *place)
+{
+    uint32_t end = (uint32_t)place->slot_first + place->slot_count;
+    if (end > session->window->slots_count) {
+        return "a request names slots beyond its window";
+    }
+    if (place->length > (uint64_t)place->slot_count * WIRE_SLOT_BYTES) {
+        return "a payload is longer than the slots that it names";
+    }
+    if ((session->slots_used & slots_mask(place->slot_first, place->slot_count)) != 0) {
+        return "a request names a slot that is in use";
+    }
+    return NULL;
+}
+
+static struct payload *payload_of_slots(struct reactor *reactor, struct request *request,
+                                        const struct payload_place *place)
+{
+    struct session *session = request->session;
+    struct payload *payload = payload_new(reactor, PAYLOAD_SLOTS);
+    if (payload == NULL) {
+        return NULL;
+    }
+    session->slots_used |= slots_mask(place->slot_first, place->slot_count);
+    request->slot_first = place->slot_first;
+    request->slot_count = place->slot_count;
+    payload->bytes = session->window->bytes + (size_t)place->slot_first * WIRE_SLOT_BYTES;
+    payload->window = session->window;
+    payload->window->uses_count++;
+    return payload;
+}
+
+// The message's buffer is the fabric's and is used again soon, so a small payload is copied, once.
+static struct payload *payload_of_message(struct reactor *reactor, struct request *request,
+                                          const struct payload_place *place)
+{
+    bool server = request->session->server_id != 0;
+    unsigned char *small = buffers_small_get(&reactor->buffers, server);
+    if (small == NULL) {
+        return NULL;
+    }
+    struct payload *payload = payload_new(reactor, PAYLOAD_INLINE);
+    if (payload == NULL) {
+        buffers_small_put(&reactor->buffers, small);
+        return NULL;
+    }
+    memcpy(small, place->bytes, place->length);
+    payload->bytes = small;
+    return payload;
+}
+
+// 0 and *ret_payload (NULL: there is none), or PAWL_EBUSY.
+static int request_payload(struct reactor *reactor, struct request *request,
+                           const struct payload_place *place, struct payload **ret_payload)
+{
+    *ret_payload = NULL;
+    if (place->length == 0) {
+        return 0;
+    }
+    struct payload *payload = place->slot_count > 0 ? payload_of_slots(reactor, request, place)
+                                                    : payload_of_message(reactor, request, place);
+    if (payload == NULL) {
+        return PAWL_EBUSY;
+    }
+    payload->length = place->length;
+    payload->crc = pawl_crc32c(0, payload->bytes, place->length);
+    payload->request = request->name;
+    request->payload = payload->name;
+    *ret_payload = payload;
+    return 0;
+}
+
+static enum chunk_event_type request_event_type(uint16_t type)
+{
+    switch (type) {
+    case WIRE_APPEND:
+        return CHUNK_EVENT_APPEND;
+    case WIRE_PREPARE:
+        return CHUNK_EVENT_PREPARE;
+    case WIRE_COMMIT:
+        return CHUNK_EVENT_COMMIT;
+    case WIRE_READ:
+        return CHUNK_EVENT_READ;
+    case WIRE_FETCH:
+        return CHUNK_EVENT_FETCH;
+    case WIRE_LOOKUP:
+        return CHUNK_EVENT_LOOKUP;
+    default:
+        return CHUNK_EVENT_INSPECT;
+    }
+}
+
+// Where the peer wants bytes, kept from the message until the bytes are there.
+static void request_keep_buffer(struct request *request, const struct wire_header *header)
+{
+    if (header->type == WIRE_READ) {
+        const struct wire_read *read = (const void *)header;
+        request->buffer_address = read->buffer_address;
+        request->buffer_key = read->buffer_key;
+    } else if (header->type == WIRE_FETCH) {
+        const struct wire_fetch *fetch = (const void *)header;
+        request->buffer_address = fetch->buffer_address;
+        request->buffer_key = fetch->buffer_key;
+    }
+}
+
+static struct request *request_new(struct reactor *reactor, struct session *session,
+                                   const struct wire_header *header)
+{
+    uint64_t name;
+    struct request *request = slab_get(&reactor->requests, &name);
+    if (request == NULL) {
+        return NULL;
+    }
+    request->name = name;
+    request->id = header->request;
+    request->type = header->type;
+    request->session = session;
+    request_keep_buffer(request, header);
+    pawl_list_push_back(&session->requests, &request->node);
+    session->requests_count++;
+    return request;
+}
+
+// NULL, or what is wrong with this message on this session.
+static const char *session_check(const struct reactor *reactor, const struct session *session,
+                                 const struct wire_header *header)
+{
+    bool for_servers =
+        header->type == WIRE_PREPARE || header->type == WIRE_COMMIT || header->type == WIRE_FETCH;
+    if ((header->type & WIRE_REPLY) != 0) {
+        return "a reply to a request that was never made";
+    }
+    if (header->type == WIRE_HELLO) {
+        return "a second HELLO";
+    }
+    if (for_servers && session->server_id == 0) {
+        return "a client sent what only chunk servers may";
+    }
+    if (session->requests_count >= reactor->options.requests_count) {
+        return "more unanswered requests than were granted";
+    }
+    return NULL;
+}
+
+static void session_request(struct reactor *reactor, struct session *session,
+                            const struct wire_header *header)
+{
+    struct payload_place place = payload_place(header);
+    const char *why = session_check(reactor, session, header);
+    if (why == NULL && place.slot_count > 0) {
+        why = session_slots_check(session, &place);
+    }
+    if (why != NULL) {
+        session_violation(session, why);
+        return;
+    }
+    struct request *request = request_new(reactor, session, header);
+    if (request == NULL) {
+        pawl_log_limited(&session_log_limit, PAWL_LOG_WARN,
+                         "connection %llu closed: no memory for its request",
+                         (unsigned long long)session->id);
+        session_close(session, PAWL_EBUSY);
+        return;
+    }
+    struct payload *payload = NULL;
+    int code =
+        reactor->stopping ? PAWL_ESHUTDOWN : request_payload(reactor, request, &place, &payload);
+    if (code != 0) {
+        request_refuse(reactor, request, code);
+        return;
+    }
+    struct chunk_event event = reactor_event(reactor, request_event_type(header->type));
+    event.conn = session->id;
+    event.request = request->name;
+    event.server = session->server_id;
+    event.message = header;
+    if (payload != NULL) {
+        event.payload = payload->name;
+        event.payload_crc = payload->crc;
+    }
+    reactor_step(reactor, &event);
+}
+
+void session_message(struct reactor *reactor, struct session *session, const void *message,
+                     uint32_t bytes)
+{
+    if (session->state == SESSION_CLOSING || session->state == SESSION_REFUSED) {
+        return;
+    }
+    const char *why = NULL;
+    if (wire_check(message, bytes, &why) != 0) {
+        session_violation(session, why != NULL ? why : "malformed message");
+        return;
+    }
+    const struct wire_header *header = message;
+    if (session->state == SESSION_OPEN) {
+        session_request(reactor, session, header);
+    } else if (header->type == WIRE_HELLO) {
+        session_hello(reactor, session, message);
+    } else {
+        session_violation(session, "it did not say HELLO first");
+    }
+}
+
+// ---- the end ----------------------------------------------------------------------------------
+
+// No reply is possible any more; payloads stay until their last use.
+static void session_requests_free(struct reactor *reactor, struct session *session)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_first(&session->requests)) != NULL) {
+        request_free(reactor, pawl_container_of(node, struct request, node));
+    }
+    pawl_assert(session->requests_count == 0);
+}
+
+static void session_free(struct reactor *reactor, struct session *session)
+{
+    session_requests_free(reactor, session);
+    window_unuse(&reactor->buffers, session->window);
+    pawl_list_remove(&session->node);
+    free(session);
+}
+
+void session_closed(struct reactor *reactor, struct session *session, int status)
+{
+    pawl_log_debug("connection %llu closed: %s", (unsigned long long)session->id,
+                   pawl_strerror(status));
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_CONN_CLOSED);
+    event.conn = session->id;
+    session_free(reactor, session);
+    reactor_step(reactor, &event);
+}
+
+void session_tick(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->sessions) {
+        struct session *session = pawl_container_of(node, struct session, node);
+        if (reactor->now_ns < session->deadline_ns) {
+            continue;
+        }
+        if (session->state == SESSION_FRESH) {
+            session_violation(session, "it did not say HELLO in time");
+        } else if (session->state == SESSION_REFUSED) {
+            session_close(session, PAWL_ESHUTDOWN);
+        }
+    }
+}
+
+void session_free_all(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->sessions) {
+        session_free(reactor, pawl_container_of(node, struct session, node));
+    }
+}

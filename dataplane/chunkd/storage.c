@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store's side of a reactor: mutations that the core asks for, reads and their way to the peer.
+//
+// A read: buffer (or wait for one) > store, which verifies whole records > crc of what goes out >
+// RDMA write into the peer's buffer > reply, ordered behind the write > the buffer is free when the
+// write is done. A record for a fetcher goes the same way.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+struct io *io_new(struct reactor *reactor, enum io_kind kind)
+{
+    uint64_t name;
+    struct io *io = slab_get(&reactor->ios, &name);
+    if (io != NULL) {
+        io->name = name;
+        io->kind = kind;
+        pawl_list_init(&io->node);
+    }
+    return io;
+}
+
+void io_free(struct reactor *reactor, struct io *io)
+{
+    pawl_list_remove(&io->node);
+    if (io->buffer != NULL) {
+        buffers_read_put(&reactor->buffers, io->buffer);
+    }
+    struct payload *payload = io->payload;
+    slab_put(&reactor->ios, io->name);
+    payload_unuse(reactor, payload);
+}
+
+// ---- mutations --------------------------------------------------------------------------------
+
+static int persist_create(struct reactor *reactor, const struct chunk_create *create,
+                          uint64_t token)
+{
+    struct store_chunk chunk;
+    memset(&chunk, 0, sizeof(chunk));
+    chunk.handle = create->handle;
+    chunk.version = create->version;
+    chunk.file_id = create->file_id;
+    chunk.base_offset = create->base_offset;
+    chunk.chunk_bytes = create->chunk_bytes;
+    chunk.index = create->index;
+    chunk.producers = create->producers;
+    chunk.producers_count = create->producers_count;
+    return store_create(reactor->store, &chunk, token);
+}
+
+static int persist_append(struct reactor *reactor, const struct chunk_action *action, struct io *io)
+{
+    struct payload *payload = NULL;
+    if (action->payload != 0) {
+        payload = payload_find(reactor, action->payload);
+        pawl_assert(payload != NULL && payload->length == action->record.length);
+        payload_use(payload);
+        io->payload = payload;
+    }
+    return store_append(reactor->store, action->handle, action->index, &action->record,
+                        payload != NULL ? payload->bytes : NULL, action->commit_count, io->name);
+}
+
+static int persist_start(struct reactor *reactor, const struct chunk_action *action, struct io *io)
+{
+    int code = store_failed(reactor->store);
+    if (code != 0) {
+        return code;
+    }
+    switch (action->type) {
+    case CHUNK_ACTION_CREATE:
+        return persist_create(reactor, &action->create, io->name);
+    case CHUNK_ACTION_APPEND:
+        return persist_append(reactor, action, io);
+    case CHUNK_ACTION_PROMISE:
+        return store_promise(reactor->store, action->handle, action->version, io->name);
+    case CHUNK_ACTION_SEAL:
+        return store_seal(reactor->store, action->handle, action->version, action->count, io->name);
+    default:
+        return store_drop(reactor->store, action->handle, io->name);
+    }
+}
+
+static void post_persisted(struct reactor *reactor, uint64_t token, int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PERSISTED);
+    event.token = token;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+void storage_persist(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct io *io = io_new(reactor, IO_PERSIST);
+    if (io == NULL) {
+        post_persisted(reactor, action->token, PAWL_EBUSY);
+        return;
+    }
+    io->token = action->token;
+    io->handle = action->type == CHUNK_ACTION_CREATE ? action->create.handle : action->handle;
+    int code = persist_start(reactor, action, io);
+    if (code != 0) {
+        pawl_log_error("chunk %llu: the store refuses a change: %s", (unsigned long long)io->handle,
+                       pawl_strerror(code));
+        post_persisted(reactor, action->token, code);
+        io_free(reactor, io);
+    }
+}
+
+// ---- reads ------------------------------------------------------------------------------------
+
+static void read_reply(struct reactor *reactor, const struct io *io, uint32_t length, uint32_t crc,
+                       int status)
+{
+    union chunk_reply reply;
+    memset(&reply, 0, sizeof(reply));
+    reply.header.status = status;
+    if (io->kind == IO_READ) {
+        reply.read_done.committed_bytes = io->committed_bytes;
+        reply.read_done.sealed = io->sealed ? 1 : 0;
+        reply.read_done.length = length;
+        reply.read_done.crc = crc;
+    } else {
+        reply.fetched.chunk = io->handle;
+        reply.fetched.index = io->index;
+        reply.fetched.offset = io->record.offset;
+        reply.fetched.id = io->record.id;
+        reply.fetched.length = length;
+        reply.fetched.crc = io->record.crc;
+    }
+    request_reply(reactor, io->request, &reply);
+}
+
+static void read_fail(struct reactor *reactor, struct io *io, int status)
+{
+    read_reply(reactor, io, 0, 0, status);
+    io_free(reactor, io);
+}
+
+// Gives the read to the store. The request may be gone meanwhile.
+static void read_start(struct reactor *reactor, struct io *io)
+{
+    if (slab_find(&reactor->requests, io->request) == NULL) {
+        io_free(reactor, io);
+        return;
+    }
+    int code;
+    if (io->kind == IO_READ) {
+        code = store_read(reactor->store, io->handle, io->offset, io->length, io->buffer,
+                          reactor->buffers.read_bytes, io->name);
+    } else {
+        code = store_read_record(reactor->store, io->handle, io->index, &io->record, io->buffer,
+                                 reactor->buffers.read_bytes, io->name);
+    }
+    if (code != 0) {
+        read_fail(reactor, io, code);
+    }
+}
+
+void storage_read(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct io *io = io_new(reactor, action->type == CHUNK_ACTION_READ ? IO_READ : IO_RECORD);
+    if (io == NULL) {
+        union chunk_reply reply;
+        memset(&reply, 0, sizeof(reply));
+        reply.header.status = PAWL_EBUSY;
+        request_reply(reactor, action->request, &reply);
+        return;
+    }
+    io->request = action->request;
+    io->handle = action->handle;
+    io->index = action->index;
+    io->offset = action->offset;
+    io->length = action->length;
+    io->committed_bytes = action->committed_bytes;
+    io->sealed = action->sealed;
+    pawl_list_push_back(&reactor->reads, &io->node);
+    storage_turn(reactor);
+}
+
+void storage_turn(struct reactor *reactor)
+{
+    unsigned char *buffer;
+    while (!pawl_list_is_empty(&reactor->reads) &&
+           (buffer = buffers_read_get(&reactor->buffers)) != NULL) {
+        struct pawl_list *node = pawl_list_pop_front(&reactor->reads);
+        struct io *io = pawl_container_of(node, struct io, node);
+        io->buffer = buffer;
+        read_start(reactor, io);
+    }
+}
+
+// The bytes are verified and in our buffer: write them to the peer, and the reply behind them.
+static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes)
+{
+    struct request *request = slab_find(&reactor->requests, io->request);
+    if (request == NULL) {
+        io_free(reactor, io);
+        return;
+    }
+    uint32_t length = io->kind == IO_READ ? PAWL_MIN(bytes, io->length) : bytes;
+    if (length == 0) {
+        read_reply(reactor, io, 0, 0, 0);
+        io_free(reactor, io);
+        return;
+    }
+    uint32_t crc = io->kind == IO_READ ? pawl_crc32c(0, data, length) : io->record.crc;
+    struct session *session = request->session;
+    int code = fabric_write(session->conn, reactor->buffers.local, data, length,
+                            request->buffer_address, request->buffer_key, io->name);
+    if (code != 0) {
+        // A reply without its bytes must not go out.
+        session_close(session, code);
+        io_free(reactor, io);
+        return;
+    }
+    read_reply(reactor, io, length, crc, 0);
+}
+
+static void read_completed(struct reactor *reactor, struct io *io,
+                           const struct store_completion *completion)
+{
+    if (completion->status == 0) {
+        read_send(reactor, io, completion->data, completion->bytes);
+        return;
+    }
+    if (completion->status == PAWL_ECORRUPT) {
+        pawl_log_error("chunk %llu record %llu replica on %s does not match its checksum",
+                       (unsigned long long)io->handle, (unsigned long long)completion->record_index,
+                       reactor->options.name);
+        struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_DAMAGED);
+        event.handle = io->handle;
+        event.index = completion->record_index;
+        reactor_post(reactor, &event);
+    } else {
+        pawl_log_error("chunk %llu can't be read: %s", (unsigned long long)io->handle,
+                       pawl_strerror(completion->status));
+    }
+    read_fail(reactor, io, completion->status);
+}
+
+// ---- ends -------------------------------------------------------------------------------------
+
+void storage_completed(struct reactor *reactor, const struct store_completion *completion)
+{
+    struct io *io = slab_find(&reactor->ios, completion->token);
+    pawl_assert(io != NULL);
+    if (io->kind != IO_PERSIST) {
+        read_completed(reactor, io, completion);
+        reactor_drain(reactor);
+        return;
+    }
+    if (completion->status != 0) {
+        pawl_log_error("chunk %llu: a change was not made durable: %s",
+                       (unsigned long long)io->handle, pawl_strerror(completion->status));
+    }
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PERSISTED);
+    event.token = io->token;
+    event.status = completion->status;
+    io_free(reactor, io);
+    reactor_step(reactor, &event);
+}
+
+void storage_written(struct reactor *reactor, uint64_t name)
+{
+    struct io *io = slab_find(&reactor->ios, name);
+    pawl_assert(io != NULL);
+    io_free(reactor, io);
+}
+
+static void damage_open_chunk(void *user, const Pawl__Replica *replica)
+{
+    struct reactor *reactor = user;
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_DAMAGED);
+    event.handle = replica->handle;
+    reactor_post(reactor, &event);
+}
+
+// A store that has failed takes no change any more, so no open chunk can go on here: the master
+// hears that they are damaged. Sealed ones are still served: each read is verified against its
+// checksums.
+void storage_check(struct reactor *reactor)
+{
+    int code = store_failed(reactor->store);
+    if (code == 0 || reactor->store_failed) {
+        return;
+    }
+    reactor->store_failed = true;
+    pawl_log_error("the store in %s has failed: %s; it takes no changes any more, reads go on. "
+                   "Replace or repair the disk and restart this server",
+                   reactor->options.dir, pawl_strerror(code));
+    chunk_core_visit(reactor->core, true, damage_open_chunk, reactor);
+    reactor_drain(reactor);
+}
