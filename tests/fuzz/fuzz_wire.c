@@ -34,7 +34,7 @@ static void check_promises(const uint8_t *message, uint32_t bytes)
 static void check_one(const uint8_t *data, size_t bytes)
 {
     // A copy of exactly this size, so that a sanitizer sees any step beyond it.
-    uint8_t *message = malloc(bytes ? bytes : 1);
+    uint8_t *message = calloc(1, bytes ? bytes : 1);
     if (!message)
         return;
     if (bytes)
