@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// append: adds records from a file or standard input to a file of the cluster.
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define APPEND_RECORD_BYTES (1u << 20)
+
+struct append {
+    struct pawl *pawl;
+    struct pawl_file *file;
+    const char *target;
+    const char *source;
+    const char *producer;
+    uint64_t record_bytes;
+    uint64_t skip; // records that the named producer has stored already
+    bool lines;
+    bool json;
+};
+
+// The next record into *buffer (grown by getline when records are lines); 0 bytes at the end.
+static int next_record(const struct append *append, FILE *input, char **buffer, size_t *room,
+                       size_t *ret_bytes) {
+    if (append->lines) {
+        ssize_t got = getline(buffer, room, input);
+        *ret_bytes = got < 0 ? 0 : (size_t)got;
+    } else {
+        *ret_bytes = fread(*buffer, 1, append->record_bytes, input);
+    }
+    return ferror(input) ? -EIO : 0;
+}
+
+static void show(const struct append *append, const struct pawl_append_result *result,
+                 size_t bytes) {
+    if (append->json) {
+        printf("{\"sequence\": %llu, \"offset\": %llu, \"bytes\": %zu, \"duplicate\": %s}\n",
+               (unsigned long long)result->id.sequence, (unsigned long long)result->offset, bytes,
+               result->duplicate ? "true" : "false");
+    }
+}
+
+static int append_all(struct append *append, FILE *input, uint64_t *ret_count) {
+    size_t room = append->record_bytes;
+    char *buffer = malloc(room);
+    if (buffer == NULL) {
+        return -ENOMEM;
+    }
+    uint64_t count = 0;
+    size_t bytes;
+    int code = next_record(append, input, &buffer, &room, &bytes);
+    while (code == 0 && bytes != 0) {
+        if (++count > append->skip) {
+            struct pawl_append_result result;
+            code = pawl_append(append->file, buffer, bytes, NULL, &result);
+            if (code == 0) {
+                show(append, &result, bytes);
+            }
+        }
+        if (code == 0) {
+            code = next_record(append, input, &buffer, &room, &bytes);
+        }
+    }
+    free(buffer);
+    *ret_count = count;
+    return code;
+}
+
+static int run(struct append *append) {
+    int code = pawl_create(append->pawl, append->target, NULL, &append->file);
+    if (code == 0 && append->producer != NULL) {
+        code = pawl_producer_open(append->file, append->producer, &append->skip);
+    }
+    if (code != 0) {
+        return code;
+    }
+    append->record_bytes = PAWL_MIN(append->record_bytes, pawl_record_bytes_max(append->file));
+    FILE *input = strcmp(append->source, "-") == 0 ? stdin : fopen(append->source, "re");
+    if (input == NULL) {
+        return -errno;
+    }
+    uint64_t count = 0;
+    code = append_all(append, input, &count);
+    if (input != stdin) {
+        fclose(input);
+    }
+    if (code == 0 && !append->json) {
+        printf("%s: %llu records appended, %llu were there already\n", append->target,
+               (unsigned long long)(count - PAWL_MIN(count, append->skip)),
+               (unsigned long long)PAWL_MIN(count, append->skip));
+    }
+    return code;
+}
+
+int cli_append(struct cli *cli, int argc, char **argv) {
+    static const struct option options[] = {{"producer", required_argument, NULL, 'p'},
+                                            {"record-bytes", required_argument, NULL, 'b'},
+                                            {"lines", no_argument, NULL, 'l'},
+                                            {NULL, 0, NULL, 0}};
+    struct append append = {
+        .source = "-", .record_bytes = APPEND_RECORD_BYTES, .json = cli->json};
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'p') {
+            append.producer = optarg;
+        } else if (option == 'l') {
+            append.lines = true;
+        } else if (option == '?' || cli_bytes_parse(optarg, &append.record_bytes) != 0 ||
+                   append.record_bytes == 0) {
+            return cli_usage("append", "bad option or value");
+        }
+    }
+    if (argc - optind < 1 || argc - optind > 2) {
+        return cli_usage("append", "needs PATH, and SOURCE if it isn't standard input");
+    }
+    append.target = argv[optind];
+    append.source = optind + 1 < argc ? argv[optind + 1] : "-";
+    int code = cli_connect(cli, &append.pawl);
+    if (code != 0) {
+        return code;
+    }
+    code = run(&append);
+    pawl_close(append.pawl);
+    return code == 0 ? CLI_OK : cli_fail(append.target, code);
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// What verbs share: connecting, messages, sizes, server names.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char *hint_of(int code) {
+    switch (code) {
+    case PAWL_EDEADLINE:
+    case PAWL_EDISCONNECTED:
+        return "is the cluster running? `pawl local status`, `pawl servers`, `pawl doctor`";
+    case PAWL_ENOSERVERS:
+        return "`pawl servers` shows who is missing; start them again or lower min_replicas";
+    case PAWL_ENOSPACE:
+        return "`pawl servers` shows the space; remove files or raise space_limit";
+    case PAWL_EUNKNOWN:
+        return "run the same command again: nothing is stored twice";
+    case PAWL_EDAMAGED:
+        return "`pawl stat` shows the chunk's replicas; bring servers back that are down";
+    case PAWL_EEXISTS:
+        return "choose another name or remove it first";
+    case PAWL_ENOTEMPTY:
+        return "`pawl rm -r` removes a directory with all below it";
+    default:
+        return NULL;
+    }
+}
+
+static int exit_of(int code) {
+    switch (code) {
+    case PAWL_EDEADLINE:
+    case PAWL_EDISCONNECTED:
+    case PAWL_ENOSERVERS:
+        return CLI_UNREACHABLE;
+    case PAWL_EUNKNOWN:
+        return CLI_UNKNOWN;
+    case PAWL_EDAMAGED:
+    case PAWL_ECORRUPT:
+        return CLI_DAMAGED;
+    case PAWL_EINVALID:
+        return CLI_USAGE;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+int cli_fail(const char *what, int code) {
+    const char *hint = hint_of(code);
+    fprintf(stderr, "pawl: %s: %s\n", what, pawl_strerror(code));
+    if (hint != NULL) {
+        fprintf(stderr, "      %s\n", hint);
+    }
+    return exit_of(code);
+}
+
+int cli_usage(const char *verb, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "pawl %s: ", verb);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\n      `pawl %s --help` tells more\n", verb);
+    va_end(arguments);
+    return CLI_USAGE;
+}
+
+static int master_address(const struct cli *cli, char *ret, size_t bytes) {
+    if (cli->master != NULL) {
+        return snprintf(ret, bytes, "%s", cli->master) < (int)bytes ? 0 : PAWL_EINVALID;
+    }
+    return cli_local_master(cli, ret, bytes);
+}
+
+int cli_connect(const struct cli *cli, struct pawl **ret) {
+    char master[300];
+    int code = master_address(cli, master, sizeof master);
+    if (code != 0) {
+        fprintf(stderr,
+                "pawl: no cluster found in %s\n"
+                "      start one with `pawl local start`, or name one with --master HOST:PORT, "
+                "--dir DIR or PAWL_CONFIG\n",
+                cli->dir);
+        return CLI_UNREACHABLE;
+    }
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = cli->provider,
+                                   .deadline_ms = cli->deadline_ms};
+    code = pawl_connect(&options, ret);
+    if (code != 0) {
+        char what[400];
+        snprintf(what, sizeof what, "connecting to the master at %s", master);
+        return cli_fail(what, code);
+    }
+    return 0;
+}
+
+int cli_bytes_parse(const char *text, uint64_t *ret) {
+    static const struct {
+        const char *suffix;
+        unsigned shift;
+    } units[] = {{"", 0},    {"B", 0},    {"KiB", 10}, {"K", 10},  {"MiB", 20},
+                 {"M", 20}, {"GiB", 30}, {"G", 30},   {"TiB", 40}, {"T", 40}};
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (end == text || errno != 0 || text[0] == '-') {
+        return PAWL_EINVALID;
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(units); i++) {
+        if (strcmp(end, units[i].suffix) == 0 && value <= UINT64_MAX >> units[i].shift) {
+            *ret = (uint64_t)value << units[i].shift;
+            return 0;
+        }
+    }
+    return PAWL_EINVALID;
+}
+
+const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024.0 && unit + 1 < PAWL_ARRAY_COUNT(units)) {
+        value /= 1024.0;
+        unit++;
+    }
+    snprintf(buffer, buffer_bytes, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return buffer;
+}
+
+struct server_search {
+    const char *name;
+    uint64_t number;
+    uint64_t found;
+};
+
+static int match_server(void *user, const struct pawl_server_info *server) {
+    struct server_search *search = user;
+    if (strcmp(server->name, search->name) == 0 ||
+        (search->number != 0 && server->server_id == search->number)) {
+        search->found = server->server_id;
+        return 1;
+    }
+    return 0;
+}
+
+int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret) {
+    struct server_search search = {.name = name, .number = strtoull(name, NULL, 16)};
+    int code = pawl_servers(pawl, NULL, match_server, &search);
+    if (code < 0) {
+        return code;
+    }
+    if (search.found == 0) {
+        return PAWL_ENOTFOUND;
+    }
+    *ret = search.found;
+    return 0;
+}

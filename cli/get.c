@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// get and cat: reading a file, whole or in part, to a local file or to standard output.
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/cli.h"
+
+#define GET_BYTES (8u << 20)
+
+struct get {
+    struct pawl *pawl;
+    struct pawl_file *file;
+    const char *verb;
+    const char *source;
+    const char *target; // "-": standard output
+    const char *server; // read this replica only
+    uint64_t offset;
+    uint64_t bytes; // UINT64_MAX: to the end
+    uint64_t got;
+    struct pawl_read_options read;
+    struct cli_progress progress;
+};
+
+static int write_all(int fd, const uint8_t *data, size_t bytes) {
+    while (bytes > 0) {
+        ssize_t wrote = write(fd, data, bytes);
+        if (wrote < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (wrote > 0) {
+            data += wrote;
+            bytes -= (size_t)wrote;
+        }
+    }
+    return 0;
+}
+
+static int copy(struct get *get, int fd, uint8_t *buffer) {
+    for (;;) {
+        size_t want = (size_t)PAWL_MIN((uint64_t)GET_BYTES, get->bytes - get->got);
+        size_t got = 0;
+        if (want == 0) {
+            return 0;
+        }
+        int code = pawl_read(get->file, get->offset + get->got, buffer, want, &get->read, &got);
+        if (code == 0 && got != 0) {
+            code = write_all(fd, buffer, got);
+        }
+        if (code != 0 || got == 0) {
+            return code;
+        }
+        get->got += got;
+        cli_progress_show(&get->progress, get->got);
+    }
+}
+
+// A local file appears under its name only when it is whole.
+static int copy_to_file(struct get *get, uint8_t *buffer) {
+    char part[PATH_MAX];
+    if (snprintf(part, sizeof part, "%s.part", get->target) >= (int)sizeof part) {
+        return -ENAMETOOLONG;
+    }
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return -errno;
+    }
+    int code = copy(get, fd, buffer);
+    if (code == 0 && fsync(fd) != 0) {
+        code = -errno;
+    }
+    if (close(fd) != 0 && code == 0) {
+        code = -errno;
+    }
+    if (code == 0 && rename(part, get->target) != 0) {
+        code = -errno;
+    }
+    if (code != 0) {
+        unlink(part);
+    }
+    return code;
+}
+
+static void report(const struct cli *cli, const struct get *get, double seconds) {
+    struct pawl_counters counters;
+    pawl_counters(get->file, &counters);
+    double rate = seconds > 0 ? (double)get->got / seconds : 0;
+    char size[32];
+    char per_second[32];
+    if (cli->json) {
+        json_t *root =
+            json_pack("{s:s,s:s,s:I,s:f,s:f,s:I}", "path", get->source, "target", get->target,
+                      "bytes", (json_int_t)get->got, "seconds", seconds, "bytes_per_s", rate,
+                      "failovers", (json_int_t)counters.read_failovers_count);
+        json_dumpf(root, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(root);
+    } else {
+        printf("%s: %s in %.2f s (%s/s), %llu replicas left for another one\n", get->target,
+               cli_bytes_text(get->got, size, sizeof size), seconds,
+               cli_bytes_text((uint64_t)rate, per_second, sizeof per_second),
+               (unsigned long long)counters.read_failovers_count);
+    }
+}
+
+static int run(const struct cli *cli, struct get *get) {
+    uint64_t total = 0;
+    int code = pawl_open(get->pawl, get->source, &get->file);
+    if (code == 0 && get->server != NULL) {
+        code = cli_server_find(get->pawl, get->server, &get->read.server_id);
+        get->read.only_that = true;
+    }
+    if (code == 0 && strcmp(get->target, "-") != 0) {
+        code = pawl_file_bytes(get->file, &total);
+        total -= PAWL_MIN(total, get->offset);
+        total = PAWL_MIN(total, get->bytes);
+    }
+    uint8_t *buffer = aligned_alloc(4096, GET_BYTES);
+    code = code == 0 && buffer == NULL ? -ENOMEM : code;
+    code = code != 0 ? code : cli_progress_begin(&get->progress, get->verb, 0, total, NULL);
+    if (code == 0) {
+        bool out = strcmp(get->target, "-") == 0;
+        get->progress.terminal = get->progress.terminal && !out;
+        uint64_t begin_ns = pawl_clock_ns();
+        code = out ? copy(get, STDOUT_FILENO, buffer) : copy_to_file(get, buffer);
+        cli_progress_end(&get->progress, get->got);
+        if (code == 0 && !out) {
+            report(cli, get, (double)(pawl_clock_ns() - begin_ns) / 1e9);
+        }
+    }
+    free(buffer);
+    pawl_file_close(get->file);
+    return code;
+}
+
+static int parse(struct get *get, int argc, char **argv) {
+    static const struct option options[] = {{"offset", required_argument, NULL, 'o'},
+                                            {"length", required_argument, NULL, 'l'},
+                                            {"server", required_argument, NULL, 's'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 's') {
+            get->server = optarg;
+        } else if (option == '?' ||
+                   cli_bytes_parse(optarg, option == 'o' ? &get->offset : &get->bytes) != 0) {
+            return cli_usage(get->verb, "bad option or value");
+        }
+    }
+    return 0;
+}
+
+static int connect_and_run(struct cli *cli, struct get *get) {
+    int code = cli_connect(cli, &get->pawl);
+    if (code != 0) {
+        return code;
+    }
+    code = run(cli, get);
+    pawl_close(get->pawl);
+    return code == 0 ? CLI_OK : cli_fail(get->source, code);
+}
+
+int cli_get(struct cli *cli, int argc, char **argv) {
+    struct get get = {.verb = "get", .bytes = UINT64_MAX, .read.size = sizeof get.read};
+    int code = parse(&get, argc, argv);
+    if (code != 0) {
+        return code;
+    }
+    if (argc - optind != 2) {
+        return cli_usage("get", "needs PATH and LOCAL (or - for standard output)");
+    }
+    get.source = argv[optind];
+    get.target = argv[optind + 1];
+    return connect_and_run(cli, &get);
+}
+
+int cli_cat(struct cli *cli, int argc, char **argv) {
+    struct get get = {
+        .verb = "cat", .target = "-", .bytes = UINT64_MAX, .read.size = sizeof get.read};
+    int code = parse(&get, argc, argv);
+    if (code != 0) {
+        return code;
+    }
+    if (argc - optind != 1) {
+        return cli_usage("cat", "needs one PATH");
+    }
+    get.source = argv[optind];
+    return connect_and_run(cli, &get);
+}
