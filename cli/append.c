@@ -23,7 +23,8 @@ struct append {
 
 // The next record into *buffer (grown by getline when records are lines); 0 bytes at the end.
 static int next_record(const struct append *append, FILE *input, char **buffer, size_t *room,
-                       size_t *ret_bytes) {
+                       size_t *ret_bytes)
+{
     if (append->lines) {
         ssize_t got = getline(buffer, room, input);
         *ret_bytes = got < 0 ? 0 : (size_t)got;
@@ -33,8 +34,8 @@ static int next_record(const struct append *append, FILE *input, char **buffer, 
     return ferror(input) ? -EIO : 0;
 }
 
-static void show(const struct append *append, const struct pawl_append_result *result,
-                 size_t bytes) {
+static void show(const struct append *append, const struct pawl_append_result *result, size_t bytes)
+{
     if (append->json) {
         printf("{\"sequence\": %llu, \"offset\": %llu, \"bytes\": %zu, \"duplicate\": %s}\n",
                (unsigned long long)result->id.sequence, (unsigned long long)result->offset, bytes,
@@ -42,7 +43,8 @@ static void show(const struct append *append, const struct pawl_append_result *r
     }
 }
 
-static int append_all(struct append *append, FILE *input, uint64_t *ret_count) {
+static int append_all(struct append *append, FILE *input, uint64_t *ret_count)
+{
     size_t room = append->record_bytes;
     char *buffer = malloc(room);
     if (buffer == NULL) {
@@ -68,7 +70,8 @@ static int append_all(struct append *append, FILE *input, uint64_t *ret_count) {
     return code;
 }
 
-static int run(struct append *append) {
+static int run(struct append *append)
+{
     int code = pawl_create(append->pawl, append->target, NULL, &append->file);
     if (code == 0 && append->producer != NULL) {
         code = pawl_producer_open(append->file, append->producer, &append->skip);
@@ -94,13 +97,13 @@ static int run(struct append *append) {
     return code;
 }
 
-int cli_append(struct cli *cli, int argc, char **argv) {
+int cli_append(struct cli *cli, int argc, char **argv)
+{
     static const struct option options[] = {{"producer", required_argument, NULL, 'p'},
                                             {"record-bytes", required_argument, NULL, 'b'},
                                             {"lines", no_argument, NULL, 'l'},
                                             {NULL, 0, NULL, 0}};
-    struct append append = {
-        .source = "-", .record_bytes = APPEND_RECORD_BYTES, .json = cli->json};
+    struct append append = {.source = "-", .record_bytes = APPEND_RECORD_BYTES, .json = cli->json};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p') {

@@ -7,7 +7,8 @@
 
 #include "cli/cli.h"
 
-static const char *hint_of(int code) {
+static const char *hint_of(int code)
+{
     switch (code) {
     case PAWL_EDEADLINE:
     case PAWL_EDISCONNECTED:
@@ -29,7 +30,8 @@ static const char *hint_of(int code) {
     }
 }
 
-static int exit_of(int code) {
+static int exit_of(int code)
+{
     switch (code) {
     case PAWL_EDEADLINE:
     case PAWL_EDISCONNECTED:
@@ -47,7 +49,8 @@ static int exit_of(int code) {
     }
 }
 
-int cli_fail(const char *what, int code) {
+int cli_fail(const char *what, int code)
+{
     const char *hint = hint_of(code);
     fprintf(stderr, "pawl: %s: %s\n", what, pawl_strerror(code));
     if (hint != NULL) {
@@ -56,7 +59,8 @@ int cli_fail(const char *what, int code) {
     return exit_of(code);
 }
 
-int cli_usage(const char *verb, const char *format, ...) {
+int cli_usage(const char *verb, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
     fprintf(stderr, "pawl %s: ", verb);
@@ -66,14 +70,16 @@ int cli_usage(const char *verb, const char *format, ...) {
     return CLI_USAGE;
 }
 
-static int master_address(const struct cli *cli, char *ret, size_t bytes) {
+static int master_address(const struct cli *cli, char *ret, size_t bytes)
+{
     if (cli->master != NULL) {
         return snprintf(ret, bytes, "%s", cli->master) < (int)bytes ? 0 : PAWL_EINVALID;
     }
     return cli_local_master(cli, ret, bytes);
 }
 
-int cli_connect(const struct cli *cli, struct pawl **ret) {
+int cli_connect(const struct cli *cli, struct pawl **ret)
+{
     char master[300];
     int code = master_address(cli, master, sizeof master);
     if (code != 0) {
@@ -97,11 +103,12 @@ int cli_connect(const struct cli *cli, struct pawl **ret) {
     return 0;
 }
 
-int cli_bytes_parse(const char *text, uint64_t *ret) {
+int cli_bytes_parse(const char *text, uint64_t *ret)
+{
     static const struct {
         const char *suffix;
         unsigned shift;
-    } units[] = {{"", 0},    {"B", 0},    {"KiB", 10}, {"K", 10},  {"MiB", 20},
+    } units[] = {{"", 0},   {"B", 0},    {"KiB", 10}, {"K", 10},   {"MiB", 20},
                  {"M", 20}, {"GiB", 30}, {"G", 30},   {"TiB", 40}, {"T", 40}};
     char *end;
     errno = 0;
@@ -118,7 +125,8 @@ int cli_bytes_parse(const char *text, uint64_t *ret) {
     return PAWL_EINVALID;
 }
 
-const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes) {
+const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes)
+{
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     double value = (double)bytes;
     size_t unit = 0;
@@ -136,7 +144,8 @@ struct server_search {
     uint64_t found;
 };
 
-static int match_server(void *user, const struct pawl_server_info *server) {
+static int match_server(void *user, const struct pawl_server_info *server)
+{
     struct server_search *search = user;
     if (strcmp(server->name, search->name) == 0 ||
         (search->number != 0 && server->server_id == search->number)) {
@@ -146,7 +155,8 @@ static int match_server(void *user, const struct pawl_server_info *server) {
     return 0;
 }
 
-int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret) {
+int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret)
+{
     struct server_search search = {.name = name, .number = strtoull(name, NULL, 16)};
     int code = pawl_servers(pawl, NULL, match_server, &search);
     if (code < 0) {

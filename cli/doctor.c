@@ -21,7 +21,8 @@ struct doctor {
 };
 
 static void finding(struct doctor *doctor, const char *what, bool well, const char *found,
-                    const char *advice) {
+                    const char *advice)
+{
     doctor->bad_count += !well;
     if (doctor->array != NULL) {
         json_array_append_new(doctor->array,
@@ -35,7 +36,8 @@ static void finding(struct doctor *doctor, const char *what, bool well, const ch
     }
 }
 
-static void check_provider(struct doctor *doctor, const char *provider, const char *advice) {
+static void check_provider(struct doctor *doctor, const char *provider, const char *advice)
+{
     struct fabric_options options = {.provider = provider,
                                      .host = strcmp(provider, "tcp") == 0 ? "127.0.0.1" : NULL,
                                      .message_bytes = 4096,
@@ -50,21 +52,22 @@ static void check_provider(struct doctor *doctor, const char *provider, const ch
     fabric_close(fabric);
 }
 
-static void check_memlock(struct doctor *doctor) {
+static void check_memlock(struct doctor *doctor)
+{
     struct rlimit limit = {0};
     char found[64] = "unlimited";
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
     if (limit.rlim_cur != RLIM_INFINITY) {
         char size[32];
-        snprintf(found, sizeof found, "%s",
-                 cli_bytes_text(limit.rlim_cur, size, sizeof size));
+        snprintf(found, sizeof found, "%s", cli_bytes_text(limit.rlim_cur, size, sizeof size));
     }
     finding(doctor, "memlock", limit.rlim_cur >= (1ull << 30), found,
             "pinned buffers stay small or unregistered; raise it: `ulimit -l unlimited`, "
             "LimitMEMLOCK=infinity in a systemd unit, or memlock in /etc/security/limits.conf");
 }
 
-static unsigned long long meminfo(const char *key) {
+static unsigned long long meminfo(const char *key)
+{
     char line[256];
     unsigned long long value = 0;
     FILE *file = fopen("/proc/meminfo", "re");
@@ -79,7 +82,8 @@ static unsigned long long meminfo(const char *key) {
     return value;
 }
 
-static void check_huge_pages(struct doctor *doctor) {
+static void check_huge_pages(struct doctor *doctor)
+{
     unsigned long long total = meminfo("HugePages_Total:");
     char found[128];
     snprintf(found, sizeof found, "%llu of %llu kB each, %llu free", total,
@@ -88,18 +92,21 @@ static void check_huge_pages(struct doctor *doctor) {
             "optional: `sysctl vm.nr_hugepages=256` saves TLB misses in large pinned regions");
 }
 
-static void check_uring(struct doctor *doctor) {
+static void check_uring(struct doctor *doctor)
+{
     struct io_uring ring;
     int code = io_uring_queue_init(8, &ring, 0);
     if (code == 0) {
         io_uring_queue_exit(&ring);
     }
-    finding(doctor, "io_uring", code == 0, code == 0 ? "available" : strerror(-code),
-            "the store falls back to plain writes; allow it with `sysctl kernel.io_uring_disabled=0` "
-            "or in the container's seccomp profile");
+    finding(
+        doctor, "io_uring", code == 0, code == 0 ? "available" : strerror(-code),
+        "the store falls back to plain writes; allow it with `sysctl kernel.io_uring_disabled=0` "
+        "or in the container's seccomp profile");
 }
 
-static void check_direct(struct doctor *doctor, const char *dir) {
+static void check_direct(struct doctor *doctor, const char *dir)
+{
     char path[PATH_MAX];
     char where[PATH_MAX];
     struct stat stat_dir;
@@ -117,18 +124,21 @@ static void check_direct(struct doctor *doctor, const char *dir) {
             "the store falls back to buffered writes and fdatasync; ext4 and xfs have O_DIRECT");
 }
 
-static void check_kernel(struct doctor *doctor) {
+static void check_kernel(struct doctor *doctor)
+{
     struct utsname name;
     if (uname(&name) == 0) {
         char found[200];
         int major = atoi(name.release);
         snprintf(found, sizeof found, "%.60s %.60s on %.60s", name.sysname, name.release,
                  name.machine);
-        finding(doctor, "kernel", major >= 6, found, "Linux 6.1 or newer is what Pawl is tested on");
+        finding(doctor, "kernel", major >= 6, found,
+                "Linux 6.1 or newer is what Pawl is tested on");
     }
 }
 
-static void check_topology(struct doctor *doctor) {
+static void check_topology(struct doctor *doctor)
+{
     struct placement *placement = NULL;
     char found[128];
     int code = placement_open(NULL, &placement);
@@ -143,7 +153,8 @@ static void check_topology(struct doctor *doctor) {
             "hwloc can't read the topology; reactors run unbound");
 }
 
-static void check_numa(struct doctor *doctor) {
+static void check_numa(struct doctor *doctor)
+{
     unsigned nodes = 0;
     char path[64];
     struct stat stat_node;
@@ -155,7 +166,8 @@ static void check_numa(struct doctor *doctor) {
     finding(doctor, "NUMA", nodes != 0, found, "the kernel shows no memory nodes; nothing to do");
 }
 
-int cli_doctor(struct cli *cli, int argc, char **argv) {
+int cli_doctor(struct cli *cli, int argc, char **argv)
+{
     if (argc != 1) {
         return cli_usage("doctor", "takes no argument: %s", argv[1]);
     }

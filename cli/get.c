@@ -27,7 +27,8 @@ struct get {
     struct cli_progress progress;
 };
 
-static int write_all(int fd, const uint8_t *data, size_t bytes) {
+static int write_all(int fd, const uint8_t *data, size_t bytes)
+{
     while (bytes > 0) {
         ssize_t wrote = write(fd, data, bytes);
         if (wrote < 0 && errno != EINTR) {
@@ -41,7 +42,8 @@ static int write_all(int fd, const uint8_t *data, size_t bytes) {
     return 0;
 }
 
-static int copy(struct get *get, int fd, uint8_t *buffer) {
+static int copy(struct get *get, int fd, uint8_t *buffer)
+{
     for (;;) {
         size_t want = (size_t)PAWL_MIN((uint64_t)GET_BYTES, get->bytes - get->got);
         size_t got = 0;
@@ -61,7 +63,8 @@ static int copy(struct get *get, int fd, uint8_t *buffer) {
 }
 
 // A local file appears under its name only when it is whole.
-static int copy_to_file(struct get *get, uint8_t *buffer) {
+static int copy_to_file(struct get *get, uint8_t *buffer)
+{
     char part[PATH_MAX];
     if (snprintf(part, sizeof part, "%s.part", get->target) >= (int)sizeof part) {
         return -ENAMETOOLONG;
@@ -86,7 +89,8 @@ static int copy_to_file(struct get *get, uint8_t *buffer) {
     return code;
 }
 
-static void report(const struct cli *cli, const struct get *get, double seconds) {
+static void report(const struct cli *cli, const struct get *get, double seconds)
+{
     struct pawl_counters counters;
     pawl_counters(get->file, &counters);
     double rate = seconds > 0 ? (double)get->got / seconds : 0;
@@ -108,7 +112,8 @@ static void report(const struct cli *cli, const struct get *get, double seconds)
     }
 }
 
-static int run(const struct cli *cli, struct get *get) {
+static int run(const struct cli *cli, struct get *get)
+{
     uint64_t total = 0;
     int code = pawl_open(get->pawl, get->source, &get->file);
     if (code == 0 && get->server != NULL) {
@@ -138,7 +143,8 @@ static int run(const struct cli *cli, struct get *get) {
     return code;
 }
 
-static int parse(struct get *get, int argc, char **argv) {
+static int parse(struct get *get, int argc, char **argv)
+{
     static const struct option options[] = {{"offset", required_argument, NULL, 'o'},
                                             {"length", required_argument, NULL, 'l'},
                                             {"server", required_argument, NULL, 's'},
@@ -155,7 +161,8 @@ static int parse(struct get *get, int argc, char **argv) {
     return 0;
 }
 
-static int connect_and_run(struct cli *cli, struct get *get) {
+static int connect_and_run(struct cli *cli, struct get *get)
+{
     int code = cli_connect(cli, &get->pawl);
     if (code != 0) {
         return code;
@@ -165,7 +172,8 @@ static int connect_and_run(struct cli *cli, struct get *get) {
     return code == 0 ? CLI_OK : cli_fail(get->source, code);
 }
 
-int cli_get(struct cli *cli, int argc, char **argv) {
+int cli_get(struct cli *cli, int argc, char **argv)
+{
     struct get get = {.verb = "get", .bytes = UINT64_MAX, .read.size = sizeof get.read};
     int code = parse(&get, argc, argv);
     if (code != 0) {
@@ -179,7 +187,8 @@ int cli_get(struct cli *cli, int argc, char **argv) {
     return connect_and_run(cli, &get);
 }
 
-int cli_cat(struct cli *cli, int argc, char **argv) {
+int cli_cat(struct cli *cli, int argc, char **argv)
+{
     struct get get = {
         .verb = "cat", .target = "-", .bytes = UINT64_MAX, .read.size = sizeof get.read};
     int code = parse(&get, argc, argv);

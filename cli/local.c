@@ -14,19 +14,22 @@
 #define START_MS 15000u
 #define STOP_MS 10000u
 
-// ---- start -------------------------------------------------------------------------------------------
+// ---- start
+// -------------------------------------------------------------------------------------------
 
 struct live_count {
     uint32_t live;
 };
 
-static int count_live(void *user, const struct pawl_server_info *server) {
+static int count_live(void *user, const struct pawl_server_info *server)
+{
     ((struct live_count *)user)->live += strcmp(server->state, "live") == 0;
     return 0;
 }
 
 // Waits until every server has registered.
-static int wait_live(const struct cli *cli, const struct local_cluster *cluster) {
+static int wait_live(const struct cli *cli, const struct local_cluster *cluster)
+{
     struct cli there = *cli;
     there.master = cluster->master;
     there.deadline_ms = START_MS;
@@ -55,7 +58,8 @@ static int wait_live(const struct cli *cli, const struct local_cluster *cluster)
     return 0;
 }
 
-static int spawn_one(const struct local_cluster *cluster, uint32_t i, const char *program) {
+static int spawn_one(const struct local_cluster *cluster, uint32_t i, const char *program)
+{
     int code = local_spawn(cluster, i, program);
     if (code != 0) {
         char id[LOCAL_ID_MAX];
@@ -65,7 +69,8 @@ static int spawn_one(const struct local_cluster *cluster, uint32_t i, const char
     return code;
 }
 
-static int start(struct cli *cli, int argc, char **argv) {
+static int start(struct cli *cli, int argc, char **argv)
+{
     static const struct option options[] = {{"servers", required_argument, NULL, 's'},
                                             {NULL, 0, NULL, 0}};
     unsigned long servers = 0;
@@ -104,9 +109,11 @@ static int start(struct cli *cli, int argc, char **argv) {
     return code;
 }
 
-// ---- stop, kill, restart -----------------------------------------------------------------------------
+// ---- stop, kill, restart
+// -----------------------------------------------------------------------------
 
-static int stop(const struct cli *cli, const struct local_cluster *cluster) {
+static int stop(const struct cli *cli, const struct local_cluster *cluster)
+{
     int result = CLI_OK;
     // Chunk servers first: they flush while the master can still hear them.
     for (uint32_t i = cluster->servers_count + 1; i-- > 0;) {
@@ -124,7 +131,8 @@ static int stop(const struct cli *cli, const struct local_cluster *cluster) {
     return result;
 }
 
-static int signal_parse(const char *text) {
+static int signal_parse(const char *text)
+{
     static const struct {
         const char *name;
         int number;
@@ -141,7 +149,8 @@ static int signal_parse(const char *text) {
     return end != text && *end == '\0' && number > 0 && number < 32 ? (int)number : -1;
 }
 
-static int kill_one(const struct local_cluster *cluster, int argc, char **argv) {
+static int kill_one(const struct local_cluster *cluster, int argc, char **argv)
+{
     static const struct option options[] = {{"signal", required_argument, NULL, 's'},
                                             {NULL, 0, NULL, 0}};
     int number = SIGKILL;
@@ -161,7 +170,8 @@ static int kill_one(const struct local_cluster *cluster, int argc, char **argv) 
 }
 
 static int restart_one(const struct cli *cli, const struct local_cluster *cluster, int argc,
-                       char **argv) {
+                       char **argv)
+{
     int i = argc == 2 ? local_number(cluster, argv[1]) : -1;
     if (i < 0) {
         return cli_usage("local", "restart needs an id: master, cs1, cs2, ...");
@@ -176,7 +186,8 @@ static int restart_one(const struct cli *cli, const struct local_cluster *cluste
     return spawn_one(cluster, (uint32_t)i, cli->program) == 0 ? CLI_OK : CLI_FAILED;
 }
 
-// ---- status ------------------------------------------------------------------------------------------
+// ---- status
+// ------------------------------------------------------------------------------------------
 
 struct status {
     struct pawl_server_info servers[LOCAL_SERVERS_MAX];
@@ -184,7 +195,8 @@ struct status {
     bool reachable;
 };
 
-static int keep_server(void *user, const struct pawl_server_info *server) {
+static int keep_server(void *user, const struct pawl_server_info *server)
+{
     struct status *status = user;
     if (status->servers_count < LOCAL_SERVERS_MAX) {
         status->servers[status->servers_count++] = *server;
@@ -192,7 +204,8 @@ static int keep_server(void *user, const struct pawl_server_info *server) {
     return 0;
 }
 
-static void ask_master(const struct local_cluster *cluster, struct status *status) {
+static void ask_master(const struct local_cluster *cluster, struct status *status)
+{
     struct pawl_options options = {
         .size = sizeof options, .master = cluster->master, .deadline_ms = 2000};
     struct pawl *pawl;
@@ -203,7 +216,8 @@ static void ask_master(const struct local_cluster *cluster, struct status *statu
     pawl_close(pawl);
 }
 
-static const struct pawl_server_info *server_named(const struct status *status, const char *id) {
+static const struct pawl_server_info *server_named(const struct status *status, const char *id)
+{
     for (uint32_t i = 0; i < status->servers_count; i++) {
         if (strcmp(status->servers[i].name, id) == 0) {
             return &status->servers[i];
@@ -213,7 +227,8 @@ static const struct pawl_server_info *server_named(const struct status *status, 
 }
 
 static const char *state_of(const struct status *status, uint32_t i, pid_t pid,
-                            const struct pawl_server_info *server) {
+                            const struct pawl_server_info *server)
+{
     if (pid == 0) {
         return "stopped";
     }
@@ -223,7 +238,8 @@ static const char *state_of(const struct status *status, uint32_t i, pid_t pid,
     return server == NULL ? "not registered" : server->state;
 }
 
-static int show_status(const struct cli *cli, const struct local_cluster *cluster) {
+static int show_status(const struct cli *cli, const struct local_cluster *cluster)
+{
     static struct status status;
     json_t *array = json_array();
     ask_master(cluster, &status);
@@ -243,10 +259,10 @@ static int show_status(const struct cli *cli, const struct local_cluster *cluste
             printf("%-8s %-13s pid %-8d %-14s %s%s\n", id, i == 0 ? "master" : "chunk server",
                    (int)pid, state, control, fabric);
         }
-        json_array_append_new(
-            array, json_pack("{s:s,s:s,s:i,s:s,s:s,s:{s:s,s:s}}", "id", id, "role",
-                             i == 0 ? "master" : "chunkd", "pid", (int)pid, "server_id", number,
-                             "state", state, "addresses", "control", control, "fabric", fabric));
+        json_array_append_new(array, json_pack("{s:s,s:s,s:i,s:s,s:s,s:{s:s,s:s}}", "id", id,
+                                               "role", i == 0 ? "master" : "chunkd", "pid",
+                                               (int)pid, "server_id", number, "state", state,
+                                               "addresses", "control", control, "fabric", fabric));
     }
     if (cli->json) {
         json_t *root = json_pack("{s:s,s:s,s:O}", "dir", cluster->dir, "master", cluster->master,
@@ -259,7 +275,8 @@ static int show_status(const struct cli *cli, const struct local_cluster *cluste
     return CLI_OK;
 }
 
-int cli_local(struct cli *cli, int argc, char **argv) {
+int cli_local(struct cli *cli, int argc, char **argv)
+{
     if (argc < 2) {
         return cli_usage("local", "start, stop, status, kill or restart?");
     }

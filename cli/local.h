@@ -39,9 +39,10 @@ int local_number(const struct local_cluster *cluster, const char *id);
 // counts as not running).
 pid_t local_pid(const struct local_cluster *cluster, uint32_t i);
 // Starts a daemon unless it runs. `program`: path of pawl, whose folder holds the daemons.
-int local_spawn(const struct local_cluster *cluster, uint32_t i, const char *program) PAWL_MUST_CHECK;
+int local_spawn(const struct local_cluster *cluster, uint32_t i,
+                const char *program) PAWL_MUST_CHECK;
 // Sends a signal; waits for the end when it is SIGTERM or SIGKILL, up to wait_ms.
-int local_signal(const struct local_cluster *cluster, uint32_t i, int signal, uint32_t wait_ms)
-    PAWL_MUST_CHECK;
+int local_signal(const struct local_cluster *cluster, uint32_t i, int signal,
+                 uint32_t wait_ms) PAWL_MUST_CHECK;
 
 #endif

@@ -28,11 +28,11 @@ static const cyaml_schema_field_t cluster_fields[] = {
 static const cyaml_schema_value_t cluster_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct cluster_yaml, cluster_fields)};
 
-static int load_file(const char *path, struct local_cluster *ret) {
+static int load_file(const char *path, struct local_cluster *ret)
+{
     struct cluster_yaml *yaml = NULL;
     char message[512];
-    int code =
-        config_load(path, &cluster_schema, (void **)&yaml, message, sizeof message);
+    int code = config_load(path, &cluster_schema, (void **)&yaml, message, sizeof message);
     if (code != 0) {
         fprintf(stderr, "pawl: %s\n", message);
         return code;
@@ -46,7 +46,8 @@ static int load_file(const char *path, struct local_cluster *ret) {
     return code;
 }
 
-int local_load(const char *dir, struct local_cluster *ret) {
+int local_load(const char *dir, struct local_cluster *ret)
+{
     char path[PATH_MAX];
     *ret = (struct local_cluster){0};
     snprintf(ret->dir, sizeof ret->dir, "%s", dir);
@@ -56,7 +57,8 @@ int local_load(const char *dir, struct local_cluster *ret) {
     return access(path, F_OK) != 0 ? PAWL_ENOTFOUND : load_file(path, ret);
 }
 
-int cli_local_master(const struct cli *cli, char *ret, size_t bytes) {
+int cli_local_master(const struct cli *cli, char *ret, size_t bytes)
+{
     struct local_cluster cluster = {0};
     const char *config = getenv("PAWL_CONFIG");
     int code = !cli->dir_given && config != NULL ? load_file(config, &cluster)
@@ -68,9 +70,9 @@ int cli_local_master(const struct cli *cli, char *ret, size_t bytes) {
 }
 
 // A free port now. It is kept in the configuration, so that servers find the master again.
-int local_free_port(uint16_t *ret_port) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+int local_free_port(uint16_t *ret_port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -85,11 +87,13 @@ int local_free_port(uint16_t *ret_port) {
     return code;
 }
 
-static int make_dir(const char *path) {
+static int make_dir(const char *path)
+{
     return mkdir(path, 0777) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
-static int make_parents(const char *path) {
+static int make_parents(const char *path)
+{
     char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
     for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
@@ -103,7 +107,8 @@ static int make_parents(const char *path) {
     return make_dir(copy);
 }
 
-static int write_config(const struct local_cluster *cluster, uint32_t i) {
+static int write_config(const struct local_cluster *cluster, uint32_t i)
+{
     char id[LOCAL_ID_MAX];
     char dir[PATH_MAX];
     char path[PATH_MAX + 16];
@@ -129,7 +134,8 @@ static int write_config(const struct local_cluster *cluster, uint32_t i) {
     return fclose(file) == 0 ? 0 : -errno;
 }
 
-int local_create(const struct local_cluster *cluster) {
+int local_create(const struct local_cluster *cluster)
+{
     char path[PATH_MAX];
     char temporary[PATH_MAX];
     int code = make_parents(cluster->dir);

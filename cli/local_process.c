@@ -15,7 +15,8 @@
 #include "base/clock.h"
 #include "cli/local.h"
 
-void local_id(uint32_t i, char ret[LOCAL_ID_MAX]) {
+void local_id(uint32_t i, char ret[LOCAL_ID_MAX])
+{
     if (i == 0) {
         snprintf(ret, LOCAL_ID_MAX, "master");
     } else {
@@ -23,7 +24,8 @@ void local_id(uint32_t i, char ret[LOCAL_ID_MAX]) {
     }
 }
 
-int local_number(const struct local_cluster *cluster, const char *id) {
+int local_number(const struct local_cluster *cluster, const char *id)
+{
     char name[LOCAL_ID_MAX];
     for (uint32_t i = 0; i <= cluster->servers_count; i++) {
         local_id(i, name);
@@ -34,7 +36,8 @@ int local_number(const struct local_cluster *cluster, const char *id) {
     return -1;
 }
 
-static int path_of(const struct local_cluster *cluster, uint32_t i, const char *name, char *ret) {
+static int path_of(const struct local_cluster *cluster, uint32_t i, const char *name, char *ret)
+{
     char id[LOCAL_ID_MAX];
     local_id(i, id);
     int length = snprintf(ret, PATH_MAX, "%s/%s/%s", cluster->dir, id, name);
@@ -42,7 +45,8 @@ static int path_of(const struct local_cluster *cluster, uint32_t i, const char *
 }
 
 // Start time of a process in clock ticks, from /proc; 0 when there is none or it is a zombie.
-static unsigned long long start_time(pid_t pid) {
+static unsigned long long start_time(pid_t pid)
+{
     char path[64];
     char text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -67,7 +71,8 @@ static unsigned long long start_time(pid_t pid) {
     return 0;
 }
 
-pid_t local_pid(const struct local_cluster *cluster, uint32_t i) {
+pid_t local_pid(const struct local_cluster *cluster, uint32_t i)
+{
     char path[PATH_MAX];
     int pid = 0;
     unsigned long long started = 0;
@@ -83,7 +88,8 @@ pid_t local_pid(const struct local_cluster *cluster, uint32_t i) {
     return fields == 2 && pid > 1 && started != 0 && start_time(pid) == started ? pid : 0;
 }
 
-static int pid_write(const struct local_cluster *cluster, uint32_t i, pid_t pid) {
+static int pid_write(const struct local_cluster *cluster, uint32_t i, pid_t pid)
+{
     char path[PATH_MAX];
     int code = path_of(cluster, i, "pid", path);
     if (code != 0) {
@@ -97,10 +103,12 @@ static int pid_write(const struct local_cluster *cluster, uint32_t i, pid_t pid)
     return fclose(file) == 0 ? 0 : -errno;
 }
 
-static int daemon_path(const char *program, uint32_t i, char *ret) {
+static int daemon_path(const char *program, uint32_t i, char *ret)
+{
     char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", program);
-    int length = snprintf(ret, PATH_MAX, "%s/%s", dirname(copy), i == 0 ? "pawl-master" : "pawl-chunkd");
+    int length =
+        snprintf(ret, PATH_MAX, "%s/%s", dirname(copy), i == 0 ? "pawl-master" : "pawl-chunkd");
     if (length >= PATH_MAX) {
         return -ENAMETOOLONG;
     }
@@ -108,7 +116,8 @@ static int daemon_path(const char *program, uint32_t i, char *ret) {
 }
 
 // In the child: a session of its own, the log as output, nothing inherited.
-static void become_daemon(const char *daemon, char *config, int log) {
+static void become_daemon(const char *daemon, char *config, int log)
+{
     int null = open("/dev/null", O_RDONLY);
     setsid();
     signal(SIGPIPE, SIG_DFL);
@@ -122,7 +131,8 @@ static void become_daemon(const char *daemon, char *config, int log) {
     _exit(127);
 }
 
-int local_spawn(const struct local_cluster *cluster, uint32_t i, const char *program) {
+int local_spawn(const struct local_cluster *cluster, uint32_t i, const char *program)
+{
     char daemon[PATH_MAX];
     char config[PATH_MAX];
     char log_path[PATH_MAX];
@@ -149,7 +159,8 @@ int local_spawn(const struct local_cluster *cluster, uint32_t i, const char *pro
 }
 
 int local_signal(const struct local_cluster *cluster, uint32_t i, int signal_number,
-                 uint32_t wait_ms) {
+                 uint32_t wait_ms)
+{
     pid_t pid = local_pid(cluster, i);
     if (pid == 0) {
         return PAWL_ENOTFOUND;

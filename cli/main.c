@@ -49,7 +49,8 @@ static const struct cli_verb verbs[] = {
     {"doctor", "", "check this machine: fabric, memory, disk, kernel", "", cli_doctor},
 };
 
-const struct cli_verb *cli_verb_find(const char *name) {
+const struct cli_verb *cli_verb_find(const char *name)
+{
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(verbs); i++) {
         if (strcmp(verbs[i].name, name) == 0) {
             return &verbs[i];
@@ -58,33 +59,37 @@ const struct cli_verb *cli_verb_find(const char *name) {
     return NULL;
 }
 
-static void help(FILE *out) {
+static void help(FILE *out)
+{
     fputs("usage: pawl [OPTIONS] VERB ...\n\n"
           "Pawl stores append-first files in several copies, each record exactly once.\n\n",
           out);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(verbs); i++) {
         fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
     }
-    fputs("\noptions, before or behind the verb:\n"
-          "  --dir DIR           directory of a local cluster (~/.local/share/pawl/local)\n"
-          "  --master HOST:PORT  master of another cluster; also `master:` in the file that\n"
-          "                      PAWL_CONFIG names\n"
-          "  --provider NAME     libfabric provider (tcp)\n"
-          "  --timeout SECONDS   deadline of each operation (30)\n"
-          "  --json              JSON output\n"
-          "  --verbose           say more on standard error\n"
-          "  --help, --version\n"
-          "\nexit codes: 0 done; 1 failed; 2 usage; 3 cluster out of reach; 4 outcome unknown, run\n"
-          "it again; 5 data damaged on every replica\n"
-          "`pawl VERB --help` tells more.\n",
-          out);
+    fputs(
+        "\noptions, before or behind the verb:\n"
+        "  --dir DIR           directory of a local cluster (~/.local/share/pawl/local)\n"
+        "  --master HOST:PORT  master of another cluster; also `master:` in the file that\n"
+        "                      PAWL_CONFIG names\n"
+        "  --provider NAME     libfabric provider (tcp)\n"
+        "  --timeout SECONDS   deadline of each operation (30)\n"
+        "  --json              JSON output\n"
+        "  --verbose           say more on standard error\n"
+        "  --help, --version\n"
+        "\nexit codes: 0 done; 1 failed; 2 usage; 3 cluster out of reach; 4 outcome unknown, run\n"
+        "it again; 5 data damaged on every replica\n"
+        "`pawl VERB --help` tells more.\n",
+        out);
 }
 
-static void help_verb(const struct cli_verb *verb) {
+static void help_verb(const struct cli_verb *verb)
+{
     printf("usage: pawl %s %s\n%s\n%s", verb->name, verb->arguments, verb->summary, verb->help);
 }
 
-static void set_default_dir(struct cli *cli) {
+static void set_default_dir(struct cli *cli)
+{
     const char *data = getenv("XDG_DATA_HOME");
     const char *home = getenv("HOME");
     if (data != NULL && data[0] == '/') {
@@ -105,7 +110,8 @@ static const struct {
               {"--provider", OPTION_PROVIDER},
               {"--timeout", OPTION_TIMEOUT}};
 
-static int set_option(struct cli *cli, int option, const char *value) {
+static int set_option(struct cli *cli, int option, const char *value)
+{
     char *end;
     double seconds;
     switch (option) {
@@ -131,7 +137,8 @@ static int set_option(struct cli *cli, int option, const char *value) {
 }
 
 // Takes argv[*i] when it is an option that all verbs share. 1: taken, 0: not one, -1: wrong.
-static int take_common(struct cli *cli, int argc, char **argv, int *i) {
+static int take_common(struct cli *cli, int argc, char **argv, int *i)
+{
     if (strcmp(argv[*i], "--json") == 0) {
         cli->json = true;
         return 1;
@@ -160,7 +167,8 @@ static int take_common(struct cli *cli, int argc, char **argv, int *i) {
     return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static char program[PATH_MAX];
     struct cli cli = {.program = program, .deadline_ms = 30000};
     const struct cli_verb *verb = NULL;

@@ -12,7 +12,8 @@ struct ls_state {
     json_t *array;
 };
 
-static json_t *entry_json(const char *name, const struct pawl_stat *stat) {
+static json_t *entry_json(const char *name, const struct pawl_stat *stat)
+{
     return json_pack("{s:s,s:s,s:I,s:b,s:I,s:i,s:i,s:I,s:I}", "name", name, "type",
                      stat->directory ? "directory" : "file", "bytes", (json_int_t)stat->bytes,
                      "bytes_are_lower_bound", stat->tail_unknown, "chunk_bytes",
@@ -21,19 +22,21 @@ static json_t *entry_json(const char *name, const struct pawl_stat *stat) {
                      (json_int_t)stat->modified_ms);
 }
 
-static void print_long(const char *name, const struct pawl_stat *stat) {
+static void print_long(const char *name, const struct pawl_stat *stat)
+{
     char when[32] = "-";
     time_t seconds = (time_t)(stat->modified_ms / 1000);
     struct tm parts;
     if (localtime_r(&seconds, &parts) != NULL) {
         strftime(when, sizeof when, "%Y-%m-%d %H:%M", &parts);
     }
-    printf("%c %2u/%u %6u chunks %s%14llu  %s  %s%s\n", stat->directory ? 'd' : '-',
-           stat->replicas, stat->min_replicas, stat->chunks_count, stat->tail_unknown ? ">=" : "  ",
+    printf("%c %2u/%u %6u chunks %s%14llu  %s  %s%s\n", stat->directory ? 'd' : '-', stat->replicas,
+           stat->min_replicas, stat->chunks_count, stat->tail_unknown ? ">=" : "  ",
            (unsigned long long)stat->bytes, when, name, stat->directory ? "/" : "");
 }
 
-static int show_entry(void *user, const struct pawl_entry *entry) {
+static int show_entry(void *user, const struct pawl_entry *entry)
+{
     struct ls_state *state = user;
     if (state->array != NULL) {
         json_array_append_new(state->array, entry_json(entry->name, &entry->stat));
@@ -45,7 +48,8 @@ static int show_entry(void *user, const struct pawl_entry *entry) {
     return 0;
 }
 
-static int ls_path(struct pawl *pawl, const char *path, struct ls_state *state) {
+static int ls_path(struct pawl *pawl, const char *path, struct ls_state *state)
+{
     struct pawl_stat stat;
     int code = pawl_stat(pawl, path, &stat);
     if (code != 0) {
@@ -58,7 +62,8 @@ static int ls_path(struct pawl *pawl, const char *path, struct ls_state *state) 
     return show_entry(state, &entry);
 }
 
-int cli_ls(struct cli *cli, int argc, char **argv) {
+int cli_ls(struct cli *cli, int argc, char **argv)
+{
     struct ls_state state = {0};
     int option;
     while ((option = getopt(argc, argv, "l")) != -1) {
@@ -87,7 +92,8 @@ int cli_ls(struct cli *cli, int argc, char **argv) {
     return code == 0 ? CLI_OK : cli_fail(path, code);
 }
 
-int cli_mkdir(struct cli *cli, int argc, char **argv) {
+int cli_mkdir(struct cli *cli, int argc, char **argv)
+{
     unsigned flags = 0;
     int option;
     while ((option = getopt(argc, argv, "p")) != -1) {
@@ -113,7 +119,8 @@ int cli_mkdir(struct cli *cli, int argc, char **argv) {
     return result;
 }
 
-int cli_mv(struct cli *cli, int argc, char **argv) {
+int cli_mv(struct cli *cli, int argc, char **argv)
+{
     if (argc != 3) {
         return cli_usage("mv", "needs FROM and TO");
     }
@@ -127,7 +134,8 @@ int cli_mv(struct cli *cli, int argc, char **argv) {
     return code == 0 ? CLI_OK : cli_fail(argv[1], code);
 }
 
-int cli_rm(struct cli *cli, int argc, char **argv) {
+int cli_rm(struct cli *cli, int argc, char **argv)
+{
     unsigned flags = 0;
     int option;
     while ((option = getopt(argc, argv, "r")) != -1) {

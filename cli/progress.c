@@ -11,7 +11,8 @@
 #define SHOW_NS (100 * PAWL_NS_PER_MS)
 
 int cli_progress_begin(struct cli_progress *progress, const char *label, uint64_t begin_bytes,
-                       uint64_t total_bytes, const char *file_path) {
+                       uint64_t total_bytes, const char *file_path)
+{
     *progress = (struct cli_progress){.label = label,
                                       .total_bytes = total_bytes,
                                       .begin_bytes = begin_bytes,
@@ -27,7 +28,8 @@ int cli_progress_begin(struct cli_progress *progress, const char *label, uint64_
     return 0;
 }
 
-static void draw(const struct cli_progress *progress, uint64_t done_bytes, uint64_t now_ns) {
+static void draw(const struct cli_progress *progress, uint64_t done_bytes, uint64_t now_ns)
+{
     double seconds = (double)(now_ns - progress->begin_ns) / 1e9;
     double rate = seconds > 0 ? (double)(done_bytes - progress->begin_bytes) / seconds : 0;
     char done[32];
@@ -49,7 +51,8 @@ static void draw(const struct cli_progress *progress, uint64_t done_bytes, uint6
             part * 100.0, done, per_second, left);
 }
 
-void cli_progress_show(struct cli_progress *progress, uint64_t done_bytes) {
+void cli_progress_show(struct cli_progress *progress, uint64_t done_bytes)
+{
     uint64_t now_ns = pawl_clock_ns();
     if (progress->file != NULL) {
         fprintf(progress->file, "%llu %llu\n", (unsigned long long)done_bytes,
@@ -61,7 +64,8 @@ void cli_progress_show(struct cli_progress *progress, uint64_t done_bytes) {
     }
 }
 
-void cli_progress_end(struct cli_progress *progress, uint64_t done_bytes) {
+void cli_progress_end(struct cli_progress *progress, uint64_t done_bytes)
+{
     progress->shown_ns = 0;
     cli_progress_show(progress, done_bytes);
     if (progress->terminal) {

@@ -2,9 +2,10 @@
 // put: stores a local file as records whose ids are bound to source and destination.
 //
 // The producer is named after the source's identity (device, inode, size, time of change) and the
-// record size; record n holds bytes [(n-1)*size, n*size). So the same command, run again after it was
-// interrupted, asks the file for the producer's last sequence and goes on behind it: nothing is stored
-// twice. Standard input has no identity: it is stored by an anonymous producer and can't be resumed.
+// record size; record n holds bytes [(n-1)*size, n*size). So the same command, run again after it
+// was interrupted, asks the file for the producer's last sequence and goes on behind it: nothing is
+// stored twice. Standard input has no identity: it is stored by an anonymous producer and can't be
+// resumed.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -53,7 +54,8 @@ struct put {
     struct cli_progress progress;
 };
 
-static uint64_t identity(const struct put *put, uint64_t seed) {
+static uint64_t identity(const struct put *put, uint64_t seed)
+{
     const struct stat *stat = &put->before;
     uint64_t parts[6] = {(uint64_t)stat->st_dev,          (uint64_t)stat->st_ino,
                          (uint64_t)stat->st_size,         (uint64_t)stat->st_mtim.tv_sec,
@@ -61,7 +63,8 @@ static uint64_t identity(const struct put *put, uint64_t seed) {
     return pawl_hash_bytes(parts, sizeof parts, seed);
 }
 
-static int changed(const struct put *put, const char *how) {
+static int changed(const struct put *put, const char *how)
+{
     fprintf(stderr,
             "pawl: put: %s: %s\n"
             "      `pawl rm %s` and put it again, or choose another name\n",
@@ -70,7 +73,8 @@ static int changed(const struct put *put, const char *how) {
 }
 
 // Where a former run of the same put stopped.
-static int resume(struct put *put) {
+static int resume(struct put *put)
+{
     struct pawl_stat stat;
     int code = pawl_stat(put->pawl, put->target, &stat);
     if (code != 0) {
@@ -98,7 +102,8 @@ static int resume(struct put *put) {
     return 0;
 }
 
-static void on_done(void *user, const struct pawl_append_result *result) {
+static void on_done(void *user, const struct pawl_append_result *result)
+{
     struct put_slot *slot = user;
     struct put *put = slot->put;
     slot->busy = false;
@@ -112,14 +117,14 @@ static void on_done(void *user, const struct pawl_append_result *result) {
     }
 }
 
-static int fill(struct put *put, struct put_slot *slot) {
+static int fill(struct put *put, struct put_slot *slot)
+{
     slot->bytes = 0;
     while (slot->bytes < put->record_bytes) {
         size_t room = put->record_bytes - slot->bytes;
-        ssize_t got = put->resumable
-                          ? pread(put->fd, slot->buffer + slot->bytes, room,
-                                  (off_t)(put->read_bytes + slot->bytes))
-                          : read(put->fd, slot->buffer + slot->bytes, room);
+        ssize_t got = put->resumable ? pread(put->fd, slot->buffer + slot->bytes, room,
+                                             (off_t)(put->read_bytes + slot->bytes))
+                                     : read(put->fd, slot->buffer + slot->bytes, room);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -139,7 +144,8 @@ static int fill(struct put *put, struct put_slot *slot) {
     return 0;
 }
 
-static struct put_slot *free_slot(struct put *put) {
+static struct put_slot *free_slot(struct put *put)
+{
     for (uint32_t i = 0; i < put->depth; i++) {
         if (!put->slots[i].busy) {
             return &put->slots[i];
@@ -148,13 +154,13 @@ static struct put_slot *free_slot(struct put *put) {
     return NULL;
 }
 
-static int send_next(struct put *put, struct put_slot *slot) {
+static int send_next(struct put *put, struct put_slot *slot)
+{
     int code = fill(put, slot);
     if (code != 0 || slot->bytes == 0) {
         return code;
     }
-    struct pawl_append_options options = {.size = sizeof options,
-                                          .deadline_ms = put->deadline_ms};
+    struct pawl_append_options options = {.size = sizeof options, .deadline_ms = put->deadline_ms};
     do {
         code = pawl_append_submit(put->file, slot->buffer, slot->bytes, &options, on_done, slot);
         if (code == -EAGAIN) {
@@ -168,7 +174,8 @@ static int send_next(struct put *put, struct put_slot *slot) {
     return code;
 }
 
-static int pump(struct put *put) {
+static int pump(struct put *put)
+{
     while (put->status == 0 && !(put->end && put->busy_count == 0)) {
         struct put_slot *slot = put->end ? NULL : free_slot(put);
         if (slot != NULL) {
@@ -184,7 +191,8 @@ static int pump(struct put *put) {
     return put->status;
 }
 
-static int check_after(struct put *put) {
+static int check_after(struct put *put)
+{
     struct stat after;
     if (!put->resumable) {
         return 0;
@@ -199,7 +207,8 @@ static int check_after(struct put *put) {
     return same ? 0 : changed(put, "the source changed while it was stored");
 }
 
-static int slots_new(struct put *put) {
+static int slots_new(struct put *put)
+{
     put->slots = calloc(put->depth, sizeof *put->slots);
     if (put->slots == NULL) {
         return -ENOMEM;
@@ -214,15 +223,18 @@ static int slots_new(struct put *put) {
     return 0;
 }
 
-static void slots_free(struct put *put) {
+static void slots_free(struct put *put)
+{
     for (uint32_t i = 0; put->slots != NULL && i < put->depth; i++) {
         free(put->slots[i].buffer);
     }
     free(put->slots);
 }
 
-static int open_both(struct put *put) {
-    put->fd = strcmp(put->source, "-") == 0 ? STDIN_FILENO : open(put->source, O_RDONLY | O_CLOEXEC);
+static int open_both(struct put *put)
+{
+    put->fd =
+        strcmp(put->source, "-") == 0 ? STDIN_FILENO : open(put->source, O_RDONLY | O_CLOEXEC);
     if (put->fd < 0 || fstat(put->fd, &put->before) != 0) {
         return -errno;
     }
@@ -230,9 +242,8 @@ static int open_both(struct put *put) {
         return -EISDIR;
     }
     put->resumable = S_ISREG(put->before.st_mode) && put->fd != STDIN_FILENO;
-    struct pawl_create_options options = {.size = sizeof options,
-                                          .replicas = put->replicas,
-                                          .chunk_bytes = put->chunk_bytes};
+    struct pawl_create_options options = {
+        .size = sizeof options, .replicas = put->replicas, .chunk_bytes = put->chunk_bytes};
     int code = pawl_create(put->pawl, put->target, &options, &put->file);
     if (code != 0) {
         return code;
@@ -241,7 +252,8 @@ static int open_both(struct put *put) {
     return put->resumable ? resume(put) : 0;
 }
 
-static void report(const struct cli *cli, const struct put *put, double seconds) {
+static void report(const struct cli *cli, const struct put *put, double seconds)
+{
     struct pawl_counters counters;
     pawl_counters(put->file, &counters);
     uint64_t bytes = put->acked_bytes - put->resumed_bytes;
@@ -275,7 +287,8 @@ static void report(const struct cli *cli, const struct put *put, double seconds)
     }
 }
 
-static int run(struct cli *cli, struct put *put) {
+static int run(struct cli *cli, struct put *put)
+{
     int code = open_both(put);
     code = code != 0 ? code : slots_new(put);
     uint64_t total = put->resumable ? (uint64_t)put->before.st_size : 0;
@@ -299,7 +312,8 @@ static int run(struct cli *cli, struct put *put) {
     return code;
 }
 
-static int parse(struct put *put, int argc, char **argv) {
+static int parse(struct put *put, int argc, char **argv)
+{
     static const struct option options[] = {{"record-bytes", required_argument, NULL, 'b'},
                                             {"chunk-bytes", required_argument, NULL, 'c'},
                                             {"replicas", required_argument, NULL, 'r'},
@@ -334,7 +348,8 @@ static int parse(struct put *put, int argc, char **argv) {
     return 0;
 }
 
-int cli_put(struct cli *cli, int argc, char **argv) {
+int cli_put(struct cli *cli, int argc, char **argv)
+{
     struct put put = {.record_bytes = PUT_RECORD_BYTES,
                       .depth = PUT_DEPTH,
                       .fd = -1,

@@ -5,7 +5,8 @@
 
 #include "cli/cli.h"
 
-static const char *name_of(const struct pawl_chunk_info *chunk, uint64_t server_id) {
+static const char *name_of(const struct pawl_chunk_info *chunk, uint64_t server_id)
+{
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         if (chunk->replicas[i].server_id == server_id) {
             return chunk->replicas[i].name;
@@ -14,20 +15,22 @@ static const char *name_of(const struct pawl_chunk_info *chunk, uint64_t server_
     return "";
 }
 
-static json_t *id_json(uint64_t id) {
+static json_t *id_json(uint64_t id)
+{
     char text[20];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)id);
     return json_string(text);
 }
 
-static int chunk_json(void *user, const struct pawl_chunk_info *chunk) {
+static int chunk_json(void *user, const struct pawl_chunk_info *chunk)
+{
     json_t *replicas = json_array();
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         const struct pawl_replica_info *replica = &chunk->replicas[i];
-        json_array_append_new(replicas, json_pack("{s:o,s:s,s:s,s:b}", "server_id",
-                                                  id_json(replica->server_id), "name",
-                                                  replica->name, "state", replica->state, "damaged",
-                                                  replica->damaged));
+        json_array_append_new(replicas,
+                              json_pack("{s:o,s:s,s:s,s:b}", "server_id",
+                                        id_json(replica->server_id), "name", replica->name, "state",
+                                        replica->state, "damaged", replica->damaged));
     }
     json_t *item = json_pack(
         "{s:I,s:i,s:I,s:I,s:I,s:s,s:I,s:s,s:I,s:b,s:o}", "handle", (json_int_t)chunk->handle,
@@ -39,7 +42,8 @@ static int chunk_json(void *user, const struct pawl_chunk_info *chunk) {
     return json_array_append_new(user, item);
 }
 
-static int chunk_print(void *user, const struct pawl_chunk_info *chunk) {
+static int chunk_print(void *user, const struct pawl_chunk_info *chunk)
+{
     (void)user;
     printf("  %4u  handle %-6llu version %-4llu %-10s base %-12llu", chunk->index,
            (unsigned long long)chunk->handle, (unsigned long long)chunk->version, chunk->state,
@@ -61,7 +65,8 @@ static int chunk_print(void *user, const struct pawl_chunk_info *chunk) {
     return 0;
 }
 
-static int stat_json(struct pawl *pawl, const char *path, const struct pawl_stat *stat) {
+static int stat_json(struct pawl *pawl, const char *path, const struct pawl_stat *stat)
+{
     json_t *chunks = json_array();
     int code = stat->directory ? 0 : pawl_chunks(pawl, path, chunk_json, chunks);
     json_t *root = json_pack(
@@ -79,7 +84,8 @@ static int stat_json(struct pawl *pawl, const char *path, const struct pawl_stat
     return code;
 }
 
-static int stat_print(struct pawl *pawl, const char *path, const struct pawl_stat *stat) {
+static int stat_print(struct pawl *pawl, const char *path, const struct pawl_stat *stat)
+{
     if (stat->directory) {
         printf("%s: directory, id %llu\n", path, (unsigned long long)stat->file_id);
         return 0;
@@ -91,7 +97,8 @@ static int stat_print(struct pawl *pawl, const char *path, const struct pawl_sta
     return pawl_chunks(pawl, path, chunk_print, NULL);
 }
 
-int cli_stat(struct cli *cli, int argc, char **argv) {
+int cli_stat(struct cli *cli, int argc, char **argv)
+{
     if (argc != 2) {
         return cli_usage("stat", "needs one PATH");
     }
@@ -109,9 +116,11 @@ int cli_stat(struct cli *cli, int argc, char **argv) {
     return code == 0 ? CLI_OK : cli_fail(argv[1], code);
 }
 
-// ---- servers -----------------------------------------------------------------------------------------
+// ---- servers
+// -----------------------------------------------------------------------------------------
 
-static int server_json(void *user, const struct pawl_server_info *server) {
+static int server_json(void *user, const struct pawl_server_info *server)
+{
     json_t *item = json_pack(
         "{s:o,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:i,s:I,s:I,s:I}", "server_id",
         id_json(server->server_id), "name", server->name, "address", server->address, "location",
@@ -123,7 +132,8 @@ static int server_json(void *user, const struct pawl_server_info *server) {
     return json_array_append_new(user, item);
 }
 
-static int server_print(void *user, const struct pawl_server_info *server) {
+static int server_print(void *user, const struct pawl_server_info *server)
+{
     char used[32];
     char space[32];
     (void)user;
@@ -136,7 +146,8 @@ static int server_print(void *user, const struct pawl_server_info *server) {
     return 0;
 }
 
-static int servers_json(struct pawl *pawl) {
+static int servers_json(struct pawl *pawl)
+{
     struct pawl_cluster_info info;
     json_t *array = json_array();
     int code = pawl_servers(pawl, &info, server_json, array);
@@ -144,19 +155,19 @@ static int servers_json(struct pawl *pawl) {
         json_decref(array);
         return code;
     }
-    json_t *root = json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o}", "cluster_id",
-                             id_json(info.cluster_id), "term", (json_int_t)info.term, "recoveries",
-                             (json_int_t)info.recoveries_count, "seals",
-                             (json_int_t)info.seals_count, "chunks",
-                             (json_int_t)info.chunks_count, "under_replicated",
-                             (json_int_t)info.under_replicated_count, "servers", array);
+    json_t *root =
+        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o}", "cluster_id", id_json(info.cluster_id), "term",
+                  (json_int_t)info.term, "recoveries", (json_int_t)info.recoveries_count, "seals",
+                  (json_int_t)info.seals_count, "chunks", (json_int_t)info.chunks_count,
+                  "under_replicated", (json_int_t)info.under_replicated_count, "servers", array);
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
     return 0;
 }
 
-int cli_servers(struct cli *cli, int argc, char **argv) {
+int cli_servers(struct cli *cli, int argc, char **argv)
+{
     if (argc != 1) {
         return cli_usage("servers", "takes no argument: %s", argv[1]);
     }

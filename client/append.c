@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Appends: the driver of a file's append core.
 //
-// What happens on links and at the master is queued as events of the core; file_run() lets the core take
-// them one by one and carries out its actions. The core is never entered from a callback.
+// What happens on links and at the master is queued as events of the core; file_run() lets the core
+// take them one by one and carries out its actions. The core is never entered from a callback.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,14 +43,16 @@ struct file_call {
     struct append_action action;
 };
 
-static void post(struct pawl_file *file, const struct append_event *event) {
+static void post(struct pawl_file *file, const struct append_event *event)
+{
     struct file_event *item = malloc(sizeof *item);
     pawl_assert(item != NULL); // events are bounded by depth_max; there is no way on without memory
     item->event = *event;
     pawl_list_push_back(&file->events, &item->node);
 }
 
-void file_disconnected(struct pawl_file *file, uint64_t server_id, int status) {
+void file_disconnected(struct pawl_file *file, uint64_t server_id, int status)
+{
     if (status != PAWL_EBUSY) {
         struct append_event event = {
             .type = APPEND_EVENT_DISCONNECTED, .server = server_id, .status = status};
@@ -58,16 +60,19 @@ void file_disconnected(struct pawl_file *file, uint64_t server_id, int status) {
     }
 }
 
-static struct file_call *call_new(struct pawl_file *file, const struct append_action *action) {
+static struct file_call *call_new(struct pawl_file *file, const struct append_action *action)
+{
     struct file_call *call = malloc(sizeof *call);
     pawl_assert(call != NULL);
-    *call = (struct file_call){.file = file, .core_generation = file->core_generation, .action = *action};
+    *call = (struct file_call){
+        .file = file, .core_generation = file->core_generation, .action = *action};
     file->outside_count++;
     return call;
 }
 
 // Ends a call: its file, or NULL when nobody waits for the answer any more.
-static struct pawl_file *call_end(struct file_call *call) {
+static struct pawl_file *call_end(struct file_call *call)
+{
     struct pawl_file *file = call->file;
     bool current = file->core_generation == call->core_generation && !file->closed;
     free(call);
@@ -75,19 +80,23 @@ static struct pawl_file *call_end(struct file_call *call) {
     return current ? file : NULL;
 }
 
-// ---- actions: the tail -----------------------------------------------------------------------------
+// ---- actions: the tail
+// -----------------------------------------------------------------------------
 
-static void learn_chunk(struct pawl *pawl, const Pawl__Chunk *chunk) {
+static void learn_chunk(struct pawl *pawl, const Pawl__Chunk *chunk)
+{
     for (size_t i = 0; i < chunk->n_replicas; i++) {
         client_learn(pawl, chunk->replicas[i]);
     }
 }
 
-static void on_tail(void *user, int code, const Pawl__Reply *reply) {
+static void on_tail(void *user, int code, const Pawl__Reply *reply)
+{
     struct file_call *call = user;
     struct append_event event = {.type = APPEND_EVENT_TAIL};
     event.status = code != 0 ? code : reply->code;
-    if (event.status == 0 && (reply->body_case != PAWL__REPLY__BODY_TAIL || reply->tail->chunk == NULL)) {
+    if (event.status == 0 &&
+        (reply->body_case != PAWL__REPLY__BODY_TAIL || reply->tail->chunk == NULL)) {
         event.status = PAWL_EPROTOCOL;
     }
     if (event.status == 0) {
@@ -105,7 +114,8 @@ static void on_tail(void *user, int code, const Pawl__Reply *reply) {
     }
 }
 
-static void act_get_tail(struct pawl_file *file, const struct append_action *action) {
+static void act_get_tail(struct pawl_file *file, const struct append_action *action)
+{
     Pawl__Hint hint = PAWL__HINT__INIT;
     Pawl__GetTail get = PAWL__GET_TAIL__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
@@ -129,9 +139,11 @@ static void act_get_tail(struct pawl_file *file, const struct append_action *act
     }
 }
 
-// ---- actions: sending ------------------------------------------------------------------------------
+// ---- actions: sending
+// ------------------------------------------------------------------------------
 
-static void on_appended(void *user, int status, const struct wire_header *reply) {
+static void on_appended(void *user, int status, const struct wire_header *reply)
+{
     struct file_call *call = user;
     struct append_event event = {.type = APPEND_EVENT_REPLY,
                                  .status = status,
@@ -149,8 +161,9 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-static struct file_append *find_pending(struct pawl_file *file, uint64_t sequence, uint32_t flags) {
-    pawl_list_for_each(node, &file->pending) {
+static struct file_append *find_pending(struct pawl_file *file, uint64_t sequence, uint32_t flags)
+{
+    pawl_list_for_each (node, &file->pending) {
         struct file_append *append = pawl_container_of(node, struct file_append, node);
         if ((flags & WIRE_RECORD_EPOCH) != 0 ? append->bytes == 0 : append->sequence == sequence) {
             return append;
@@ -159,7 +172,8 @@ static struct file_append *find_pending(struct pawl_file *file, uint64_t sequenc
     return NULL;
 }
 
-static void act_send(struct pawl_file *file, const struct append_action *action) {
+static void act_send(struct pawl_file *file, const struct append_action *action)
+{
     struct file_append *append = find_pending(file, action->sequence, action->record_flags);
     pawl_assert(append != NULL);
     struct link_request request = {0};
@@ -186,7 +200,8 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     }
 }
 
-static void act_disconnect(struct pawl_file *file, const struct append_action *action) {
+static void act_disconnect(struct pawl_file *file, const struct append_action *action)
+{
     if (link_exists(file->pawl, action->server)) {
         link_close(file->pawl, action->server, PAWL_EDEADLINE);
     } else {
@@ -194,9 +209,11 @@ static void act_disconnect(struct pawl_file *file, const struct append_action *a
     }
 }
 
-// ---- actions: looking up an old record ---------------------------------------------------------------
+// ---- actions: looking up an old record
+// ---------------------------------------------------------------
 
-static void lookup_end(struct file_call *call, int status, const struct wire_appended *reply) {
+static void lookup_end(struct file_call *call, int status, const struct wire_appended *reply)
+{
     struct append_event event = {.type = APPEND_EVENT_LOOKED_UP,
                                  .status = status,
                                  .sequence = call->action.sequence,
@@ -210,11 +227,13 @@ static void lookup_end(struct file_call *call, int status, const struct wire_app
     }
 }
 
-static void on_looked_up(void *user, int status, const struct wire_header *reply) {
+static void on_looked_up(void *user, int status, const struct wire_header *reply)
+{
     lookup_end(user, reply != NULL ? reply->status : status, (const struct wire_appended *)reply);
 }
 
-static void lookup_send(struct file_call *call, uint64_t server_id) {
+static void lookup_send(struct file_call *call, uint64_t server_id)
+{
     struct pawl_file *file = call->file;
     struct link_request request = {0};
     struct wire_lookup *message = &request.message.lookup;
@@ -236,7 +255,8 @@ static void lookup_send(struct file_call *call, uint64_t server_id) {
     }
 }
 
-static void on_lookup_place(void *user, int code, const Pawl__Reply *reply) {
+static void on_lookup_place(void *user, int code, const Pawl__Reply *reply)
+{
     struct file_call *call = user;
     code = code != 0 ? code : reply->code;
     if (code == 0 && (reply->body_case != PAWL__REPLY__BODY_CHUNKS ||
@@ -254,7 +274,8 @@ static void on_lookup_place(void *user, int code, const Pawl__Reply *reply) {
     lookup_send(call, chunk->replicas[pick]->server_id);
 }
 
-static void act_lookup(struct pawl_file *file, const struct append_action *action) {
+static void act_lookup(struct pawl_file *file, const struct append_action *action)
+{
     Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
     request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
@@ -268,16 +289,19 @@ static void act_lookup(struct pawl_file *file, const struct append_action *actio
     }
 }
 
-// ---- actions: the end ----------------------------------------------------------------------------------
+// ---- actions: the end
+// ----------------------------------------------------------------------------------
 
-static void append_end(struct pawl_file *file, struct file_append *append, int status) {
+static void append_end(struct pawl_file *file, struct file_append *append, int status)
+{
     append->result.status = status;
     pawl_list_remove(&append->node);
     pawl_list_push_back(&file->done, &append->node);
     file->pending_count--;
 }
 
-static void act_done(struct pawl_file *file, const struct append_action *action) {
+static void act_done(struct pawl_file *file, const struct append_action *action)
+{
     struct file_append *append = (struct file_append *)(uintptr_t)action->user;
     append->result.offset = action->file_offset;
     append->result.duplicate = action->duplicate;
@@ -285,7 +309,8 @@ static void act_done(struct pawl_file *file, const struct append_action *action)
     append_end(file, append, action->status);
 }
 
-static void carry_out(struct pawl_file *file, const struct append_actions *actions) {
+static void carry_out(struct pawl_file *file, const struct append_actions *actions)
+{
     for (uint32_t i = 0; i < actions->count; i++) {
         const struct append_action *action = &actions->items[i];
         switch (action->type) {
@@ -308,7 +333,8 @@ static void carry_out(struct pawl_file *file, const struct append_actions *actio
     }
 }
 
-static int step(struct pawl_file *file, const struct append_event *event) {
+static int step(struct pawl_file *file, const struct append_event *event)
+{
     const struct append_actions *actions;
     int code = append_core_step(file->core, event, &actions);
     if (code == 0) {
@@ -317,7 +343,8 @@ static int step(struct pawl_file *file, const struct append_event *event) {
     return code;
 }
 
-bool file_run(struct pawl_file *file, uint64_t now_ns) {
+bool file_run(struct pawl_file *file, uint64_t now_ns)
+{
     bool busy = false;
     while (!pawl_list_is_empty(&file->events)) {
         struct file_event *item =
@@ -338,7 +365,8 @@ bool file_run(struct pawl_file *file, uint64_t now_ns) {
     return busy;
 }
 
-int file_callbacks(struct pawl_file *file) {
+int file_callbacks(struct pawl_file *file)
+{
     int ran = 0;
     while (!pawl_list_is_empty(&file->done)) {
         struct file_append *append =
@@ -351,7 +379,8 @@ int file_callbacks(struct pawl_file *file) {
     return ran;
 }
 
-void file_fail_pending(struct pawl_file *file, int status) {
+void file_fail_pending(struct pawl_file *file, int status)
+{
     while (!pawl_list_is_empty(&file->pending)) {
         struct file_append *append =
             pawl_container_of(pawl_list_first(&file->pending), struct file_append, node);
@@ -359,10 +388,12 @@ void file_fail_pending(struct pawl_file *file, int status) {
     }
 }
 
-// ---- submitting ----------------------------------------------------------------------------------------
+// ---- submitting
+// ----------------------------------------------------------------------------------------
 
 static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
-                  uint32_t record_flags) {
+                  uint32_t record_flags)
+{
     // The core's clock must not go back: what is queued comes first.
     uint64_t now_ns = pawl_clock_ns();
     struct append_event event = {.type = APPEND_EVENT_SUBMIT,
@@ -390,7 +421,8 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
 }
 
 static int check_submit(const struct pawl_file *file, const void *data, size_t bytes,
-                        const struct pawl_append_options *options) {
+                        const struct pawl_append_options *options)
+{
     if (file == NULL || data == NULL || bytes == 0 ||
         (options != NULL && options->size != sizeof *options)) {
         return PAWL_EINVALID;
@@ -399,8 +431,8 @@ static int check_submit(const struct pawl_file *file, const void *data, size_t b
 }
 
 int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
-                       const struct pawl_append_options *options, pawl_append_fn *done,
-                       void *user) {
+                       const struct pawl_append_options *options, pawl_append_fn *done, void *user)
+{
     int code = check_submit(file, data, bytes, options);
     if (code != 0 || done == NULL) {
         return code != 0 ? code : PAWL_EINVALID;
@@ -428,14 +460,16 @@ struct append_wait {
     struct pawl_append_result result;
 };
 
-static void on_append_done(void *user, const struct pawl_append_result *result) {
+static void on_append_done(void *user, const struct pawl_append_result *result)
+{
     struct append_wait *wait = user;
     wait->result = *result;
     wait->done = true;
 }
 
 int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
-                const struct pawl_append_options *options, struct pawl_append_result *ret_result) {
+                const struct pawl_append_options *options, struct pawl_append_result *ret_result)
+{
     struct append_wait wait = {0};
     int code = file == NULL || file->pawl->in_callback ? PAWL_EINVALID : 0;
     if (code == 0) {
@@ -464,15 +498,16 @@ struct epoch_wait {
     uint64_t last_sequence;
 };
 
-static void on_epoch_done(void *user, const struct pawl_append_result *result) {
+static void on_epoch_done(void *user, const struct pawl_append_result *result)
+{
     struct epoch_wait *epoch = user;
-    const struct file_append *append =
-        pawl_container_of(result, struct file_append, result);
+    const struct file_append *append = pawl_container_of(result, struct file_append, result);
     epoch->last_sequence = append->reply_sequence;
     on_append_done(&epoch->wait, result);
 }
 
-int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *ret_last_sequence) {
+int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *ret_last_sequence)
+{
     struct epoch_wait epoch = {0};
     struct file_append *append = calloc(1, sizeof *append);
     if (append == NULL) {

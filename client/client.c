@@ -17,18 +17,22 @@
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
 
-uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms) {
+uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms)
+{
     return pawl_clock_ns() +
            (uint64_t)(deadline_ms != 0 ? deadline_ms : pawl->deadline_ms) * 1000000u;
 }
 
-const char *pawl_version(void) {
+const char *pawl_version(void)
+{
     return PAWL_VERSION;
 }
 
-// ---- address book ------------------------------------------------------------------------------------
+// ---- address book
+// ------------------------------------------------------------------------------------
 
-void client_learn(struct pawl *pawl, const Pawl__Member *member) {
+void client_learn(struct pawl *pawl, const Pawl__Member *member)
+{
     if (member->server_id == 0 || member->fabric_address == NULL ||
         member->fabric_address[0] == '\0' || strlen(member->fabric_address) >= FABRIC_ADDRESS_MAX) {
         return;
@@ -49,7 +53,8 @@ void client_learn(struct pawl *pawl, const Pawl__Member *member) {
     strcpy(server->address, member->fabric_address); // bounded above
 }
 
-const char *client_address(const struct pawl *pawl, uint64_t server_id) {
+const char *client_address(const struct pawl *pawl, uint64_t server_id)
+{
     for (uint32_t i = 0; i < pawl->servers_count; i++) {
         if (pawl->servers[i].server_id == server_id) {
             return pawl->servers[i].address;
@@ -58,9 +63,11 @@ const char *client_address(const struct pawl *pawl, uint64_t server_id) {
     return NULL;
 }
 
-// ---- progress ----------------------------------------------------------------------------------------
+// ---- progress
+// ----------------------------------------------------------------------------------------
 
-static int poll_fabric(struct pawl *pawl, uint64_t now_ns) {
+static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
+{
     struct fabric_event events[CLIENT_EVENTS];
     int count = fabric_poll(pawl->fabric, now_ns, events, CLIENT_EVENTS);
     for (int i = 0; i < count; i++) {
@@ -69,28 +76,31 @@ static int poll_fabric(struct pawl *pawl, uint64_t now_ns) {
     return count;
 }
 
-static bool run_files(struct pawl *pawl, uint64_t now_ns) {
+static bool run_files(struct pawl *pawl, uint64_t now_ns)
+{
     bool busy = false;
-    pawl_list_for_each_safe(node, &pawl->files) {
+    pawl_list_for_each_safe (node, &pawl->files) {
         busy |= file_run(pawl_container_of(node, struct pawl_file, node), now_ns);
     }
     return busy;
 }
 
-static int run_callbacks(struct pawl *pawl) {
+static int run_callbacks(struct pawl *pawl)
+{
     int ran = 0;
     pawl->in_callback = true;
-    pawl_list_for_each_safe(node, &pawl->files) {
+    pawl_list_for_each_safe (node, &pawl->files) {
         ran += file_callbacks(pawl_container_of(node, struct pawl_file, node));
     }
     pawl->in_callback = false;
     return ran;
 }
 
-static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns) {
+static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
+{
     uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
     wake = PAWL_MIN(wake, link_wake_ns(pawl));
-    pawl_list_for_each_safe(node, &pawl->files) {
+    pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
         wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
     }
@@ -104,7 +114,8 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns) {
     return wake;
 }
 
-static void sleep_until(struct pawl *pawl, uint64_t until_ns) {
+static void sleep_until(struct pawl *pawl, uint64_t until_ns)
+{
     uint64_t now_ns = pawl_clock_ns();
     uint64_t wake = wake_ns(pawl, now_ns, until_ns);
     if (wake <= now_ns || fabric_try_wait(pawl->fabric) != 0) {
@@ -123,7 +134,8 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns) {
     (void)ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
 }
 
-int client_turn(struct pawl *pawl, uint64_t until_ns) {
+int client_turn(struct pawl *pawl, uint64_t until_ns)
+{
     uint64_t now_ns = pawl_clock_ns();
     control_keep(pawl, now_ns);
     uv_run(&pawl->loop, UV_RUN_NOWAIT);
@@ -137,7 +149,8 @@ int client_turn(struct pawl *pawl, uint64_t until_ns) {
     return ran;
 }
 
-int pawl_poll(struct pawl *pawl, uint32_t timeout_ms) {
+int pawl_poll(struct pawl *pawl, uint32_t timeout_ms)
+{
     if (pawl == NULL || pawl->in_callback) {
         return PAWL_EINVALID;
     }
@@ -149,9 +162,11 @@ int pawl_poll(struct pawl *pawl, uint32_t timeout_ms) {
     return ran;
 }
 
-// ---- opening and closing -----------------------------------------------------------------------------
+// ---- opening and closing
+// -----------------------------------------------------------------------------
 
-static int copy_options(struct pawl *pawl, const struct pawl_options *options) {
+static int copy_options(struct pawl *pawl, const struct pawl_options *options)
+{
     pawl->deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : 30000;
     pawl->depth_max = options->depth_max != 0 ? options->depth_max : 32;
     pawl->master_text = strdup(options->master);
@@ -166,7 +181,8 @@ static int copy_options(struct pawl *pawl, const struct pawl_options *options) {
                              &pawl->master_port);
 }
 
-static int open_planes(struct pawl *pawl, const struct pawl_options *options) {
+static int open_planes(struct pawl *pawl, const struct pawl_options *options)
+{
     int code = uv_loop_init(&pawl->loop);
     if (code != 0) {
         return code; // libuv's codes are negative errno
@@ -185,7 +201,8 @@ static int open_planes(struct pawl *pawl, const struct pawl_options *options) {
     return staging_open(&pawl->staging, pawl->fabric, PAWL_MAX(bytes, 2ull * WIRE_RECORD_MAX));
 }
 
-static int take_cluster(void *user, const Pawl__Reply *reply) {
+static int take_cluster(void *user, const Pawl__Reply *reply)
+{
     struct pawl *pawl = user;
     if (reply->body_case != PAWL__REPLY__BODY_SERVERS) {
         return PAWL_EPROTOCOL;
@@ -194,7 +211,8 @@ static int take_cluster(void *user, const Pawl__Reply *reply) {
     return 0;
 }
 
-int pawl_connect(const struct pawl_options *options, struct pawl **ret) {
+int pawl_connect(const struct pawl_options *options, struct pawl **ret)
+{
     if (options == NULL || options->size != sizeof *options || options->master == NULL ||
         ret == NULL) {
         return PAWL_EINVALID;
@@ -226,7 +244,8 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret) {
     return 0;
 }
 
-static void close_loop(struct pawl *pawl) {
+static void close_loop(struct pawl *pawl)
+{
     if (!pawl->loop_open) {
         return;
     }
@@ -237,13 +256,14 @@ static void close_loop(struct pawl *pawl) {
     pawl_assert(code == 0);
 }
 
-void pawl_close(struct pawl *pawl) {
+void pawl_close(struct pawl *pawl)
+{
     if (pawl == NULL) {
         return;
     }
     pawl_assert(!pawl->in_callback);
     pawl->closing = true;
-    pawl_list_for_each_safe(node, &pawl->files) {
+    pawl_list_for_each_safe (node, &pawl->files) {
         file_fail_pending(pawl_container_of(node, struct pawl_file, node), PAWL_EUNKNOWN);
     }
     run_callbacks(pawl);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client's connection to the master: kept up, and calls that are repeated over lost connections.
+// The client's connection to the master: kept up, and calls that are repeated over lost
+// connections.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,15 @@
 #define CONTROL_CONNECT_MS 2000u
 #define CONTROL_ATTEMPT_MS 5000u
 
-static void on_open(void *user, struct rpc_conn *conn) {
+static void on_open(void *user, struct rpc_conn *conn)
+{
     struct pawl *pawl = user;
     (void)conn;
     pawl->master_pause_ms = CONTROL_PAUSE_MIN_MS;
 }
 
-static void on_close(void *user, struct rpc_conn *conn, int why) {
+static void on_close(void *user, struct rpc_conn *conn, int why)
+{
     struct pawl *pawl = user;
     if (pawl->master != conn) {
         return;
@@ -36,7 +39,8 @@ static void on_close(void *user, struct rpc_conn *conn, int why) {
 }
 
 // Connects when there is no connection and the pause is over.
-void control_keep(struct pawl *pawl, uint64_t now_ns) {
+void control_keep(struct pawl *pawl, uint64_t now_ns)
+{
     if (pawl->master != NULL || pawl->closing || now_ns < pawl->master_retry_ns) {
         return;
     }
@@ -52,14 +56,16 @@ void control_keep(struct pawl *pawl, uint64_t now_ns) {
     }
 }
 
-void control_close(struct pawl *pawl) {
+void control_close(struct pawl *pawl)
+{
     if (pawl->master != NULL) {
         rpc_conn_close(pawl->master, PAWL_ESHUTDOWN);
     }
 }
 
 int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t deadline_ms,
-                   rpc_call_fn *done, void *user) {
+                   rpc_call_fn *done, void *user)
+{
     if (pawl->master == NULL || !rpc_conn_is_open(pawl->master)) {
         return PAWL_EDISCONNECTED;
     }
@@ -73,7 +79,8 @@ struct control_wait {
     void *user;
 };
 
-static void on_reply(void *user, int code, const Pawl__Reply *reply) {
+static void on_reply(void *user, int code, const Pawl__Reply *reply)
+{
     struct control_wait *wait = user;
     wait->done = true;
     wait->code = code != 0 ? code : reply->code;
@@ -86,7 +93,8 @@ static void on_reply(void *user, int code, const Pawl__Reply *reply) {
 }
 
 static int attempt(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
-                   struct control_wait *wait) {
+                   struct control_wait *wait)
+{
     uint64_t now_ns = pawl_clock_ns();
     uint64_t left_ms = deadline_ns > now_ns ? (deadline_ns - now_ns) / 1000000u + 1 : 1;
     wait->done = false;
@@ -101,12 +109,14 @@ static int attempt(struct pawl *pawl, const Pawl__Request *request, uint64_t dea
     return wait->code;
 }
 
-static bool transient(int code) {
+static bool transient(int code)
+{
     return code == PAWL_EDISCONNECTED || code == PAWL_EDEADLINE || code == -EAGAIN;
 }
 
 int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
-                 control_take_fn *take, void *user, uint32_t *ret_attempts) {
+                 control_take_fn *take, void *user, uint32_t *ret_attempts)
+{
     uint32_t attempts = 0;
     for (;;) {
         uint64_t now_ns = pawl_clock_ns();

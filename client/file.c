@@ -13,11 +13,13 @@
 #define FILE_PRODUCER_NAME_MAX 255u
 #define FILE_RETRY_MS 5u
 
-uint64_t pawl_record_bytes_max(const struct pawl_file *file) {
+uint64_t pawl_record_bytes_max(const struct pawl_file *file)
+{
     return PAWL_MIN(file->chunk_bytes / 4, (uint64_t)WIRE_RECORD_MAX);
 }
 
-static void counters_add(struct append_counters *sum, const struct append_counters *part) {
+static void counters_add(struct append_counters *sum, const struct append_counters *part)
+{
     sum->appends_count += part->appends_count;
     sum->retries_count += part->retries_count;
     sum->duplicates_count += part->duplicates_count;
@@ -25,7 +27,8 @@ static void counters_add(struct append_counters *sum, const struct append_counte
     sum->chunks_count += part->chunks_count;
 }
 
-static void drop_events(struct pawl_file *file) {
+static void drop_events(struct pawl_file *file)
+{
     while (!pawl_list_is_empty(&file->events)) {
         struct pawl_list *node = pawl_list_first(&file->events);
         pawl_list_remove(node);
@@ -34,7 +37,8 @@ static void drop_events(struct pawl_file *file) {
 }
 
 int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
-                    uint32_t epoch, uint64_t last_sequence) {
+                    uint32_t epoch, uint64_t last_sequence)
+{
     struct append_core_options options = {.file_id = file->file_id,
                                           .producer_hi = producer_hi,
                                           .producer_lo = producer_lo,
@@ -60,7 +64,8 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
     return 0;
 }
 
-static int file_new(struct pawl *pawl, struct pawl_file **ret) {
+static int file_new(struct pawl *pawl, struct pawl_file **ret)
+{
     struct pawl_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
         return -ENOMEM;
@@ -81,7 +86,8 @@ static int file_new(struct pawl *pawl, struct pawl_file **ret) {
     return 0;
 }
 
-void file_free(struct pawl_file *file) {
+void file_free(struct pawl_file *file)
+{
     pawl_list_remove(&file->node);
     drop_events(file);
     append_core_free(file->core);
@@ -89,14 +95,16 @@ void file_free(struct pawl_file *file) {
     free(file);
 }
 
-void file_outside_done(struct pawl_file *file) {
+void file_outside_done(struct pawl_file *file)
+{
     file->outside_count--;
     if (file->closed && file->outside_count == 0 && !file->pawl->closing) {
         file_free(file);
     }
 }
 
-void pawl_file_close(struct pawl_file *file) {
+void pawl_file_close(struct pawl_file *file)
+{
     if (file == NULL) {
         return;
     }
@@ -107,9 +115,11 @@ void pawl_file_close(struct pawl_file *file) {
     file_outside_done(file);
 }
 
-// ---- creating and opening ------------------------------------------------------------------------------
+// ---- creating and opening
+// ------------------------------------------------------------------------------
 
-static int take_file(void *user, const Pawl__Reply *reply) {
+static int take_file(void *user, const Pawl__Reply *reply)
+{
     struct pawl_file *file = user;
     if (reply->body_case != PAWL__REPLY__BODY_FILE) {
         return PAWL_EPROTOCOL;
@@ -123,7 +133,8 @@ static int take_file(void *user, const Pawl__Reply *reply) {
 }
 
 static int open_by(struct pawl *pawl, const Pawl__Request *request, bool exclusive,
-                   struct pawl_file **ret) {
+                   struct pawl_file **ret)
+{
     struct pawl_file *file;
     int code = file_new(pawl, &file);
     if (code != 0) {
@@ -143,7 +154,8 @@ static int open_by(struct pawl *pawl, const Pawl__Request *request, bool exclusi
 }
 
 int pawl_create(struct pawl *pawl, const char *path, const struct pawl_create_options *options,
-                struct pawl_file **ret) {
+                struct pawl_file **ret)
+{
     if (pawl == NULL || path == NULL || ret == NULL || pawl->in_callback ||
         (options != NULL && options->size != sizeof *options)) {
         return PAWL_EINVALID;
@@ -162,7 +174,8 @@ int pawl_create(struct pawl *pawl, const char *path, const struct pawl_create_op
     return open_by(pawl, &request, create.exclusive, ret);
 }
 
-int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret) {
+int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret)
+{
     if (pawl == NULL || path == NULL || ret == NULL || pawl->in_callback) {
         return PAWL_EINVALID;
     }
@@ -174,14 +187,17 @@ int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret) {
     return open_by(pawl, &request, false, ret);
 }
 
-// ---- producers -----------------------------------------------------------------------------------------
+// ---- producers
+// -----------------------------------------------------------------------------------------
 
-static bool fresh(const struct pawl_file *file) {
+static bool fresh(const struct pawl_file *file)
+{
     return file != NULL && !file->pawl->in_callback && file->pending_count == 0 &&
            pawl_list_is_empty(&file->done);
 }
 
-static int take_producer(void *user, const Pawl__Reply *reply) {
+static int take_producer(void *user, const Pawl__Reply *reply)
+{
     struct pawl_record_id *id = user;
     if (reply->body_case != PAWL__REPLY__BODY_PRODUCER) {
         return PAWL_EPROTOCOL;
@@ -192,9 +208,10 @@ static int take_producer(void *user, const Pawl__Reply *reply) {
     return 0;
 }
 
-int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence) {
-    if (!fresh(file) || name == NULL || name[0] == '\0' ||
-        strlen(name) > FILE_PRODUCER_NAME_MAX || ret_last_sequence == NULL) {
+int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence)
+{
+    if (!fresh(file) || name == NULL || name[0] == '\0' || strlen(name) > FILE_PRODUCER_NAME_MAX ||
+        ret_last_sequence == NULL) {
         return PAWL_EINVALID;
     }
     uint64_t deadline_ns = client_deadline_ns(file->pawl, 0);
@@ -223,14 +240,16 @@ int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_l
 }
 
 int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
-                      uint64_t last_sequence) {
+                      uint64_t last_sequence)
+{
     if (!fresh(file) || (producer_hi == 0 && producer_lo == 0)) {
         return PAWL_EINVALID;
     }
     return file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
 }
 
-void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret) {
+void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
+{
     struct append_counters sum = file->past;
     counters_add(&sum, append_core_counters(file->core));
     *ret = (struct pawl_counters){.appends_count = sum.appends_count,
@@ -241,14 +260,16 @@ void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret) {
                                   .read_failovers_count = file->read_failovers_count};
 }
 
-// ---- resolving -----------------------------------------------------------------------------------------
+// ---- resolving
+// -----------------------------------------------------------------------------------------
 
 struct tail_place {
     uint64_t handle;
     uint64_t base_offset;
 };
 
-static int take_tail(void *user, const Pawl__Reply *reply) {
+static int take_tail(void *user, const Pawl__Reply *reply)
+{
     struct tail_place *place = user;
     *place = (struct tail_place){0};
     if (reply->body_case == PAWL__REPLY__BODY_TAIL && reply->tail->chunk != NULL) {
@@ -258,7 +279,8 @@ static int take_tail(void *user, const Pawl__Reply *reply) {
     return 0;
 }
 
-static int tail_place(struct pawl_file *file, uint64_t deadline_ns, struct tail_place *ret) {
+static int tail_place(struct pawl_file *file, uint64_t deadline_ns, struct tail_place *ret)
+{
     Pawl__GetTail get = PAWL__GET_TAIL__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
     request.body_case = PAWL__REQUEST__BODY_GET_TAIL;
@@ -268,7 +290,8 @@ static int tail_place(struct pawl_file *file, uint64_t deadline_ns, struct tail_
 }
 
 int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
-                 struct pawl_append_result *ret_result) {
+                 struct pawl_append_result *ret_result)
+{
     if (file == NULL || id == NULL || ret_result == NULL || file->pawl->in_callback) {
         return PAWL_EINVALID;
     }
@@ -297,8 +320,8 @@ int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
         }
     }
     if (code == 0) {
-        *ret_result = (struct pawl_append_result){
-            .offset = found.file_offset, .id = *id, .duplicate = true};
+        *ret_result =
+            (struct pawl_append_result){.offset = found.file_offset, .id = *id, .duplicate = true};
     }
     return code;
 }

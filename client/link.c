@@ -2,9 +2,9 @@
 // Links: one connection to each chunk server in use, its window's slots and its request credits.
 //
 // Requests leave in the order in which they were submitted: a request that has to wait for slots or
-// credits holds those behind it, so that a producer's sequences stay in order. A request that is not
-// answered by its deadline closes the link: its slots are used again only on a new connection, with a
-// new window (design.md 3.1).
+// credits holds those behind it, so that a producer's sequences stay in order. A request that is
+// not answered by its deadline closes the link: its slots are used again only on a new connection,
+// with a new window (design.md 3.1).
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,9 @@
 
 #define LINK_CONNECT_MS 2000u
 
-static struct link *link_find(const struct pawl *pawl, uint64_t server_id) {
-    pawl_list_for_each_safe(node, &pawl->links) {
+static struct link *link_find(const struct pawl *pawl, uint64_t server_id)
+{
+    pawl_list_for_each_safe (node, &pawl->links) {
         struct link *link = pawl_container_of(node, struct link, node);
         if (link->server_id == server_id && link->state != LINK_CLOSING) {
             return link;
@@ -28,8 +29,9 @@ static struct link *link_find(const struct pawl *pawl, uint64_t server_id) {
     return NULL;
 }
 
-bool link_exists(const struct pawl *pawl, uint64_t server_id) {
-    pawl_list_for_each_safe(node, &pawl->links) {
+bool link_exists(const struct pawl *pawl, uint64_t server_id)
+{
+    pawl_list_for_each_safe (node, &pawl->links) {
         if (pawl_container_of(node, struct link, node)->server_id == server_id) {
             return true;
         }
@@ -37,7 +39,8 @@ bool link_exists(const struct pawl *pawl, uint64_t server_id) {
     return false;
 }
 
-static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret) {
+static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
+{
     const char *address = client_address(pawl, server_id);
     if (address == NULL) {
         return PAWL_EDISCONNECTED;
@@ -62,7 +65,8 @@ static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret) {
     return 0;
 }
 
-static void request_free(struct link *link, struct link_request *request) {
+static void request_free(struct link *link, struct link_request *request)
+{
     if (request->answered && !request->writing) {
         if (request->staged != NULL) {
             staging_put(&link->pawl->staging, request->staged, request->payload_bytes);
@@ -73,7 +77,8 @@ static void request_free(struct link *link, struct link_request *request) {
 }
 
 static void request_end(struct link *link, struct link_request *request, int status,
-                        const struct wire_header *reply) {
+                        const struct wire_header *reply)
+{
     if (!request->answered) {
         request->answered = true;
         request->done(request->user, status, reply);
@@ -81,7 +86,8 @@ static void request_end(struct link *link, struct link_request *request, int sta
     request_free(link, request);
 }
 
-static void link_break(struct link *link, int status) {
+static void link_break(struct link *link, int status)
+{
     if (link->state != LINK_CLOSING) {
         pawl_log_debug("link to server %016llx closes: %s", (unsigned long long)link->server_id,
                        pawl_strerror(status));
@@ -90,13 +96,16 @@ static void link_break(struct link *link, int status) {
     }
 }
 
-// ---- sending ---------------------------------------------------------------------------------------
+// ---- sending
+// ---------------------------------------------------------------------------------------
 
-static uint64_t slots_mask(uint32_t first, uint32_t count) {
+static uint64_t slots_mask(uint32_t first, uint32_t count)
+{
     return (count == 64 ? UINT64_MAX : ((1ull << count) - 1)) << first;
 }
 
-static bool slots_take(struct link *link, uint32_t count, uint32_t *ret_first) {
+static bool slots_take(struct link *link, uint32_t count, uint32_t *ret_first)
+{
     for (uint32_t first = 0; first + count <= link->window_slots; first++) {
         uint64_t mask = slots_mask(first, count);
         if ((link->slots_used & mask) == 0) {
@@ -109,7 +118,8 @@ static bool slots_take(struct link *link, uint32_t count, uint32_t *ret_first) {
 }
 
 // Puts the payload into the peer's window. 0, or -EAGAIN when there is no room yet.
-static int request_push(struct link *link, struct link_request *request) {
+static int request_push(struct link *link, struct link_request *request)
+{
     uint32_t count = (request->payload_bytes + link->slot_bytes - 1) / link->slot_bytes;
     uint32_t first;
     if (count > link->window_slots) {
@@ -141,7 +151,8 @@ static int request_push(struct link *link, struct link_request *request) {
     return 0;
 }
 
-static int request_send(struct link *link, struct link_request *request) {
+static int request_send(struct link *link, struct link_request *request)
+{
     uint16_t type = request->message.header.type;
     uint32_t bytes = wire_struct_bytes(type);
     bool push = request->payload_bytes > WIRE_INLINE_MAX;
@@ -166,7 +177,8 @@ static int request_send(struct link *link, struct link_request *request) {
     return code;
 }
 
-static void link_pump(struct link *link) {
+static void link_pump(struct link *link)
+{
     while (link->state == LINK_READY && !pawl_list_is_empty(&link->queue) &&
            link->requests_sent < link->requests_max) {
         struct link_request *request =
@@ -183,7 +195,8 @@ static void link_pump(struct link *link) {
     }
 }
 
-int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request *template) {
+int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request *template)
+{
     struct link *link = link_find(pawl, server_id);
     if (link == NULL) {
         int code = link_open(pawl, server_id, &link);
@@ -200,16 +213,19 @@ int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request
     return 0; // sent by the next turn
 }
 
-void link_close(struct pawl *pawl, uint64_t server_id, int status) {
+void link_close(struct pawl *pawl, uint64_t server_id, int status)
+{
     struct link *link = link_find(pawl, server_id);
     if (link != NULL) {
         link_break(link, status);
     }
 }
 
-// ---- events ------------------------------------------------------------------------------------------
+// ---- events
+// ------------------------------------------------------------------------------------------
 
-static void link_greet(struct link *link) {
+static void link_greet(struct link *link)
+{
     struct wire_hello hello = {0};
     wire_header_init(&hello.header, WIRE_HELLO, sizeof hello, link->next_id++);
     hello.cluster_id = link->pawl->cluster_id;
@@ -222,7 +238,8 @@ static void link_greet(struct link *link) {
     }
 }
 
-static void link_welcome(struct link *link, const struct wire_header *header) {
+static void link_welcome(struct link *link, const struct wire_header *header)
+{
     if (header->status != 0) {
         link_break(link, header->status);
         return;
@@ -244,8 +261,9 @@ static void link_welcome(struct link *link, const struct wire_header *header) {
     link->state = LINK_READY;
 }
 
-static void link_reply(struct link *link, const struct wire_header *header) {
-    pawl_list_for_each_safe(node, &link->sent) {
+static void link_reply(struct link *link, const struct wire_header *header)
+{
+    pawl_list_for_each_safe (node, &link->sent) {
         struct link_request *request = pawl_container_of(node, struct link_request, node);
         if (request->id != header->request || request->answered) {
             continue;
@@ -266,7 +284,8 @@ static void link_reply(struct link *link, const struct wire_header *header) {
     link_break(link, PAWL_EPROTOCOL);
 }
 
-static void link_message(struct link *link, const struct fabric_event *event) {
+static void link_message(struct link *link, const struct fabric_event *event)
+{
     const char *why = NULL;
     int code = wire_check(event->message, event->message_bytes, &why);
     const struct wire_header *header = event->message;
@@ -281,7 +300,8 @@ static void link_message(struct link *link, const struct fabric_event *event) {
     }
 }
 
-static void end_all(struct link *link, struct pawl_list *list, int status) {
+static void end_all(struct link *link, struct pawl_list *list, int status)
+{
     while (!pawl_list_is_empty(list)) {
         struct link_request *request =
             pawl_container_of(pawl_list_first(list), struct link_request, node);
@@ -290,7 +310,8 @@ static void end_all(struct link *link, struct pawl_list *list, int status) {
     }
 }
 
-static void link_closed(struct link *link, int status) {
+static void link_closed(struct link *link, int status)
+{
     struct pawl *pawl = link->pawl;
     uint64_t server_id = link->server_id;
     link->state = LINK_CLOSING;
@@ -300,12 +321,13 @@ static void link_closed(struct link *link, int status) {
     end_all(link, &link->queue, code);
     pawl_list_remove(&link->node);
     free(link);
-    pawl_list_for_each_safe(node, &pawl->files) {
+    pawl_list_for_each_safe (node, &pawl->files) {
         file_disconnected(pawl_container_of(node, struct pawl_file, node), server_id, code);
     }
 }
 
-void link_event(struct pawl *pawl, const struct fabric_event *event) {
+void link_event(struct pawl *pawl, const struct fabric_event *event)
+{
     (void)pawl;
     struct link *link = event->user;
     switch (event->type) {
@@ -331,11 +353,13 @@ void link_event(struct pawl *pawl, const struct fabric_event *event) {
     }
 }
 
-// ---- deadlines ---------------------------------------------------------------------------------------
+// ---- deadlines
+// ---------------------------------------------------------------------------------------
 
-static uint64_t list_deadline(const struct pawl_list *list) {
+static uint64_t list_deadline(const struct pawl_list *list)
+{
     uint64_t earliest = UINT64_MAX;
-    pawl_list_for_each(node, list) {
+    pawl_list_for_each (node, list) {
         struct link_request *request = pawl_container_of(node, struct link_request, node);
         if (!request->answered) {
             earliest = PAWL_MIN(earliest, request->deadline_ns);
@@ -344,8 +368,9 @@ static uint64_t list_deadline(const struct pawl_list *list) {
     return earliest;
 }
 
-void link_deadlines(struct pawl *pawl, uint64_t now_ns) {
-    pawl_list_for_each_safe(node, &pawl->links) {
+void link_deadlines(struct pawl *pawl, uint64_t now_ns)
+{
+    pawl_list_for_each_safe (node, &pawl->links) {
         struct link *link = pawl_container_of(node, struct link, node);
         if (link->state == LINK_CLOSING) {
             continue;
@@ -358,9 +383,10 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns) {
     }
 }
 
-uint64_t link_wake_ns(const struct pawl *pawl) {
+uint64_t link_wake_ns(const struct pawl *pawl)
+{
     uint64_t earliest = UINT64_MAX;
-    pawl_list_for_each_safe(node, &pawl->links) {
+    pawl_list_for_each_safe (node, &pawl->links) {
         struct link *link = pawl_container_of(node, struct link, node);
         earliest = PAWL_MIN(earliest, list_deadline(&link->queue));
         earliest = PAWL_MIN(earliest, list_deadline(&link->sent));
@@ -369,11 +395,12 @@ uint64_t link_wake_ns(const struct pawl *pawl) {
 }
 
 // At pawl_close(): the endpoints are destroyed and the fabric is not polled any more.
-void link_fail_all(struct pawl *pawl) {
+void link_fail_all(struct pawl *pawl)
+{
     while (!pawl_list_is_empty(&pawl->links)) {
         struct link *link = pawl_container_of(pawl_list_first(&pawl->links), struct link, node);
         fabric_conn_close(link->conn, PAWL_ESHUTDOWN);
-        pawl_list_for_each_safe(node, &link->sent) {
+        pawl_list_for_each_safe (node, &link->sent) {
             pawl_container_of(node, struct link_request, node)->writing = false;
         }
         link_closed(link, PAWL_ESHUTDOWN);

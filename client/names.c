@@ -8,11 +8,13 @@
 #include "base/util.h"
 #include "client/client_private.h"
 
-static bool usable(const struct pawl *pawl, const char *path) {
+static bool usable(const struct pawl *pawl, const char *path)
+{
     return pawl != NULL && path != NULL && !pawl->in_callback;
 }
 
-int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags) {
+int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags)
+{
     if (!usable(pawl, path)) {
         return PAWL_EINVALID;
     }
@@ -28,7 +30,8 @@ int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags) {
     return code == PAWL_EEXISTS && attempts > 1 ? 0 : code;
 }
 
-int pawl_rename(struct pawl *pawl, const char *from, const char *to) {
+int pawl_rename(struct pawl *pawl, const char *from, const char *to)
+{
     if (!usable(pawl, from) || to == NULL) {
         return PAWL_EINVALID;
     }
@@ -43,7 +46,8 @@ int pawl_rename(struct pawl *pawl, const char *from, const char *to) {
     return attempts > 1 && (code == PAWL_ENOTFOUND || code == PAWL_EEXISTS) ? PAWL_EUNKNOWN : code;
 }
 
-int pawl_remove(struct pawl *pawl, const char *path, unsigned flags) {
+int pawl_remove(struct pawl *pawl, const char *path, unsigned flags)
+{
     if (!usable(pawl, path)) {
         return PAWL_EINVALID;
     }
@@ -58,9 +62,11 @@ int pawl_remove(struct pawl *pawl, const char *path, unsigned flags) {
     return code == PAWL_ENOTFOUND && attempts > 1 ? 0 : code;
 }
 
-// ---- stat and list ---------------------------------------------------------------------------------------
+// ---- stat and list
+// ---------------------------------------------------------------------------------------
 
-static void fill_stat(struct pawl_stat *stat, const Pawl__FileInfo *info) {
+static void fill_stat(struct pawl_stat *stat, const Pawl__FileInfo *info)
+{
     *stat = (struct pawl_stat){.file_id = info->file_id,
                                .bytes = info->sealed_bytes,
                                .chunk_bytes = info->chunk_bytes,
@@ -72,7 +78,8 @@ static void fill_stat(struct pawl_stat *stat, const Pawl__FileInfo *info) {
                                .directory = info->directory};
 }
 
-static int take_stat(void *user, const Pawl__Reply *reply) {
+static int take_stat(void *user, const Pawl__Reply *reply)
+{
     if (reply->body_case != PAWL__REPLY__BODY_FILE) {
         return PAWL_EPROTOCOL;
     }
@@ -80,7 +87,8 @@ static int take_stat(void *user, const Pawl__Reply *reply) {
     return 0;
 }
 
-int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret) {
+int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret)
+{
     if (!usable(pawl, path) || ret == NULL) {
         return PAWL_EINVALID;
     }
@@ -117,7 +125,8 @@ struct list_wait {
     int stopped;
 };
 
-static int take_list(void *user, const Pawl__Reply *reply) {
+static int take_list(void *user, const Pawl__Reply *reply)
+{
     struct list_wait *wait = user;
     if (reply->body_case != PAWL__REPLY__BODY_FILES) {
         return PAWL_EPROTOCOL;
@@ -135,7 +144,8 @@ static int take_list(void *user, const Pawl__Reply *reply) {
 }
 
 int pawl_list(struct pawl *pawl, const char *path,
-              int (*visit)(void *user, const struct pawl_entry *entry), void *user) {
+              int (*visit)(void *user, const struct pawl_entry *entry), void *user)
+{
     if (!usable(pawl, path) || visit == NULL) {
         return PAWL_EINVALID;
     }
@@ -156,9 +166,11 @@ int pawl_list(struct pawl *pawl, const char *path,
     return code != 0 ? code : wait.stopped;
 }
 
-// ---- chunks ------------------------------------------------------------------------------------------------
+// ---- chunks
+// ------------------------------------------------------------------------------------------------
 
-static const char *chunk_state(Pawl__ChunkState state) {
+static const char *chunk_state(Pawl__ChunkState state)
+{
     switch (state) {
     case PAWL__CHUNK_STATE__CHUNK_NEW:
         return "new";
@@ -173,7 +185,8 @@ static const char *chunk_state(Pawl__ChunkState state) {
     }
 }
 
-static const char *server_state(Pawl__ServerState state) {
+static const char *server_state(Pawl__ServerState state)
+{
     switch (state) {
     case PAWL__SERVER_STATE__SERVER_LIVE:
         return "live";
@@ -186,11 +199,13 @@ static const char *server_state(Pawl__ServerState state) {
     }
 }
 
-static void copy_text(char *to, size_t bytes, const char *from) {
+static void copy_text(char *to, size_t bytes, const char *from)
+{
     snprintf(to, bytes, "%s", from == NULL ? "" : from);
 }
 
-static void fill_chunk(struct pawl_chunk_info *info, const Pawl__Chunk *chunk) {
+static void fill_chunk(struct pawl_chunk_info *info, const Pawl__Chunk *chunk)
+{
     *info = (struct pawl_chunk_info){.handle = chunk->handle,
                                      .version = chunk->version,
                                      .base_offset = chunk->base_offset,
@@ -219,7 +234,8 @@ struct chunks_wait {
     int stopped;
 };
 
-static int take_chunks(void *user, const Pawl__Reply *reply) {
+static int take_chunks(void *user, const Pawl__Reply *reply)
+{
     struct chunks_wait *wait = user;
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS) {
         return PAWL_EPROTOCOL;
@@ -235,7 +251,8 @@ static int take_chunks(void *user, const Pawl__Reply *reply) {
 }
 
 int pawl_chunks(struct pawl *pawl, const char *path,
-                int (*visit)(void *user, const struct pawl_chunk_info *chunk), void *user) {
+                int (*visit)(void *user, const struct pawl_chunk_info *chunk), void *user)
+{
     if (!usable(pawl, path) || visit == NULL) {
         return PAWL_EINVALID;
     }
@@ -258,7 +275,8 @@ int pawl_chunks(struct pawl *pawl, const char *path,
     return code != 0 ? code : wait.stopped;
 }
 
-// ---- servers -----------------------------------------------------------------------------------------------
+// ---- servers
+// -----------------------------------------------------------------------------------------------
 
 struct servers_wait {
     struct pawl_cluster_info *info;
@@ -267,20 +285,21 @@ struct servers_wait {
     int stopped;
 };
 
-static int take_servers(void *user, const Pawl__Reply *reply) {
+static int take_servers(void *user, const Pawl__Reply *reply)
+{
     struct servers_wait *wait = user;
     if (reply->body_case != PAWL__REPLY__BODY_SERVERS) {
         return PAWL_EPROTOCOL;
     }
     const Pawl__ServerList *list = reply->servers;
     if (wait->info != NULL) {
-        *wait->info = (struct pawl_cluster_info){.cluster_id = list->cluster_id,
-                                                 .term = list->term,
-                                                 .recoveries_count = list->recoveries_count,
-                                                 .seals_count = list->seals_count,
-                                                 .chunks_count = list->chunks_count,
-                                                 .under_replicated_count =
-                                                     list->under_replicated_count};
+        *wait->info =
+            (struct pawl_cluster_info){.cluster_id = list->cluster_id,
+                                       .term = list->term,
+                                       .recoveries_count = list->recoveries_count,
+                                       .seals_count = list->seals_count,
+                                       .chunks_count = list->chunks_count,
+                                       .under_replicated_count = list->under_replicated_count};
     }
     for (size_t i = 0; wait->visit != NULL && i < list->n_servers && wait->stopped == 0; i++) {
         const Pawl__ServerInfo *from = list->servers[i];
@@ -303,7 +322,8 @@ static int take_servers(void *user, const Pawl__Reply *reply) {
 }
 
 int pawl_servers(struct pawl *pawl, struct pawl_cluster_info *info,
-                 int (*visit)(void *user, const struct pawl_server_info *server), void *user) {
+                 int (*visit)(void *user, const struct pawl_server_info *server), void *user)
+{
     if (!usable(pawl, "")) {
         return PAWL_EINVALID;
     }

@@ -17,7 +17,8 @@
 #define READ_PAUSE_MS 10u
 #define READ_BAD_MAX 32u
 
-// ---- one call on a link, waited for ------------------------------------------------------------------
+// ---- one call on a link, waited for
+// ------------------------------------------------------------------
 
 struct link_wait {
     bool done;
@@ -29,7 +30,8 @@ struct link_wait {
     } reply;
 };
 
-static void on_link_done(void *user, int status, const struct wire_header *reply) {
+static void on_link_done(void *user, int status, const struct wire_header *reply)
+{
     struct link_wait *wait = user;
     wait->done = true;
     wait->status = status;
@@ -39,12 +41,14 @@ static void on_link_done(void *user, int status, const struct wire_header *reply
     }
 }
 
-static uint64_t attempt_deadline(uint64_t deadline_ns) {
+static uint64_t attempt_deadline(uint64_t deadline_ns)
+{
     return PAWL_MIN(deadline_ns, pawl_clock_ns() + READ_ATTEMPT_MS * PAWL_NS_PER_MS);
 }
 
 static int link_call(struct pawl *pawl, uint64_t server_id, struct link_request *request,
-                     uint64_t deadline_ns, struct link_wait *wait) {
+                     uint64_t deadline_ns, struct link_wait *wait)
+{
     *wait = (struct link_wait){0};
     request->done = on_link_done;
     request->user = wait;
@@ -56,14 +60,16 @@ static int link_call(struct pawl *pawl, uint64_t server_id, struct link_request 
     return code != 0 ? code : wait->status;
 }
 
-static void pause_ms(struct pawl *pawl, uint32_t ms) {
+static void pause_ms(struct pawl *pawl, uint32_t ms)
+{
     uint64_t until_ns = pawl_clock_ns() + ms * PAWL_NS_PER_MS;
     while (pawl_clock_ns() < until_ns) {
         client_turn(pawl, until_ns);
     }
 }
 
-// ---- chunk maps ----------------------------------------------------------------------------------------
+// ---- chunk maps
+// ----------------------------------------------------------------------------------------
 
 struct chunks_take {
     struct pawl_file *file;
@@ -72,7 +78,8 @@ struct chunks_take {
     struct file_chunk one; // when a single chunk was asked for
 };
 
-static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chunk *from) {
+static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chunk *from)
+{
     *to = (struct file_chunk){.handle = from->handle,
                               .base_offset = from->base_offset,
                               .bytes = from->length,
@@ -86,8 +93,7 @@ static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chu
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < from->n_replicas && to->replicas_count < APPEND_SET_MAX; i++) {
             const Pawl__Member *member = from->replicas[i];
-            bool well =
-                !member->damaged && member->state != PAWL__SERVER_STATE__SERVER_DEAD;
+            bool well = !member->damaged && member->state != PAWL__SERVER_STATE__SERVER_DEAD;
             if (well == (pass == 0)) {
                 to->replicas[to->replicas_count++] = member->server_id;
             }
@@ -95,7 +101,8 @@ static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chu
     }
 }
 
-static int take_chunks(void *user, const Pawl__Reply *reply) {
+static int take_chunks(void *user, const Pawl__Reply *reply)
+{
     struct chunks_take *take = user;
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS) {
         return PAWL_EPROTOCOL;
@@ -120,7 +127,8 @@ static int take_chunks(void *user, const Pawl__Reply *reply) {
     return 0;
 }
 
-static int chunks_fetch(struct pawl_file *file, uint32_t from_index, uint64_t deadline_ns) {
+static int chunks_fetch(struct pawl_file *file, uint32_t from_index, uint64_t deadline_ns)
+{
     struct chunks_take take = {.file = file, .next = from_index};
     int code;
     do {
@@ -135,12 +143,14 @@ static int chunks_fetch(struct pawl_file *file, uint32_t from_index, uint64_t de
     return code;
 }
 
-int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns) {
+int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns)
+{
     file->chunks_count = 0;
     return chunks_fetch(file, 0, deadline_ns);
 }
 
-static int take_one(void *user, const Pawl__Reply *reply) {
+static int take_one(void *user, const Pawl__Reply *reply)
+{
     struct chunks_take *take = user;
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS || reply->chunks->n_chunks != 1) {
         return PAWL_ENOCHUNK;
@@ -150,7 +160,8 @@ static int take_one(void *user, const Pawl__Reply *reply) {
 }
 
 int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
-                         struct file_chunk *ret) {
+                         struct file_chunk *ret)
+{
     struct chunks_take take = {.file = file};
     Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
@@ -166,7 +177,8 @@ int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadl
 }
 
 // Asks for the tail, so that somebody holds its lease; PAWL_EBUSY and the like mean "not yet".
-static int touch_tail(struct pawl_file *file, uint64_t deadline_ns) {
+static int touch_tail(struct pawl_file *file, uint64_t deadline_ns)
+{
     Pawl__GetTail get = PAWL__GET_TAIL__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
     request.body_case = PAWL__REQUEST__BODY_GET_TAIL;
@@ -175,14 +187,16 @@ static int touch_tail(struct pawl_file *file, uint64_t deadline_ns) {
     return control_call(file->pawl, &request, deadline_ns, NULL, NULL, NULL);
 }
 
-static bool tail_settled(const struct pawl_file *file) {
+static bool tail_settled(const struct pawl_file *file)
+{
     const struct file_chunk *last =
         file->chunks_count == 0 ? NULL : &file->chunks[file->chunks_count - 1];
     return last == NULL || last->sealed || last->primary_id != 0;
 }
 
 // Refreshes until the open tail, if there is one, has a primary.
-static int chunks_settle(struct pawl_file *file, uint64_t deadline_ns) {
+static int chunks_settle(struct pawl_file *file, uint64_t deadline_ns)
+{
     for (;;) {
         int code = file_chunks_refresh(file, deadline_ns);
         if (code != 0 || tail_settled(file)) {
@@ -201,7 +215,8 @@ static int chunks_settle(struct pawl_file *file, uint64_t deadline_ns) {
     }
 }
 
-static const struct file_chunk *chunk_at(const struct pawl_file *file, uint64_t offset) {
+static const struct file_chunk *chunk_at(const struct pawl_file *file, uint64_t offset)
+{
     for (uint32_t i = file->chunks_count; i > 0; i--) {
         const struct file_chunk *chunk = &file->chunks[i - 1];
         if (offset >= chunk->base_offset) {
@@ -211,10 +226,12 @@ static const struct file_chunk *chunk_at(const struct pawl_file *file, uint64_t 
     return NULL;
 }
 
-// ---- lookups and lengths ---------------------------------------------------------------------------------
+// ---- lookups and lengths
+// ---------------------------------------------------------------------------------
 
 int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_record_id *id,
-                uint64_t deadline_ns, struct wire_appended *ret) {
+                uint64_t deadline_ns, struct wire_appended *ret)
+{
     struct file_chunk chunk;
     int code = file_chunk_by_handle(file, handle, deadline_ns, &chunk);
     if (code != 0) {
@@ -245,7 +262,8 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
 }
 
 static int tail_bytes(struct pawl_file *file, const struct file_chunk *chunk, uint64_t deadline_ns,
-                      uint64_t *ret) {
+                      uint64_t *ret)
+{
     struct link_request request = {0};
     request.message.inspect.header.type = WIRE_INSPECT;
     request.message.inspect.chunk = chunk->handle;
@@ -260,7 +278,8 @@ static int tail_bytes(struct pawl_file *file, const struct file_chunk *chunk, ui
     return code;
 }
 
-int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes) {
+int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes)
+{
     if (file == NULL || ret_bytes == NULL || file->pawl->in_callback) {
         return PAWL_EINVALID;
     }
@@ -287,7 +306,8 @@ int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes) {
     }
 }
 
-// ---- reading -----------------------------------------------------------------------------------------------
+// ---- reading
+// -----------------------------------------------------------------------------------------------
 
 struct read_piece {
     struct read_job *job;
@@ -312,14 +332,15 @@ struct read_job {
     size_t got;
     bool end;
     int last_error;
-    uint32_t corrupt_count; // replicas of the present chunk that failed their checksums
+    uint32_t corrupt_count;     // replicas of the present chunk that failed their checksums
     uint64_t bad[READ_BAD_MAX]; // servers that failed since the last progress
     uint32_t bad_count;
     struct read_piece pieces[READ_PIECES];
     uint32_t pieces_count;
 };
 
-static bool is_bad(const struct read_job *job, uint64_t server_id) {
+static bool is_bad(const struct read_job *job, uint64_t server_id)
+{
     for (uint32_t i = 0; i < job->bad_count; i++) {
         if (job->bad[i] == server_id) {
             return true;
@@ -328,7 +349,8 @@ static bool is_bad(const struct read_job *job, uint64_t server_id) {
     return false;
 }
 
-static uint64_t pick_replica(const struct read_job *job, const struct file_chunk *chunk) {
+static uint64_t pick_replica(const struct read_job *job, const struct file_chunk *chunk)
+{
     uint64_t wanted = job->options == NULL ? 0 : job->options->server_id;
     if (wanted != 0 && (job->options->only_that || !is_bad(job, wanted))) {
         return is_bad(job, wanted) ? 0 : wanted;
@@ -344,7 +366,8 @@ static uint64_t pick_replica(const struct read_job *job, const struct file_chunk
     return 0;
 }
 
-static void on_read(void *user, int status, const struct wire_header *reply) {
+static void on_read(void *user, int status, const struct wire_header *reply)
+{
     struct read_piece *piece = user;
     piece->done = true;
     piece->status = reply != NULL ? reply->status : status;
@@ -371,7 +394,8 @@ static void on_read(void *user, int status, const struct wire_header *reply) {
     }
 }
 
-static int piece_send(struct read_job *job, struct read_piece *piece) {
+static int piece_send(struct read_job *job, struct read_piece *piece)
+{
     struct pawl *pawl = job->file->pawl;
     piece->staged = staging_get(&pawl->staging, piece->length);
     if (piece->staged == NULL) {
@@ -397,7 +421,8 @@ static int piece_send(struct read_job *job, struct read_piece *piece) {
 }
 
 // Sends what can be read at once from job->offset on: pieces of one chunk after another.
-static void batch_send(struct read_job *job) {
+static void batch_send(struct read_job *job)
+{
     uint64_t offset = job->offset + job->got;
     size_t left = job->bytes - job->got;
     job->pieces_count = 0;
@@ -427,7 +452,8 @@ static void batch_send(struct read_job *job) {
     }
 }
 
-static void batch_wait(struct read_job *job) {
+static void batch_wait(struct read_job *job)
+{
     for (uint32_t i = 0; i < job->pieces_count; i++) {
         while (!job->pieces[i].done) {
             client_turn(job->file->pawl, UINT64_MAX); // each piece's own deadline ends it
@@ -435,7 +461,8 @@ static void batch_wait(struct read_job *job) {
     }
 }
 
-static void piece_failed(struct read_job *job, const struct read_piece *piece) {
+static void piece_failed(struct read_job *job, const struct read_piece *piece)
+{
     job->last_error = piece->status;
     if (piece->status == PAWL_ECORRUPT && !is_bad(job, piece->server_id)) {
         job->corrupt_count++;
@@ -450,7 +477,8 @@ static void piece_failed(struct read_job *job, const struct read_piece *piece) {
 }
 
 // Takes the gapless prefix of what arrived.
-static void batch_take(struct read_job *job) {
+static void batch_take(struct read_job *job)
+{
     bool going = true;
     for (uint32_t i = 0; i < job->pieces_count; i++) {
         struct read_piece *piece = &job->pieces[i];
@@ -472,7 +500,8 @@ static void batch_take(struct read_job *job) {
 }
 
 // The map's end: is there really nothing behind it?
-static int settle(struct read_job *job) {
+static int settle(struct read_job *job)
+{
     job->bad_count = 0;
     job->corrupt_count = 0;
     int code = chunks_settle(job->file, job->deadline_ns);
@@ -482,7 +511,8 @@ static int settle(struct read_job *job) {
     return code;
 }
 
-static int job_round(struct read_job *job) {
+static int job_round(struct read_job *job)
+{
     size_t before = job->got;
     const struct file_chunk *chunk = chunk_at(job->file, job->offset + job->got);
     if (chunk == NULL) {
@@ -515,16 +545,14 @@ static int job_round(struct read_job *job) {
 }
 
 int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
-              const struct pawl_read_options *options, size_t *ret_bytes) {
+              const struct pawl_read_options *options, size_t *ret_bytes)
+{
     if (file == NULL || data == NULL || ret_bytes == NULL || file->pawl->in_callback ||
         (options != NULL && options->size != sizeof *options)) {
         return PAWL_EINVALID;
     }
-    struct read_job job = {.file = file,
-                           .options = options,
-                           .offset = offset,
-                           .data = data,
-                           .bytes = bytes};
+    struct read_job job = {
+        .file = file, .options = options, .offset = offset, .data = data, .bytes = bytes};
     job.deadline_ns = client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
     int code = 0;
     while (code == 0 && job.got < bytes && !job.end) {

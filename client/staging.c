@@ -9,7 +9,8 @@
 #include "base/assert.h"
 #include "client/client_private.h"
 
-int staging_open(struct staging *staging, struct fabric *fabric, size_t bytes) {
+int staging_open(struct staging *staging, struct fabric *fabric, size_t bytes)
+{
     memset(staging, 0, sizeof *staging);
     bytes = pawl_align_up(bytes, CLIENT_STAGING_BLOCK);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -22,15 +23,16 @@ int staging_open(struct staging *staging, struct fabric *fabric, size_t bytes) {
     staging->used = calloc(staging->blocks_count, 1);
     int code = staging->used == NULL
                    ? -ENOMEM
-                   : fabric_region_open(fabric, memory, bytes,
-                                        FABRIC_LOCAL | FABRIC_REMOTE_WRITE, &staging->region);
+                   : fabric_region_open(fabric, memory, bytes, FABRIC_LOCAL | FABRIC_REMOTE_WRITE,
+                                        &staging->region);
     if (code != 0) {
         staging_close(staging);
     }
     return code;
 }
 
-void staging_close(struct staging *staging) {
+void staging_close(struct staging *staging)
+{
     fabric_region_close(staging->region);
     free(staging->used);
     if (staging->memory != NULL) {
@@ -39,12 +41,14 @@ void staging_close(struct staging *staging) {
     memset(staging, 0, sizeof *staging);
 }
 
-static uint32_t blocks_of(size_t bytes) {
+static uint32_t blocks_of(size_t bytes)
+{
     return (uint32_t)((bytes + CLIENT_STAGING_BLOCK - 1) / CLIENT_STAGING_BLOCK);
 }
 
 // First fit from the hint, once around.
-static uint32_t find_run(const struct staging *staging, uint32_t from, uint32_t to, uint32_t count) {
+static uint32_t find_run(const struct staging *staging, uint32_t from, uint32_t to, uint32_t count)
+{
     uint32_t run = 0;
     for (uint32_t i = from; i < to; i++) {
         run = staging->used[i] ? 0 : run + 1;
@@ -55,7 +59,8 @@ static uint32_t find_run(const struct staging *staging, uint32_t from, uint32_t 
     return UINT32_MAX;
 }
 
-void *staging_get(struct staging *staging, size_t bytes) {
+void *staging_get(struct staging *staging, size_t bytes)
+{
     uint32_t count = blocks_of(bytes);
     uint32_t first = find_run(staging, staging->hint, staging->blocks_count, count);
     if (first == UINT32_MAX) {
@@ -69,7 +74,8 @@ void *staging_get(struct staging *staging, size_t bytes) {
     return staging->memory + (size_t)first * CLIENT_STAGING_BLOCK;
 }
 
-void staging_put(struct staging *staging, void *memory, size_t bytes) {
+void staging_put(struct staging *staging, void *memory, size_t bytes)
+{
     size_t offset = (size_t)((uint8_t *)memory - staging->memory);
     pawl_assert(offset % CLIENT_STAGING_BLOCK == 0 && offset + bytes <= staging->bytes);
     memset(staging->used + offset / CLIENT_STAGING_BLOCK, 0, blocks_of(bytes));

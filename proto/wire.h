@@ -2,15 +2,16 @@
 // Data-plane messages: fixed little-endian structs that travel over the fabric.
 //
 // Every message is a request or the one reply to it. A reply repeats the request's id and type
-// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at most
-// `requests_count` requests unanswered on a connection (WELCOME says how many): that is the message
-// credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a larger one is
-// written by RDMA into slots of the window that the receiver granted in WELCOME, before the message
-// that names them. Slots named by a request belong to the receiver until its reply is sent; the reply
-// returns them.
+// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at
+// most `requests_count` requests unanswered on a connection (WELCOME says how many): that is the
+// message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a
+// larger one is written by RDMA into slots of the window that the receiver granted in WELCOME,
+// before the message that names them. Slots named by a request belong to the receiver until its
+// reply is sent; the reply returns them.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
-// PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.
+// PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the
+// struct.
 //
 // All checks of bytes from a peer are in wire_check(): magic, format, type, size, limits.
 #ifndef PAWL_PROTO_WIRE_H
@@ -25,22 +26,22 @@
 #define WIRE_FORMAT 1u
 #define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
-#define WIRE_INLINE_MAX 8192u            // payload bytes that may travel inside a message
+#define WIRE_INLINE_MAX 8192u // payload bytes that may travel inside a message
 #define WIRE_MESSAGE_MAX (WIRE_INLINE_MAX + 256u)
-#define WIRE_RECORD_MAX (16u << 20)      // bytes of the largest record
-#define WIRE_READ_MAX (16u << 20)        // bytes of the largest read request
-#define WIRE_SLOT_BYTES (256u << 10)     // bytes of a window slot
+#define WIRE_RECORD_MAX (16u << 20)  // bytes of the largest record
+#define WIRE_READ_MAX (16u << 20)    // bytes of the largest read request
+#define WIRE_SLOT_BYTES (256u << 10) // bytes of a window slot
 #define WIRE_WINDOW_SLOTS_MAX 64u
 
 enum wire_type {
-    WIRE_HELLO = 1,  // connecting peer says who it is; reply: WELCOME
-    WIRE_APPEND = 2, // client to primary
-    WIRE_PREPARE = 3,// primary to secondary
-    WIRE_COMMIT = 4, // primary to secondary, when idle
-    WIRE_READ = 5,   // anyone to a replica
-    WIRE_FETCH = 6,  // a replica that levels up, to the longest one: one record by index
-    WIRE_LOOKUP = 7, // client to a replica: where is this record id?
-    WIRE_INSPECT = 8,// anyone to a replica: state and committed length of a chunk
+    WIRE_HELLO = 1,   // connecting peer says who it is; reply: WELCOME
+    WIRE_APPEND = 2,  // client to primary
+    WIRE_PREPARE = 3, // primary to secondary
+    WIRE_COMMIT = 4,  // primary to secondary, when idle
+    WIRE_READ = 5,    // anyone to a replica
+    WIRE_FETCH = 6,   // a replica that levels up, to the longest one: one record by index
+    WIRE_LOOKUP = 7,  // client to a replica: where is this record id?
+    WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
     WIRE_TYPES
 };
 
@@ -216,7 +217,7 @@ struct wire_inspected {
     uint64_t version;
     uint64_t committed_bytes;
     uint64_t committed_count;
-    uint64_t count;   // records that are durable here
+    uint64_t count; // records that are durable here
     uint32_t sealed;
     uint32_t primary; // 1: this server holds the lease
 };
@@ -226,10 +227,10 @@ static_assert(sizeof(struct wire_inspected) == 72, "wire_inspected");
 struct wire_producer {
     uint64_t producer_hi;
     uint64_t producer_lo;
-    uint64_t last_sequence; // highest committed
-    uint64_t last_chunk;    // chunk that holds last_sequence
-    uint64_t first_sequence;// first one in last_chunk
-    uint64_t previous_chunk;// chunk that holds first_sequence - 1; 0: none
+    uint64_t last_sequence;  // highest committed
+    uint64_t last_chunk;     // chunk that holds last_sequence
+    uint64_t first_sequence; // first one in last_chunk
+    uint64_t previous_chunk; // chunk that holds first_sequence - 1; 0: none
     uint32_t epoch;
     uint32_t reserved;
     uint64_t reserved2;

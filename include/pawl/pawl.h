@@ -5,8 +5,8 @@
 // starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
 // only: a program that has submitted appends calls pawl_poll() until they are done.
 //
-// Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
-// On failure `ret_` outputs are untouched unless their comment says otherwise.
+// Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the
+// text. On failure `ret_` outputs are untouched unless their comment says otherwise.
 //
 // Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
 // NULL for the whole struct means all defaults.
@@ -36,19 +36,19 @@ struct pawl_file; // an open file with a producer of its own
 
 struct pawl_options {
     size_t size;
-    const char *master;       // "host:port"; required
-    const char *provider;     // libfabric provider; default "tcp"
-    const char *fabric_host;  // local address for the fabric; default: chosen by the provider
-    uint32_t deadline_ms;     // of every call that names none; default 30,000
-    uint32_t depth_max;       // appends in flight per file; default 32
-    uint64_t region_bytes;    // registered memory for payloads under way; default 64 MiB
+    const char *master;      // "host:port"; required
+    const char *provider;    // libfabric provider; default "tcp"
+    const char *fabric_host; // local address for the fabric; default: chosen by the provider
+    uint32_t deadline_ms;    // of every call that names none; default 30,000
+    uint32_t depth_max;      // appends in flight per file; default 32
+    uint64_t region_bytes;   // registered memory for payloads under way; default 64 MiB
 };
 
 // Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
 PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
 
-// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN or
-// PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
+// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN
+// or PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
 PAWL_API void pawl_close(struct pawl *pawl);
 
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
@@ -112,7 +112,7 @@ PAWL_API int pawl_remove(struct pawl *pawl, const char *path, unsigned flags);
 PAWL_API int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret);
 
 struct pawl_entry {
-    const char *name; // BORROWED UNTIL visit returns
+    const char *name;      // BORROWED UNTIL visit returns
     struct pawl_stat stat; // bytes of sealed chunks only, tail_unknown set when there is a tail
 };
 // Entries of a directory in byte order of their names. visit returns 0 to go on.
@@ -161,7 +161,8 @@ PAWL_API void pawl_file_close(struct pawl_file *file);
 // Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
 PAWL_API uint64_t pawl_record_bytes_max(const struct pawl_file *file);
 
-// ---- producers and appends -----------------------------------------------------------------------
+// ---- producers and appends
+// -----------------------------------------------------------------------
 
 // A record id. It is stored with the record; an append with an id that is in the file is not stored
 // again but answered with the first one's offset.
@@ -172,9 +173,10 @@ struct pawl_record_id {
     uint32_t epoch;    // 0: anonymous producer
 };
 
-// Makes the file's producer the named one: it survives this client. Commits a new epoch, so that any
-// older instance of the name is refused from then on (PAWL_EFENCED), and tells the last sequence that
-// is in the file (0: none): go on with the record after it. Before the first append, nothing pending.
+// Makes the file's producer the named one: it survives this client. Commits a new epoch, so that
+// any older instance of the name is refused from then on (PAWL_EFENCED), and tells the last
+// sequence that is in the file (0: none): go on with the record after it. Before the first append,
+// nothing pending.
 PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
                                 uint64_t *ret_last_sequence);
 
@@ -190,15 +192,15 @@ struct pawl_append_options {
 };
 
 struct pawl_append_result {
-    int status; // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
+    int status;      // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
     uint64_t offset; // in the file
     struct pawl_record_id id;
     bool duplicate; // the record was in the file before this call
 };
 
-// Appends one record and waits for its commit on stable storage of every replica. Retries by itself,
-// with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
-// value is its status. bytes: 1..pawl_record_bytes_max().
+// Appends one record and waits for its commit on stable storage of every replica. Retries by
+// itself, with the same id, until the deadline. *ret_result is always filled (NULL: not wanted);
+// the return value is its status. bytes: 1..pawl_record_bytes_max().
 PAWL_API int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                          const struct pawl_append_options *options,
                          struct pawl_append_result *ret_result);
@@ -231,9 +233,9 @@ PAWL_API void pawl_counters(const struct pawl_file *file, struct pawl_counters *
 
 struct pawl_read_options {
     size_t size;
-    uint64_t server_id;   // ask this replica first; 0: any
+    uint64_t server_id; // ask this replica first; 0: any
     uint32_t deadline_ms;
-    bool only_that;       // with server_id: don't go on to another replica
+    bool only_that; // with server_id: don't go on to another replica
 };
 
 // Reads up to `bytes` bytes at `offset` into data. Fewer bytes are read only at the end of what is

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// pawl-trial: what system tests need of the client library that the command line does not do: many
+// appenders that remember what they were told, a check of the file against that, repeated record
+// ids.
+//
+//   pawl-trial appenders MASTER PATH LOG CLIENTS SECONDS SEED   append until SECONDS have passed
+//   pawl-trial check MASTER PATH LOG SEED                       every acknowledged record once, ...
+//   pawl-trial repeat MASTER PATH PRODUCER SEQUENCE BYTES FILL  append one record by its id
+//   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
+//
+// LOG has a line an append: client, sequence, "acked" or "unknown", offset.
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/random.h"
+#include "base/util.h"
+#include <pawl/pawl.h>
+
+#define RECORD_BYTES 1024u
+#define CLIENTS_MAX 64u
+#define RESOLVE_MS 90000u
+
+struct record {
+    uint32_t magic;
+    uint32_t client;
+    uint64_t sequence;
+    uint64_t seed;
+    uint8_t body[RECORD_BYTES - 28];
+    uint32_t crc;
+};
+static_assert(sizeof(struct record) == RECORD_BYTES, "record");
+#define RECORD_MAGIC 0x54524944u
+
+static void record_make(struct record *record, uint32_t client, uint64_t sequence, uint64_t seed)
+{
+    struct pawl_random random;
+    pawl_random_seed(&random, seed ^ ((uint64_t)client << 48) ^ sequence);
+    record->magic = RECORD_MAGIC;
+    record->client = client;
+    record->sequence = sequence;
+    record->seed = seed;
+    for (size_t i = 0; i < sizeof record->body; i++) {
+        record->body[i] = (uint8_t)pawl_random_next(&random);
+    }
+    record->crc = pawl_crc32c(0, record, offsetof(struct record, crc));
+}
+
+static int connect_to(const char *master, uint32_t deadline_ms, struct pawl **ret)
+{
+    struct pawl_options options = {
+        .size = sizeof options, .master = master, .deadline_ms = deadline_ms};
+    int code = pawl_connect(&options, ret);
+    if (code != 0) {
+        fprintf(stderr, "connecting to %s: %s\n", master, pawl_strerror(code));
+    }
+    return code;
+}
+
+// ---- appenders
+// ---------------------------------------------------------------------------------------
+
+struct appender {
+    pthread_t thread;
+    const char *master;
+    const char *path;
+    FILE *log;
+    uint32_t client;
+    uint64_t seed;
+    uint64_t until_ns;
+    uint64_t acked_count;
+    uint64_t unknown_count; // that had to be resolved
+    int status;
+};
+
+// Repeats a record whose outcome is unknown, by its id, until it is known.
+static int resolve(struct pawl_file *file, const struct record *record,
+                   struct pawl_append_result *result)
+{
+    struct pawl_append_options options = {
+        .size = sizeof options, .sequence = record->sequence, .deadline_ms = RESOLVE_MS};
+    int code = pawl_append(file, record, sizeof *record, &options, result);
+    if (code == PAWL_EDEADLINE) {
+        code = PAWL_EUNKNOWN;
+    }
+    return code;
+}
+
+static int append_one(struct appender *appender, struct pawl_file *file, uint64_t sequence,
+                      struct pawl_random *random)
+{
+    struct record record;
+    struct pawl_append_result result;
+    // Now and then a deadline that a recovery outlasts, so that unknown outcomes are met.
+    uint32_t deadline_ms = pawl_random_below(random, 20) == 0 ? 30 : RESOLVE_MS;
+    struct pawl_append_options options = {
+        .size = sizeof options, .sequence = sequence, .deadline_ms = deadline_ms};
+    record_make(&record, appender->client, sequence, appender->seed);
+    int code = pawl_append(file, &record, sizeof record, &options, &result);
+    if (code == PAWL_EUNKNOWN || code == PAWL_EDEADLINE) {
+        appender->unknown_count++;
+        code = resolve(file, &record, &result);
+    }
+    if (code == 0) {
+        appender->acked_count++;
+        fprintf(appender->log, "%u %" PRIu64 " acked %" PRIu64 "\n", appender->client, sequence,
+                result.offset);
+    } else {
+        fprintf(appender->log, "%u %" PRIu64 " unknown 0\n", appender->client, sequence);
+        fprintf(stderr, "client %u sequence %" PRIu64 ": %s\n", appender->client, sequence,
+                pawl_strerror(code));
+    }
+    return code;
+}
+
+static void *appender_run(void *user)
+{
+    struct appender *appender = user;
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    struct pawl_random random;
+    pawl_random_seed(&random, appender->seed + appender->client);
+    int code = connect_to(appender->master, RESOLVE_MS, &pawl);
+    code = code != 0 ? code : pawl_open(pawl, appender->path, &file);
+    for (uint64_t sequence = 1; code == 0 && pawl_clock_ns() < appender->until_ns; sequence++) {
+        code = append_one(appender, file, sequence, &random);
+    }
+    appender->status = code;
+    pawl_file_close(file);
+    pawl_close(pawl);
+    return NULL;
+}
+
+static int appenders(char **arguments)
+{
+    static struct appender all[CLIENTS_MAX];
+    unsigned long clients = strtoul(arguments[3], NULL, 10);
+    uint64_t until_ns = pawl_clock_ns() + strtoull(arguments[4], NULL, 10) * PAWL_NS_PER_S;
+    FILE *log = fopen(arguments[2], "we");
+    if (log == NULL || clients == 0 || clients > CLIENTS_MAX) {
+        return 2;
+    }
+    for (uint32_t i = 0; i < clients; i++) {
+        all[i] = (struct appender){.master = arguments[0],
+                                   .path = arguments[1],
+                                   .log = log,
+                                   .client = i,
+                                   .seed = strtoull(arguments[5], NULL, 10),
+                                   .until_ns = until_ns};
+        int code = pthread_create(&all[i].thread, NULL, appender_run, &all[i]);
+        pawl_assert(code == 0);
+    }
+    uint64_t acked = 0;
+    uint64_t unknown = 0;
+    int failed = 0;
+    for (uint32_t i = 0; i < clients; i++) {
+        pthread_join(all[i].thread, NULL);
+        acked += all[i].acked_count;
+        unknown += all[i].unknown_count;
+        failed += all[i].status != 0;
+    }
+    fclose(log);
+    printf("{\"acked\": %" PRIu64 ", \"resolved\": %" PRIu64 ", \"failed_clients\": %d}\n", acked,
+           unknown, failed);
+    return failed == 0 ? 0 : 1;
+}
+
+// ---- check
+// -------------------------------------------------------------------------------------------
+
+struct told {
+    uint64_t offset;
+    bool acked;
+    uint32_t seen;
+};
+
+struct check {
+    struct told *told[CLIENTS_MAX]; // by sequence
+    uint64_t count[CLIENTS_MAX];    // highest sequence told of, + 1
+    uint64_t seed;
+    uint64_t bad_count;
+    uint64_t records_count;
+};
+
+static struct told *told_of(struct check *check, uint32_t client, uint64_t sequence)
+{
+    if (client >= CLIENTS_MAX || sequence > 100000000u) {
+        return NULL;
+    }
+    if (sequence >= check->count[client]) {
+        uint64_t count = PAWL_MAX(sequence + 1, check->count[client] * 2);
+        check->told[client] = realloc(check->told[client], count * sizeof(struct told));
+        pawl_assert(check->told[client] != NULL);
+        memset(check->told[client] + check->count[client], 0,
+               (count - check->count[client]) * sizeof(struct told));
+        check->count[client] = count;
+    }
+    return &check->told[client][sequence];
+}
+
+static void bad(struct check *check, const char *what, uint32_t client, uint64_t sequence,
+                uint64_t offset)
+{
+    if (check->bad_count++ < 20) {
+        fprintf(stderr, "%s: client %u sequence %" PRIu64 " offset %" PRIu64 "\n", what, client,
+                sequence, offset);
+    }
+}
+
+static int load_log(struct check *check, const char *path)
+{
+    FILE *log = fopen(path, "re");
+    uint32_t client;
+    uint64_t sequence;
+    uint64_t offset;
+    char how[16];
+    if (log == NULL) {
+        return -errno;
+    }
+    while (fscanf(log, "%u %" SCNu64 " %15s %" SCNu64, &client, &sequence, how, &offset) == 4) {
+        struct told *told = told_of(check, client, sequence);
+        pawl_assert(told != NULL);
+        told->acked = strcmp(how, "acked") == 0;
+        told->offset = offset;
+    }
+    fclose(log);
+    return 0;
+}
+
+static void check_record(struct check *check, const struct record *record, uint64_t offset)
+{
+    struct record wanted;
+    struct told *told = told_of(check, record->client, record->sequence);
+    if (record->magic != RECORD_MAGIC || told == NULL) {
+        bad(check, "not a record", record->client, record->sequence, offset);
+        return;
+    }
+    record_make(&wanted, record->client, record->sequence, check->seed);
+    if (memcmp(&wanted, record, sizeof wanted) != 0) {
+        bad(check, "wrong bytes", record->client, record->sequence, offset);
+    }
+    if (++told->seen > 1) {
+        bad(check, "stored twice", record->client, record->sequence, offset);
+    }
+    if (told->acked && told->offset != offset) {
+        bad(check, "not at its acknowledged offset", record->client, record->sequence, offset);
+    }
+    check->records_count++;
+}
+
+static int check_file(struct check *check, struct pawl_file *file)
+{
+    static uint8_t buffer[1024 * RECORD_BYTES];
+    uint64_t offset = 0;
+    for (;;) {
+        size_t got = 0;
+        int code = pawl_read(file, offset, buffer, sizeof buffer, NULL, &got);
+        if (code != 0 || got == 0) {
+            return code;
+        }
+        if (got % RECORD_BYTES != 0) {
+            bad(check, "torn record at the end", 0, 0, offset + got);
+        }
+        for (size_t i = 0; i + RECORD_BYTES <= got; i += RECORD_BYTES) {
+            struct record record;
+            memcpy(&record, buffer + i, sizeof record);
+            check_record(check, &record, offset + i);
+        }
+        offset += got;
+    }
+}
+
+static void check_missing(struct check *check)
+{
+    for (uint32_t client = 0; client < CLIENTS_MAX; client++) {
+        for (uint64_t sequence = 1; sequence < check->count[client]; sequence++) {
+            const struct told *told = &check->told[client][sequence];
+            if (told->acked && told->seen == 0) {
+                bad(check, "acknowledged and lost", client, sequence, told->offset);
+            }
+        }
+        free(check->told[client]);
+    }
+}
+
+static int check(char **arguments)
+{
+    static struct check state;
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    state.seed = strtoull(arguments[3], NULL, 10);
+    int code = load_log(&state, arguments[2]);
+    code = code != 0 ? code : connect_to(arguments[0], 60000, &pawl);
+    code = code != 0 ? code : pawl_open(pawl, arguments[1], &file);
+    code = code != 0 ? code : check_file(&state, file);
+    if (code != 0) {
+        fprintf(stderr, "check: %s\n", pawl_strerror(code));
+        state.bad_count++;
+    }
+    check_missing(&state);
+    pawl_file_close(file);
+    pawl_close(pawl);
+    printf("{\"records\": %" PRIu64 ", \"bad\": %" PRIu64 "}\n", state.records_count,
+           state.bad_count);
+    return state.bad_count == 0 ? 0 : 1;
+}
+
+// ---- repeat
+// ------------------------------------------------------------------------------------------
+
+static void ignore(void *user, const struct pawl_append_result *result)
+{
+    (void)user;
+    (void)result;
+}
+
+static int repeat(char **arguments, bool forget)
+{
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    uint64_t producer = strtoull(arguments[2], NULL, 16);
+    uint64_t sequence = strtoull(arguments[3], NULL, 10);
+    size_t bytes = strtoull(arguments[4], NULL, 10);
+    uint8_t *data = malloc(bytes);
+    struct pawl_append_result result = {0};
+    pawl_assert(data != NULL);
+    memset(data, atoi(arguments[5]), bytes);
+    int code = connect_to(arguments[0], 60000, &pawl);
+    code = code != 0 ? code : pawl_create(pawl, arguments[1], NULL, &file);
+    code = code != 0 ? code : pawl_producer_set(file, 1, producer, sequence - 1);
+    if (code == 0 && forget) {
+        struct pawl_append_options options = {.size = sizeof options, .sequence = sequence};
+        code = pawl_append_submit(file, data, bytes, &options, ignore, NULL);
+        // Enough turns to have sent it; the answer is never looked at.
+        for (int i = 0; code == 0 && i < 200; i++) {
+            (void)pawl_poll(pawl, 0);
+        }
+        fflush(stdout);
+        _exit(code == 0 ? 0 : 1);
+    }
+    if (code == 0) {
+        struct pawl_append_options options = {.size = sizeof options, .sequence = sequence};
+        code = pawl_append(file, data, bytes, &options, &result);
+    }
+    printf("{\"status\": %d, \"text\": \"%s\", \"offset\": %" PRIu64 ", \"duplicate\": %s}\n", code,
+           code == 0 ? "" : pawl_strerror(code), result.offset,
+           result.duplicate ? "true" : "false");
+    pawl_file_close(file);
+    pawl_close(pawl);
+    free(data);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *verb = argc > 1 ? argv[1] : "";
+    if (strcmp(verb, "appenders") == 0 && argc == 8) {
+        return appenders(argv + 2);
+    }
+    if (strcmp(verb, "check") == 0 && argc == 6) {
+        return check(argv + 2);
+    }
+    if ((strcmp(verb, "repeat") == 0 || strcmp(verb, "forget") == 0) && argc == 8) {
+        return repeat(argv + 2, strcmp(verb, "forget") == 0);
+    }
+    fputs("usage: see the head of tests/system/trial.c\n", stderr);
+    return 2;
+}
