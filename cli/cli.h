@@ -61,8 +61,7 @@ const struct cli_verb *cli_verb_find(const char *name);
 // wrong and returns an exit code, or 0.
 int cli_connect(const struct cli *cli, struct pawl **ret) PAWL_MUST_CHECK;
 
-// Prints "pawl VERB: WHAT: text of code" with a hint for codes that have one; returns the exit
-// code.
+// Prints "pawl VERB: WHAT: text of code" with a hint for codes that have one; returns the exit code.
 int cli_fail(const char *what, int code);
 // Prints a message and returns CLI_USAGE.
 int cli_usage(const char *verb, const char *format, ...) PAWL_PRINTF(2, 3);
@@ -77,8 +76,7 @@ int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret) PAWL_MUS
 // The loopback cluster's place, for `local` and for finding the master.
 int cli_local_master(const struct cli *cli, char *ret, size_t bytes) PAWL_MUST_CHECK;
 
-// ---- progress: a bar on a terminal, a file for scripts
-// ---------------------------------------------
+// ---- progress: a bar on a terminal, a file for scripts ------------------------------------------
 
 struct cli_progress {
     const char *label;

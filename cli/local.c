@@ -14,8 +14,7 @@
 #define START_MS 15000u
 #define STOP_MS 10000u
 
-// ---- start
-// -------------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 struct live_count {
     uint32_t live;
@@ -109,8 +108,7 @@ static int start(struct cli *cli, int argc, char **argv)
     return code;
 }
 
-// ---- stop, kill, restart
-// -----------------------------------------------------------------------------
+// ---- stop, kill, restart ------------------------------------------------------------------------
 
 static int stop(const struct cli *cli, const struct local_cluster *cluster)
 {
@@ -186,8 +184,7 @@ static int restart_one(const struct cli *cli, const struct local_cluster *cluste
     return spawn_one(cluster, (uint32_t)i, cli->program) == 0 ? CLI_OK : CLI_FAILED;
 }
 
-// ---- status
-// ------------------------------------------------------------------------------------------
+// ---- status -------------------------------------------------------------------------------------
 
 struct status {
     struct pawl_server_info servers[LOCAL_SERVERS_MAX];

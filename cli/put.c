@@ -2,10 +2,9 @@
 // put: stores a local file as records whose ids are bound to source and destination.
 //
 // The producer is named after the source's identity (device, inode, size, time of change) and the
-// record size; record n holds bytes [(n-1)*size, n*size). So the same command, run again after it
-// was interrupted, asks the file for the producer's last sequence and goes on behind it: nothing is
-// stored twice. Standard input has no identity: it is stored by an anonymous producer and can't be
-// resumed.
+// record size; record n holds bytes [(n-1)*size, n*size). So the same command, run again after it was
+// interrupted, asks the file for the producer's last sequence and goes on behind it: nothing is stored
+// twice. Standard input has no identity: it is stored by an anonymous producer and can't be resumed.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>

@@ -116,8 +116,7 @@ int cli_stat(struct cli *cli, int argc, char **argv)
     return code == 0 ? CLI_OK : cli_fail(argv[1], code);
 }
 
-// ---- servers
-// -----------------------------------------------------------------------------------------
+// ---- servers ------------------------------------------------------------------------------------
 
 static int server_json(void *user, const struct pawl_server_info *server)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Appends: the driver of a file's append core.
 //
-// What happens on links and at the master is queued as events of the core; file_run() lets the core
-// take them one by one and carries out its actions. The core is never entered from a callback.
+// What happens on links and at the master is queued as events of the core; file_run() lets the core take
+// them one by one and carries out its actions. The core is never entered from a callback.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +80,7 @@ static struct pawl_file *call_end(struct file_call *call)
     return current ? file : NULL;
 }
 
-// ---- actions: the tail
-// -----------------------------------------------------------------------------
+// ---- actions: the tail --------------------------------------------------------------------------
 
 static void learn_chunk(struct pawl *pawl, const Pawl__Chunk *chunk)
 {
@@ -139,8 +138,7 @@ static void act_get_tail(struct pawl_file *file, const struct append_action *act
     }
 }
 
-// ---- actions: sending
-// ------------------------------------------------------------------------------
+// ---- actions: sending ---------------------------------------------------------------------------
 
 static void on_appended(void *user, int status, const struct wire_header *reply)
 {
@@ -209,8 +207,7 @@ static void act_disconnect(struct pawl_file *file, const struct append_action *a
     }
 }
 
-// ---- actions: looking up an old record
-// ---------------------------------------------------------------
+// ---- actions: looking up an old record ----------------------------------------------------------
 
 static void lookup_end(struct file_call *call, int status, const struct wire_appended *reply)
 {
@@ -289,8 +286,7 @@ static void act_lookup(struct pawl_file *file, const struct append_action *actio
     }
 }
 
-// ---- actions: the end
-// ----------------------------------------------------------------------------------
+// ---- actions: the end ---------------------------------------------------------------------------
 
 static void append_end(struct pawl_file *file, struct file_append *append, int status)
 {
@@ -388,8 +384,7 @@ void file_fail_pending(struct pawl_file *file, int status)
     }
 }
 
-// ---- submitting
-// ----------------------------------------------------------------------------------------
+// ---- submitting ---------------------------------------------------------------------------------
 
 static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
                   uint32_t record_flags)

@@ -28,8 +28,7 @@ const char *pawl_version(void)
     return PAWL_VERSION;
 }
 
-// ---- address book
-// ------------------------------------------------------------------------------------
+// ---- address book -------------------------------------------------------------------------------
 
 void client_learn(struct pawl *pawl, const Pawl__Member *member)
 {
@@ -63,8 +62,7 @@ const char *client_address(const struct pawl *pawl, uint64_t server_id)
     return NULL;
 }
 
-// ---- progress
-// ----------------------------------------------------------------------------------------
+// ---- progress -----------------------------------------------------------------------------------
 
 static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
 {
@@ -162,8 +160,7 @@ int pawl_poll(struct pawl *pawl, uint32_t timeout_ms)
     return ran;
 }
 
-// ---- opening and closing
-// -----------------------------------------------------------------------------
+// ---- opening and closing ------------------------------------------------------------------------
 
 static int copy_options(struct pawl *pawl, const struct pawl_options *options)
 {

@@ -2,8 +2,8 @@
 // Inside of the client library: the objects behind the opaque handles and how events reach them.
 //
 // One thread. client_turn() is the only place that makes progress: it runs the control plane's loop
-// and the fabric, hands what arrived to links, lets every file's append core take its events, and
-// then calls the user's callbacks. Nothing else calls back into the user's code.
+// and the fabric, hands what arrived to links, lets every file's append core take its events, and then
+// calls the user's callbacks. Nothing else calls back into the user's code.
 #ifndef PAWL_CLIENT_PRIVATE_H
 #define PAWL_CLIENT_PRIVATE_H
 
@@ -22,8 +22,7 @@
 #define CLIENT_STAGING_BLOCK (64u << 10)
 #define CLIENT_SERVERS_MAX 1024u
 
-// ---- staging: registered memory for payloads on their way
-// ------------------------------------------
+// ---- staging: registered memory for payloads on their way ---------------------------------------
 
 struct staging {
     uint8_t *memory;
@@ -40,8 +39,7 @@ void staging_close(struct staging *staging);
 void *staging_get(struct staging *staging, size_t bytes);
 void staging_put(struct staging *staging, void *memory, size_t bytes);
 
-// ---- links: connections to chunk servers
-// -----------------------------------------------------------
+// ---- links: connections to chunk servers --------------------------------------------------------
 
 // status 0 with the reply, or a negative code without: the request may or may not have been carried
 // out. A reply's own error is in its header's status.
@@ -91,8 +89,8 @@ struct link {
 };
 
 // A request on the link to a server, opened if there is none. `message`: the struct without header
-// ids; `done` follows exactly once, never from inside this call. Errors: -ENOMEM,
-// PAWL_EDISCONNECTED (address unknown or refused at once).
+// ids; `done` follows exactly once, never from inside this call. Errors: -ENOMEM, PAWL_EDISCONNECTED
+// (address unknown or refused at once).
 int link_submit(struct pawl *pawl, uint64_t server_id,
                 const struct link_request *request) PAWL_MUST_CHECK;
 void link_close(struct pawl *pawl, uint64_t server_id, int status);
@@ -102,8 +100,7 @@ uint64_t link_wake_ns(const struct pawl *pawl);
 void link_fail_all(struct pawl *pawl);
 bool link_exists(const struct pawl *pawl, uint64_t server_id);
 
-// ---- the client
-// ----------------------------------------------------------------------------------
+// ---- the client ---------------------------------------------------------------------------------
 
 struct client_server {
     uint64_t server_id;
@@ -141,8 +138,7 @@ int client_turn(struct pawl *pawl, uint64_t until_ns);
 void client_learn(struct pawl *pawl, const Pawl__Member *member);
 const char *client_address(const struct pawl *pawl, uint64_t server_id);
 
-// ---- control plane
-// -------------------------------------------------------------------------------
+// ---- control plane ------------------------------------------------------------------------------
 
 // Copies what it wants out of a reply whose code is 0; its result is the call's.
 typedef int control_take_fn(void *user, const Pawl__Reply *reply);
@@ -156,8 +152,7 @@ int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t dea
 void control_keep(struct pawl *pawl, uint64_t now_ns);
 void control_close(struct pawl *pawl);
 
-// ---- files
-// ---------------------------------------------------------------------------------------
+// ---- files --------------------------------------------------------------------------------------
 
 // A chunk as the master told it.
 struct file_chunk {

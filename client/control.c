@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client's connection to the master: kept up, and calls that are repeated over lost
-// connections.
+// The client's connection to the master: kept up, and calls that are repeated over lost connections.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

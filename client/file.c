@@ -115,8 +115,7 @@ void pawl_file_close(struct pawl_file *file)
     file_outside_done(file);
 }
 
-// ---- creating and opening
-// ------------------------------------------------------------------------------
+// ---- creating and opening -----------------------------------------------------------------------
 
 static int take_file(void *user, const Pawl__Reply *reply)
 {
@@ -187,8 +186,7 @@ int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret)
     return open_by(pawl, &request, false, ret);
 }
 
-// ---- producers
-// -----------------------------------------------------------------------------------------
+// ---- producers ----------------------------------------------------------------------------------
 
 static bool fresh(const struct pawl_file *file)
 {
@@ -260,8 +258,7 @@ void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
                                   .read_failovers_count = file->read_failovers_count};
 }
 
-// ---- resolving
-// -----------------------------------------------------------------------------------------
+// ---- resolving ----------------------------------------------------------------------------------
 
 struct tail_place {
     uint64_t handle;

@@ -2,9 +2,9 @@
 // Links: one connection to each chunk server in use, its window's slots and its request credits.
 //
 // Requests leave in the order in which they were submitted: a request that has to wait for slots or
-// credits holds those behind it, so that a producer's sequences stay in order. A request that is
-// not answered by its deadline closes the link: its slots are used again only on a new connection,
-// with a new window (design.md 3.1).
+// credits holds those behind it, so that a producer's sequences stay in order. A request that is not
+// answered by its deadline closes the link: its slots are used again only on a new connection, with a
+// new window (design.md 3.1).
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +96,7 @@ static void link_break(struct link *link, int status)
     }
 }
 
-// ---- sending
-// ---------------------------------------------------------------------------------------
+// ---- sending ------------------------------------------------------------------------------------
 
 static uint64_t slots_mask(uint32_t first, uint32_t count)
 {
@@ -221,8 +220,7 @@ void link_close(struct pawl *pawl, uint64_t server_id, int status)
     }
 }
 
-// ---- events
-// ------------------------------------------------------------------------------------------
+// ---- events -------------------------------------------------------------------------------------
 
 static void link_greet(struct link *link)
 {
@@ -353,8 +351,7 @@ void link_event(struct pawl *pawl, const struct fabric_event *event)
     }
 }
 
-// ---- deadlines
-// ---------------------------------------------------------------------------------------
+// ---- deadlines ----------------------------------------------------------------------------------
 
 static uint64_t list_deadline(const struct pawl_list *list)
 {

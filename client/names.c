@@ -62,8 +62,7 @@ int pawl_remove(struct pawl *pawl, const char *path, unsigned flags)
     return code == PAWL_ENOTFOUND && attempts > 1 ? 0 : code;
 }
 
-// ---- stat and list
-// ---------------------------------------------------------------------------------------
+// ---- stat and list ------------------------------------------------------------------------------
 
 static void fill_stat(struct pawl_stat *stat, const Pawl__FileInfo *info)
 {
@@ -166,8 +165,7 @@ int pawl_list(struct pawl *pawl, const char *path,
     return code != 0 ? code : wait.stopped;
 }
 
-// ---- chunks
-// ------------------------------------------------------------------------------------------------
+// ---- chunks -------------------------------------------------------------------------------------
 
 static const char *chunk_state(Pawl__ChunkState state)
 {
@@ -275,8 +273,7 @@ int pawl_chunks(struct pawl *pawl, const char *path,
     return code != 0 ? code : wait.stopped;
 }
 
-// ---- servers
-// -----------------------------------------------------------------------------------------------
+// ---- servers ------------------------------------------------------------------------------------
 
 struct servers_wait {
     struct pawl_cluster_info *info;

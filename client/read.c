@@ -17,8 +17,7 @@
 #define READ_PAUSE_MS 10u
 #define READ_BAD_MAX 32u
 
-// ---- one call on a link, waited for
-// ------------------------------------------------------------------
+// ---- one call on a link, waited for -------------------------------------------------------------
 
 struct link_wait {
     bool done;
@@ -68,8 +67,7 @@ static void pause_ms(struct pawl *pawl, uint32_t ms)
     }
 }
 
-// ---- chunk maps
-// ----------------------------------------------------------------------------------------
+// ---- chunk maps ---------------------------------------------------------------------------------
 
 struct chunks_take {
     struct pawl_file *file;
@@ -226,8 +224,7 @@ static const struct file_chunk *chunk_at(const struct pawl_file *file, uint64_t 
     return NULL;
 }
 
-// ---- lookups and lengths
-// ---------------------------------------------------------------------------------
+// ---- lookups and lengths ------------------------------------------------------------------------
 
 int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_record_id *id,
                 uint64_t deadline_ns, struct wire_appended *ret)
@@ -306,8 +303,7 @@ int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes)
     }
 }
 
-// ---- reading
-// -----------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 struct read_piece {
     struct read_job *job;

@@ -2,16 +2,15 @@
 // Data-plane messages: fixed little-endian structs that travel over the fabric.
 //
 // Every message is a request or the one reply to it. A reply repeats the request's id and type
-// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at
-// most `requests_count` requests unanswered on a connection (WELCOME says how many): that is the
-// message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a
-// larger one is written by RDMA into slots of the window that the receiver granted in WELCOME,
-// before the message that names them. Slots named by a request belong to the receiver until its
-// reply is sent; the reply returns them.
+// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at most
+// `requests_count` requests unanswered on a connection (WELCOME says how many): that is the message
+// credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a larger one is
+// written by RDMA into slots of the window that the receiver granted in WELCOME, before the message
+// that names them. Slots named by a request belong to the receiver until its reply is sent; the reply
+// returns them.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
-// PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the
-// struct.
+// PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.
 //
 // All checks of bytes from a peer are in wire_check(): magic, format, type, size, limits.
 #ifndef PAWL_PROTO_WIRE_H

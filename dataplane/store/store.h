@@ -5,16 +5,15 @@
 // Thread: the reactor that polls it. Nothing blocks but store_open() and store_close().
 //
 // Every mutating call is asynchronous: it is queued, joins a group commit, and ends in exactly one
-// completion with its token, in store_poll(), after it is on stable storage. Calls of one chunk
-// take effect in the order in which they were made. Completions of small and large records may
-// overtake each other; after a crash a chunk holds a prefix of its records (a hole cuts the log
-// there), at least as long as what was completed contiguously.
+// completion with its token, in store_poll(), after it is on stable storage. Calls of one chunk take
+// effect in the order in which they were made. Completions of small and large records may overtake
+// each other; after a crash a chunk holds a prefix of its records (a hole cuts the log there), at
+// least as long as what was completed contiguously.
 //
-// Small records (payload <= inline_max_bytes) commit inside the journal and are written back to
-// their chunk file when the journal's segment is recycled. A large one is written to its chunk file
-// at an aligned place, flushed, and then its entry commits in the journal. A sealed chunk's file
-// ends with a checksummed footer (record table, inherited producer table, version) and describes
-// itself.
+// Small records (payload <= inline_max_bytes) commit inside the journal and are written back to their
+// chunk file when the journal's segment is recycled. A large one is written to its chunk file at an
+// aligned place, flushed, and then its entry commits in the journal. A sealed chunk's file ends with a
+// checksummed footer (record table, inherited producer table, version) and describes itself.
 //
 // A write or flush error takes the store out of service: every pending and later mutation completes
 // with that error, reads go on; store_failed() tells.
@@ -88,9 +87,9 @@ void store_visit(struct store *store, void (*visit)(void *user, const struct sto
 int store_create(struct store *store, const struct store_chunk *chunk,
                  uint64_t token) PAWL_MUST_CHECK;
 
-// Appends record number `index` (must be the chunk's next). BORROWS payload UNTIL completion;
-// payloads above inline_max_bytes are aligned to 4096 with room to round up for O_DIRECT, or they
-// are copied through an own buffer. commit_count rides along.
+// Appends record number `index` (must be the chunk's next). BORROWS payload UNTIL completion; payloads
+// above inline_max_bytes are aligned to 4096 with room to round up for O_DIRECT, or they are copied
+// through an own buffer. commit_count rides along.
 int store_append(struct store *store, uint64_t handle, uint64_t index,
                  const struct pawl_record *record, const void *payload, uint64_t commit_count,
                  uint64_t token) PAWL_MUST_CHECK;
@@ -107,11 +106,10 @@ int store_seal(struct store *store, uint64_t handle, uint64_t version, uint64_t 
 // Deletes the chunk; its space comes back after completion.
 int store_drop(struct store *store, uint64_t handle, uint64_t token) PAWL_MUST_CHECK;
 
-// Reads bytes [offset, offset+length) of the chunk, or a prefix of them that is at least one
-// record's part, into `buffer`; every record that is touched is read whole and verified. On success
-// data/bytes tell where inside the buffer the bytes lie. PAWL_ECORRUPT: a record failed its
-// checksum (chunk and record_index say which). Buffer: aligned to 4096, store_read_buffer_bytes()
-// at least.
+// Reads bytes [offset, offset+length) of the chunk, or a prefix of them that is at least one record's
+// part, into `buffer`; every record that is touched is read whole and verified. On success
+// data/bytes tell where inside the buffer the bytes lie. PAWL_ECORRUPT: a record failed its checksum
+// (chunk and record_index say which). Buffer: aligned to 4096, store_read_buffer_bytes() at least.
 int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t length, void *buffer,
                size_t buffer_bytes, uint64_t token) PAWL_MUST_CHECK;
 

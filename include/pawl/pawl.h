@@ -5,8 +5,8 @@
 // starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
 // only: a program that has submitted appends calls pawl_poll() until they are done.
 //
-// Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the
-// text. On failure `ret_` outputs are untouched unless their comment says otherwise.
+// Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
+// On failure `ret_` outputs are untouched unless their comment says otherwise.
 //
 // Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
 // NULL for the whole struct means all defaults.
@@ -47,8 +47,8 @@ struct pawl_options {
 // Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
 PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
 
-// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN
-// or PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
+// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN or
+// PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
 PAWL_API void pawl_close(struct pawl *pawl);
 
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
@@ -161,8 +161,7 @@ PAWL_API void pawl_file_close(struct pawl_file *file);
 // Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
 PAWL_API uint64_t pawl_record_bytes_max(const struct pawl_file *file);
 
-// ---- producers and appends
-// -----------------------------------------------------------------------
+// ---- producers and appends -----------------------------------------------------------------------
 
 // A record id. It is stored with the record; an append with an id that is in the file is not stored
 // again but answered with the first one's offset.
@@ -173,10 +172,9 @@ struct pawl_record_id {
     uint32_t epoch;    // 0: anonymous producer
 };
 
-// Makes the file's producer the named one: it survives this client. Commits a new epoch, so that
-// any older instance of the name is refused from then on (PAWL_EFENCED), and tells the last
-// sequence that is in the file (0: none): go on with the record after it. Before the first append,
-// nothing pending.
+// Makes the file's producer the named one: it survives this client. Commits a new epoch, so that any
+// older instance of the name is refused from then on (PAWL_EFENCED), and tells the last sequence that
+// is in the file (0: none): go on with the record after it. Before the first append, nothing pending.
 PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
                                 uint64_t *ret_last_sequence);
 
@@ -198,9 +196,9 @@ struct pawl_append_result {
     bool duplicate; // the record was in the file before this call
 };
 
-// Appends one record and waits for its commit on stable storage of every replica. Retries by
-// itself, with the same id, until the deadline. *ret_result is always filled (NULL: not wanted);
-// the return value is its status. bytes: 1..pawl_record_bytes_max().
+// Appends one record and waits for its commit on stable storage of every replica. Retries by itself,
+// with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
+// value is its status. bytes: 1..pawl_record_bytes_max().
 PAWL_API int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                          const struct pawl_append_options *options,
                          struct pawl_append_result *ret_result);
