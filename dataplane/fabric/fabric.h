@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fabric: connected, ordered, reliable messages and one-sided writes and reads between peers.
 //
-// OWNS: libfabric's fabric, domain, completion and event queues, endpoints, receive and send buffers.
-// Thread: everything that hangs off one struct fabric belongs to the thread that polls it. No locks,
-// no threads inside. No libfabric type leaks through this header.
+// OWNS: libfabric's fabric, domain, completion and event queues, endpoints, receive and send
+// buffers. Thread: everything that hangs off one struct fabric belongs to the thread that polls it.
+// No locks, no threads inside. No libfabric type leaks through this header.
 //
 // Guarantees that the layers above build on:
-//  - Messages of one connection arrive whole, once and in order. A message sent after a write to the
+//  - Messages of one connection arrive whole, once and in order. A message sent after a write to
+//  the
 //    same connection arrives after the bytes of that write are in place (FI_ORDER_SAW).
 //  - Every write and read that was accepted ends in exactly one FABRIC_DONE event.
-//  - FABRIC_CLOSED is the last event of a connection and comes exactly once. When it is delivered the
-//    endpoint is destroyed: no remote write of that peer can land any more, no completion is pending,
-//    and the window that the peer had may be given to somebody else.
+//  - FABRIC_CLOSED is the last event of a connection and comes exactly once. When it is delivered
+//  the
+//    endpoint is destroyed: no remote write of that peer can land any more, no completion is
+//    pending, and the window that the peer had may be given to somebody else.
 //  - Events are delivered by fabric_poll() only, never from inside another call.
 //  - Nothing waits for ever: connecting has a deadline, and an operation that is not complete after
 //    `operation_ms` closes its connection.
@@ -31,13 +33,14 @@ struct fabric_region;
 #define FABRIC_FDS_MAX 16
 
 struct fabric_options {
-    const char *provider;    // "tcp", "verbs", or "fake" (in-process, for tests)
-    const char *host;        // local address to bind to: "127.0.0.1"; NULL: any (clients)
-    uint16_t port;           // to listen on; 0: a free one
-    uint32_t message_bytes;  // largest message
-    uint32_t receives_count; // receives posted per connection (>= requests + replies a peer may send)
+    const char *provider;   // "tcp", "verbs", or "fake" (in-process, for tests)
+    const char *host;       // local address to bind to: "127.0.0.1"; NULL: any (clients)
+    uint16_t port;          // to listen on; 0: a free one
+    uint32_t message_bytes; // largest message
+    uint32_t
+        receives_count; // receives posted per connection (>= requests + replies a peer may send)
     uint32_t connections_max;
-    uint32_t operation_ms;   // deadline of an accepted write, read or send; 0: 10,000
+    uint32_t operation_ms; // deadline of an accepted write, read or send; 0: 10,000
 };
 
 enum fabric_event_type {
@@ -58,8 +61,8 @@ struct fabric_event {
     uint32_t message_bytes;
 };
 
-// Opens the provider. *ret_fabric is OWNED by the caller; close with fabric_close(). Errors: -ENODATA
-// when the provider isn't there (the log names those that are), -ENOMEM, -EINVAL.
+// Opens the provider. *ret_fabric is OWNED by the caller; close with fabric_close(). Errors:
+// -ENODATA when the provider isn't there (the log names those that are), -ENOMEM, -EINVAL.
 int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric) PAWL_MUST_CHECK;
 
 // Destroys everything, without events. NULL is fine.
@@ -106,9 +109,9 @@ void fabric_region_close(struct fabric_region *region);
 uint64_t fabric_region_key(const struct fabric_region *region);
 uint64_t fabric_region_remote(const struct fabric_region *region, const void *memory);
 
-// Sends a message of up to message_bytes. COPIES it into an own buffer (or inlines it). In order with
-// earlier sends and writes of this connection. Failures close the connection.
-// -EMSGSIZE, PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending.
+// Sends a message of up to message_bytes. COPIES it into an own buffer (or inlines it). In order
+// with earlier sends and writes of this connection. Failures close the connection. -EMSGSIZE,
+// PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending.
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) PAWL_MUST_CHECK;
 
 // The same from two pieces (struct and inline payload), gathered in order.
@@ -128,9 +131,13 @@ int fabric_read(struct fabric_conn *conn, struct fabric_region *region, void *me
 // clock): deadlines are judged by it.
 int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *events, int count);
 
-// Descriptors to wait on (level triggered, readable); returns how many. They may change after a poll
-// that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.
+// Descriptors to wait on (level triggered, readable); returns how many. They may change after a
+// poll that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.
 int fabric_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX]);
+
+// When the next deadline has to be judged, on the clock given to fabric_poll(); UINT64_MAX: none. A
+// thread that sleeps wakes up by then.
+uint64_t fabric_deadline_ns(const struct fabric *fabric);
 
 // 0 when the thread may sleep on those descriptors; -EAGAIN when it must poll first.
 int fabric_try_wait(struct fabric *fabric);

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of the libfabric provider of the fabric: what its three files share.
+#ifndef PAWL_DATAPLANE_FABRIC_OFI_PRIVATE_H
+#define PAWL_DATAPLANE_FABRIC_OFI_PRIVATE_H
+
+#include <rdma/fabric.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_eq.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+
+#include "base/random.h"
+#include "dataplane/fabric/fabric_private.h"
+
+#define OFI_VERSION FI_VERSION(1, 17)
+
+// One completion queue and one event queue serve all connections of a fabric.
+struct ofi {
+    struct fi_info *info;
+    struct fid_fabric *fabric;
+    struct fid_domain *domain;
+    struct fid_eq *eq;
+    struct fid_cq *cq;
+    struct fid_pep *pep;
+    int eq_fd, cq_fd;
+    bool is_tcp; // software: queues grow, and the listening port needs a guard
+    uint64_t mr_mode;
+    size_t cq_size;
+    uint32_t polls_count; // since the event queue was read
+    struct listener_guard *guard;
+    struct pawl_random keys;
+};
+
+// "192.0.2.1:4711" of a socket address.
+void ofi_address_text(const void *address, char *text, size_t bytes);
+int ofi_listen(struct fabric *fabric) PAWL_MUST_CHECK;
+int ofi_connect(struct fabric_conn *conn, const char *host, const char *port) PAWL_MUST_CHECK;
+void ofi_listener_close(struct fabric *fabric);
+void ofi_destroy(struct fabric_conn *conn);
+void ofi_events_read(struct fabric *fabric);
+bool ofi_events_pending(struct fabric *fabric);
+int ofi_post(struct fabric_op *op) PAWL_MUST_CHECK;
+void ofi_progress(struct fabric *fabric);
+
+#endif
