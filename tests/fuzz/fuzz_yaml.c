@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fuzz harness: any bytes as a configuration file give a value or one line of refusal.
+#include <stdint.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct inner {
+    char *text;
+    uint32_t number;
+    bool flag;
+};
+
+struct outer {
+    char *text;
+    int32_t number;
+    struct inner *inner;
+};
+
+static const cyaml_schema_field_t inner_fields[] = {
+    CYAML_FIELD_STRING_PTR("text", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct inner, text, 0,
+                           64),
+    CYAML_FIELD_UINT("number", CYAML_FLAG_OPTIONAL, struct inner, number),
+    CYAML_FIELD_BOOL("flag", CYAML_FLAG_OPTIONAL, struct inner, flag),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t outer_fields[] = {
+    CYAML_FIELD_STRING_PTR("text", CYAML_FLAG_POINTER, struct outer, text, 1, 64),
+    CYAML_FIELD_INT("number", CYAML_FLAG_OPTIONAL, struct outer, number),
+    CYAML_FIELD_MAPPING_PTR("inner", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct outer, inner,
+                            inner_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct outer, outer_fields),
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pawl_config_error error = {.text = ""};
+    void *value = NULL;
+    if (pawl_config_parse("fuzz", (const char *)data, size, &schema, &value, &error) == 0) {
+        struct outer *outer = value;
+        pawl_assert(outer->text != NULL && strlen(outer->text) >= 1 && strlen(outer->text) <= 64);
+        pawl_config_free(&schema, value);
+    } else {
+        pawl_assert(value == NULL && error.text[0] != '\0');
+    }
+    return 0;
+}
