@@ -382,7 +382,7 @@ static void fetch_landed(struct reactor *reactor, struct send *send,
     event.token = send->token;
     event.server = send->server_id;
     event.status = fetched->header.status;
-    event.message = &fetched->header;
+    event.message = event.status == 0 ? &fetched->header : NULL; // a refusal may be a bare header
     struct payload *payload = NULL;
     if (event.status == 0 && fetched->length > 0) {
         payload = payload_new(reactor, PAYLOAD_LANDING);

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of connections to other chunk servers: order, slots, credits, loss, deadlines, fetches.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pawl/error.h>
+
+#include "base/crc32c.h"
+#include "dataplane/fabric/fake.h"
+#include "scripted.h"
+
+#define PEER 0x88u
+
+static struct bench bench;
+static struct client client; // brings the payloads
+static struct server server;
+
+static int setup(void **state)
+{
+    (void)state;
+    bench_open(&bench);
+    client_open(&client, &bench);
+    client_hello(&client, 0, 8);
+    server_open(&server, &bench);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    server_close(&server);
+    client_close(&client);
+    bench_close(&bench);
+    return 0;
+}
+
+static void connect_action(void)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    action->server = PEER;
+    strncpy(action->address, fabric_address(server.fabric), sizeof(action->address) - 1);
+}
+
+static void prepare_action(uint64_t payload, uint64_t index, uint32_t length)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
+    action->server = PEER;
+    action->payload = payload;
+    action->prepare.chunk = 42;
+    action->prepare.version = 3;
+    action->prepare.index = index;
+    action->prepare.length = length;
+    action->prepare.id.sequence = index + 1;
+}
+
+// Brings a payload of `length` bytes to the reactor; returns the core's name of it.
+static uint64_t payload_bring(uint64_t request, uint32_t length, uint16_t slot_first,
+                              uint16_t slot_count)
+{
+    client_append(&client, request, length, slot_first, slot_count);
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    assert_non_null(event);
+    return event->event.payload;
+}
+
+static void answer_prepare(int status, uint64_t index)
+{
+    struct wire_prepared prepared;
+    memset(&prepared, 0, sizeof(prepared));
+    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared),
+                     server.client.message.header.request);
+    prepared.header.status = status;
+    prepared.chunk = 42;
+    prepared.version = 3;
+    prepared.index = index;
+    assert_int_equal(fabric_send(server.client.conn, &prepared, sizeof(prepared)), 0);
+    server_turn(&server);
+}
+
+static void test_prepare_when_small_travels_inline(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 500, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, 500);
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    assert_int_equal(server.client.messages_count, 2); // HELLO, then what had waited
+    struct wire_prepare *prepare = &server.client.message.prepare;
+    assert_int_equal(prepare->header.type, WIRE_PREPARE);
+    assert_int_equal(prepare->slot_count, 0);
+    assert_memory_equal(server.client.message.bytes + sizeof(*prepare), client.memory, 500);
+    answer_prepare(0, 0);
+    struct script_event *event = script_last(CHUNK_EVENT_PREPARED);
+    assert_non_null(event);
+    assert_int_equal(event->event.server, PEER);
+    assert_int_equal(event->event.handle, 42);
+    assert_int_equal(event->event.version, 3);
+    assert_int_equal(event->event.index, 0);
+    assert_int_equal(event->event.status, 0);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+}
+
+static void test_prepare_when_large_is_written_into_slots_first(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 300000, 0, 2);
+    connect_action();
+    prepare_action(payload, 0, 300000);
+    script_run(&bench);
+    memset(server.client.memory, 0, CLIENT_BYTES);
+    server_welcome(&server, PEER, 8, 4);
+    struct wire_prepare *prepare = &server.client.message.prepare;
+    assert_int_equal(prepare->header.type, WIRE_PREPARE);
+    assert_int_equal(prepare->slot_first, 0);
+    assert_int_equal(prepare->slot_count, 2);
+    assert_memory_equal(server.client.memory, client.memory, 300000);
+}
+
+static void test_prepare_when_refused_hands_the_code_on(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 500, 0, 0);
+    connect_action();
+    prepare_action(payload, 6, 500);
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    answer_prepare(PAWL_ESTALE, 6);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_ESTALE);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 6);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
+// Four slots: the second large one waits for those of the first, and the small one behind it too.
+static void test_prepare_when_no_slot_is_free_waits_in_order(void **state)
+{
+    (void)state;
+    uint64_t first = payload_bring(1, 700000, 0, 3);
+    uint64_t second = payload_bring(2, 700000, 3, 3);
+    uint64_t third = payload_bring(3, 100, 0, 0);
+    connect_action();
+    prepare_action(first, 0, 700000);
+    prepare_action(second, 1, 700000);
+    prepare_action(third, 2, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    assert_int_equal(server.client.messages_count, 2);
+    assert_int_equal(server.client.message.prepare.index, 0);
+    answer_prepare(0, 0);
+    assert_int_equal(server.client.messages_count, 4);
+    assert_int_equal(server.client.message.prepare.index, 2);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+}
+
+static void test_prepare_when_credit_is_used_up_waits(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    for (uint64_t i = 0; i < 3; i++) {
+        prepare_action(payload, i, 100);
+    }
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 1);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(server.client.messages_count, 2 + i);
+        assert_int_equal(server.client.message.prepare.index, i);
+        answer_prepare(0, i);
+    }
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 3);
+}
+
+static void test_peer_when_lost_fails_what_was_sent_and_what_waits(void **state)
+{
+    (void)state;
+    uint64_t first = payload_bring(1, 700000, 0, 3);
+    uint64_t second = payload_bring(2, 700000, 3, 3);
+    connect_action();
+    prepare_action(first, 0, 700000);
+    prepare_action(second, 1, 700000);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    fabric_fake_drop(server.client.conn);
+    server_turn(&server);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 2);
+    assert_true(script_last(CHUNK_EVENT_PREPARED)->event.status < 0);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
+    // PEER_DOWN comes after the failures.
+    assert_int_equal(script.events[script.events_count - 1].event.type, CHUNK_EVENT_PEER_DOWN);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->links));
+    // Only the core's own uses are left.
+    assert_int_equal(payload_find(bench.reactor, first)->uses_count, 1);
+    assert_int_equal(payload_find(bench.reactor, second)->uses_count, 1);
+}
+
+static void test_peer_when_nobody_listens_fails_the_prepare(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    action->server = PEER;
+    strcpy(action->address, "fake://54321");
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    bench_turn(&bench);
+    bench_pass(&bench, CHUNKD_CONNECT_MS + 100);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+    assert_true(script_last(CHUNK_EVENT_PREPARED)->event.status < 0);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
+}
+
+static void test_prepare_when_address_is_unknown_fails(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDISCONNECTED);
+    assert_int_equal(payload_find(bench.reactor, payload)->uses_count, 1);
+}
+
+static void test_peer_when_it_does_not_answer_is_given_up_at_the_deadline(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    bench_pass(&bench, CHUNKD_PREPARE_MS - 100);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 0);
+    bench_pass(&bench, 200);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDEADLINE);
+    server_turn(&server);
+    assert_true(server.client.closed);
+}
+
+static void test_peer_when_it_never_says_welcome_is_given_up(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    server_turn(&server);
+    bench_pass(&bench, CHUNKD_CONNECT_MS + 100);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDEADLINE);
+}
+
+static void test_peer_when_it_is_another_server_is_given_up(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER + 1, 4, 4);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_ECLUSTER);
+}
+
+static void test_peer_when_reply_names_no_request_is_given_up(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    server.client.message.header.request += 1;
+    answer_prepare(0, 0);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EPROTOCOL);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+}
+
+static void test_peer_when_lost_is_connected_again_for_the_next_prepare(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    fabric_fake_drop(server.client.conn);
+    server_turn(&server);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
+    server.client.connected = false;
+    server.client.closed = false;
+    prepare_action(payload, 0, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    assert_int_equal(server.client.message.header.type, WIRE_PREPARE);
+}
+
+// ---- fetches ----------------------------------------------------------------------------------
+
+static void fetch_begin(uint64_t token)
+{
+    connect_action();
+    struct chunk_action *action = script_action(CHUNK_ACTION_FETCH);
+    action->server = PEER;
+    action->token = token;
+    action->fetch.chunk = 42;
+    action->fetch.version = 3;
+    action->fetch.index = 5;
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    assert_int_equal(server.client.message.header.type, WIRE_FETCH);
+}
+
+static void test_fetch_when_answered_gives_the_core_a_payload(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    struct wire_fetch fetch = server.client.message.fetch;
+    struct wire_fetched fetched;
+    memset(&fetched, 0, sizeof(fetched));
+    wire_header_init(&fetched.header, WIRE_FETCH | WIRE_REPLY, sizeof(fetched),
+                     fetch.header.request);
+    fetched.chunk = 42;
+    fetched.index = 5;
+    fetched.id.sequence = 6;
+    fetched.length = 20000;
+    assert_int_equal(fabric_write(server.client.conn, server.client.region, server.client.memory,
+                                  20000, fetch.buffer_address, fetch.buffer_key, 1),
+                     0);
+    assert_int_equal(fabric_send(server.client.conn, &fetched, sizeof(fetched)), 0);
+    server_turn(&server);
+    struct script_event *event = script_last(CHUNK_EVENT_FETCHED);
+    assert_non_null(event);
+    assert_int_equal(event->event.token, 91);
+    assert_int_equal(event->event.status, 0);
+    assert_int_equal(event->event.payload_crc, pawl_crc32c(0, server.client.memory, 20000));
+    assert_true(bench.reactor->buffers.landings[0].used);
+    script_action(CHUNK_ACTION_RELEASE)->payload = event->event.payload;
+    script_run(&bench);
+    assert_false(bench.reactor->buffers.landings[0].used);
+}
+
+static void test_fetch_when_refused_frees_its_landing(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    struct wire_header refusal;
+    wire_header_init(&refusal, WIRE_FETCH | WIRE_REPLY, sizeof(refusal),
+                     server.client.message.header.request);
+    refusal.status = PAWL_ESTALE;
+    assert_int_equal(fabric_send(server.client.conn, &refusal, sizeof(refusal)), 0);
+    server_turn(&server);
+    assert_int_equal(script_last(CHUNK_EVENT_FETCHED)->event.status, PAWL_ESTALE);
+    assert_int_equal(script_last(CHUNK_EVENT_FETCHED)->event.payload, 0);
+    assert_false(bench.reactor->buffers.landings[0].used);
+}
+
+static void test_fetch_when_peer_is_lost_frees_its_landing_after_the_close(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    bench_pass(&bench, CHUNKD_FETCH_MS + 100);
+    assert_int_equal(script_last(CHUNK_EVENT_FETCHED)->event.status, PAWL_EDEADLINE);
+    bench_turn(&bench);
+    assert_true(pawl_list_is_empty(&bench.reactor->links));
+    assert_false(bench.reactor->buffers.landings[0].used);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_prepare_when_small_travels_inline),
+        T(test_prepare_when_large_is_written_into_slots_first),
+        T(test_prepare_when_refused_hands_the_code_on),
+        T(test_prepare_when_no_slot_is_free_waits_in_order),
+        T(test_prepare_when_credit_is_used_up_waits),
+        T(test_peer_when_lost_fails_what_was_sent_and_what_waits),
+        T(test_peer_when_nobody_listens_fails_the_prepare),
+        T(test_prepare_when_address_is_unknown_fails),
+        T(test_peer_when_it_does_not_answer_is_given_up_at_the_deadline),
+        T(test_peer_when_it_never_says_welcome_is_given_up),
+        T(test_peer_when_it_is_another_server_is_given_up),
+        T(test_peer_when_reply_names_no_request_is_given_up),
+        T(test_peer_when_lost_is_connected_again_for_the_next_prepare),
+        T(test_fetch_when_answered_gives_the_core_a_payload),
+        T(test_fetch_when_refused_frees_its_landing),
+        T(test_fetch_when_peer_is_lost_frees_its_landing_after_the_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
