@@ -31,9 +31,9 @@
 #include "proto/record.h"
 #include "proto/wire.h"
 
-#define CHUNK_SET_MAX 8u           // replicas of a chunk
-#define CHUNK_RECORDS_MAX 262144u  // records of a chunk; more: PAWL_ECHUNKFULL
-#define CHUNK_INFLIGHT_MAX 1024u   // appends of a chunk that are not committed yet; more: PAWL_EBUSY
+#define CHUNK_SET_MAX 8u          // replicas of a chunk
+#define CHUNK_RECORDS_MAX 262144u // records of a chunk; more: PAWL_ECHUNKFULL
+#define CHUNK_INFLIGHT_MAX 1024u  // appends of a chunk that are not committed yet; more: PAWL_EBUSY
 #define CHUNK_NAME_MAX 64u
 #define CHUNK_ADDRESS_MAX 96u
 
@@ -42,24 +42,24 @@ struct chunk_core;
 struct chunk_core_options {
     uint64_t server_id;
     uint32_t lease_margin_ms; // a lease is not used in its last so many ms; default 200
-    uint32_t prepare_ms;      // a secondary that has not answered by then is reported; default 1,000
+    uint32_t prepare_ms; // a secondary that has not answered by then is reported; default 1,000
     const struct pawl_alloc *alloc;
 };
 
 enum chunk_event_type {
-    CHUNK_EVENT_TICK = 1, // time passes (every 10 to 50 ms): deadlines, leases
-    CHUNK_EVENT_COMMAND,  // from the master: fence, level, seal, open, grant, drop
-    CHUNK_EVENT_LEASE,    // the master has renewed handle/version until `until_ns`
-    CHUNK_EVENT_APPEND,   // message: wire_append
-    CHUNK_EVENT_PREPARE,  // message: wire_prepare
-    CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure
-    CHUNK_EVENT_COMMIT,   // message: wire_commit
-    CHUNK_EVENT_READ,     // message: wire_read
-    CHUNK_EVENT_FETCH,    // message: wire_fetch
-    CHUNK_EVENT_FETCHED,  // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched
-    CHUNK_EVENT_LOOKUP,   // message: wire_lookup
-    CHUNK_EVENT_INSPECT,  // message: wire_inspect
-    CHUNK_EVENT_PERSISTED,// token, status
+    CHUNK_EVENT_TICK = 1,  // time passes (every 10 to 50 ms): deadlines, leases
+    CHUNK_EVENT_COMMAND,   // from the master: fence, level, seal, open, grant, drop
+    CHUNK_EVENT_LEASE,     // the master has renewed handle/version until `until_ns`
+    CHUNK_EVENT_APPEND,    // message: wire_append
+    CHUNK_EVENT_PREPARE,   // message: wire_prepare
+    CHUNK_EVENT_PREPARED,  // reply of `server` to prepare (handle, version, index), or its failure
+    CHUNK_EVENT_COMMIT,    // message: wire_commit
+    CHUNK_EVENT_READ,      // message: wire_read
+    CHUNK_EVENT_FETCH,     // message: wire_fetch
+    CHUNK_EVENT_FETCHED,   // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched
+    CHUNK_EVENT_LOOKUP,    // message: wire_lookup
+    CHUNK_EVENT_INSPECT,   // message: wire_inspect
+    CHUNK_EVENT_PERSISTED, // token, status
     CHUNK_EVENT_CONN_CLOSED, // conn: its requests need no reply any more
     CHUNK_EVENT_PEER_DOWN,   // server: connection to it lost, or could not be made
     CHUNK_EVENT_DAMAGED,     // a read of handle found bytes that don't match their checksum
@@ -91,19 +91,19 @@ enum chunk_action_type {
     CHUNK_ACTION_SEAL,       // handle, version, count
     CHUNK_ACTION_DROP,       // handle
     // Fabric.
-    CHUNK_ACTION_REPLY,      // conn, request, reply (its header's status and type are set)
-    CHUNK_ACTION_PREPARE,    // server, prepare, payload
-    CHUNK_ACTION_COMMIT,     // server, commit
-    CHUNK_ACTION_FETCH,      // server (address known from CONNECT), fetch, token
-    CHUNK_ACTION_READ,       // conn, request: read handle [offset, offset+length), then reply as a
-                             // wire_read_done with committed_bytes and sealed as given here
-    CHUNK_ACTION_SEND_RECORD,// conn, request: read record `index` of handle, write it to the fetcher's
-                             // buffer (message fields in `fetch`), reply wire_fetched
-    CHUNK_ACTION_CONNECT,    // server, address: will be needed
-    CHUNK_ACTION_RELEASE,    // payload
+    CHUNK_ACTION_REPLY,       // conn, request, reply (its header's status and type are set)
+    CHUNK_ACTION_PREPARE,     // server, prepare, payload
+    CHUNK_ACTION_COMMIT,      // server, commit
+    CHUNK_ACTION_FETCH,       // server (address known from CONNECT), fetch, token
+    CHUNK_ACTION_READ,        // conn, request: read handle [offset, offset+length), then reply as a
+                              // wire_read_done with committed_bytes and sealed as given here
+    CHUNK_ACTION_SEND_RECORD, // conn, request: read record `index` of handle, write it to the fetcher's
+                              // buffer (message fields in `fetch`), reply wire_fetched
+    CHUNK_ACTION_CONNECT,     // server, address: will be needed
+    CHUNK_ACTION_RELEASE,     // payload
     // Control plane.
-    CHUNK_ACTION_ANSWER,     // request: answer of a master's command (BORROWS UNTIL the next step)
-    CHUNK_ACTION_REPORT,     // report to the master; best effort, repeated by the core if it matters
+    CHUNK_ACTION_ANSWER, // request: answer of a master's command (BORROWS UNTIL the next step)
+    CHUNK_ACTION_REPORT, // report to the master; best effort, repeated by the core if it matters
 };
 
 // A new chunk, as it has to be made durable.
@@ -185,7 +185,8 @@ struct chunk_core_counters {
     uint64_t fences_count;
 };
 
-int chunk_core_new(const struct chunk_core_options *options, struct chunk_core **ret) PAWL_MUST_CHECK;
+int chunk_core_new(const struct chunk_core_options *options,
+                   struct chunk_core **ret) PAWL_MUST_CHECK;
 void chunk_core_free(struct chunk_core *core);
 
 // Adds a chunk that the store holds. Before the first step. -ENOMEM, PAWL_EFORMAT.

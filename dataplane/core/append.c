@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// The primary: what it takes, in which order it looks, and when a record is committed.
+//
+// A record that is assigned is in the record table and counts for the producer table at once, so a
+// repeated APPEND finds it there: committed, or in flight. Nothing is ever taken back by a primary.
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "dataplane/core/chunk_core_private.h"
+
+static struct wire_appended *append_reply(struct chunk_core *core, const struct chunk *chunk,
+                                          const struct chunk_waiter *waiter, uint16_t type,
+                                          int status)
+{
+    union chunk_reply *reply = chunk_reply_add(core, waiter->conn, waiter->request, type, status);
+    reply->appended.version = chunk->promised;
+    return &reply->appended;
+}
+
+void chunk_reply_place(struct chunk_core *core, const struct chunk *chunk, uint64_t index,
+                       const struct chunk_waiter *waiter, uint16_t type)
+{
+    const struct pawl_record *record = record_table_at(&chunk->records, index);
+    struct wire_appended *appended = append_reply(core, chunk, waiter, type, 0);
+    appended->file_offset = chunk->base_offset + record->offset;
+    appended->sequence = record->id.sequence;
+    appended->duplicate = waiter->duplicate;
+}
+
+void chunk_reply_earlier(struct chunk_core *core, const struct chunk *chunk,
+                         const struct wire_record_id *id, const struct chunk_waiter *waiter,
+                         uint16_t type)
+{
+    uint64_t earlier = producer_table_earlier(&chunk->producers, chunk->handle, id);
+    // No place in the whole table for a sequence that it counts as used: it was never one (0).
+    int status = earlier ? PAWL_EEARLIER : PAWL_EABSENT;
+    struct wire_appended *appended = append_reply(core, chunk, waiter, type, status);
+    const struct wire_producer *row = producer_table_find(&chunk->producers, id);
+    appended->earlier_chunk = earlier;
+    appended->sequence = row ? row->last_sequence : 0;
+}
+
+// A retry of a record that the table has. It is looked for before anything is refused for want of
+// room or a broken member: a record that was committed before a failure must be answered after it,
+// or its client would append it again elsewhere.
+static void append_repeated(struct chunk_core *core, struct chunk *chunk,
+                            const struct wire_append *message, struct chunk_waiter *waiter)
+{
+    uint64_t index = record_table_find(&chunk->records, &message->id);
+    bool is_epoch = (message->id.flags & WIRE_RECORD_EPOCH) != 0;
+
+    waiter->duplicate = true;
+    core->counters.duplicates_count++;
+    if (index == RECORD_ABSENT && is_epoch) {
+        // The epoch was opened in an earlier chunk. Its client appends nothing before it is
+        // answered, so the last sequence is still the one before the epoch.
+        const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
+        struct wire_appended *appended = append_reply(core, chunk, waiter, WIRE_APPEND, 0);
+        appended->sequence = row->last_sequence;
+        appended->duplicate = 1;
+        return;
+    }
+    if (index == RECORD_ABSENT) {
+        chunk_reply_earlier(core, chunk, &message->id, waiter, WIRE_APPEND);
+        return;
+    }
+    const struct pawl_record *record = record_table_at(&chunk->records, index);
+    if (record->length != message->length || record->crc != message->crc) {
+        append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
+    } else if (index < chunk->commit_count) {
+        chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
+    } else {
+        // In flight: an answer now would promise what a failure may still take away.
+        inflight_wait(core, inflight_at(&chunk->inflight, index), waiter->conn, waiter->request,
+                      true);
+    }
+}
+
+// Own write first, then the messages to the secondaries.
+static void append_assign(struct chunk_core *core, struct chunk *chunk,
+                          const struct chunk_event *event, const struct chunk_waiter *waiter)
+{
+    const struct wire_append *message = (const void *)event->message;
+    uint64_t index = chunk->records.count;
+    struct pawl_record record = {.offset = chunk_bytes_at(chunk, index),
+                                 .id = message->id,
+                                 .version = chunk->promised,
+                                 .length = message->length,
+                                 .crc = message->crc};
+    if (message->id.flags & WIRE_RECORD_EPOCH) {
+        const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
+        record.id.sequence = row ? row->last_sequence : 0;
+    }
+    chunk_record_add(core, chunk, &record);
+    struct inflight_slot *slot = inflight_push(core, &chunk->inflight);
+    if (core->no_memory) {
+        return;
+    }
+    inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    chunk_persist_record(core, chunk, index, event->payload);
+    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+        struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_PREPARE);
+        action->server = chunk->lease.secondaries[i].server_id;
+        action->payload = event->payload;
+        action->prepare = (struct wire_prepare){.chunk = chunk->handle,
+                                                .version = chunk->promised,
+                                                .index = index,
+                                                .offset = record.offset,
+                                                .id = record.id,
+                                                .commit_count = chunk->commit_count,
+                                                .length = record.length,
+                                                .crc = record.crc};
+    }
+    chunk->lease.told_count = chunk->commit_count;
+    chunk->lease.quiet = false;
+}
+
+// A new record that comes next of its producer: is there room, and anybody to keep it?
+static int append_admit(struct chunk_core *core, struct chunk *chunk,
+                        const struct wire_append *message)
+{
+    if (message->length > chunk->chunk_bytes / CHUNK_RECORD_SHARE) {
+        return PAWL_ETOOLARGE; // would not fit in the next chunk either
+    }
+    if (producer_table_is_full(&chunk->producers, &message->id)) {
+        return PAWL_ELIMIT; // nor would the next chunk's table have room
+    }
+    // What a broken member doesn't get can't be committed any more: don't begin it.
+    if (chunk_has_broken_member(chunk) || !inflight_has_room(&chunk->inflight)) {
+        return PAWL_EBUSY;
+    }
+    uint64_t end = chunk_bytes_at(chunk, chunk->records.count);
+    if (message->length > chunk->chunk_bytes - end || chunk->records.count >= CHUNK_RECORDS_MAX) {
+        chunk->full = true;
+    }
+    // From then on for every new sequence: a smaller record that still fits must not pass one of the
+    // same producer that has gone on to the next chunk.
+    if (chunk->full) {
+        chunk_full_check(core, chunk);
+        return PAWL_ECHUNKFULL;
+    }
+    return 0;
+}
+
+static void append_judge(struct chunk_core *core, struct chunk *chunk,
+                         const struct chunk_event *event, struct chunk_waiter *waiter)
+{
+    const struct wire_append *message = (const void *)event->message;
+    const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
+    int rc;
+
+    switch (producer_table_judge(&chunk->producers, &message->id)) {
+    case PRODUCER_FENCED:
+        append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EFENCED);
+        break;
+    case PRODUCER_REPEATED:
+        append_repeated(core, chunk, message, waiter);
+        break;
+    case PRODUCER_EARLY:
+        // Never held: a gap that is filled by somebody's later record would be no order at all.
+        append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EEXPECT)->sequence =
+            (row ? row->last_sequence : 0) + 1;
+        break;
+    case PRODUCER_NEXT:
+        rc = append_admit(core, chunk, message);
+        if (rc) {
+            append_reply(core, chunk, waiter, WIRE_APPEND, rc);
+        } else {
+            append_assign(core, chunk, event, waiter);
+        }
+        break;
+    }
+}
+
+void chunk_append(struct chunk_core *core, const struct chunk_event *event)
+{
+    const struct wire_append *message = (const void *)event->message;
+    struct chunk *chunk = chunk_find(core, message->chunk);
+    struct chunk_waiter waiter = {.conn = event->conn, .request = event->request};
+    int rc = 0;
+
+    if (!chunk) {
+        rc = PAWL_ENOCHUNK;
+    } else if (chunk_is_sealed(chunk) || message->version != chunk->promised) {
+        rc = PAWL_ESTALE;
+    } else if (!chunk_lease_is_held(core, chunk)) {
+        rc = PAWL_ENOTPRIMARY;
+    } else if (event->payload_crc != message->crc) {
+        rc = PAWL_EBADPAYLOAD;
+        core->counters.mismatches_count++;
+    }
+    if (rc) {
+        chunk_reply_add(core, event->conn, event->request, WIRE_APPEND, rc);
+    } else {
+        append_judge(core, chunk, event, &waiter);
+    }
+}
+
+// ---- commit ----------------------------------------------------------------------------------
+
+// Committed is what is durable on every member of the set. Each says PREPARED for a record only when
+// all before it are durable there too, so one count per member is enough, and records commit in
+// index order: a producer's sequences have no gap at any commit point.
+void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
+{
+    uint64_t reach = chunk->durable_count;
+    struct chunk_waiter waiter;
+
+    if (!chunk->primary) {
+        return;
+    }
+    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+        reach = PAWL_MIN(reach, chunk->lease.secondaries[i].prepared_count);
+    }
+    if (reach == chunk->commit_count) {
+        return;
+    }
+    for (; chunk->commit_count < reach; chunk->commit_count++) {
+        struct inflight_slot *slot = inflight_at(&chunk->inflight, chunk->commit_count);
+        while (inflight_waiter_pop(core, slot, &waiter)) {
+            chunk_reply_place(core, chunk, chunk->commit_count, &waiter, WIRE_APPEND);
+        }
+        core->counters.appends_count++;
+    }
+    inflight_settle(&chunk->inflight, chunk->commit_count);
+    chunk->lease.quiet = false;
+    chunk_full_check(core, chunk);
+}
+
+static struct chunk_member *secondary_find(struct chunk *chunk, uint64_t server)
+{
+    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+        if (chunk->lease.secondaries[i].server_id == server) {
+            return &chunk->lease.secondaries[i];
+        }
+    }
+    return NULL;
+}
+
+// Answers of an older version are dropped by the version: they say nothing about what was ordered
+// since, though the index may be the same.
+void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
+{
+    struct chunk *chunk = chunk_find(core, event->handle);
+    if (!chunk || !chunk->primary || event->version != chunk->promised) {
+        return;
+    }
+    struct chunk_member *member = secondary_find(chunk, event->server);
+    if (!member) {
+        return;
+    }
+    // An index that was never sent is no answer of a sound member.
+    if (event->status < 0 || event->index >= chunk->records.count) {
+        chunk_member_break(core, chunk, member);
+        return;
+    }
+    // A late answer of a member that was reported counts: the record is durable there.
+    member->prepared_count = PAWL_MAX(member->prepared_count, event->index + 1);
+    chunk_commit_advance(core, chunk);
+}

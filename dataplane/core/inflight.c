@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records that are not settled yet, and the requests that wait for them.
+#include "base/assert.h"
+#include "dataplane/core/chunk_core_private.h"
+
+#define INFLIGHT_MIN 16u
+
+bool inflight_has_room(const struct inflight *inflight)
+{
+    return inflight->end - inflight->first < CHUNK_INFLIGHT_MAX;
+}
+
+struct inflight_slot *inflight_at(const struct inflight *inflight, uint64_t index)
+{
+    pawl_assert(index >= inflight->first && index < inflight->end);
+    return &inflight->slots[index & (inflight->capacity - 1)];
+}
+
+static bool inflight_grow(struct chunk_core *core, struct inflight *inflight)
+{
+    uint32_t capacity = inflight->capacity ? inflight->capacity * 2 : INFLIGHT_MIN;
+    struct inflight_slot *slots = pawl_alloc_array(core->alloc, capacity, sizeof(*slots));
+    if (!slots) {
+        core->no_memory = true;
+        return false;
+    }
+    for (uint64_t index = inflight->first; index < inflight->end; index++) {
+        slots[index & (capacity - 1)] = *inflight_at(inflight, index);
+    }
+    pawl_alloc_free(core->alloc, inflight->slots);
+    inflight->slots = slots;
+    inflight->capacity = capacity;
+    return true;
+}
+
+struct inflight_slot *inflight_push(struct chunk_core *core, struct inflight *inflight)
+{
+    pawl_assert(inflight_has_room(inflight));
+    if (inflight->end - inflight->first == inflight->capacity && !inflight_grow(core, inflight)) {
+        return NULL;
+    }
+    inflight->end++;
+    struct inflight_slot *slot = inflight_at(inflight, inflight->end - 1);
+    *slot = (struct inflight_slot){.sent_ns = core->now_ns};
+    return slot;
+}
+
+void inflight_settle(struct inflight *inflight, uint64_t index)
+{
+    pawl_assert(index >= inflight->first && index <= inflight->end);
+    for (; inflight->first < index; inflight->first++) {
+        pawl_assert(!inflight_at(inflight, inflight->first)->waiters);
+    }
+}
+
+void inflight_reset(struct inflight *inflight, uint64_t index)
+{
+    pawl_assert(inflight_is_empty(inflight));
+    inflight->first = index;
+    inflight->end = index;
+}
+
+static void waiter_free(struct chunk_core *core, struct chunk_waiter *waiter)
+{
+    waiter->next = core->waiters_free;
+    core->waiters_free = waiter;
+}
+
+void inflight_fini(struct chunk_core *core, struct inflight *inflight)
+{
+    struct chunk_waiter waiter;
+    for (uint64_t index = inflight->first; index < inflight->end; index++) {
+        while (inflight_waiter_pop(core, inflight_at(inflight, index), &waiter)) {
+            continue;
+        }
+    }
+    pawl_alloc_free(core->alloc, inflight->slots);
+    *inflight = (struct inflight){0};
+}
+
+void inflight_wait(struct chunk_core *core, struct inflight_slot *slot, uint64_t conn,
+                   uint64_t request, bool duplicate)
+{
+    struct chunk_waiter *waiter = core->waiters_free;
+    if (waiter) {
+        core->waiters_free = waiter->next;
+    } else {
+        waiter = pawl_alloc_new(core->alloc, sizeof(*waiter));
+    }
+    if (!waiter) {
+        core->no_memory = true;
+        return;
+    }
+    *waiter = (struct chunk_waiter){.conn = conn, .request = request, .duplicate = duplicate};
+    struct chunk_waiter **place = &slot->waiters;
+    while (*place) {
+        place = &(*place)->next;
+    }
+    *place = waiter;
+}
+
+bool inflight_waiter_pop(struct chunk_core *core, struct inflight_slot *slot,
+                         struct chunk_waiter *ret)
+{
+    struct chunk_waiter *waiter = slot->waiters;
+    if (!waiter) {
+        return false;
+    }
+    slot->waiters = waiter->next;
+    *ret = *waiter;
+    waiter_free(core, waiter);
+    return true;
+}
+
+void inflight_forget(struct chunk_core *core, struct inflight *inflight, uint64_t conn)
+{
+    for (uint64_t index = inflight->first; index < inflight->end; index++) {
+        struct chunk_waiter **place = &inflight_at(inflight, index)->waiters;
+        while (*place) {
+            struct chunk_waiter *waiter = *place;
+            if (waiter->conn == conn) {
+                *place = waiter->next;
+                waiter_free(core, waiter);
+            } else {
+                place = &waiter->next;
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ends of store operations: what becomes durable, and what happens when it doesn't.
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "dataplane/core/chunk_core_private.h"
+
+// A replica that may have lost something, or found bytes that are not what was written, orders
+// nothing, promises nothing and says PREPARED for nothing any more. What it still has is read with
+// its checksums.
+static void chunk_fail(struct chunk_core *core, struct chunk *chunk, int code)
+{
+    bool was_primary = chunk->primary;
+    bool was_damaged = chunk->damaged;
+
+    chunk_step_down(core, chunk);
+    chunk_waiters_refuse(core, chunk, code);
+    chunk_level_cancel(core, chunk, code);
+    chunk_commands_end(core, chunk, PAWL__REQUEST__BODY__NOT_SET, code);
+    if (was_damaged && core->now_ns < chunk->report_next_ns) {
+        return;
+    }
+    chunk->damage_code = was_damaged ? chunk->damage_code : code;
+    chunk->damaged = true;
+    chunk->report_next_ns = core->now_ns + CHUNK_REPORT_NS;
+    chunk_report_add(core, chunk, PAWL__REPORT_KIND__REPORT_DAMAGED, core->options.server_id);
+    if (was_primary) {
+        // Nobody else knows that this chunk has no primary any more.
+        chunk->report_self = PAWL__REPORT_KIND__REPORT_BROKEN;
+        chunk_report_add(core, chunk, chunk->report_self, core->options.server_id);
+        chunk_activate(core, chunk);
+    }
+}
+
+void chunk_damaged(struct chunk_core *core, uint64_t handle)
+{
+    struct chunk *chunk = chunk_find(core, handle);
+    core->counters.mismatches_count++;
+    if (chunk) {
+        chunk_fail(core, chunk, PAWL_ECORRUPT);
+    }
+}
+
+static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
+{
+    inflight_at(&chunk->inflight, index)->durable = true;
+    // The store may finish records out of order; what counts is what has no hole before it.
+    while (chunk->durable_count < chunk->records.count &&
+           inflight_at(&chunk->inflight, chunk->durable_count)->durable) {
+        chunk->durable_count++;
+    }
+    if (chunk->primary) {
+        chunk_commit_advance(core, chunk);
+    } else {
+        chunk_prepare_advance(core, chunk);
+    }
+}
+
+static void persist_done(struct chunk_core *core, struct chunk *chunk, const struct chunk_op *op)
+{
+    switch (op->kind) {
+    case CHUNK_OP_APPEND:
+        record_durable(core, chunk, op->value);
+        break;
+    case CHUNK_OP_CREATE:
+    case CHUNK_OP_PROMISE:
+        chunk->promised_durable = PAWL_MAX(chunk->promised_durable, op->value);
+        break;
+    case CHUNK_OP_SEAL:
+        if (chunk->state == CHUNK_STATE_SEALING) {
+            chunk->state = CHUNK_STATE_SEALED;
+        }
+        break;
+    case CHUNK_OP_DROP:
+        chunk->state = CHUNK_STATE_GONE;
+        chunk_commands_end(core, chunk, PAWL__REQUEST__BODY_DROP, 0);
+        break;
+    default:
+        pawl_assert(false);
+    }
+}
+
+static void persist_failed(struct chunk_core *core, struct chunk *chunk, const struct chunk_op *op,
+                           int status)
+{
+    switch (op->kind) {
+    case CHUNK_OP_DROP:
+        chunk->state = CHUNK_STATE_GONE;
+        chunk_commands_end(core, chunk, PAWL__REQUEST__BODY_DROP, status);
+        break;
+    case CHUNK_OP_CREATE:
+        // It holds nothing: out of service, as if the command had never come.
+        if (chunk->state == CHUNK_STATE_CREATING) {
+            chunk->state = CHUNK_STATE_GONE;
+        }
+        chunk_level_cancel(core, chunk, status);
+        chunk_commands_end(core, chunk, PAWL__REQUEST__BODY__NOT_SET, status);
+        break;
+    default:
+        if (chunk->state < CHUNK_STATE_DROPPING) {
+            chunk_fail(core, chunk, status);
+        }
+    }
+}
+
+void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
+{
+    struct chunk_op *found = chunk_op_find(core, event->token);
+    if (!found || found->kind == CHUNK_OP_FETCH) {
+        return;
+    }
+    struct chunk_op op = *found;
+    struct chunk *chunk = op.chunk;
+    chunk_op_end(core, found);
+
+    if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
+        // A newer creation has taken its place; the store carries them out in order.
+    } else if (event->status < 0) {
+        persist_failed(core, chunk, &op, event->status);
+    } else {
+        persist_done(core, chunk, &op);
+        if (op.kind == CHUNK_OP_CREATE && chunk->state == CHUNK_STATE_CREATING) {
+            chunk->state = CHUNK_STATE_OPEN;
+        }
+    }
+    chunk_settle(core, chunk);
+}

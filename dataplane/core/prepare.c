@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// A secondary: what it takes from the primary, and when it says that it has it.
+//
+// A log grows here only at its end, only under the version that was promised last, so the logs of a
+// chunk's replicas are prefixes of each other, always.
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "dataplane/core/chunk_core_private.h"
+
+static void prepare_reply(struct chunk_core *core, const struct chunk_waiter *waiter,
+                          const struct wire_prepared *place, int status)
+{
+    union chunk_reply *reply =
+        chunk_reply_add(core, waiter->conn, waiter->request, WIRE_PREPARE, status);
+    reply->prepared.chunk = place->chunk;
+    reply->prepared.version = place->version;
+    reply->prepared.index = place->index;
+}
+
+// The sender knows more than we do only about records that we have told it are durable here; a count
+// beyond them comes from no sound sender.
+static void commit_learn(struct chunk *chunk, uint64_t count)
+{
+    chunk->commit_count = PAWL_MAX(chunk->commit_count, PAWL_MIN(count, chunk->durable_count));
+}
+
+// Who may order here now: the primary of the version that was promised last, once the promise is
+// durable and the master has been told of it.
+static int order_check(const struct chunk *chunk, uint64_t version)
+{
+    if (!chunk) {
+        return PAWL_ENOCHUNK;
+    }
+    if (version != chunk->promised || chunk->promised_durable != chunk->promised ||
+        chunk->state != CHUNK_STATE_OPEN) {
+        return PAWL_ESTALE;
+    }
+    // Two primaries of one version there can't be. While a command is carried out (a fence drains, a
+    // log levels) the master has not yet granted this version to anybody.
+    if (chunk->primary || chunk->commands) {
+        return PAWL_ESTALE;
+    }
+    return chunk->damaged ? chunk->damage_code : 0;
+}
+
+// A repeated PREPARE is answered like the first one; another record at a used index is refused.
+static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
+                            const struct wire_prepare *message, const struct chunk_waiter *waiter)
+{
+    const struct pawl_record *record = record_table_at(&chunk->records, message->index);
+    const struct wire_record_id *a = &record->id;
+    const struct wire_record_id *b = &message->id;
+
+    if (a->producer_hi != b->producer_hi || a->producer_lo != b->producer_lo ||
+        a->sequence != b->sequence || a->epoch != b->epoch || a->flags != b->flags ||
+        record->offset != message->offset || record->length != message->length ||
+        record->crc != message->crc) {
+        return PAWL_EEXPECT;
+    }
+    if (message->index < chunk->durable_count) {
+        struct wire_prepared place = {
+            .chunk = chunk->handle, .version = chunk->promised, .index = message->index};
+        prepare_reply(core, waiter, &place, 0);
+    } else {
+        inflight_wait(core, inflight_at(&chunk->inflight, message->index), waiter->conn,
+                      waiter->request, true);
+    }
+    return 0;
+}
+
+static int prepare_next(struct chunk_core *core, struct chunk *chunk,
+                        const struct chunk_event *event, const struct chunk_waiter *waiter)
+{
+    const struct wire_prepare *message = (const void *)event->message;
+    struct pawl_record record = {.offset = message->offset,
+                                 .id = message->id,
+                                 .version = message->version,
+                                 .length = message->length,
+                                 .crc = message->crc};
+    // What landed is checked, not what was sent: a slot may have been torn or overwritten.
+    if (event->payload_crc != message->crc) {
+        core->counters.mismatches_count++;
+        return PAWL_EBADPAYLOAD;
+    }
+    int rc = chunk_record_check(chunk, &record);
+    if (rc) {
+        return rc;
+    }
+    if (!inflight_has_room(&chunk->inflight)) {
+        return PAWL_EBUSY;
+    }
+    uint64_t index = chunk->records.count;
+    chunk_record_add(core, chunk, &record);
+    struct inflight_slot *slot = inflight_push(core, &chunk->inflight);
+    if (core->no_memory) {
+        return 0;
+    }
+    inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    chunk_persist_record(core, chunk, index, event->payload);
+    chunk->promise_used = true;
+    return 0;
+}
+
+void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
+{
+    const struct wire_prepare *message = (const void *)event->message;
+    struct chunk *chunk = chunk_find(core, message->chunk);
+    struct chunk_waiter waiter = {.conn = event->conn, .request = event->request};
+    int rc = order_check(chunk, message->version);
+
+    if (rc == 0) {
+        commit_learn(chunk, message->commit_count);
+        if (message->index < chunk->records.count) {
+            rc = prepare_repeated(core, chunk, message, &waiter);
+        } else if (message->index > chunk->records.count) {
+            rc = PAWL_EEXPECT; // a hole is never filled later: the primary reports it
+        } else {
+            rc = prepare_next(core, chunk, event, &waiter);
+        }
+    }
+    if (rc) {
+        struct wire_prepared place = {
+            .chunk = message->chunk, .version = message->version, .index = message->index};
+        prepare_reply(core, &waiter, &place, rc);
+    }
+}
+
+// PREPARED goes out when the record and all before it are durable. Closed here: a later record is
+// durable before an earlier one, is counted as prepared, and a crash leaves the earlier one a hole
+// that cuts the log. Waiters of an older version were refused when the promise was raised, so nobody
+// is told PREPARED after a fence has counted.
+void chunk_prepare_advance(struct chunk_core *core, struct chunk *chunk)
+{
+    struct chunk_waiter waiter;
+    for (uint64_t index = chunk->inflight.first; index < chunk->durable_count; index++) {
+        struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
+        while (inflight_waiter_pop(core, slot, &waiter)) {
+            struct wire_prepared place = {
+                .chunk = chunk->handle, .version = chunk->promised, .index = index};
+            prepare_reply(core, &waiter, &place, 0);
+        }
+    }
+    inflight_settle(&chunk->inflight, chunk->durable_count);
+}
+
+void chunk_waiters_refuse(struct chunk_core *core, struct chunk *chunk, int code)
+{
+    struct chunk_waiter waiter;
+    for (uint64_t index = chunk->inflight.first; index < chunk->inflight.end; index++) {
+        struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
+        while (inflight_waiter_pop(core, slot, &waiter)) {
+            if (chunk->primary) {
+                chunk_reply_add(core, waiter.conn, waiter.request, WIRE_APPEND, code);
+                continue;
+            }
+            struct wire_prepared place = {
+                .chunk = chunk->handle, .version = chunk->promised, .index = index};
+            prepare_reply(core, &waiter, &place, code);
+        }
+    }
+}
+
+void chunk_commit(struct chunk_core *core, const struct chunk_event *event)
+{
+    const struct wire_commit *message = (const void *)event->message;
+    struct chunk *chunk = chunk_find(core, message->chunk);
+    int rc = order_check(chunk, message->version);
+
+    if (rc == 0) {
+        commit_learn(chunk, message->commit_count);
+    }
+    chunk_reply_add(core, event->conn, event->request, WIRE_COMMIT, rc);
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Record table: the rows of one chunk in index order, and where a record id stands among them.
+//
+// It OWNS its rows. A data record is found by (producer, sequence), an epoch record by (producer,
+// epoch): an epoch record repeats the sequence of the record before it, so the two must not meet.
+#ifndef PAWL_DATAPLANE_RECORD_TABLE_H
+#define PAWL_DATAPLANE_RECORD_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/util.h"
+#include "proto/record.h"
+
+#define RECORD_ABSENT UINT64_MAX
+
+struct record_table {
+    const struct pawl_alloc *alloc;
+    struct pawl_record *rows;
+    uint32_t *slots; // hash of the id > index + 1; 0: free
+    uint64_t count;
+    uint64_t capacity;
+    uint64_t slots_count; // 0 or a power of two
+};
+
+void record_table_init(struct record_table *table, const struct pawl_alloc *alloc);
+void record_table_fini(struct record_table *table);
+
+// COPIES the record behind the last one. 0, or -ENOMEM with the table unchanged.
+int record_table_add(struct record_table *table, const struct pawl_record *record) PAWL_MUST_CHECK;
+
+// Index of the record with this id, or RECORD_ABSENT. Of the flags only WIRE_RECORD_EPOCH counts.
+uint64_t record_table_find(const struct record_table *table, const struct wire_record_id *id);
+
+// Forgets all records from `count` on.
+void record_table_truncate(struct record_table *table, uint64_t count);
+
+const struct pawl_record *record_table_at(const struct record_table *table, uint64_t index);
+
+// Bytes of the first `count` records.
+uint64_t record_table_bytes(const struct record_table *table, uint64_t count);
+
+#endif
