@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// pawl-chunkd: the chunk server's program. Options, configuration, the reactors' threads, the control
+// thread (this one), and the way down in reverse.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <pawl/error.h>
+
+#include "base/log.h"
+#include "dataplane/chunkd/chunkd_config.h"
+#include "dataplane/chunkd/control.h"
+#include "dataplane/chunkd/reactor.h"
+#include "dataplane/memory/placement.h"
+
+#ifndef PAWL_VERSION
+#define PAWL_VERSION "0.1.0"
+#endif
+
+static const char usage_text[] =
+    "usage: pawl-chunkd --config FILE [--check-config]\n"
+    "\n"
+    "Stores chunks and serves the data plane of a Pawl cluster.\n"
+    "\n"
+    "  -c, --config FILE   configuration (YAML)\n"
+    "      --check-config  check the configuration and exit\n"
+    "  -h, --help          this text\n"
+    "  -V, --version       version\n"
+    "\n"
+    "Exit status: 0 stopped by a signal, 1 failed, 2 wrong options or configuration,\n"
+    "3 this server's chunks belong to another cluster.\n";
+
+struct main_options {
+    const char *config;
+    bool check;
+};
+
+// -1: go on; else the exit status.
+static int main_options_parse(int argc, char **argv, struct main_options *options)
+{
+    enum { OPTION_CHECK = 256 };
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, OPTION_CHECK},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            options->config = optarg;
+            break;
+        case OPTION_CHECK:
+            options->check = true;
+            break;
+        case 'h':
+            fputs(usage_text, stdout);
+            return CONTROL_EXIT_OK;
+        case 'V':
+            puts("pawl-chunkd " PAWL_VERSION);
+            return CONTROL_EXIT_OK;
+        default:
+            fputs(usage_text, stderr);
+            return CONTROL_EXIT_USAGE;
+        }
+    }
+    if (options->config == NULL || optind != argc) {
+        fputs(usage_text, stderr);
+        return CONTROL_EXIT_USAGE;
+    }
+    return -1;
+}
+
+// ---- address file -----------------------------------------------------------------------------
+
+// Whole or not at all: readers wait for the file to appear.
+static int address_file_write(const char *path, const char *address)
+{
+    char temporary[4096];
+    int bytes = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+    if (bytes < 0 || (size_t)bytes >= sizeof(temporary)) {
+        return -ENAMETOOLONG;
+    }
+    FILE *file = fopen(temporary, "we");
+    if (file == NULL) {
+        return -errno;
+    }
+    bool written = fprintf(file, "%s\n", address) > 0;
+    written = fclose(file) == 0 && written;
+    if (!written || rename(temporary, path) != 0) {
+        int code = errno != 0 ? -errno : -EIO;
+        unlink(temporary);
+        return code;
+    }
+    return 0;
+}
+
+// ---- what is said at the start ----------------------------------------------------------------
+
+static bool host_is_loopback(const char *host)
+{
+    return host != NULL && (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+                            strcmp(host, "localhost") == 0);
+}
+
+static void say_security(const struct chunkd_config *config)
+{
+    if (!host_is_loopback(config->host)) {
+        pawl_log_warn("security: none. Whoever reaches %s over the network can read, append to and "
+                      "damage every chunk here; keep it inside a trusted network",
+                      config->host != NULL ? config->host : "this host");
+    }
+}
+
+// Several servers may share a host, and bound to the same core they would fight for it: the reactor's
+// thread goes where the kernel puts it, and only its memory is placed.
+static void say_placement(void)
+{
+    struct placement *placement = NULL;
+    if (placement_open(NULL, &placement) != 0) {
+        pawl_log_warn("placement: the machine's topology can't be read");
+        return;
+    }
+    struct placement_core core;
+    if (placement_choose(placement, PLACEMENT_ANY_NODE, 1, &core) == 0) {
+        pawl_log_info("placement: 1 reactor, not bound to a core; %u cores, %u hardware threads "
+                      "may be used, NUMA node of the first: %d",
+                      placement_cores_count(placement), placement_pus_count(placement),
+                      core.has_node ? (int)core.numa_node : -1);
+    }
+    placement_close(placement);
+}
+
+// ---- running ----------------------------------------------------------------------------------
+
+static int chunkd_serve(const struct chunkd_config *config, struct reactor *reactor)
+{
+    if (config->address_file != NULL && config->address_file[0] != '\0') {
+        int code = address_file_write(config->address_file, reactor_address(reactor));
+        if (code != 0) {
+            pawl_log_error("the address can't be written to %s: %s", config->address_file,
+                           pawl_strerror(code));
+        }
+    }
+    struct control_options options = {
+        .size = sizeof(options),
+        .master_host = config->master_host,
+        .master_port = config->master_port,
+        .name = config->name,
+        .location = config->location,
+    };
+    return control_run(&options, reactor);
+}
+
+static int chunkd_run(const struct chunkd_config *config)
+{
+    struct reactor_options options = {
+        .size = sizeof(options),
+        .name = config->name,
+        .dir = config->dir,
+        .provider = config->provider,
+        .host = config->host,
+        .port = config->port,
+        .region_bytes = config->region_bytes,
+        .space_limit_bytes = config->space_limit_bytes,
+        .journal_segment_bytes = config->journal_segment_bytes,
+        .journal_segments_count = config->journal_segments_count,
+        .inline_max_bytes = config->inline_max_bytes,
+        .numa_node = UINT32_MAX,
+    };
+    pawl_log_info("pawl-chunkd " PAWL_VERSION " starts as %s, process %ld", config->name,
+                  (long)getpid());
+    say_security(config);
+    say_placement();
+    // One reactor for now. With more, each has a thread, a fabric address and a store of its own, and
+    // a chunk belongs to the one that its handle names.
+    struct reactor_thread *thread = NULL;
+    if (reactor_thread_start(&options, &thread) != 0) {
+        return CONTROL_EXIT_FAILED;
+    }
+    int status = chunkd_serve(config, reactor_thread_reactor(thread));
+    reactor_thread_join(thread);
+    pawl_log_info("stopped");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct main_options options = {0};
+    int status = main_options_parse(argc, argv, &options);
+    if (status >= 0) {
+        return status;
+    }
+    pawl_log_init(PAWL_LOG_INFO, STDERR_FILENO);
+    struct chunkd_config config;
+    memset(&config, 0, sizeof(config));
+    if (chunkd_config_load(options.config, &config) != 0) {
+        return CONTROL_EXIT_USAGE;
+    }
+    if (options.check) {
+        printf("%s: ok\n", options.config);
+        status = CONTROL_EXIT_OK;
+    } else {
+        signal(SIGPIPE, SIG_IGN);
+        pawl_log_init(config.log_level, STDERR_FILENO);
+        status = chunkd_run(&config);
+    }
+    chunkd_config_fini(&config);
+    return status;
+}
