@@ -211,8 +211,9 @@ struct listener_guard;
 int listener_guard_new(struct fabric *fabric, uint16_t port,
                        struct listener_guard **ret_guard) PAWL_MUST_CHECK;
 void listener_guard_free(struct listener_guard *guard);
-// Before the listener closes: shuts down every accepted socket that no connection knows.
-void listener_guard_drop_all(struct listener_guard *guard);
+// Before the listener closes: shuts down accepted sockets that no connection knows. Returns how many
+// there were.
+size_t listener_guard_drop_all(struct listener_guard *guard);
 void listener_guard_sweep(struct listener_guard *guard, uint64_t now_ns);
 
 // ofi_log.c: libfabric's own warnings go to our log, limited.

@@ -186,10 +186,12 @@ static void socket_judge(struct listener_guard *guard, int fd)
     suspect->is_seen = true;
 }
 
-void listener_guard_drop_all(struct listener_guard *guard)
+size_t listener_guard_drop_all(struct listener_guard *guard)
 {
     guard->is_closing = true;
+    guard->suspects_count = 0;
     fds_each(guard, socket_judge);
+    return guard->suspects_count;
 }
 
 void listener_guard_sweep(struct listener_guard *guard, uint64_t now_ns)

@@ -297,36 +297,43 @@ void ofi_events_read(struct fabric *fabric)
     }
 }
 
-// What has asked and not been answered belongs to the provider, which doesn't free it: a peer that
-// has not spoken is cut off, so that the provider sees its end, and a request is refused.
-void ofi_listener_close(struct fabric *fabric)
+static void requests_refuse(struct ofi *ofi)
 {
-    struct ofi *ofi = fabric->state;
     union event_buffer buffer;
     uint32_t type = 0;
-    if (!ofi->pep) {
-        return;
-    }
-    if (ofi->guard) {
-        listener_guard_drop_all(ofi->guard);
-        listener_guard_free(ofi->guard);
-        ofi->guard = NULL;
-    }
     ssize_t rc;
     while ((rc = event_read(ofi, &type, &buffer, 0)) >= 0 || rc == -FI_EAVAIL) {
         if (rc == -FI_EAVAIL) {
-            struct fi_eq_err_entry entry = {0};
+            struct fi_eq_err_entry entry;
+            memset(&entry, 0, sizeof(entry));
             if (fi_eq_readerr(ofi->eq, &entry, 0) < 0) {
-                break;
+                return;
             }
         } else if (type == FI_CONNREQ) {
             (void)fi_reject(ofi->pep, buffer.entry.info->handle, NULL, 0);
             fi_freeinfo(buffer.entry.info);
         }
     }
-    int closed = fi_close(&ofi->pep->fid);
-    if (closed < 0) {
-        pawl_log_error("closing the listener: %s", fi_strerror(-closed));
+}
+
+// Who has asked and not been answered belongs to the provider, which doesn't free it: a request is
+// refused, and a peer that has not spoken is cut off, so that the provider sees its end. The provider
+// takes one peer from the backlog at a time.
+void ofi_listener_close(struct fabric *fabric)
+{
+    struct ofi *ofi = fabric->state;
+    if (!ofi->pep) {
+        return;
+    }
+    requests_refuse(ofi);
+    for (int i = 0; ofi->guard && i < 4096 && listener_guard_drop_all(ofi->guard) > 0; i++) {
+        requests_refuse(ofi);
+    }
+    listener_guard_free(ofi->guard);
+    ofi->guard = NULL;
+    int rc = fi_close(&ofi->pep->fid);
+    if (rc < 0) {
+        pawl_log_error("closing the listener: %s", fi_strerror(-rc));
     }
     ofi->pep = NULL;
 }
