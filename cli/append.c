@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "cli/cli.h"
 
 #define APPEND_RECORD_BYTES (1u << 20)
@@ -110,7 +111,7 @@ int cli_append(struct cli *cli, int argc, char **argv)
             append.producer = optarg;
         } else if (option == 'l') {
             append.lines = true;
-        } else if (option == '?' || cli_bytes_parse(optarg, &append.record_bytes) != 0 ||
+        } else if (option == '?' || pawl_config_bytes(optarg, &append.record_bytes) != 0 ||
                    append.record_bytes == 0) {
             return cli_usage("append", "bad option or value");
         }

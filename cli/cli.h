@@ -66,8 +66,6 @@ int cli_fail(const char *what, int code);
 // Prints a message and returns CLI_USAGE.
 int cli_usage(const char *verb, const char *format, ...) PAWL_PRINTF(2, 3);
 
-// "64MiB", "4096", "1GiB" to bytes. PAWL_EINVALID.
-int cli_bytes_parse(const char *text, uint64_t *ret) PAWL_MUST_CHECK;
 // "1.5 GiB" into buffer.
 const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes);
 // Server id of a name like "cs1" (or a number in hexadecimal). PAWL_ENOTFOUND.

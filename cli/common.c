@@ -103,28 +103,6 @@ int cli_connect(const struct cli *cli, struct pawl **ret)
     return 0;
 }
 
-int cli_bytes_parse(const char *text, uint64_t *ret)
-{
-    static const struct {
-        const char *suffix;
-        unsigned shift;
-    } units[] = {{"", 0},   {"B", 0},    {"KiB", 10}, {"K", 10},   {"MiB", 20},
-                 {"M", 20}, {"GiB", 30}, {"G", 30},   {"TiB", 40}, {"T", 40}};
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (end == text || errno != 0 || text[0] == '-') {
-        return PAWL_EINVALID;
-    }
-    for (size_t i = 0; i < PAWL_ARRAY_COUNT(units); i++) {
-        if (strcmp(end, units[i].suffix) == 0 && value <= UINT64_MAX >> units[i].shift) {
-            *ret = (uint64_t)value << units[i].shift;
-            return 0;
-        }
-    }
-    return PAWL_EINVALID;
-}
-
 const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};

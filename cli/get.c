@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "cli/cli.h"
 
 #define GET_BYTES (8u << 20)
@@ -154,7 +155,7 @@ static int parse(struct get *get, int argc, char **argv)
         if (option == 's') {
             get->server = optarg;
         } else if (option == '?' ||
-                   cli_bytes_parse(optarg, option == 'o' ? &get->offset : &get->bytes) != 0) {
+                   pawl_config_bytes(optarg, option == 'o' ? &get->offset : &get->bytes) != 0) {
             return cli_usage(get->verb, "bad option or value");
         }
     }

@@ -31,10 +31,10 @@ static const cyaml_schema_value_t cluster_schema = {
 static int load_file(const char *path, struct local_cluster *ret)
 {
     struct cluster_yaml *yaml = NULL;
-    char message[512];
-    int code = config_load(path, &cluster_schema, (void **)&yaml, message, sizeof message);
+    struct pawl_config_error error;
+    int code = pawl_config_load(path, &cluster_schema, (void **)&yaml, &error);
     if (code != 0) {
-        fprintf(stderr, "pawl: %s\n", message);
+        fprintf(stderr, "pawl: %s\n", error.text);
         return code;
     }
     code = yaml->servers > LOCAL_SERVERS_MAX ? PAWL_EINVALID : 0;
@@ -42,7 +42,7 @@ static int load_file(const char *path, struct local_cluster *ret)
     snprintf(ret->provider, sizeof ret->provider, "%s",
              yaml->provider != NULL ? yaml->provider : "tcp");
     ret->servers_count = yaml->servers;
-    config_free(&cluster_schema, yaml);
+    pawl_config_free(&cluster_schema, yaml);
     return code;
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/hash.h"
 #include "cli/cli.h"
 
@@ -326,7 +327,7 @@ static int parse(struct put *put, int argc, char **argv)
             put->progress_path = optarg;
             continue;
         }
-        if (option == '?' || cli_bytes_parse(optarg, &value) != 0 || value == 0) {
+        if (option == '?' || pawl_config_bytes(optarg, &value) != 0 || value == 0) {
             return cli_usage("put", "bad option or value");
         }
         if (option == 'b') {

@@ -9,6 +9,7 @@
 //   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
 //
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
