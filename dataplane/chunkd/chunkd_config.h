@@ -1,51 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configuration of pawl-chunkd: one YAML file.
+// Configuration of pawl-chunkd.
 //
-//   master: 127.0.0.1:7700
+//   master: 127.0.0.1:7400
 //   dir: /var/lib/pawl/cs1
-//   name: cs1                       # default: the host's name
-//   location: rack1                 # default: empty
-//   fabric: {provider: tcp, host: 127.0.0.1, port: 0}
-//   space_limit: 10GiB              # 0: the file system's
-//   memory: {region: 256MiB}
-//   journal: {segment: 32MiB, segments: 4}
-//   inline_max: 32KiB
-//   log_level: info
-//   security: none                  # must be said to listen beyond loopback
-//   address_file: /run/pawl/cs1     # the fabric address is written there
+//   name: cs1                   # unique in the cluster, for people; default: the last part of dir
+//   location: rack3             # replicas are spread over locations
+//   fabric:
+//     provider: tcp             # of libfabric: tcp, verbs
+//     host: 127.0.0.1           # local address; loopback unless security says otherwise
+//     port: 0                   # 0: a free one
+//   space_limit: 10GiB          # 0: the whole file system
+//   memory:
+//     region: 256MiB            # pinned; a hard bound on the data plane's buffers
+//   journal:
+//     segment: 32MiB
+//     segments: 4
+//   inline_max: 32KiB           # larger records are written to their chunk file at once
+//   log_level: info             # error, warn, info, debug, trace
+//   security: none              # needed to listen beyond loopback: anybody who reaches the port is trusted
+//   address_file: /run/pawl/cs1 # the fabric address is written there
 //
-// OWNS its strings. Thread: any one.
-#ifndef PAWL_DATAPLANE_CHUNKD_CONFIG_H
-#define PAWL_DATAPLANE_CHUNKD_CONFIG_H
+// Only `master` and `dir` are required. Zeros in the struct stand for the store's own defaults.
+#ifndef PAWL_DATAPLANE_CHUNKD_CHUNKD_CONFIG_H
+#define PAWL_DATAPLANE_CHUNKD_CHUNKD_CONFIG_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/config.h"
 #include "base/log.h"
-#include "base/util.h"
 
 struct chunkd_config {
-    char *master_host;
+    char master_host[256];
     uint16_t master_port;
-    char *dir;
+    char *directory;
     char *name;
-    char *location;
-    char *provider;
-    char *host;
-    uint16_t port;
+    char *location; // "" when not given
+    char *fabric_provider;
+    char *fabric_host;
+    uint16_t fabric_port;
     uint64_t space_limit_bytes;
     uint64_t region_bytes;
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
     enum pawl_log_level log_level;
-    bool security_none; // `security: none` was said
+    bool security_none;
     char *address_file; // NULL: none
 };
 
-// Loads and checks; what is wrong is logged in one line with file and line. PAWL_EINVALID, -errno.
-int chunkd_config_load(const char *path, struct chunkd_config *ret_config) PAWL_MUST_CHECK;
-// A zeroed struct is fine.
+// 0, or a negative code with ret_error filled. The strings are OWNED by the struct: fini frees them.
+PAWL_MUST_CHECK int chunkd_config_load(const char *path, struct chunkd_config *ret_config,
+                                       struct pawl_config_error *ret_error);
+// The same from memory.
+PAWL_MUST_CHECK int chunkd_config_parse(const char *name, const char *text, size_t bytes,
+                                        struct chunkd_config *ret_config,
+                                        struct pawl_config_error *ret_error);
 void chunkd_config_fini(struct chunkd_config *config);
 
 #endif

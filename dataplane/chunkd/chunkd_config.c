@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configuration of pawl-chunkd: schema, defaults, and what has to fit together.
+#include "dataplane/chunkd/chunkd_config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "controlplane/rpc/rpc.h"
+
+#define REGION_BYTES_MIN (UINT64_C(96) << 20)
+#define REGION_BYTES_DEFAULT (UINT64_C(256) << 20)
+
+enum security { SECURITY_UNSET = 0, SECURITY_NONE = 1 };
+
+// As libcyaml fills it: zero is "not given".
+struct fabric_yaml {
+    char *provider;
+    char *host;
+    uint16_t port;
+};
+
+struct memory_yaml {
+    char *region;
+};
+
+struct journal_yaml {
+    char *segment;
+    uint32_t segments;
+};
+
+struct chunkd_yaml {
+    char *master;
+    char *dir;
+    char *name;
+    char *location;
+    struct fabric_yaml fabric;
+    char *space_limit;
+    struct memory_yaml memory;
+    struct journal_yaml journal;
+    char *inline_max;
+    enum pawl_log_level *log_level;
+    enum security security;
+    char *address_file;
+};
+
+static const cyaml_strval_t log_levels[] = {
+    {"error", PAWL_LOG_ERROR}, {"warn", PAWL_LOG_WARN},   {"info", PAWL_LOG_INFO},
+    {"debug", PAWL_LOG_DEBUG}, {"trace", PAWL_LOG_TRACE},
+};
+
+static const cyaml_strval_t securities[] = {{"none", SECURITY_NONE}};
+
+#define STRING (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
+
+static const cyaml_schema_field_t fabric_fields[] = {
+    CYAML_FIELD_STRING_PTR("provider", STRING, struct fabric_yaml, provider, 1, 64),
+    CYAML_FIELD_STRING_PTR("host", STRING, struct fabric_yaml, host, 1, 255),
+    CYAML_FIELD_UINT("port", CYAML_FLAG_OPTIONAL, struct fabric_yaml, port),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t memory_fields[] = {
+    CYAML_FIELD_STRING_PTR("region", STRING, struct memory_yaml, region, 1, 32),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t journal_fields[] = {
+    CYAML_FIELD_STRING_PTR("segment", STRING, struct journal_yaml, segment, 1, 32),
+    CYAML_FIELD_UINT("segments", CYAML_FLAG_OPTIONAL, struct journal_yaml, segments),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t fields[] = {
+    CYAML_FIELD_STRING_PTR("master", CYAML_FLAG_POINTER, struct chunkd_yaml, master, 3, 255),
+    CYAML_FIELD_STRING_PTR("dir", CYAML_FLAG_POINTER, struct chunkd_yaml, dir, 1, 3000),
+    CYAML_FIELD_STRING_PTR("name", STRING, struct chunkd_yaml, name, 1, 64),
+    CYAML_FIELD_STRING_PTR("location", STRING, struct chunkd_yaml, location, 1, 255),
+    CYAML_FIELD_MAPPING("fabric", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, fabric, fabric_fields),
+    CYAML_FIELD_STRING_PTR("space_limit", STRING, struct chunkd_yaml, space_limit, 1, 32),
+    CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, memory, memory_fields),
+    CYAML_FIELD_MAPPING("journal", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, journal,
+                        journal_fields),
+    CYAML_FIELD_STRING_PTR("inline_max", STRING, struct chunkd_yaml, inline_max, 1, 32),
+    CYAML_FIELD_ENUM_PTR("log_level", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+                         struct chunkd_yaml, log_level, log_levels, PAWL_ARRAY_COUNT(log_levels)),
+    CYAML_FIELD_ENUM("security", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct chunkd_yaml,
+                     security, securities, PAWL_ARRAY_COUNT(securities)),
+    CYAML_FIELD_STRING_PTR("address_file", STRING, struct chunkd_yaml, address_file, 1, 3000),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct chunkd_yaml, fields),
+};
+
+// A size that was given lies between min and max; one that was not leaves *ret_bytes alone.
+struct size_rule {
+    const char *key;
+    const char *text;
+    uint64_t min;
+    uint64_t max;
+};
+
+static int take_size(const char *name, const struct size_rule *rule, uint64_t *ret_bytes,
+                     struct pawl_config_error *ret_error)
+{
+    uint64_t bytes;
+    if (rule->text == NULL) {
+        return 0;
+    }
+    if (pawl_config_bytes(rule->text, &bytes) != 0) {
+        return pawl_config_refuse(ret_error, name, "%s '%s' is not a size, such as 64MiB",
+                                  rule->key, rule->text);
+    }
+    if (bytes < rule->min || bytes > rule->max) {
+        return pawl_config_refuse(ret_error, name, "%s '%s' is not between %llu and %llu bytes",
+                                  rule->key, rule->text, (unsigned long long)rule->min,
+                                  (unsigned long long)rule->max);
+    }
+    *ret_bytes = bytes;
+    return 0;
+}
+
+static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
+                      struct chunkd_config *config, struct pawl_config_error *ret_error)
+{
+    uint64_t segment_bytes = 0, inline_bytes = 0;
+    const struct size_rule rules[] = {
+        {"space_limit", yaml->space_limit, 0, UINT64_MAX},
+        {"memory.region", yaml->memory.region, REGION_BYTES_MIN, UINT64_C(1) << 40},
+        {"journal.segment", yaml->journal.segment, 64 << 10, UINT64_C(1) << 30},
+        {"inline_max", yaml->inline_max, 512, 64 << 10},
+    };
+    uint64_t *const places[] = {&config->space_limit_bytes, &config->region_bytes, &segment_bytes,
+                                &inline_bytes};
+    config->region_bytes = REGION_BYTES_DEFAULT;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(rules); i++) {
+        int rc = take_size(name, &rules[i], places[i], ret_error);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    config->journal_segment_bytes = (uint32_t)segment_bytes;
+    config->inline_max_bytes = (uint32_t)inline_bytes;
+    config->journal_segments_count = yaml->journal.segments;
+    if (config->journal_segments_count == 1 || config->journal_segments_count > 1024) {
+        return pawl_config_refuse(ret_error, name, "journal.segments %u is not between 2 and 1024",
+                                  config->journal_segments_count);
+    }
+    return 0;
+}
+
+static int check_addresses(const char *name, const struct chunkd_yaml *yaml,
+                           struct chunkd_config *config, struct pawl_config_error *ret_error)
+{
+    const char *host = yaml->fabric.host != NULL ? yaml->fabric.host : "127.0.0.1";
+    if (rpc_address_parse(yaml->master, config->master_host, sizeof(config->master_host),
+                          &config->master_port) != 0 ||
+        config->master_port == 0) {
+        return pawl_config_refuse(ret_error, name, "master '%s' is not host:port", yaml->master);
+    }
+    config->security_none = yaml->security == SECURITY_NONE;
+    if (!config->security_none && !pawl_config_is_loopback(host)) {
+        return pawl_config_refuse(
+            ret_error, name,
+            "fabric.host '%s' is not a loopback address, and there is no "
+            "authentication yet: whoever reaches the port could read and change "
+            "every chunk. Say `security: none` if the network is trusted",
+            host);
+    }
+    return 0;
+}
+
+// The strings change hands: the struct of libcyaml is freed afterwards.
+static char *take_or(char **string, const char *fallback)
+{
+    char *taken = *string;
+    *string = NULL;
+    return taken != NULL ? taken : strdup(fallback);
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
+static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd_config *config,
+                       struct pawl_config_error *ret_error)
+{
+    int rc = check_addresses(name, yaml, config, ret_error);
+    if (rc == 0) {
+        rc = fill_sizes(name, yaml, config, ret_error);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    config->log_level = yaml->log_level != NULL ? *yaml->log_level : PAWL_LOG_INFO;
+    config->fabric_port = yaml->fabric.port;
+    config->name = take_or(&yaml->name, last_part(yaml->dir));
+    config->directory = take_or(&yaml->dir, "");
+    config->location = take_or(&yaml->location, "");
+    config->fabric_provider = take_or(&yaml->fabric.provider, "tcp");
+    config->fabric_host = take_or(&yaml->fabric.host, "127.0.0.1");
+    config->address_file = yaml->address_file;
+    yaml->address_file = NULL;
+    if (config->master_host == NULL || config->directory == NULL || config->name == NULL ||
+        config->location == NULL || config->fabric_provider == NULL ||
+        config->fabric_host == NULL) {
+        (void)pawl_config_refuse(ret_error, name, "out of memory");
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int config_take(const char *name, struct chunkd_yaml *yaml, struct chunkd_config *ret_config,
+                       struct pawl_config_error *ret_error)
+{
+    struct chunkd_config config = {0};
+    int rc = config_fill(name, yaml, &config, ret_error);
+    pawl_config_free(&schema, yaml);
+    if (rc != 0) {
+        chunkd_config_fini(&config);
+        return rc;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+int chunkd_config_parse(const char *name, const char *text, size_t bytes,
+                        struct chunkd_config *ret_config, struct pawl_config_error *ret_error)
+{
+    void *yaml;
+    int rc = pawl_config_parse(name, text, bytes, &schema, &yaml, ret_error);
+    return rc != 0 ? rc : config_take(name, yaml, ret_config, ret_error);
+}
+
+int chunkd_config_load(const char *path, struct chunkd_config *ret_config,
+                       struct pawl_config_error *ret_error)
+{
+    void *yaml;
+    int rc = pawl_config_load(path, &schema, &yaml, ret_error);
+    return rc != 0 ? rc : config_take(path, yaml, ret_config, ret_error);
+}
+
+void chunkd_config_fini(struct chunkd_config *config)
+{
+    free(config->directory);
+    free(config->name);
+    free(config->location);
+    free(config->fabric_provider);
+    free(config->fabric_host);
+    free(config->address_file);
+    *config = (struct chunkd_config){0};
+}
