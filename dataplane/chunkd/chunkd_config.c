@@ -207,9 +207,8 @@ static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd
     config->fabric_host = take_or(&yaml->fabric.host, "127.0.0.1");
     config->address_file = yaml->address_file;
     yaml->address_file = NULL;
-    if (config->master_host == NULL || config->directory == NULL || config->name == NULL ||
-        config->location == NULL || config->fabric_provider == NULL ||
-        config->fabric_host == NULL) {
+    if (config->directory == NULL || config->name == NULL || config->location == NULL ||
+        config->fabric_provider == NULL || config->fabric_host == NULL) {
         (void)pawl_config_refuse(ret_error, name, "out of memory");
         return -ENOMEM;
     }
