@@ -285,8 +285,11 @@ void fabric_op_completed(struct fabric_op *op, int status, size_t bytes)
         return; // late: the books were closed without it
     }
     if (status < 0) {
-        pawl_log_limited(&op_limit, PAWL_LOG_INFO, "connection %llu with %s: operation failed: %s",
-                         (unsigned long long)conn->id, conn->peer, pawl_strerror(status));
+        if (status != -ECANCELED) { // what the provider says of all that it had when a peer goes
+            pawl_log_limited(&op_limit, PAWL_LOG_INFO,
+                             "connection %llu with %s: operation failed: %s",
+                             (unsigned long long)conn->id, conn->peer, pawl_strerror(status));
+        }
         fabric_conn_close(conn, conn->is_lost ? conn->status : PAWL_EDISCONNECTED);
         return;
     }
