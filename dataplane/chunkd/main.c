@@ -113,10 +113,10 @@ static bool host_is_loopback(const char *host)
 
 static void say_security(const struct chunkd_config *config)
 {
-    if (!host_is_loopback(config->host)) {
+    if (!host_is_loopback(config->fabric_host)) {
         pawl_log_warn("security: none. Whoever reaches %s over the network can read, append to and "
                       "damage every chunk here; keep it inside a trusted network",
-                      config->host != NULL ? config->host : "this host");
+                      config->fabric_host != NULL ? config->fabric_host : "this host");
     }
 }
 
@@ -165,10 +165,10 @@ static int chunkd_run(const struct chunkd_config *config)
     struct reactor_options options = {
         .size = sizeof(options),
         .name = config->name,
-        .dir = config->dir,
-        .provider = config->provider,
-        .host = config->host,
-        .port = config->port,
+        .dir = config->directory,
+        .provider = config->fabric_provider,
+        .host = config->fabric_host,
+        .port = config->fabric_port,
         .region_bytes = config->region_bytes,
         .space_limit_bytes = config->space_limit_bytes,
         .journal_segment_bytes = config->journal_segment_bytes,
@@ -201,8 +201,10 @@ int main(int argc, char **argv)
     }
     pawl_log_init(PAWL_LOG_INFO, STDERR_FILENO);
     struct chunkd_config config;
+    struct pawl_config_error error;
     memset(&config, 0, sizeof(config));
-    if (chunkd_config_load(options.config, &config) != 0) {
+    if (chunkd_config_load(options.config, &config, &error) != 0) {
+        fprintf(stderr, "pawl-chunkd: %s\n", error.text);
         return CONTROL_EXIT_USAGE;
     }
     if (options.check) {

@@ -292,6 +292,10 @@ static void link_pump(struct reactor *reactor, struct link *link)
             link_give_up(reactor, link, code, pawl_strerror(code));
             return;
         }
+        // What was inline is copied and a write has a use of its own: the bytes need not wait for
+        // the peer's answer.
+        payload_unuse(reactor, send->payload);
+        send->payload = NULL;
     }
 }
 

@@ -38,6 +38,9 @@ static void session_violation(struct session *session, const char *why)
 // A peer that doesn't take its replies is disconnected; a broken connection says so by itself.
 static void session_send(struct session *session, const void *message, uint32_t bytes)
 {
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
     int code = fabric_send(session->conn, message, bytes);
     if (code != 0) {
         pawl_log_debug("connection %llu takes no reply: %s", (unsigned long long)session->id,

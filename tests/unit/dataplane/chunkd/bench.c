@@ -10,10 +10,11 @@
 #include "base/crc32c.h"
 #include "scripted.h"
 
-static struct fabric *fabric_fake_open(void)
+static struct fabric *fabric_of(const char *provider)
 {
     struct fabric_options options = {
-        .provider = "fake",
+        .provider = provider,
+        .host = "127.0.0.1",
         .message_bytes = WIRE_MESSAGE_MAX,
         .receives_count = 256,
         .connections_max = 64,
@@ -23,27 +24,12 @@ static struct fabric *fabric_fake_open(void)
     return fabric;
 }
 
-void bench_open(struct bench *bench)
+void bench_init(struct bench *bench, const char *provider)
 {
-    memset(&script, 0, sizeof(script));
     memset(bench, 0, sizeof(*bench));
-    script.server_id = 0x51;
-    script.cluster_id = SCRIPT_CLUSTER;
+    bench->provider = provider;
     bench->now_ns = 1000 * SCRIPT_MS;
-    struct reactor_options options = {
-        .size = sizeof(options),
-        .name = "cs1",
-        .dir = "nowhere",
-        .incarnation = 0x1c,
-        .provider = "fake",
-        .region_bytes = BUFFERS_REGION_MIN_BYTES,
-        .requests_count = 4,
-        .numa_node = UINT32_MAX,
-        .no_huge = true,
-        .no_lock = true,
-    };
-    assert_int_equal(reactor_open(&options, bench->now_ns, &bench->reactor), 0);
-    bench->fabric = fabric_fake_open();
+    bench->fabric = fabric_of(provider);
 }
 
 void bench_close(struct bench *bench)
@@ -152,9 +138,9 @@ void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
     struct wire_hello hello;
     memset(&hello, 0, sizeof(hello));
     wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello), 1);
-    hello.cluster_id = SCRIPT_CLUSTER;
+    hello.cluster_id = client->bench->reactor->cluster_id;
     hello.server_id = server_id;
-    hello.target_id = 0x51;
+    hello.target_id = reactor_server_id(client->bench->reactor);
     hello.window_slots_wanted = slots;
     client_send(client, &hello, sizeof(hello));
     assert_false(client->closed);
@@ -202,7 +188,7 @@ void server_open(struct server *server, struct bench *bench)
 {
     memset(server, 0, sizeof(*server));
     server->bench = bench;
-    server->fabric = fabric_fake_open();
+    server->fabric = fabric_of(bench->provider);
     assert_int_equal(fabric_listen(server->fabric), 0);
     server->client.bench = bench;
     client_memory_open(&server->client, server->fabric);
@@ -233,7 +219,7 @@ void server_welcome(struct server *server, uint64_t server_id, uint32_t slots, u
     memset(&welcome, 0, sizeof(welcome));
     wire_header_init(&welcome.header, WIRE_HELLO | WIRE_REPLY, sizeof(welcome),
                      server->client.message.header.request);
-    welcome.cluster_id = SCRIPT_CLUSTER;
+    welcome.cluster_id = server->bench->reactor->cluster_id;
     welcome.server_id = server_id;
     welcome.incarnation = 1;
     welcome.window_address = fabric_region_remote(server->client.region, server->client.memory);

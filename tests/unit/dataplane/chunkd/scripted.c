@@ -241,6 +241,29 @@ const char *store_describe(const struct store *store)
     return "scripted";
 }
 
+// ---- the reactor over them ----------------------------------------------------------------------
+
+void bench_open(struct bench *bench)
+{
+    memset(&script, 0, sizeof(script));
+    script.server_id = 0x51;
+    script.cluster_id = SCRIPT_CLUSTER;
+    bench_init(bench, "fake");
+    struct reactor_options options = {
+        .size = sizeof(options),
+        .name = "cs1",
+        .dir = "nowhere",
+        .incarnation = 0x1c,
+        .provider = "fake",
+        .region_bytes = BUFFERS_REGION_MIN_BYTES,
+        .requests_count = 4,
+        .numa_node = UINT32_MAX,
+        .no_huge = true,
+        .no_lock = true,
+    };
+    assert_int_equal(reactor_open(&options, bench->now_ns, &bench->reactor), 0);
+}
+
 // ---- the script -------------------------------------------------------------------------------
 
 struct chunk_action *script_action(enum chunk_action_type type)

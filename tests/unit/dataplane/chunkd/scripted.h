@@ -58,8 +58,12 @@ struct bench {
     struct reactor *reactor;
     uint64_t now_ns;
     struct fabric *fabric; // of the peers that the test plays
+    const char *provider;
 };
 
+// Without a reactor.
+void bench_init(struct bench *bench, const char *provider);
+// With a reactor over the scripted core and store.
 void bench_open(struct bench *bench);
 void bench_close(struct bench *bench);
 // Some rounds of everything, without time passing.

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole reactor with the real core and store: one replica is opened, granted, appended to, read, and
+// found again after a restart. Over the fake fabric and over libfabric's tcp provider.
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <pawl/error.h>
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "scripted.h"
+
+#define CHUNK 42u
+#define TURNS_MAX 200000
+
+static char dir[64];
+static struct bench bench;
+static struct client client;
+
+static void reactor_start(void)
+{
+    struct reactor_options options = {
+        .size = sizeof(options),
+        .name = "cs1",
+        .dir = dir,
+        .provider = bench.provider,
+        .host = "127.0.0.1",
+        .region_bytes = BUFFERS_REGION_MIN_BYTES,
+        .journal_segment_bytes = 4u << 20,
+        .journal_segments_count = 2,
+        .numa_node = UINT32_MAX,
+        .no_huge = true,
+        .no_lock = true,
+    };
+    bench.now_ns = pawl_clock_ns();
+    assert_int_equal(reactor_open(&options, bench.now_ns, &bench.reactor), 0);
+}
+
+// Turns until *count reaches `wanted`; fails instead of waiting for ever.
+static void turn_until(const unsigned *count, unsigned wanted)
+{
+    for (int i = 0; i < TURNS_MAX && *count < wanted && !client.closed; i++) {
+        bench.now_ns = pawl_clock_ns();
+        bench_turn(&bench);
+    }
+    assert_false(client.closed);
+    assert_int_equal(*count, wanted);
+}
+
+static struct mail *mail_wait(enum mail_type type)
+{
+    for (int i = 0; i < TURNS_MAX; i++) {
+        struct mail *mail = mailbox_take(reactor_outbox(bench.reactor));
+        if (mail != NULL && mail->type == type) {
+            return mail;
+        }
+        mail_free(mail);
+        bench.now_ns = pawl_clock_ns();
+        bench_turn(&bench);
+    }
+    fail_msg("no mail of type %d", (int)type);
+    return NULL;
+}
+
+// Gives the reactor a command of the master; returns the code of its answer.
+static int command(const Pawl__Request *request)
+{
+    uint8_t packed[1024];
+    size_t bytes = pawl__request__pack(request, packed);
+    struct mail *mail = mail_new(MAIL_COMMAND);
+    mail->command = pawl__request__unpack(NULL, bytes, packed);
+    mailbox_post(reactor_inbox(bench.reactor), mail);
+    struct mail *answer = mail_wait(MAIL_ANSWER);
+    Pawl__Reply *reply = pawl__reply__unpack(NULL, answer->bytes_count, answer->bytes);
+    assert_non_null(reply);
+    int code = reply->code;
+    pawl__reply__free_unpacked(reply, NULL);
+    mail_free(answer);
+    return code;
+}
+
+static void chunk_open_and_grant(void)
+{
+    struct mail *mail = mail_new(MAIL_CLUSTER);
+    mail->number = SCRIPT_CLUSTER;
+    mailbox_post(reactor_inbox(bench.reactor), mail);
+    mail = mail_wait(MAIL_CLUSTER_KEPT);
+    assert_int_equal(mail->status, 0);
+    mail_free(mail);
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Open open = PAWL__OPEN__INIT;
+    open.term = 1;
+    open.handle = CHUNK;
+    open.version = 1;
+    open.file_id = 7;
+    open.chunk_bytes = 8u << 20;
+    request.body_case = PAWL__REQUEST__BODY_OPEN;
+    request.open = &open;
+    assert_int_equal(command(&request), 0);
+    Pawl__Grant grant = PAWL__GRANT__INIT;
+    Pawl__Member self = PAWL__MEMBER__INIT;
+    Pawl__Member *members[] = {&self};
+    self.server_id = reactor_server_id(bench.reactor);
+    self.fabric_address = (char *)(uintptr_t)reactor_address(bench.reactor);
+    grant.term = 1;
+    grant.handle = CHUNK;
+    grant.version = 1;
+    grant.lease_ms = 60000;
+    grant.n_members = 1;
+    grant.members = members;
+    request.body_case = PAWL__REQUEST__BODY_GRANT;
+    request.grant = &grant;
+    assert_int_equal(command(&request), 0);
+}
+
+static int setup(void **state)
+{
+    strcpy(dir, "reactor-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    bench_init(&bench, *state);
+    reactor_start();
+    chunk_open_and_grant();
+    client_open(&client, &bench);
+    client_hello(&client, 0, 8);
+    return 0;
+}
+
+static int entry_remove(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
+{
+    (void)stat;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    client_close(&client);
+    bench_close(&bench);
+    nftw(dir, entry_remove, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static void append_expect(uint64_t sequence, uint32_t length, uint16_t slots, uint64_t offset,
+                          uint32_t duplicate)
+{
+    unsigned before = client.messages_count;
+    client_append(&client, sequence, length, 0, slots);
+    turn_until(&client.messages_count, before + 1);
+    assert_int_equal(client.message.header.type, WIRE_APPEND | WIRE_REPLY);
+    assert_int_equal(client.message.header.status, 0);
+    assert_int_equal(client.message.reply.appended.file_offset, offset);
+    assert_int_equal(client.message.reply.appended.duplicate, duplicate);
+}
+
+// Reads into the second MiB of the client's memory.
+static void read_expect(uint64_t offset, uint32_t length, const unsigned char *expected)
+{
+    unsigned char *target = client.memory + (1u << 20);
+    unsigned before = client.messages_count;
+    struct wire_read read;
+    memset(&read, 0, sizeof(read));
+    memset(target, 0, length);
+    wire_header_init(&read.header, WIRE_READ, sizeof(read), 1000 + offset);
+    read.chunk = CHUNK;
+    read.offset = offset;
+    read.length = length;
+    read.buffer_address = fabric_region_remote(client.region, target);
+    read.buffer_key = fabric_region_key(client.region);
+    client_send(&client, &read, sizeof(read));
+    turn_until(&client.messages_count, before + 1);
+    assert_int_equal(client.message.header.type, WIRE_READ | WIRE_REPLY);
+    assert_int_equal(client.message.header.status, 0);
+    assert_int_equal(client.message.reply.read_done.length, length);
+    assert_int_equal(client.message.reply.read_done.crc, pawl_crc32c(0, expected, length));
+    assert_memory_equal(target, expected, length);
+}
+
+static void test_records_when_appended_are_read_back_and_survive_a_restart(void **state)
+{
+    (void)state;
+    append_expect(1, 1000, 0, 0, 0);
+    append_expect(2, 400000, 2, 1000, 0);
+    append_expect(3, 10, 0, 401000, 0);
+    append_expect(2, 400000, 2, 1000, 1); // a retry: the same place
+    read_expect(0, 1000, client.memory);
+    read_expect(1000 + 5000, 300000, client.memory + 5000);
+
+    client_close(&client);
+    reactor_close(bench.reactor);
+    reactor_start();
+    assert_int_equal(bench.reactor->cluster_id, SCRIPT_CLUSTER);
+    struct mail *ask = mail_new(MAIL_INVENTORY_ASK);
+    ask->all = true;
+    mailbox_post(reactor_inbox(bench.reactor), ask);
+    struct mail *inventory = mail_wait(MAIL_INVENTORY);
+    assert_int_equal(inventory->replicas_count, 1);
+    assert_int_equal(inventory->replicas[0].handle, CHUNK);
+    assert_int_equal(inventory->replicas[0].count, 3);
+    assert_int_equal(inventory->replicas[0].length, 401010);
+    assert_false(inventory->replicas[0].primary);
+    mail_free(inventory);
+    client_open(&client, &bench);
+    client_hello(&client, 0, 8);
+    // What was committed when the last record was written is still known to be.
+    read_expect(0, 1000, client.memory);
+}
+
+static void test_append_when_crc_is_wrong_is_refused(void **state)
+{
+    (void)state;
+    struct {
+        struct wire_append append;
+        unsigned char bytes[16];
+    } message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.append.header, WIRE_APPEND, sizeof(message), 5);
+    message.append.chunk = CHUNK;
+    message.append.version = 1;
+    message.append.id.producer_lo = 1;
+    message.append.id.sequence = 1;
+    message.append.length = 16;
+    message.append.crc = 1;
+    unsigned before = client.messages_count;
+    client_send(&client, &message, sizeof(message));
+    turn_until(&client.messages_count, before + 1);
+    assert_int_equal(client.message.header.status, PAWL_EBADPAYLOAD);
+    append_expect(1, 1000, 0, 0, 0);
+}
+
+static void test_reactor_when_stopped_answers_what_is_in_flight(void **state)
+{
+    (void)state;
+    client_append(&client, 1, 1000, 0, 0);
+    mailbox_post(reactor_inbox(bench.reactor), mail_new(MAIL_STOP));
+    turn_until(&client.messages_count, 2);
+    assert_int_equal(client.message.header.status, 0);
+    client_append(&client, 2, 1000, 0, 0);
+    turn_until(&client.messages_count, 3);
+    assert_int_equal(client.message.header.status, PAWL_ESHUTDOWN);
+    reactor_run(bench.reactor); // ends by itself
+    mail_free(mail_wait(MAIL_STOPPED));
+}
+
+int main(void)
+{
+#define T(name, provider)                                                                          \
+    {                                                                                              \
+#name " " provider, name, setup, teardown, (void *)(uintptr_t)provider                     \
+    }
+    const struct CMUnitTest tests[] = {
+        T(test_records_when_appended_are_read_back_and_survive_a_restart, "fake"),
+        T(test_append_when_crc_is_wrong_is_refused, "fake"),
+        T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
+        T(test_records_when_appended_are_read_back_and_survive_a_restart, "tcp"),
+        T(test_append_when_crc_is_wrong_is_refused, "tcp"),
+        T(test_reactor_when_stopped_answers_what_is_in_flight, "tcp"),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
