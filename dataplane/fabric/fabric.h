@@ -37,8 +37,9 @@ struct fabric_options {
     const char *host;       // local address to bind to: "127.0.0.1"; NULL: any (clients)
     uint16_t port;          // to listen on; 0: a free one
     uint32_t message_bytes; // largest message
-    uint32_t
-        receives_count; // receives posted per connection (>= requests + replies a peer may send)
+    // Posted per connection; at least as many as requests and replies a peer may send. A provider may
+    // have a shorter queue (tcp: 256): then the peer's messages wait.
+    uint32_t receives_count;
     uint32_t connections_max;
     uint32_t operation_ms; // deadline of an accepted write, read or send; 0: 10,000
 };
@@ -48,7 +49,9 @@ enum fabric_event_type {
     FABRIC_ACCEPTED,      // a peer has connected to the listener: a new conn
     FABRIC_MESSAGE,       // message, message_bytes: BORROWED UNTIL the next fabric_poll()
     FABRIC_DONE,          // a write or read with `token` ended with `status`
-    FABRIC_CLOSED,        // the conn is gone (`status` says why); its pointer is dead afterwards
+    FABRIC_CLOSED,        // the conn is gone: `status` is what fabric_conn_close() was given, or
+                          // PAWL_EDISCONNECTED, PAWL_EDEADLINE, PAWL_EPROTOCOL (another format).
+                          // Its pointer is dead after the next fabric_poll()
 };
 
 struct fabric_event {
@@ -65,7 +68,7 @@ struct fabric_event {
 // -ENODATA when the provider isn't there (the log names those that are), -ENOMEM, -EINVAL.
 int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric) PAWL_MUST_CHECK;
 
-// Destroys everything, without events. NULL is fine.
+// Destroys everything, regions included, without events. NULL is fine.
 void fabric_close(struct fabric *fabric);
 
 // Starts to accept peers. Peers whose connection data don't carry Pawl's magic and format are
@@ -109,16 +112,21 @@ void fabric_region_close(struct fabric_region *region);
 uint64_t fabric_region_key(const struct fabric_region *region);
 uint64_t fabric_region_remote(const struct fabric_region *region, const void *memory);
 
-// Sends a message of up to message_bytes. COPIES it into an own buffer (or inlines it). In order
-// with earlier sends and writes of this connection. Failures close the connection. -EMSGSIZE,
-// PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending.
+// Sends a message of up to message_bytes (the smaller of both sides'). COPIES it into an own buffer.
+// In order with earlier sends and writes of this connection. Failures close the connection.
+// -EMSGSIZE, PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending or the
+// connection isn't up yet.
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) PAWL_MUST_CHECK;
 
 // The same from two pieces (struct and inline payload), gathered in order.
 int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
                  uint32_t tail_bytes) PAWL_MUST_CHECK;
 
-// Writes local memory of `region` to the peer. BORROWS memory UNTIL FABRIC_DONE(token).
+// Writes local memory of `region` to the peer. BORROWS memory UNTIL FABRIC_DONE(token), whose status
+// is 0 or PAWL_EDISCONNECTED. 0 says that the memory may be used again, not that the bytes have
+// arrived: the answer to a message sent after the write says that. Errors as for fabric_send, and
+// -EINVAL for memory outside of `region`; no event follows an error. A write that the peer doesn't
+// grant ends the connection.
 int fabric_write(struct fabric_conn *conn, struct fabric_region *region, const void *memory,
                  size_t bytes, uint64_t remote_address, uint64_t remote_key,
                  uint64_t token) PAWL_MUST_CHECK;

@@ -228,6 +228,24 @@ static void test_messages_when_events_are_taken_one_by_one_then_none_is_lost(voi
     pair_close(&pair);
 }
 
+// More receives than a provider takes are not an error: it posts fewer, and the sender waits.
+static void test_receives_when_more_are_wanted_than_there_can_be_then_messages_pass(void **state)
+{
+    struct pair pair;
+    struct stream to_b = {0};
+    struct fabric_options options = {.receives_count = 3000};
+    pair_open(&pair, provider_of(state), &options);
+    pair_connect(&pair);
+    pair.b.on_message = numbered_check;
+    pair.b.ctx = &to_b;
+    for (uint64_t n = 0; n < 600; n++) {
+        numbered_send(&pair, pair.a.conn, n);
+    }
+    poll_until(&pair, pair.b.messages == 600);
+    assert_int_equal(pair.b.message_errors, 0);
+    pair_close(&pair);
+}
+
 static void test_send_when_arguments_or_state_are_wrong_then_says_so(void **state)
 {
     struct pair pair;
@@ -780,6 +798,7 @@ int main(void)
         both(test_connect_when_the_address_is_wrong_then_says_so),
         both(test_messages_when_many_both_ways_then_all_whole_and_in_order),
         both(test_messages_when_events_are_taken_one_by_one_then_none_is_lost),
+        both(test_receives_when_more_are_wanted_than_there_can_be_then_messages_pass),
         both(test_send_when_arguments_or_state_are_wrong_then_says_so),
         both(test_message_when_it_follows_a_write_then_the_bytes_are_in_place),
         both(test_read_when_memory_is_offered_then_its_bytes_come),
