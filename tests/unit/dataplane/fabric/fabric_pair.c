@@ -7,6 +7,13 @@
 
 #define EVENTS_MAX 64
 
+char fake_name[] = "fake", tcp_name[] = "tcp";
+
+const char *provider_of(void **state)
+{
+    return *state;
+}
+
 struct fabric *side_open(const char *provider, const struct fabric_options *extra)
 {
     struct fabric *fabric = NULL;

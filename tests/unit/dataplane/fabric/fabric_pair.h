@@ -65,4 +65,13 @@ int fds_count(void);
         }                                                                                          \
     } while (0)
 
+// A test's body for both providers: the name of the provider is its state.
+extern char fake_name[], tcp_name[];
+const char *provider_of(void **state);
+#define both(name)                                                                                 \
+    {#name " (fake)", name, NULL, NULL, fake_name},                                                \
+    {                                                                                              \
+#name " (tcp)", name, NULL, NULL, tcp_name                                                 \
+    }
+
 #endif
