@@ -1,0 +1,777 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client: an application that appends, dies, comes back and tells its unfinished appends again,
+// and the append core's driver.
+#include "sim_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/alloc.h"
+#include "base/crc32c.h"
+
+#define ULL(x) ((unsigned long long)(x))
+#define SIM_FINISH_APPENDS 5u
+#define SIM_FINISH_DEADLINE_MS 30000u
+
+// ---- notes -----------------------------------------------------------------------------------------------
+
+struct sim_notes *sim_notes_new(struct sim *sim, uint32_t client)
+{
+    struct sim_notes *notes = sim_alloc(sizeof(*notes));
+    notes->client = client;
+    notes->capacity = 4096;
+    notes->pending = sim_alloc(notes->capacity * sizeof(notes->pending[0]));
+    notes->acked = sim_alloc(notes->capacity * sizeof(notes->acked[0]));
+    notes->shared = sim->params.shared_name && client < 2;
+    uint32_t file = notes->shared ? 0 : client % sim->params.files_count;
+    snprintf(notes->path, sizeof(notes->path), "/f%u", file);
+    if (sim->params.named) {
+        snprintf(notes->name, sizeof(notes->name), "p%u", notes->shared ? 0 : client);
+    }
+    notes->producer_hi = sim_below(sim, UINT64_MAX);
+    notes->producer_lo = 1000 + client;
+    return notes;
+}
+
+void sim_notes_free(struct sim_notes *notes)
+{
+    if (notes != NULL) {
+        free(notes->pending);
+        free(notes->acked);
+        free(notes);
+    }
+}
+
+static void pending_add(struct sim_notes *notes, struct sim_append *append)
+{
+    pawl_assert(notes->pending_count < notes->capacity);
+    notes->pending[notes->pending_count++] = append;
+}
+
+static void pending_remove(struct sim_notes *notes, const struct sim_append *append)
+{
+    for (uint32_t i = 0; i < notes->pending_count; i++) {
+        if (notes->pending[i] == append) {
+            notes->pending_count--;
+            memmove(&notes->pending[i], &notes->pending[i + 1],
+                    (notes->pending_count - i) * sizeof(notes->pending[0]));
+            return;
+        }
+    }
+}
+
+static void ack(struct sim *sim, struct sim_notes *notes, struct sim_append *append,
+                uint64_t offset)
+{
+    sim_oracle_told(sim, append, SIM_TOLD_OK, offset);
+    pending_remove(notes, append);
+    notes->last_acked = PAWL_MAX(notes->last_acked, append->id.sequence);
+    notes->finish_count += notes->finishing ? 1 : 0;
+    if (notes->acked_count < notes->capacity) {
+        notes->acked[notes->acked_count++] = append;
+    }
+}
+
+static void absent(struct sim *sim, struct sim_notes *notes, struct sim_append *append)
+{
+    sim_oracle_told(sim, append, SIM_TOLD_ABSENT, 0);
+    pending_remove(notes, append);
+}
+
+// ---- jobs: what the core has been given -----------------------------------------------------------------------
+
+static void job_free(struct sim_job *job)
+{
+    if (job != NULL) {
+        free(job->own_payload);
+        free(job);
+    }
+}
+
+static struct sim_job *job_of_sequence(struct sim_client *c, uint64_t sequence, uint32_t crc)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (pawl_map_iterate(&c->jobs, &cursor, &key, &value)) {
+        struct sim_job *job = value;
+        if (job->append != NULL && job->append->id.sequence == sequence && job->crc == crc) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static int job_submit(struct sim *sim, struct sim_client *c, struct sim_job job, uint64_t sequence)
+{
+    uint32_t deadline_ms = c->notes->finishing ? SIM_FINISH_DEADLINE_MS : sim->params.deadline_ms;
+    struct append_event event = {.type = APPEND_EVENT_SUBMIT,
+                                 .sequence = sequence,
+                                 .now_ns = sim_clock(sim, c->node),
+                                 .crc = job.crc};
+    struct sim_job *kept = sim_copy(&job, sizeof(job));
+    kept->number = ++c->job_last;
+    event.user = kept->number;
+    event.deadline_ns = event.now_ns + deadline_ms * SIM_MS;
+    event.length = job.epoch ? 0 : job.append->length;
+    event.record_flags = job.epoch ? WIRE_RECORD_EPOCH : 0;
+    // Before the step: its actions may end the job at once.
+    pawl_assert(pawl_map_put(&c->jobs, kept->number, kept) == 0);
+    int code = client_step(sim, c, event);
+    if (code != 0) {
+        pawl_map_remove(&c->jobs, kept->number);
+        job_free(kept);
+    }
+    return code;
+}
+
+static bool is_under_way(const struct sim_client *c, const struct sim_append *append)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (pawl_map_iterate(&c->jobs, &cursor, &key, &value)) {
+        const struct sim_job *job = value;
+        if (job->append != NULL && job->append->id.sequence == append->id.sequence) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- the producer ----------------------------------------------------------------------------------------------
+
+static void core_start(struct sim *sim, struct sim_client *c, uint64_t last_sequence)
+{
+    const struct sim_params *p = &sim->params;
+    struct append_core_options options = {.file_id = c->notes->file_id,
+                                          .producer_hi = c->producer_hi,
+                                          .producer_lo = c->producer_lo,
+                                          .epoch = c->epoch,
+                                          .last_sequence = last_sequence,
+                                          .depth_max = p->depth_max,
+                                          .attempt_ms = p->attempt_ms,
+                                          .random_seed = sim_below(sim, UINT64_MAX),
+                                          .alloc = pawl_alloc_heap()};
+    pawl_assert(c->core == NULL);
+    pawl_assert(append_core_new(&options, &c->core) == 0);
+}
+
+static void core_stop(struct sim *sim, struct sim_client *c)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (pawl_map_iterate(&c->jobs, &cursor, &key, &value)) {
+        job_free(value);
+    }
+    pawl_map_fini(&c->jobs);
+    pawl_map_init(&c->jobs, pawl_alloc_heap());
+    for (uint32_t i = 0; i < c->notes->pending_count; i++) {
+        sim_oracle_told(sim, c->notes->pending[i], SIM_TOLD_UNKNOWN, 0);
+    }
+    link_forget(sim, c);
+    append_core_free(c->core);
+    c->core = NULL;
+    c->tick_ns = UINT64_MAX;
+}
+
+static void begin_running(struct sim *sim, struct sim_client *c)
+{
+    c->producer_hi = c->notes->producer_hi;
+    c->producer_lo = c->notes->producer_lo;
+    c->epoch = 0;
+    core_start(sim, c, c->notes->last_acked);
+    c->state = SIM_RUNNING;
+}
+
+// The last sequence that is in the file decides about everything that was sent in older epochs: what
+// lies behind it can never get there.
+static void epoch_opened(struct sim *sim, struct sim_client *c, uint64_t last_sequence)
+{
+    struct wire_record_id id = {
+        .producer_hi = c->producer_hi, .producer_lo = c->producer_lo, .epoch = c->epoch};
+    sim_oracle_epoch(sim, c->notes->file_id, &id, last_sequence);
+    sim_note(sim, "%s epoch %u opens after sequence %llu", c->node->name, c->epoch,
+             ULL(last_sequence));
+    for (uint32_t i = 0; i < c->notes->pending_count;) {
+        if (c->notes->pending[i]->id.sequence > last_sequence) {
+            absent(sim, c->notes, c->notes->pending[i]);
+        } else {
+            i++;
+        }
+    }
+    if (!c->notes->shared && last_sequence < c->notes->last_acked) {
+        sim_violation(sim, "%s was told last sequence %llu after %llu was acknowledged",
+                      c->node->name, ULL(last_sequence), ULL(c->notes->last_acked));
+    }
+    c->state = SIM_RUNNING;
+}
+
+static void producer_lost(struct sim *sim, struct sim_client *c)
+{
+    sim_note(sim, "%s epoch %u is over", c->node->name, c->epoch);
+    core_stop(sim, c);
+    c->state = SIM_RESTING;
+}
+
+// ---- ends of appends ---------------------------------------------------------------------------------------------
+
+static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct append_action *done)
+{
+    if (done->status == 0) {
+        epoch_opened(sim, c, done->reply_sequence);
+    } else {
+        c->lost = true;
+        if (done->status != PAWL_EFENCED && done->status != PAWL_EUNKNOWN &&
+            done->status != PAWL_EDEADLINE) {
+            sim_violation(sim, "%s epoch record ends with %d", c->node->name, done->status);
+        }
+    }
+}
+
+static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_append *append,
+                           const struct append_action *done)
+{
+    switch (done->status) {
+    case 0:
+        ack(sim, c->notes, append, done->file_offset);
+        break;
+    case PAWL_EUNKNOWN:
+        sim_oracle_told(sim, append, SIM_TOLD_UNKNOWN, 0);
+        break;
+    case PAWL_EDEADLINE:
+        absent(sim, c->notes, append);
+        break;
+    case PAWL_EFENCED:
+    case PAWL_EIDREUSED:
+        absent(sim, c->notes, append);
+        if (!c->notes->shared) {
+            sim_violation(sim, "%s sequence %llu ends with %d", c->node->name,
+                          ULL(append->id.sequence), done->status);
+        }
+        break;
+    default:
+        sim_violation(sim, "%s sequence %llu ends with %d", c->node->name, ULL(append->id.sequence),
+                      done->status);
+        break;
+    }
+    c->lost |= done->status == PAWL_EFENCED;
+}
+
+static void on_done(struct sim *sim, struct sim_client *c, const struct append_action *done)
+{
+    struct sim_job *job = pawl_map_remove(&c->jobs, done->user);
+    if (job == NULL) {
+        sim_violation(sim, "%s append ends twice", c->node->name);
+        return;
+    }
+    sim_note(sim, "%s sequence %llu ends with %d at %llu%s%s", c->node->name, ULL(done->sequence),
+             done->status, ULL(done->file_offset), done->duplicate ? " duplicate" : "",
+             job->repeat   ? " (repeat)"
+             : job->forged ? " (forged)"
+                           : "");
+    if (job->epoch) {
+        on_epoch_done(sim, c, done);
+    } else if (job->forged) {
+        if (done->status == 0) {
+            sim_violation(sim, "%s sequence %llu is accepted with another payload", c->node->name,
+                          ULL(done->sequence));
+        }
+    } else if (job->repeat) {
+        if (done->status == 0) {
+            sim_oracle_told(sim, job->append, SIM_TOLD_OK, done->file_offset);
+        } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE) {
+            sim_violation(sim, "%s repeats sequence %llu: %d", c->node->name, ULL(done->sequence),
+                          done->status);
+        }
+    } else {
+        on_append_done(sim, c, job->append, done);
+    }
+    job_free(job);
+}
+
+// ---- actions of the core -------------------------------------------------------------------------------------------
+
+static void carry_out_get_tail(struct sim *sim, struct sim_client *c,
+                               const struct append_action *action)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetTail body = PAWL__GET_TAIL__INIT;
+    Pawl__Hint hint = PAWL__HINT__INIT;
+    body.file_id = c->notes->file_id;
+    body.append = true;
+    if (action->hint_code != 0) {
+        hint.handle = action->hint_handle;
+        hint.version = action->hint_version;
+        hint.server_id = action->hint_server;
+        hint.code = action->hint_code;
+        body.hint = &hint;
+    }
+    message.body_case = PAWL__REQUEST__BODY_GET_TAIL;
+    message.get_tail = &body;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_TAIL}, &message);
+}
+
+static struct wire_record_id record_id(const struct sim_client *c,
+                                       const struct append_action *action)
+{
+    return (struct wire_record_id){.producer_hi = c->producer_hi,
+                                   .producer_lo = c->producer_lo,
+                                   .sequence = action->sequence,
+                                   .epoch = c->epoch,
+                                   .flags = action->record_flags};
+}
+
+static void carry_out_send(struct sim *sim, struct sim_client *c,
+                           const struct append_action *action)
+{
+    const struct sim_node *node = sim_server_node(sim, action->server);
+    const struct sim_job *job = job_of_sequence(c, action->sequence, action->crc);
+    bool epoch = (action->record_flags & WIRE_RECORD_EPOCH) != 0;
+    struct wire_append message = {.header = {.type = WIRE_APPEND},
+                                  .chunk = action->tail.handle,
+                                  .version = action->tail.version,
+                                  .id = record_id(c, action),
+                                  .length = action->length,
+                                  .crc = action->crc};
+    pawl_assert(node != NULL && (epoch || job != NULL));
+    sim_note(sim, "%s sends sequence %llu to %s chunk %llu version %llu", c->node->name,
+             ULL(action->sequence), node->name, ULL(message.chunk), ULL(message.version));
+    struct sim_frame *frame =
+        sim_frame_wire(&message, sizeof(message), epoch ? NULL : job->payload, action->length);
+    link_ask_server(sim, c, node->index,
+                    (struct sim_ask){.kind = SIM_CALL_APPEND,
+                                     .attempt = action->attempt,
+                                     .sequence = action->sequence},
+                    frame);
+}
+
+static void carry_out_lookup(struct sim *sim, struct sim_client *c,
+                             const struct append_action *action)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
+    body.file_id = c->notes->file_id;
+    body.handle = action->chunk;
+    message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+    message.get_chunks = &body;
+    link_ask_master(sim, c,
+                    (struct sim_ask){.kind = SIM_CALL_PLACE,
+                                     .attempt = action->attempt,
+                                     .sequence = action->sequence,
+                                     .chunk = action->chunk,
+                                     .length = action->length,
+                                     .crc = action->crc},
+                    &message);
+}
+
+static void carry_out(struct sim *sim, struct sim_client *c, const struct append_action *action)
+{
+    switch (action->type) {
+    case APPEND_ACTION_GET_TAIL:
+        carry_out_get_tail(sim, c, action);
+        break;
+    case APPEND_ACTION_SEND:
+        carry_out_send(sim, c, action);
+        break;
+    case APPEND_ACTION_LOOKUP:
+        carry_out_lookup(sim, c, action);
+        break;
+    case APPEND_ACTION_DISCONNECT:
+        link_disconnect(sim, c, (uint32_t)(action->server - SIM_SERVER_ID(0)));
+        break;
+    case APPEND_ACTION_DONE:
+        on_done(sim, c, action);
+        break;
+    }
+}
+
+static void on_core_tick(struct sim *sim, struct sim_event *event)
+{
+    if (!sim_alive(event->node, event->life)) {
+        return;
+    }
+    struct sim_client *c = event->node->state;
+    if (c->core != NULL && c->tick_ns == event->a) {
+        c->tick_ns = UINT64_MAX;
+        (void)client_step(sim, c, (struct append_event){.type = APPEND_EVENT_TICK});
+    }
+}
+
+int client_step(struct sim *sim, struct sim_client *c, struct append_event event)
+{
+    const struct append_actions *actions = NULL;
+    if (c->core == NULL) {
+        return 0; // for a core that is gone
+    }
+    event.now_ns = sim_clock(sim, c->node);
+    int code = append_core_step(c->core, &event, &actions);
+    for (uint32_t i = 0; code == 0 && i < actions->count && !sim->violated; i++) {
+        carry_out(sim, c, &actions->items[i]);
+    }
+    uint64_t wake_ns = append_core_wake_ns(c->core);
+    if (wake_ns != UINT64_MAX && wake_ns != c->tick_ns) {
+        uint64_t now_ns = sim_clock(sim, c->node);
+        c->tick_ns = wake_ns;
+        sim_at(sim, wake_ns > now_ns ? wake_ns - now_ns : 0,
+               (struct sim_event){.run = on_core_tick, .node = c->node, .a = wake_ns});
+    }
+    return code;
+}
+
+// ---- answers -----------------------------------------------------------------------------------------------------------
+
+static void on_tail(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+{
+    struct append_event event = {.type = APPEND_EVENT_TAIL, .status = status};
+    if (status == 0) {
+        const Pawl__Tail *tail = reply->tail;
+        event.tail = (struct append_tail){.handle = tail->chunk->handle,
+                                          .version = tail->chunk->version,
+                                          .base_offset = tail->chunk->base_offset,
+                                          .chunk_bytes = tail->chunk_bytes,
+                                          .primary_id = tail->chunk->primary_id};
+    }
+    (void)client_step(sim, c, event);
+}
+
+// A replica of a chunk, any of them; NULL when none is listed.
+static const struct sim_node *any_replica(struct sim *sim, const Pawl__Chunk *chunk)
+{
+    size_t count = chunk->n_replicas;
+    return count == 0 ? NULL
+                      : sim_server_node(sim, chunk->replicas[sim_below(sim, count)]->server_id);
+}
+
+static void on_place(struct sim *sim, struct sim_client *c, const struct sim_ask *ask, int status,
+                     const Pawl__Reply *reply)
+{
+    const struct sim_node *node = NULL;
+    if (status == 0 && reply->chunks->n_chunks == 1) {
+        node = any_replica(sim, reply->chunks->chunks[0]);
+    }
+    if (node == NULL) {
+        (void)client_step(sim, c,
+                          (struct append_event){.type = APPEND_EVENT_LOOKED_UP,
+                                                .status = status != 0 ? status : PAWL_ENOCHUNK,
+                                                .sequence = ask->sequence,
+                                                .attempt = ask->attempt});
+        return;
+    }
+    struct sim_ask lookup = *ask;
+    struct append_action action = {.sequence = ask->sequence};
+    lookup.kind = SIM_CALL_LOOKUP;
+    struct wire_lookup message = {.header = {.type = WIRE_LOOKUP},
+                                  .chunk = ask->chunk,
+                                  .id = record_id(c, &action),
+                                  .length = ask->length,
+                                  .crc = ask->crc,
+                                  .compare = 1};
+    link_ask_server(sim, c, node->index, lookup,
+                    sim_frame_wire(&message, sizeof(message), NULL, 0));
+}
+
+static void on_chunks(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+{
+    if (status != 0 || reply->chunks->n_chunks == 0) {
+        return;
+    }
+    const Pawl__Chunk *chunk = reply->chunks->chunks[sim_below(sim, reply->chunks->n_chunks)];
+    const struct sim_node *node = any_replica(sim, chunk);
+    if (node == NULL) {
+        return;
+    }
+    struct wire_read message = {.header = {.type = WIRE_READ},
+                                .chunk = chunk->handle,
+                                .offset = sim_below(sim, sim->params.chunk_bytes),
+                                .buffer_address = 1,
+                                .length = 1 + (uint32_t)sim_below(sim, 20000)};
+    message.offset = sim_permille(sim, 300) ? 0 : message.offset;
+    link_ask_server(sim, c, node->index, (struct sim_ask){.kind = SIM_CALL_READ},
+                    sim_frame_wire(&message, sizeof(message), NULL, 0));
+}
+
+static void on_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+{
+    c->asked = false;
+    if (status != 0 || c->state != SIM_CREATING) {
+        return;
+    }
+    c->notes->file_id = reply->file->file_id;
+    c->state = SIM_OPENING;
+    if (c->notes->name[0] == 0) {
+        begin_running(sim, c);
+    }
+}
+
+static void on_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+{
+    c->asked = false;
+    if (status != 0 || c->state != SIM_OPENING) {
+        return;
+    }
+    c->producer_hi = reply->producer->producer_hi;
+    c->producer_lo = reply->producer->producer_lo;
+    c->epoch = reply->producer->epoch;
+    core_start(sim, c, 0);
+    c->state = SIM_EPOCH;
+    int code = job_submit(sim, c, (struct sim_job){.epoch = true}, 0);
+    pawl_assert(code == 0);
+}
+
+void client_master_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
+                          int status, const Pawl__Reply *reply)
+{
+    switch (ask->kind) {
+    case SIM_CALL_CREATE:
+        on_created(sim, c, status, reply);
+        break;
+    case SIM_CALL_PRODUCER:
+        on_producer(sim, c, status, reply);
+        break;
+    case SIM_CALL_TAIL:
+        on_tail(sim, c, status, reply);
+        break;
+    case SIM_CALL_PLACE:
+        on_place(sim, c, ask, status, reply);
+        break;
+    case SIM_CALL_CHUNKS:
+        on_chunks(sim, c, status, reply);
+        break;
+    default:
+        break;
+    }
+}
+
+void client_server_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
+                          int status, const struct wire_appended *reply)
+{
+    struct append_event event = {.type = ask->kind == SIM_CALL_APPEND ? APPEND_EVENT_REPLY
+                                                                      : APPEND_EVENT_LOOKED_UP,
+                                 .status = status,
+                                 .sequence = ask->sequence,
+                                 .attempt = ask->attempt};
+    if (reply != NULL) {
+        event.reply = *reply;
+    }
+    (void)client_step(sim, c, event);
+}
+
+void client_disconnected(struct sim *sim, struct sim_client *c, uint32_t server)
+{
+    (void)client_step(
+        sim, c,
+        (struct append_event){.type = APPEND_EVENT_DISCONNECTED, .server = SIM_SERVER_ID(server)});
+}
+
+// ---- the application ------------------------------------------------------------------------------------------------------
+
+static void ask_create(struct sim *sim, struct sim_client *c)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__Create body = PAWL__CREATE__INIT;
+    body.path = c->notes->path;
+    body.replicas = sim->params.replicas;
+    body.min_replicas = sim->params.min_replicas;
+    body.chunk_bytes = sim->params.chunk_bytes;
+    message.body_case = PAWL__REQUEST__BODY_CREATE;
+    message.create = &body;
+    c->asked = true;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CREATE}, &message);
+}
+
+static void ask_producer(struct sim *sim, struct sim_client *c)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__OpenProducer body = PAWL__OPEN_PRODUCER__INIT;
+    body.file_id = c->notes->file_id;
+    body.name = c->notes->name;
+    message.body_case = PAWL__REQUEST__BODY_OPEN_PRODUCER;
+    message.open_producer = &body;
+    c->asked = true;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_PRODUCER}, &message);
+}
+
+static void ask_read(struct sim *sim, struct sim_client *c)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
+    body.file_id = c->notes->file_id;
+    message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+    message.get_chunks = &body;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS}, &message);
+}
+
+static void check_submit(struct sim *sim, struct sim_client *c, int code)
+{
+    c->lost |= code == PAWL_EFENCED;
+    if (code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
+        sim_violation(sim, "%s submit is refused with %d", c->node->name, code);
+    }
+}
+
+// What has an unknown outcome is told again before anything new, in order. True when there is none.
+static bool resubmit(struct sim *sim, struct sim_client *c)
+{
+    bool none = true;
+    for (uint32_t i = 0; i < c->notes->pending_count; i++) {
+        struct sim_append *append = c->notes->pending[i];
+        if (!is_under_way(c, append)) {
+            struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
+            check_submit(sim, c, job_submit(sim, c, job, append->id.sequence));
+            none = false;
+            break; // the list may have changed
+        }
+    }
+    return none;
+}
+
+static void submit_new(struct sim *sim, struct sim_client *c)
+{
+    struct wire_record_id id = {.producer_hi = c->producer_hi,
+                                .producer_lo = c->producer_lo,
+                                .sequence = append_core_next_sequence(c->core),
+                                .epoch = c->epoch};
+    uint32_t length = 8 + (uint32_t)sim_below(sim, sim->params.record_bytes_max - 7);
+    struct sim_append *append = sim_oracle_submit(sim, c->notes->file_id, &id, length);
+    struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
+    pending_add(c->notes, append);
+    c->notes->submitted_count++;
+    int code = job_submit(sim, c, job, sim_permille(sim, 200) ? id.sequence : 0);
+    check_submit(sim, c, code);
+    if (code != 0) {
+        absent(sim, c->notes, append);
+    }
+}
+
+// An old id again, with the same payload or with another one.
+static void submit_old(struct sim *sim, struct sim_client *c)
+{
+    struct sim_append *append = c->notes->acked[sim_below(sim, c->notes->acked_count)];
+    struct sim_job job = {
+        .append = append, .payload = append->payload, .crc = append->crc, .repeat = true};
+    if (is_under_way(c, append) || append->id.producer_lo != c->producer_lo ||
+        append->id.sequence >= append_core_next_sequence(c->core)) {
+        return;
+    }
+    if (sim_permille(sim, 300)) {
+        job.own_payload = sim_copy(append->payload, append->length);
+        job.own_payload[append->length - 1] ^= 0x55;
+        job.payload = job.own_payload;
+        job.crc = pawl_crc32c(0, job.own_payload, append->length);
+        job.repeat = false;
+        job.forged = true;
+    }
+    int code = job_submit(sim, c, job, append->id.sequence);
+    check_submit(sim, c, code);
+}
+
+static void work(struct sim *sim, struct sim_client *c)
+{
+    const struct sim_notes *notes = c->notes;
+    bool more = notes->finishing ? notes->finish_count < SIM_FINISH_APPENDS
+                                 : notes->submitted_count < sim->params.records_count;
+    if (append_core_inflight(c->core) >= sim->params.depth_max || !resubmit(sim, c)) {
+        return;
+    }
+    if (!notes->finishing && sim_permille(sim, 30)) {
+        ask_read(sim, c);
+    } else if (!notes->finishing && notes->acked_count > 0 && sim_permille(sim, 50)) {
+        submit_old(sim, c);
+    } else if (more) {
+        submit_new(sim, c);
+    }
+}
+
+static void on_pump(struct sim *sim, struct sim_event *event)
+{
+    if (!sim_alive(event->node, event->life)) {
+        return;
+    }
+    struct sim_client *c = event->node->state;
+    uint64_t us = 10 + sim_below(sim, sim->params.think_max_us);
+    link_tick(sim, c);
+    if (c->lost) {
+        c->lost = false;
+        producer_lost(sim, c);
+        us += sim_below(sim, 1000000);
+    } else if (c->notes->retired) {
+        return;
+    } else if (c->state == SIM_RESTING) {
+        c->state = SIM_OPENING;
+    } else if (c->state == SIM_CREATING && !c->asked) {
+        ask_create(sim, c);
+    } else if (c->state == SIM_OPENING && !c->asked) {
+        ask_producer(sim, c);
+    } else if (c->state == SIM_RUNNING) {
+        work(sim, c);
+    }
+    if (c->state != SIM_RUNNING) {
+        us = PAWL_MAX(us, 20000u); // asks the master no faster than that
+    }
+    sim_at(sim, us * SIM_US, (struct sim_event){.run = on_pump, .node = event->node});
+}
+
+void sim_client_start(struct sim *sim, struct sim_node *node)
+{
+    struct sim_client *c = sim_alloc(sizeof(*c));
+    node->state = c;
+    c->node = node;
+    c->notes = sim->client_notes[node->index];
+    c->state = SIM_CREATING;
+    c->tick_ns = UINT64_MAX;
+    pawl_map_init(&c->jobs, pawl_alloc_heap());
+    sim_at(sim, sim_below(sim, 50) * SIM_MS, (struct sim_event){.run = on_pump, .node = node});
+}
+
+void sim_client_stop(struct sim *sim, struct sim_node *node)
+{
+    struct sim_client *c = node->state;
+    core_stop(sim, c);
+    pawl_map_fini(&c->jobs);
+    link_fini(c);
+    free(c);
+    node->state = NULL;
+}
+
+void sim_client_finish(struct sim *sim, struct sim_node *node)
+{
+    struct sim_client *c = node->state;
+    (void)sim;
+    c->notes->finishing = true;
+    // Two that fight for one name would fight for ever.
+    if (c->notes->shared && c->notes->client == 1) {
+        c->notes->retired = true;
+        core_stop(sim, c);
+        c->state = SIM_RESTING;
+        c->lost = false;
+    }
+}
+
+bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
+{
+    const struct sim_client *c = node->state;
+    (void)sim;
+    if (c == NULL) {
+        return false;
+    }
+    return c->notes->retired ||
+           (c->state == SIM_RUNNING && c->notes->pending_count == 0 &&
+            append_core_inflight(c->core) == 0 && c->notes->finish_count >= SIM_FINISH_APPENDS);
+}
+
+void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
+                         size_t bytes)
+{
+    const struct sim_client *c = node->state;
+    (void)sim;
+    snprintf(buf, bytes, "state %d, %u pending, %u in flight, %u of %u acknowledged at last",
+             (int)c->state, c->notes->pending_count,
+             c->core != NULL ? append_core_inflight(c->core) : 0, c->notes->finish_count,
+             SIM_FINISH_APPENDS);
+}

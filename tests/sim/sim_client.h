@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the simulated client: sim_client.c (application and append core), sim_link.c (connections).
+#ifndef PAWL_SIM_CLIENT_H
+#define PAWL_SIM_CLIENT_H
+
+#include "client/core/append_core.h"
+#include "sim.h"
+
+#define SIM_CONNECT_MS 1000u
+#define SIM_CALL_MS 1500u
+
+// One submit: a new append, or one that is told again.
+struct sim_job {
+    uint64_t number; // `user` of the core
+    struct sim_append *append;
+    const uint8_t *payload;
+    uint32_t crc;
+    bool repeat; // was acknowledged before
+    bool forged; // an old id with another payload
+    bool epoch;
+    uint8_t *own_payload; // of a forged one
+};
+
+// What an application keeps over the death of its process.
+struct sim_notes {
+    uint32_t client;
+    char path[16];
+    char name[16]; // of the producer; "": anonymous
+    bool shared;   // another client uses the same name
+    uint64_t file_id;
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t last_acked;         // sequence
+    struct sim_append **pending; // submitted and neither acknowledged nor absent, by sequence
+    uint32_t pending_count;
+    struct sim_append **acked;
+    uint32_t acked_count;
+    uint32_t capacity; // of both
+    uint32_t submitted_count;
+    uint32_t finish_count; // acknowledged since faults ended
+    bool finishing;
+    bool retired;
+};
+
+enum sim_call_kind {
+    SIM_CALL_CREATE = 1,
+    SIM_CALL_PRODUCER,
+    SIM_CALL_TAIL,
+    SIM_CALL_PLACE,  // of a chunk, for a lookup
+    SIM_CALL_CHUNKS, // of the file, for a read
+    SIM_CALL_APPEND,
+    SIM_CALL_LOOKUP,
+    SIM_CALL_READ,
+};
+
+// A request under way, to the master or to a chunk server.
+struct sim_ask {
+    enum sim_call_kind kind;
+    uint64_t request;
+    uint64_t deadline_ns; // master only
+    uint64_t attempt;
+    uint64_t sequence;
+    uint64_t chunk;
+    uint32_t length;
+    uint32_t crc;
+};
+
+// A connection to the master or a chunk server.
+struct sim_link {
+    struct sim_conn *conn; // NULL: none
+    bool open;
+    struct sim_ask *asks;
+    uint32_t asks_count;
+    struct sim_frame **waiting; // until it is open
+    uint32_t waiting_count;
+};
+
+enum sim_client_state { SIM_CREATING = 1, SIM_OPENING, SIM_EPOCH, SIM_RUNNING, SIM_RESTING };
+
+struct sim_client {
+    struct sim_node *node;
+    struct sim_notes *notes;
+    enum sim_client_state state;
+    bool asked; // create or open producer is under way
+    struct append_core *core;
+    uint32_t epoch;
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t tick_ns;     // when the core's next tick is due
+    bool lost;            // the producer is fenced, or its epoch could not be opened
+    struct pawl_map jobs; // number > struct sim_job
+    uint64_t job_last;
+    uint64_t request_last;
+    struct sim_link master;
+    struct sim_link servers[SIM_SERVERS_MAX];
+};
+
+// sim_client.c
+int client_step(struct sim *sim, struct sim_client *c, struct append_event event);
+void client_master_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
+                          int status, const Pawl__Reply *reply);
+void client_server_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
+                          int status, const struct wire_appended *reply);
+void client_disconnected(struct sim *sim, struct sim_client *c, uint32_t server);
+
+// sim_link.c
+uint64_t link_ask_master(struct sim *sim, struct sim_client *c, struct sim_ask ask,
+                         const Pawl__Request *message);
+void link_ask_server(struct sim *sim, struct sim_client *c, uint32_t server, struct sim_ask ask,
+                     struct sim_frame *frame);
+void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server);
+// Nothing that was asked for the core that is gone is answered any more.
+void link_forget(struct sim *sim, struct sim_client *c);
+void link_fini(struct sim_client *c);
+void link_tick(struct sim *sim, struct sim_client *c);
+
+#endif

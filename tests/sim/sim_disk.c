@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated store: what is queued becomes durable later, batch by batch, and a crash forgets the
+// rest.
+//
+// As in the real store, calls of one chunk take effect in their order, while flushes of records may
+// end in another one: a record that is on disk behind one that is not is cut away by a crash.
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+struct sim_disk *sim_disk_new(struct sim_node *node)
+{
+    struct sim_disk *disk = sim_alloc(sizeof(*disk));
+    disk->node = node;
+    return disk;
+}
+
+static void chunk_fini(struct sim_chunk *chunk)
+{
+    for (uint64_t i = 0; i < chunk->records_count; i++) {
+        free(chunk->records[i].payload);
+    }
+    free(chunk->records);
+    free(chunk->producers);
+}
+
+static void op_fini(struct sim_disk_op *op)
+{
+    free(op->record.payload);
+    free(op->create.producers);
+}
+
+void sim_disk_free(struct sim_disk *disk)
+{
+    if (disk == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < disk->chunks_count; i++) {
+        chunk_fini(&disk->chunks[i]);
+    }
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        op_fini(&disk->queue[i]);
+    }
+    free(disk->chunks);
+    free(disk->queue);
+    free(disk);
+}
+
+struct sim_chunk *sim_disk_chunk(const struct sim_disk *disk, uint64_t handle)
+{
+    for (uint32_t i = 0; i < disk->chunks_count; i++) {
+        if (disk->chunks[i].handle == handle) {
+            return &disk->chunks[i];
+        }
+    }
+    return NULL;
+}
+
+static void remove_chunk(struct sim_disk *disk, struct sim_chunk *chunk)
+{
+    chunk_fini(chunk);
+    *chunk = disk->chunks[--disk->chunks_count];
+}
+
+static void apply_create(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op)
+{
+    struct sim_chunk *old = sim_disk_chunk(disk, op->handle);
+    if (old != NULL && (old->records_count != 0 || old->version > op->create.version)) {
+        sim_violation(sim, "%s creates chunk %llu over one with records or a newer version",
+                      disk->node->name, (unsigned long long)op->handle);
+        return;
+    }
+    if (old != NULL) {
+        remove_chunk(disk, old);
+    }
+    if (disk->chunks_count == disk->chunks_capacity) {
+        disk->chunks_capacity = disk->chunks_capacity != 0 ? 2 * disk->chunks_capacity : 16;
+        disk->chunks = realloc(disk->chunks, disk->chunks_capacity * sizeof(disk->chunks[0]));
+        pawl_assert(disk->chunks != NULL);
+    }
+    disk->chunks[disk->chunks_count++] = op->create;
+    op->create.producers = NULL;
+}
+
+static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chunk *chunk,
+                         struct sim_disk_op *op)
+{
+    if (op->index != chunk->records_count) {
+        sim_violation(sim, "%s chunk %llu stores record %llu while it has %llu", disk->node->name,
+                      (unsigned long long)op->handle, (unsigned long long)op->index,
+                      (unsigned long long)chunk->records_count);
+        return;
+    }
+    if (chunk->records_count == chunk->records_capacity) {
+        chunk->records_capacity = chunk->records_capacity != 0 ? 2 * chunk->records_capacity : 16;
+        chunk->records =
+            realloc(chunk->records, chunk->records_capacity * sizeof(chunk->records[0]));
+        pawl_assert(chunk->records != NULL);
+    }
+    chunk->records[chunk->records_count++] = op->record;
+    op->record.payload = NULL;
+    chunk->commit_count = PAWL_MAX(chunk->commit_count, op->commit_count);
+    sim_oracle_record(sim, disk->node->index, chunk, op->index);
+}
+
+static void apply_seal(struct sim *sim, struct sim_disk *disk, struct sim_chunk *chunk,
+                       struct sim_disk_op *op)
+{
+    if (op->count > chunk->records_count) {
+        sim_violation(sim, "%s chunk %llu is sealed at %llu records and has %llu", disk->node->name,
+                      (unsigned long long)op->handle, (unsigned long long)op->count,
+                      (unsigned long long)chunk->records_count);
+        return;
+    }
+    sim_oracle_seal(sim, disk->node->index, chunk, op->count);
+    while (chunk->records_count > op->count) {
+        free(chunk->records[--chunk->records_count].payload);
+    }
+    chunk->sealed = true;
+    chunk->version = PAWL_MAX(chunk->version, op->version);
+    chunk->commit_count = op->count;
+}
+
+static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op)
+{
+    struct sim_chunk *chunk = sim_disk_chunk(disk, op->handle);
+    if (op->kind == SIM_DISK_CREATE) {
+        apply_create(sim, disk, op);
+        return;
+    }
+    if (chunk == NULL) {
+        sim_violation(sim, "%s writes to chunk %llu, which it does not have", disk->node->name,
+                      (unsigned long long)op->handle);
+        return;
+    }
+    switch (op->kind) {
+    case SIM_DISK_APPEND:
+        apply_append(sim, disk, chunk, op);
+        break;
+    case SIM_DISK_PROMISE:
+        if (op->version < chunk->version) {
+            sim_violation(sim, "%s chunk %llu goes back to version %llu", disk->node->name,
+                          (unsigned long long)op->handle, (unsigned long long)op->version);
+        }
+        chunk->version = op->version;
+        break;
+    case SIM_DISK_SEAL:
+        apply_seal(sim, disk, chunk, op);
+        break;
+    case SIM_DISK_DROP:
+        remove_chunk(disk, chunk);
+        break;
+    case SIM_DISK_CREATE:
+        break;
+    }
+}
+
+// Nothing of the same chunk stands before it in the queue.
+static bool is_first_of_chunk(const struct sim_disk *disk, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        if (disk->queue[i].handle == disk->queue[at].handle) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void queue_remove(struct sim_disk *disk, uint32_t at)
+{
+    op_fini(&disk->queue[at]);
+    disk->queue_count--;
+    memmove(&disk->queue[at], &disk->queue[at + 1],
+            (disk->queue_count - at) * sizeof(disk->queue[0]));
+}
+
+// Takes effect of everything that is on disk with no hole before it.
+static void apply_done(struct sim *sim, struct sim_disk *disk)
+{
+    for (uint32_t at = 0; at < disk->queue_count;) {
+        if (disk->queue[at].done && is_first_of_chunk(disk, at)) {
+            struct sim_disk_op op = disk->queue[at];
+            apply(sim, disk, &op);
+            disk->queue[at] = op;
+            queue_remove(disk, at);
+            at = 0;
+        } else {
+            at++;
+        }
+    }
+}
+
+// May this one reach the disk before the ones in front of it? Only a record, and only past records.
+static bool may_overtake(const struct sim_disk *disk, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        const struct sim_disk_op *op = &disk->queue[i];
+        bool same = op->handle == disk->queue[at].handle && !op->done;
+        if (same && (op->kind != SIM_DISK_APPEND || disk->queue[at].kind != SIM_DISK_APPEND)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// The next operation that the disk finishes; in order, unless flushes may overtake each other.
+static uint32_t next_done(struct sim *sim, const struct sim_disk *disk)
+{
+    uint32_t first = 0;
+    while (disk->queue[first].done) {
+        first++;
+        pawl_assert(first < disk->queue_count);
+    }
+    if (!sim->params.overtake) {
+        return first;
+    }
+    uint32_t at = first + (uint32_t)sim_below(sim, disk->queue_count - first);
+    return !disk->queue[at].done && may_overtake(disk, at) ? at : first;
+}
+
+static uint32_t undone_count(const struct sim_disk *disk)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        count += disk->queue[i].done ? 0 : 1;
+    }
+    return count;
+}
+
+static void write_begin(struct sim *sim, struct sim_disk *disk);
+
+static void on_written(struct sim *sim, struct sim_event *event)
+{
+    struct sim_disk *disk = sim->disks[event->node->index];
+    uint64_t tokens[64];
+    uint32_t tokens_count = 0;
+    if (!sim_alive(event->node, event->life)) {
+        return;
+    }
+    while (disk->writing_count > 0 && tokens_count < PAWL_ARRAY_COUNT(tokens)) {
+        uint32_t at = next_done(sim, disk);
+        disk->queue[at].done = true;
+        tokens[tokens_count++] = disk->queue[at].token;
+        disk->writing_count--;
+    }
+    apply_done(sim, disk);
+    disk->writing = false;
+    write_begin(sim, disk);
+    for (uint32_t i = 0; i < tokens_count && sim_alive(event->node, event->life); i++) {
+        sim_chunkd_persisted(sim, event->node, tokens[i], 0);
+    }
+}
+
+// Group commit: what has gathered goes out together, or a part of it.
+static void write_begin(struct sim *sim, struct sim_disk *disk)
+{
+    uint32_t undone = undone_count(disk);
+    if (disk->writing || undone == 0) {
+        return;
+    }
+    disk->writing = true;
+    disk->writing_count = undone;
+    if (sim_permille(sim, 300)) {
+        disk->writing_count = 1 + (uint32_t)sim_below(sim, undone);
+    }
+    disk->writing_count = PAWL_MIN(disk->writing_count, 64u);
+    uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
+    if (sim_permille(sim, sim->params.stall_permille)) {
+        us += sim_below(sim, 800000);
+    }
+    sim_at(sim, us * SIM_US, (struct sim_event){.run = on_written, .node = disk->node});
+}
+
+void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op)
+{
+    if (disk->queue_count == disk->queue_capacity) {
+        disk->queue_capacity = disk->queue_capacity != 0 ? 2 * disk->queue_capacity : 64;
+        disk->queue = realloc(disk->queue, disk->queue_capacity * sizeof(disk->queue[0]));
+        pawl_assert(disk->queue != NULL);
+    }
+    disk->queue[disk->queue_count++] = *op;
+    write_begin(sim, disk);
+}
+
+void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
+{
+    // Of the batch under way any part may have reached the disk.
+    uint32_t lucky = disk->writing ? (uint32_t)sim_below(sim, disk->writing_count + 1u) : 0;
+    for (; lucky > 0 && undone_count(disk) > 0; lucky--) {
+        disk->queue[next_done(sim, disk)].done = true;
+    }
+    apply_done(sim, disk);
+    while (disk->queue_count > 0) {
+        queue_remove(disk, disk->queue_count - 1);
+    }
+    disk->writing = false;
+    disk->writing_count = 0;
+}

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: Apache-2.0
+// The chunk server's data plane: payloads and their uses, requests served, requests to peers.
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/alloc.h"
+#include "base/crc32c.h"
+#include "sim_chunkd.h"
+
+// ---- payloads ----------------------------------------------------------------------------------------
+
+struct sim_payload *payload_new(struct sim_chunkd *s, const void *data, uint32_t bytes)
+{
+    struct sim_payload *payload = sim_alloc(sizeof(*payload));
+    payload->number = ++s->payload_last;
+    payload->bytes = bytes;
+    payload->uses = 1;
+    payload->data = sim_copy(data, bytes);
+    pawl_assert(pawl_map_put(&s->payloads, payload->number, payload) == 0);
+    return payload;
+}
+
+struct sim_payload *payload_of(struct sim *sim, struct sim_chunkd *s, uint64_t number)
+{
+    struct sim_payload *payload = pawl_map_get(&s->payloads, number);
+    if (payload == NULL) {
+        sim_violation(sim, "%s uses payload %llu, which was given back", s->node->name,
+                      (unsigned long long)number);
+    }
+    return payload;
+}
+
+static void payload_free(struct sim_payload *payload)
+{
+    sim_frame_free(payload->held);
+    free(payload->data);
+    free(payload);
+}
+
+static void conn_send(struct sim *sim, struct sim_chunkd *s, uint64_t conn_id,
+                      struct sim_frame *frame)
+{
+    struct sim_conn *conn = sim_conn_of(sim, conn_id);
+    sim_send(sim, conn, sim_side_of(conn, s->node), frame);
+}
+
+void payload_release(struct sim *sim, struct sim_chunkd *s, uint64_t number)
+{
+    struct sim_payload *payload = payload_of(sim, s, number);
+    if (payload == NULL || --payload->uses > 0) {
+        return;
+    }
+    if (payload->held != NULL) {
+        conn_send(sim, s, payload->conn, payload->held);
+        payload->held = NULL;
+    }
+    pawl_map_remove(&s->payloads, number);
+    payload_free(payload);
+}
+
+// ---- requests served ---------------------------------------------------------------------------------
+
+static struct sim_served *served_find(struct sim_chunkd *s, uint64_t conn, uint64_t request)
+{
+    for (uint32_t i = 0; i < s->served_count; i++) {
+        if (s->served[i].conn == conn && s->served[i].request == request) {
+            return &s->served[i];
+        }
+    }
+    return NULL;
+}
+
+static void served_add(struct sim_chunkd *s, struct sim_served served)
+{
+    if (s->served_count == s->served_capacity) {
+        s->served_capacity = s->served_capacity != 0 ? 2 * s->served_capacity : 64;
+        s->served = realloc(s->served, s->served_capacity * sizeof(s->served[0]));
+        pawl_assert(s->served != NULL);
+    }
+    s->served[s->served_count++] = served;
+}
+
+static void served_remove(struct sim_chunkd *s, struct sim_served *served)
+{
+    sim_frame_free(served->frame);
+    *served = s->served[--s->served_count];
+}
+
+// The one answer of the core to a request; NULL after a violation.
+static struct sim_served *served_answer(struct sim *sim, struct sim_chunkd *s, uint64_t conn,
+                                        uint64_t request)
+{
+    struct sim_served *served = served_find(s, conn, request);
+    if (served == NULL) {
+        sim_violation(sim, "%s answers request %llu twice, or nobody's", s->node->name,
+                      (unsigned long long)request);
+    }
+    return served;
+}
+
+static void reply_send(struct sim *sim, struct sim_chunkd *s, struct sim_served *served,
+                       struct sim_frame *frame)
+{
+    struct wire_header header;
+    memcpy(&header, frame->data, sizeof(header));
+    struct wire_header request;
+    memcpy(&request, served->frame->data, sizeof(request));
+    header.magic = request.magic;
+    header.format = request.format;
+    header.features = request.features;
+    header.request = served->request;
+    header.bytes = frame->bytes;
+    header.reserved = 0;
+    header.type = request.type | WIRE_REPLY;
+    memcpy(frame->data, &header, sizeof(header));
+    struct sim_payload *payload =
+        served->payload != 0 ? pawl_map_get(&s->payloads, served->payload) : NULL;
+    if (payload != NULL) {
+        payload->held = frame;
+    } else {
+        conn_send(sim, s, served->conn, frame);
+    }
+    served_remove(s, served);
+}
+
+static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
+                            const struct chunk_action *action)
+{
+    struct sim_served *served = served_answer(sim, s, action->conn, action->request);
+    if (served == NULL) {
+        return;
+    }
+    struct wire_header request;
+    memcpy(&request, served->frame->data, sizeof(request));
+    const struct wire_header *header = &action->reply.header;
+    if (header->type != (request.type | WIRE_REPLY)) {
+        sim_violation(sim, "%s answers a %s with type %x", s->node->name,
+                      wire_type_name(request.type), header->type);
+        return;
+    }
+    if (request.type == WIRE_APPEND && header->status == 0) {
+        struct wire_append append;
+        memcpy(&append, served->frame->data, sizeof(append));
+        sim_oracle_answer(sim, s->node->index, &append, &action->reply.appended);
+    }
+    uint32_t bytes = wire_struct_bytes(header->type);
+    reply_send(sim, s, served, sim_frame_wire(&action->reply, bytes, NULL, 0));
+}
+
+// Bytes [offset, offset + length) of what is durable, as one dense run.
+static uint32_t chunk_read(const struct sim_chunk *chunk, uint64_t offset, uint32_t length,
+                           uint8_t *buf)
+{
+    uint32_t done = 0;
+    for (uint64_t i = 0; i < chunk->records_count; i++) {
+        const struct sim_record *r = &chunk->records[i];
+        uint64_t from = PAWL_MAX(offset, r->record.offset);
+        uint64_t to = PAWL_MIN(offset + length, r->record.offset + r->record.length);
+        if (from < to) {
+            memcpy(buf + done, r->payload + (from - r->record.offset), to - from);
+            done += (uint32_t)(to - from);
+        }
+    }
+    return done;
+}
+
+static void carry_out_read(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
+{
+    struct sim_served *served = served_answer(sim, s, action->conn, action->request);
+    const struct sim_chunk *chunk = sim_disk_chunk(s->disk, action->handle);
+    struct wire_read request;
+    if (served == NULL || chunk == NULL) {
+        sim_violation(sim, "%s reads chunk %llu, which it does not have", s->node->name,
+                      (unsigned long long)action->handle);
+        return;
+    }
+    uint8_t *data = sim_alloc(action->length);
+    struct wire_read_done done = {.header = {.type = WIRE_READ | WIRE_REPLY},
+                                  .committed_bytes = action->committed_bytes,
+                                  .sealed = action->sealed};
+    done.length = chunk_read(chunk, action->offset, action->length, data);
+    done.crc = pawl_crc32c(0, data, done.length);
+    memcpy(&request, served->frame->data, sizeof(request));
+    sim_oracle_read(sim, s->node->index, &request, &done, data);
+    struct sim_frame *frame = sim_frame_wire(&done, sizeof(done), NULL, 0);
+    sim_frame_extra(frame, data, done.length);
+    reply_send(sim, s, served, frame);
+    free(data);
+}
+
+static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
+                                  const struct chunk_action *action)
+{
+    struct sim_served *served = served_answer(sim, s, action->conn, action->request);
+    const struct sim_chunk *chunk = sim_disk_chunk(s->disk, action->handle);
+    if (served == NULL || chunk == NULL || action->index >= chunk->records_count) {
+        sim_violation(sim, "%s sends record %llu of chunk %llu, which it does not have",
+                      s->node->name, (unsigned long long)action->index,
+                      (unsigned long long)action->handle);
+        return;
+    }
+    const struct sim_record *r = &chunk->records[action->index];
+    struct wire_fetched fetched = {.header = {.type = WIRE_FETCH | WIRE_REPLY},
+                                   .chunk = action->handle,
+                                   .index = action->index,
+                                   .offset = r->record.offset,
+                                   .id = r->record.id,
+                                   .length = r->record.length,
+                                   .crc = r->record.crc};
+    struct sim_frame *frame = sim_frame_wire(&fetched, sizeof(fetched), NULL, 0);
+    sim_frame_extra(frame, r->payload, r->record.length);
+    reply_send(sim, s, served, frame);
+}
+
+// ---- requests to peers -------------------------------------------------------------------------------
+
+static struct sim_peer *peer_of(struct sim *sim, struct sim_chunkd *s, uint64_t server_id)
+{
+    const struct sim_node *node = sim_server_node(sim, server_id);
+    if (node == NULL || node == s->node) {
+        sim_violation(sim, "%s talks to server %llu", s->node->name, (unsigned long long)server_id);
+        return NULL;
+    }
+    struct sim_peer *peer = &s->peers[node->index];
+    if (peer->conn == NULL) {
+        peer->conn = sim_connect(sim, s->node, sim_server_node(sim, server_id), false);
+        peer->open = false;
+    }
+    return peer;
+}
+
+static void peer_send(struct sim *sim, struct sim_chunkd *s, struct sim_peer *peer,
+                      struct sim_call *call)
+{
+    struct sim_frame *frame = call->frame;
+    call->frame = NULL;
+    if (call->type == WIRE_PREPARE && sim_permille(sim, sim->params.double_permille)) {
+        // The same again under a request id that nobody waits for.
+        struct sim_frame *twin = sim_frame_copy(frame);
+        struct wire_header header;
+        memcpy(&header, twin->data, sizeof(header));
+        header.request = ++s->call_last;
+        memcpy(twin->data, &header, sizeof(header));
+        sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), twin);
+    }
+    sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), frame);
+}
+
+static void peer_call(struct sim *sim, struct sim_chunkd *s, uint64_t server_id,
+                      struct sim_call call)
+{
+    struct sim_peer *peer = peer_of(sim, s, server_id);
+    if (peer == NULL) {
+        sim_frame_free(call.frame);
+        return;
+    }
+    if (peer->calls_count == peer->calls_capacity) {
+        peer->calls_capacity = peer->calls_capacity != 0 ? 2 * peer->calls_capacity : 32;
+        peer->calls = realloc(peer->calls, peer->calls_capacity * sizeof(peer->calls[0]));
+        pawl_assert(peer->calls != NULL);
+    }
+    call.deadline_ns = sim->now_ns + SIM_OPERATION_MS * SIM_MS;
+    peer->calls[peer->calls_count++] = call;
+    if (peer->open) {
+        peer_send(sim, s, peer, &peer->calls[peer->calls_count - 1]);
+    }
+}
+
+static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
+                              const struct chunk_action *action)
+{
+    struct wire_prepare prepare = action->prepare;
+    struct sim_payload *payload = action->payload != 0 ? payload_of(sim, s, action->payload) : NULL;
+    uint32_t bytes = payload != NULL ? prepare.length : 0;
+    if (sim->violated) {
+        return;
+    }
+    struct sim_call call = {.request = ++s->call_last,
+                            .type = WIRE_PREPARE,
+                            .handle = prepare.chunk,
+                            .version = prepare.version,
+                            .index = prepare.index};
+    wire_header_init(&prepare.header, WIRE_PREPARE, (uint32_t)sizeof(prepare) + bytes,
+                     call.request);
+    prepare.slot_first = prepare.slot_count = 0;
+    call.frame =
+        sim_frame_wire(&prepare, sizeof(prepare), payload != NULL ? payload->data : NULL, bytes);
+    peer_call(sim, s, action->server, call);
+}
+
+static void carry_out_commit(struct sim *sim, struct sim_chunkd *s,
+                             const struct chunk_action *action)
+{
+    struct wire_commit commit = action->commit;
+    struct sim_call call = {.request = ++s->call_last, .type = WIRE_COMMIT};
+    wire_header_init(&commit.header, WIRE_COMMIT, sizeof(commit), call.request);
+    call.frame = sim_frame_wire(&commit, sizeof(commit), NULL, 0);
+    peer_call(sim, s, action->server, call);
+}
+
+static void carry_out_fetch(struct sim *sim, struct sim_chunkd *s,
+                            const struct chunk_action *action)
+{
+    struct wire_fetch fetch = action->fetch;
+    struct sim_call call = {.request = ++s->call_last, .type = WIRE_FETCH, .token = action->token};
+    wire_header_init(&fetch.header, WIRE_FETCH, sizeof(fetch), call.request);
+    fetch.buffer_address = 1;
+    call.frame = sim_frame_wire(&fetch, sizeof(fetch), NULL, 0);
+    peer_call(sim, s, action->server, call);
+}
+
+void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
+{
+    switch (action->type) {
+    case CHUNK_ACTION_REPLY:
+        carry_out_reply(sim, s, action);
+        break;
+    case CHUNK_ACTION_PREPARE:
+        carry_out_prepare(sim, s, action);
+        break;
+    case CHUNK_ACTION_COMMIT:
+        carry_out_commit(sim, s, action);
+        break;
+    case CHUNK_ACTION_FETCH:
+        carry_out_fetch(sim, s, action);
+        break;
+    case CHUNK_ACTION_READ:
+        carry_out_read(sim, s, action);
+        break;
+    case CHUNK_ACTION_SEND_RECORD:
+        carry_out_send_record(sim, s, action);
+        break;
+    case CHUNK_ACTION_CONNECT:
+        (void)peer_of(sim, s, action->server);
+        break;
+    default:
+        sim_violation(sim, "%s unknown action %d", s->node->name, (int)action->type);
+        break;
+    }
+}
+
+// ---- ends of requests to peers -------------------------------------------------------------------------
+
+// Bytes that land may differ from those that were sent; the checksum has to find out.
+static void tear(struct sim *sim, uint8_t *data, uint32_t bytes)
+{
+    if (bytes != 0 && sim_permille(sim, sim->params.tear_permille)) {
+        data[sim_below(sim, bytes)] ^= (uint8_t)(1 + sim_below(sim, 255));
+    }
+}
+
+static void fetch_ended(struct sim *sim, struct sim_chunkd *s, const struct sim_call *call,
+                        int status, const struct sim_frame *frame)
+{
+    struct chunk_event event = {
+        .type = CHUNK_EVENT_FETCHED, .token = call->token, .status = status};
+    if (status == 0) {
+        struct wire_fetched fetched;
+        memcpy(&fetched, frame->data, sizeof(fetched));
+        if (frame->extra_bytes != 0) {
+            struct sim_payload *payload = payload_new(s, frame->extra, frame->extra_bytes);
+            tear(sim, payload->data, payload->bytes);
+            event.payload = payload->number;
+            event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+        }
+        event.message = &fetched.header;
+        chunkd_step(sim, s, event);
+        return;
+    }
+    chunkd_step(sim, s, event);
+}
+
+static void call_ended(struct sim *sim, struct sim_chunkd *s, uint32_t server,
+                       const struct sim_call *call, const struct sim_frame *frame, int status)
+{
+    switch (call->type) {
+    case WIRE_PREPARE:
+        chunkd_step(sim, s,
+                    (struct chunk_event){.type = CHUNK_EVENT_PREPARED,
+                                         .server = SIM_SERVER_ID(server),
+                                         .handle = call->handle,
+                                         .version = call->version,
+                                         .index = call->index,
+                                         .status = status});
+        break;
+    case WIRE_FETCH:
+        fetch_ended(sim, s, call, status, frame);
+        break;
+    default:
+        break;
+    }
+}
+
+static void peer_lost(struct sim *sim, struct sim_chunkd *s, uint32_t server)
+{
+    struct sim_peer *peer = &s->peers[server];
+    struct sim_peer old = *peer;
+    *peer = (struct sim_peer){0};
+    sim_note(sim, "%s has lost its connection to cs%u", s->node->name, server + 1);
+    for (uint32_t i = 0; i < old.calls_count; i++) {
+        sim_frame_free(old.calls[i].frame);
+        call_ended(sim, s, server, &old.calls[i], NULL, PAWL_EDISCONNECTED);
+    }
+    free(old.calls);
+    chunkd_step(
+        sim, s,
+        (struct chunk_event){.type = CHUNK_EVENT_PEER_DOWN, .server = SIM_SERVER_ID(server)});
+}
+
+static void on_reply(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
+                     const struct sim_frame *frame)
+{
+    uint32_t server = conn->side[1 - sim_side_of(conn, s->node)].node->index;
+    struct sim_peer *peer = &s->peers[server];
+    struct wire_header header;
+    memcpy(&header, frame->data, sizeof(header));
+    if (peer->conn != conn) {
+        return;
+    }
+    for (uint32_t i = 0; i < peer->calls_count; i++) {
+        if (peer->calls[i].request == header.request) {
+            struct sim_call call = peer->calls[i];
+            peer->calls_count--;
+            memmove(&peer->calls[i], &peer->calls[i + 1],
+                    (peer->calls_count - i) * sizeof(peer->calls[0]));
+            call_ended(sim, s, server, &call, frame, header.status);
+            return;
+        }
+    }
+}
+
+void fabric_tick(struct sim *sim, struct sim_chunkd *s)
+{
+    for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
+        struct sim_peer *peer = &s->peers[i];
+        if (peer->calls_count > 0 && peer->calls[0].deadline_ns < sim->now_ns) {
+            sim_close(sim, peer->conn, sim_side_of(peer->conn, s->node));
+            peer_lost(sim, s, i);
+        }
+    }
+}
+
+// ---- connections ---------------------------------------------------------------------------------------
+
+void fabric_opened(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn, int side)
+{
+    struct sim_peer *peer = &s->peers[conn->side[1 - side].node->index];
+    if (side != 0 || peer->conn != conn) {
+        return;
+    }
+    peer->open = true;
+    for (uint32_t i = 0; i < peer->calls_count; i++) {
+        peer_send(sim, s, peer, &peer->calls[i]);
+    }
+}
+
+static void conn_closed(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn)
+{
+    for (uint32_t i = 0; i < s->served_count;) {
+        if (s->served[i].conn == conn->id) {
+            served_remove(s, &s->served[i]);
+        } else {
+            i++;
+        }
+    }
+    chunkd_step(sim, s, (struct chunk_event){.type = CHUNK_EVENT_CONN_CLOSED, .conn = conn->id});
+}
+
+void fabric_closed(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn, int side)
+{
+    if (side == 1) {
+        conn_closed(sim, s, conn);
+        return;
+    }
+    uint32_t server = conn->side[1].node->index;
+    if (s->peers[server].conn == conn) {
+        peer_lost(sim, s, server);
+    }
+}
+
+static enum chunk_event_type event_of(uint16_t type)
+{
+    switch (type) {
+    case WIRE_APPEND:
+        return CHUNK_EVENT_APPEND;
+    case WIRE_PREPARE:
+        return CHUNK_EVENT_PREPARE;
+    case WIRE_COMMIT:
+        return CHUNK_EVENT_COMMIT;
+    case WIRE_READ:
+        return CHUNK_EVENT_READ;
+    case WIRE_FETCH:
+        return CHUNK_EVENT_FETCH;
+    case WIRE_LOOKUP:
+        return CHUNK_EVENT_LOOKUP;
+    default:
+        return CHUNK_EVENT_INSPECT;
+    }
+}
+
+void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
+                  struct sim_frame *frame)
+{
+    struct wire_header header;
+    const char *why = NULL;
+    int code = wire_check(frame->data, frame->bytes, &why);
+    if (code != 0) {
+        sim_violation(sim, "%s got a message that is not right: %s", s->node->name, why);
+        return;
+    }
+    memcpy(&header, frame->data, sizeof(header));
+    if ((header.type & WIRE_REPLY) != 0) {
+        on_reply(sim, s, conn, frame);
+        return;
+    }
+    struct sim_served served = {
+        .conn = conn->id, .request = header.request, .frame = sim_frame_copy(frame)};
+    struct chunk_event event = {
+        .type = event_of(header.type), .conn = conn->id, .request = header.request};
+    uint32_t fixed_bytes = wire_struct_bytes(header.type);
+    if (frame->bytes > fixed_bytes) {
+        struct sim_payload *payload =
+            payload_new(s, frame->data + fixed_bytes, frame->bytes - fixed_bytes);
+        payload->conn = conn->id;
+        payload->request = header.request;
+        tear(sim, payload->data, payload->bytes);
+        served.payload = payload->number;
+        event.payload = payload->number;
+        event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+    }
+    served_add(s, served);
+    // The frame stays where it is for the length of the step.
+    event.message = (const struct wire_header *)(const void *)frame->data;
+    chunkd_step(sim, s, event);
+}
+
+void fabric_fini(struct sim_chunkd *s)
+{
+    size_t cursor = 0;
+    uint64_t key = 0;
+    void *value = NULL;
+    while (pawl_map_iterate(&s->payloads, &cursor, &key, &value)) {
+        payload_free(value);
+    }
+    pawl_map_fini(&s->payloads);
+    for (uint32_t i = 0; i < s->served_count; i++) {
+        sim_frame_free(s->served[i].frame);
+    }
+    free(s->served);
+    for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
+        for (uint32_t c = 0; c < s->peers[i].calls_count; c++) {
+            sim_frame_free(s->peers[i].calls[c].frame);
+        }
+        free(s->peers[i].calls);
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated network: ordered streams with delays that stall in a partition and break in a fault.
+//
+// As with TCP a message is never lost from the middle of a stream: what is lost is its end, and the
+// two sides learn of that at different times, or only by their own deadlines.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "sim.h"
+
+struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id)
+{
+    return id >= 1 && id <= sim->conns_count ? sim->conns[id - 1] : NULL;
+}
+
+int sim_side_of(const struct sim_conn *conn, const struct sim_node *node)
+{
+    return conn->side[0].node == node ? 0 : 1;
+}
+
+static void opened(struct sim *sim, struct sim_conn *conn, int side)
+{
+    switch (conn->side[side].node->role) {
+    case SIM_MASTER:
+        sim_master_opened(sim, conn, side);
+        break;
+    case SIM_CHUNKD:
+        sim_chunkd_opened(sim, conn, side);
+        break;
+    case SIM_CLIENT:
+        sim_client_opened(sim, conn, side);
+        break;
+    }
+}
+
+static void closed(struct sim *sim, struct sim_conn *conn, int side)
+{
+    switch (conn->side[side].node->role) {
+    case SIM_MASTER:
+        sim_master_closed(sim, conn, side);
+        break;
+    case SIM_CHUNKD:
+        sim_chunkd_closed(sim, conn, side);
+        break;
+    case SIM_CLIENT:
+        sim_client_closed(sim, conn, side);
+        break;
+    }
+}
+
+static uint64_t delay(struct sim *sim)
+{
+    uint64_t us = 10 + sim_below(sim, sim->params.delay_max_us);
+    if (sim_permille(sim, sim->params.spike_permille)) {
+        us += sim_below(sim, 300000);
+    }
+    return us * SIM_US;
+}
+
+// When something that is sent now reaches `to` of the connection: behind all before it.
+static uint64_t arrival(struct sim *sim, struct sim_conn *conn, int to)
+{
+    uint32_t from_id = conn->side[1 - to].node->id;
+    uint32_t to_id = conn->side[to].node->id;
+    uint64_t from_ns = PAWL_MAX(sim->now_ns, sim->blocked_until_ns[from_id][to_id]);
+    uint64_t at_ns = PAWL_MAX(from_ns + delay(sim), conn->side[to].last_ns);
+    conn->side[to].last_ns = at_ns;
+    return at_ns - sim->now_ns;
+}
+
+static bool side_alive(const struct sim_conn *conn, int side)
+{
+    return conn->side[side].open && sim_alive(conn->side[side].node, conn->side[side].life);
+}
+
+static void on_learn_closed(struct sim *sim, struct sim_event *event)
+{
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    int side = (int)event->b;
+    if (side_alive(conn, side)) {
+        conn->side[side].open = false;
+        closed(sim, conn, side);
+    }
+}
+
+static void learn_closed(struct sim *sim, struct sim_conn *conn, int side, uint64_t delay_ns)
+{
+    sim_at(sim, delay_ns,
+           (struct sim_event){.run = on_learn_closed, .a = conn->id, .b = (uint64_t)side});
+}
+
+static void on_open_initiator(struct sim *sim, struct sim_event *event)
+{
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    if (side_alive(conn, 0)) {
+        opened(sim, conn, 0);
+    }
+}
+
+static void on_arrive(struct sim *sim, struct sim_event *event)
+{
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    struct sim_side *target = &conn->side[1];
+    if (!side_alive(conn, 0)) {
+        return;
+    }
+    if (!target->node->up) {
+        conn->cut[0] = conn->cut[1] = true;
+        learn_closed(sim, conn, 0, delay(sim));
+        return;
+    }
+    target->life = target->node->life;
+    target->open = true;
+    opened(sim, conn, 1);
+    sim_at(sim, arrival(sim, conn, 0), (struct sim_event){.run = on_open_initiator, .a = conn->id});
+}
+
+struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_node *to,
+                             bool control)
+{
+    if (sim->conns_count == sim->conns_capacity) {
+        sim->conns_capacity = sim->conns_capacity != 0 ? 2 * sim->conns_capacity : 256;
+        sim->conns = realloc(sim->conns, sim->conns_capacity * sizeof(sim->conns[0]));
+        pawl_assert(sim->conns != NULL);
+    }
+    struct sim_conn *conn = sim_alloc(sizeof(*conn));
+    sim->conns[sim->conns_count++] = conn;
+    conn->id = sim->conns_count;
+    conn->control = control;
+    conn->side[0] = (struct sim_side){.node = from, .life = from->life, .open = true};
+    conn->side[1] = (struct sim_side){.node = to};
+    sim_at(sim, arrival(sim, conn, 1), (struct sim_event){.run = on_arrive, .a = conn->id});
+    return conn;
+}
+
+static void on_deliver(struct sim *sim, struct sim_event *event)
+{
+    struct sim_frame *frame = event->p;
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    int side = (int)event->b;
+    if (!side_alive(conn, side) || conn->cut[side]) {
+        sim_frame_free(frame);
+        return;
+    }
+    switch (conn->side[side].node->role) {
+    case SIM_MASTER:
+        sim_master_frame(sim, conn, side, frame);
+        break;
+    case SIM_CHUNKD:
+        sim_chunkd_frame(sim, conn, side, frame);
+        break;
+    case SIM_CLIENT:
+        sim_client_frame(sim, conn, side, frame);
+        break;
+    }
+    sim_frame_free(frame);
+}
+
+void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+{
+    int to = 1 - side;
+    if (!conn->side[side].open || conn->cut[to]) {
+        sim_frame_free(frame);
+        return;
+    }
+    sim_at(sim, arrival(sim, conn, to),
+           (struct sim_event){.run = on_deliver, .p = frame, .a = conn->id, .b = (uint64_t)to});
+}
+
+void sim_close(struct sim *sim, struct sim_conn *conn, int side)
+{
+    if (!conn->side[side].open) {
+        return;
+    }
+    conn->side[side].open = false;
+    // An orderly end delivers what was sent before it; a reset does not.
+    conn->cut[1 - side] |= sim_permille(sim, 500);
+    conn->cut[side] = true;
+    learn_closed(sim, conn, 1 - side, arrival(sim, conn, 1 - side));
+}
+
+void sim_break(struct sim *sim, struct sim_conn *conn)
+{
+    for (int side = 0; side < 2; side++) {
+        conn->cut[side] = true;
+        uint64_t late_ms = sim_permille(sim, 250) ? sim_below(sim, 4000) : sim_below(sim, 5);
+        learn_closed(sim, conn, side, late_ms * SIM_MS);
+    }
+}
+
+void sim_net_node_down(struct sim *sim, const struct sim_node *node)
+{
+    for (size_t i = 0; i < sim->conns_count; i++) {
+        struct sim_conn *conn = sim->conns[i];
+        int side = conn->side[0].node == node && conn->side[0].open ? 0 : 1;
+        if (conn->side[side].node != node || !conn->side[side].open) {
+            continue;
+        }
+        conn->side[side].open = false;
+        conn->cut[side] = true;
+        // A killed process's peers are told; a machine without power tells nobody.
+        uint64_t late_ns = sim_permille(sim, 200) ? sim_below(sim, 4000) * SIM_MS : 0;
+        learn_closed(sim, conn, 1 - side, arrival(sim, conn, 1 - side) + late_ns);
+    }
+}
+
+void sim_net_fini(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->conns_count; i++) {
+        free(sim->conns[i]);
+    }
+    free(sim->conns);
+}
+
+// ---- frames ----------------------------------------------------------------------------------------
+
+struct sim_frame *sim_frame_wire(const void *message, uint32_t bytes, const void *payload,
+                                 uint32_t payload_bytes)
+{
+    struct sim_frame *frame = sim_alloc(sizeof(*frame));
+    frame->bytes = bytes + payload_bytes;
+    frame->data = sim_alloc(frame->bytes);
+    memcpy(frame->data, message, bytes);
+    if (payload_bytes != 0) {
+        memcpy(frame->data + bytes, payload, payload_bytes);
+    }
+    return frame;
+}
+
+static struct sim_frame *frame_packed(uint64_t request, bool reply, const ProtobufCMessage *message)
+{
+    struct sim_frame *frame = sim_alloc(sizeof(*frame));
+    frame->control = true;
+    frame->reply = reply;
+    frame->request = request;
+    frame->bytes = (uint32_t)protobuf_c_message_get_packed_size(message);
+    frame->data = sim_alloc(frame->bytes);
+    protobuf_c_message_pack(message, frame->data);
+    return frame;
+}
+
+struct sim_frame *sim_frame_request(uint64_t request, const Pawl__Request *message)
+{
+    return frame_packed(request, false, &message->base);
+}
+
+struct sim_frame *sim_frame_reply(uint64_t request, const Pawl__Reply *message)
+{
+    return frame_packed(request, true, &message->base);
+}
+
+struct sim_frame *sim_frame_copy(const struct sim_frame *frame)
+{
+    struct sim_frame *copy = sim_copy(frame, sizeof(*frame));
+    copy->data = sim_copy(frame->data, frame->bytes);
+    copy->extra = frame->extra != NULL ? sim_copy(frame->extra, frame->extra_bytes) : NULL;
+    return copy;
+}
+
+void sim_frame_extra(struct sim_frame *frame, const void *data, uint32_t bytes)
+{
+    frame->extra = sim_copy(data, bytes);
+    frame->extra_bytes = bytes;
+}
+
+void sim_frame_free(struct sim_frame *frame)
+{
+    if (frame != NULL) {
+        free(frame->data);
+        free(frame->extra);
+        free(frame);
+    }
+}
