@@ -6,13 +6,15 @@
 // allocator given at init.
 //
 // Driver's contract:
-//  - Actions of a step are carried out in order. MASTER_ACTION_LOG appends a record to the operation
-//    log; every later action, of this and of all following steps, waits until that record is durable.
-//    The core has applied the record already: what it decides on top of it can't be seen before it is
-//    durable either.
+//  - Actions of a step are carried out in order. MASTER_ACTION_LOG appends a record to the
+//  operation
+//    log; every later action, of this and of all following steps, waits until that record is
+//    durable. The core has applied the record already: what it decides on top of it can't be seen
+//    before it is durable either.
 //  - A request from a client or chunk server is named by `request` (the driver's number); the core
 //    answers each exactly once with MASTER_ACTION_REPLY.
-//  - A command to a chunk server ends in exactly one MASTER_EVENT_ANSWER with its token: the server's
+//  - A command to a chunk server ends in exactly one MASTER_EVENT_ANSWER with its token: the
+//  server's
 //    reply, or a negative status when the connection broke or the deadline passed.
 //  - Replay: master_core_apply() of every logged record, in order, on a new core; then
 //    master_core_start(), which logs the new term.
@@ -90,8 +92,8 @@ struct master_actions {
     uint32_t capacity;
 };
 
-int master_core_new(const struct master_core_options *options, struct master_core **ret)
-    PAWL_MUST_CHECK;
+int master_core_new(const struct master_core_options *options,
+                    struct master_core **ret) PAWL_MUST_CHECK;
 void master_core_free(struct master_core *core);
 
 // Applies a logged record. PAWL_EFORMAT when it does not fit the state (a log of another history).
@@ -107,8 +109,8 @@ int master_core_step(struct master_core *core, const struct master_event *event,
 
 // Writes the state as the shortest log that gives it back; `emit` packs or copies each record.
 int master_core_dump(const struct master_core *core,
-                     int (*emit)(void *user, const Pawl__LogRecord *record), void *user)
-    PAWL_MUST_CHECK;
+                     int (*emit)(void *user, const Pawl__LogRecord *record),
+                     void *user) PAWL_MUST_CHECK;
 
 uint64_t master_core_term(const struct master_core *core);
 uint64_t master_core_cluster_id(const struct master_core *core);
