@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <pawl/error.h>
 
 struct script script;
 
@@ -52,6 +53,12 @@ int chunk_core_step(struct chunk_core *core, const struct chunk_event *event,
                    PAWL_MIN(event->message->bytes, (uint32_t)sizeof(kept->message)));
         }
     }
+    if (event->type == CHUNK_EVENT_COMMAND && script.answer_commands) {
+        struct chunk_action *answer = script_action(CHUNK_ACTION_ANSWER);
+        answer->request = event->request;
+        pawl__reply__init(&answer->answer);
+        answer->answer.code = PAWL_ESTALE;
+    }
     memcpy(step_items, script.actions, sizeof(step_items));
     step_actions.items = step_items;
     step_actions.count = script.actions_count;
@@ -64,6 +71,7 @@ void chunk_core_visit(const struct chunk_core *core, bool open_only,
                       void (*visit)(void *user, const Pawl__Replica *replica), void *user)
 {
     (void)core;
+    __atomic_store_n(&script.visited, true, __ATOMIC_RELEASE); // tests of threads wait for it
     for (unsigned i = 0; i < script.replicas_count; i++) {
         if (!open_only || !script.replicas[i].sealed) {
             visit(user, &script.replicas[i]);

@@ -46,6 +46,8 @@ struct script {
     uint64_t cluster_id;
     Pawl__Replica replicas[4]; // inventory
     unsigned replicas_count;
+    bool visited;         // the inventory was asked for
+    bool answer_commands; // at once, with PAWL_ESTALE
 };
 
 extern struct script script;
