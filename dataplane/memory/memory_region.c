@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pinned region: mapped, placed on its node, touched and locked, in this order.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

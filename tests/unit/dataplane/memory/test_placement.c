@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit tests of dataplane/memory/placement.c, on synthetic topologies.
-#define _GNU_SOURCE
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoint: makes the oldest segment of the journal free.
+//
+// The segment is read into memory as a whole; then each chunk that has entries in it gets its records
+// of that segment written into its file, in packed runs, and a new footer that covers every entry of the
+// chunk up to that generation. Order per chunk: runs and footer rows, one flush, footer header (durable
+// by itself). Only then do the new places take effect. A footer may have rows that are not there yet
+// (place 0): their entries are in later generations.
+//
+// A deleted chunk has its turn too: its segment is free only once the deletion of its file is durable,
+// or the file would come back without the entry that deletes it.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/footer.h"
+#include "dataplane/store/store_private.h"
+
+int store_checkpoint_open(struct store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+
+    checkpoint->store = store;
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
+        checkpoint->write_backs[i].checkpoint = checkpoint;
+    }
+    return 0;
+}
+
+void store_checkpoint_close(struct store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
+        free(checkpoint->write_backs[i].run);
+        free(checkpoint->write_backs[i].footer);
+    }
+    free(checkpoint->staging);
+}
+
+static bool write_backs_are_idle(const struct store_checkpoint *checkpoint)
+{
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
+        if (checkpoint->write_backs[i].replica != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool store_checkpoint_is_idle(const struct store *store)
+{
+    return store->checkpoint.segment == NULL ||
+           (store->failed != 0 && !store->checkpoint.staging_busy &&
+            write_backs_are_idle(&store->checkpoint));
+}
+
+static bool record_is_here(const struct store_write_back *back, uint64_t i)
+{
+    uint64_t place = back->replica->places[i];
+
+    return store_place_is_journal(place) &&
+           store_place_segment(place) == back->checkpoint->segment->index;
+}
+
+static void write_back_end(struct store_write_back *back, int code, const char *what)
+{
+    struct store_replica *replica = back->replica;
+    struct store *store = replica->store;
+
+    back->replica = NULL;
+    back->checkpoint->drained = false;
+    replica->writing_back = false;
+    if (code != 0 && store->failed == 0) {
+        store_fail(store, code, what);
+    }
+    if (replica->dropped && !replica->unlinked) {
+        store_file_unlink(replica);
+    } else {
+        store_replica_release(replica);
+    }
+}
+
+// After each request of a write-back: true if it is over, because the request failed or the store has.
+static bool write_back_is_over(struct store_write_back *back, int result, const char *what)
+{
+    if (result >= 0 && back->replica->store->failed == 0) {
+        return false;
+    }
+    store_file_release(back->replica);
+    write_back_end(back, result < 0 ? result : -EIO, what);
+    return true;
+}
+
+// The footer is on disk: the new places take effect.
+static void footer_written(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+    struct store_replica *replica = back->replica;
+    uint64_t generation = back->checkpoint->segment->generation;
+    uint64_t place = back->first_place;
+
+    if (write_back_is_over(back, result, "a footer")) {
+        return;
+    }
+    store_file_release(replica);
+    for (uint64_t i = 0; i < back->end; i++) {
+        if (!record_is_here(back, i)) {
+            continue;
+        }
+        replica->places[i] = place;
+        place += replica->records[i].length;
+    }
+    replica->footer_sequence++;
+    if (!replica->dropped) {
+        replica->dirty_generation = replica->last_generation > generation ? generation + 1 : 0;
+    }
+    write_back_end(back, 0, "");
+}
+
+static void rows_flushed(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+    struct store_replica *replica = back->replica;
+
+    if (write_back_is_over(back, result, "the flush of a chunk file")) {
+        return;
+    }
+    back->io = (struct store_io_request){
+        .type = STORE_IO_WRITE_DURABLE,
+        .fd = replica->fd,
+        .buffer = back->footer,
+        .bytes = DISK_PAGE_BYTES,
+        .offset = store_file_footer_place(replica, replica->footer_sequence + 1),
+        .done = footer_written,
+    };
+    store_io_submit(&replica->store->io, &back->io);
+}
+
+static void rows_written(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+    struct store_replica *replica = back->replica;
+
+    if (write_back_is_over(back, result, "a footer's rows")) {
+        return;
+    }
+    back->io = (struct store_io_request){
+        .type = STORE_IO_FLUSH,
+        .fd = replica->fd,
+        .done = rows_flushed,
+    };
+    store_io_submit(&replica->store->io, &back->io);
+}
+
+// Rows as they will be once this write-back is over. What is in later generations stays out.
+static void footer_rows(const struct store_write_back *back, struct disk_record *rows)
+{
+    const struct store_replica *replica = back->replica;
+    uint64_t place = back->first_place;
+
+    for (uint64_t i = 0; i < replica->queued_count; i++) {
+        uint64_t at = replica->places[i];
+        if (i < back->end && record_is_here(back, i)) {
+            at = place;
+            place += replica->records[i].length;
+        } else if (store_place_is_journal(at)) {
+            at = 0;
+        }
+        if (at != 0) {
+            footer_row_encode(&rows[i], &replica->records[i], at);
+        } else {
+            rows[i] = (struct disk_record){0};
+        }
+    }
+}
+
+static int footer_build(struct store_write_back *back)
+{
+    const struct store_replica *replica = back->replica;
+    uint64_t count = replica->queued_count;
+    size_t body_bytes = footer_body_bytes(count, replica->producers_count);
+    void *memory;
+    int code = store_aligned_new(DISK_PAGE_BYTES + body_bytes, &memory);
+
+    if (code != 0) {
+        return code;
+    }
+    free(back->footer);
+    back->footer = memory;
+    struct disk_record *rows = (struct disk_record *)(void *)(back->footer + DISK_PAGE_BYTES);
+    footer_rows(back, rows);
+    if (replica->producers_count > 0) {
+        memcpy(rows + count, replica->producers, footer_body_bytes(0, replica->producers_count));
+    }
+    struct disk_footer footer = {
+        .flags = (uint16_t)((replica->sealed ? DISK_FOOTER_SEALED : 0) |
+                            (replica->damaged ? DISK_FOOTER_DAMAGED : 0)),
+        .store_id = replica->store->identity.store_id,
+        .handle = replica->handle,
+        .create_lsn = replica->create_lsn,
+        .sequence = replica->footer_sequence + 1,
+        .generation = back->checkpoint->segment->generation,
+        .version = replica->version,
+        .file_id = replica->file_id,
+        .base_offset = replica->base_offset,
+        .chunk_bytes = replica->chunk_bytes,
+        .commit_count = replica->commit_count,
+        .records_count = count,
+        .index = replica->index,
+        .producers_count = replica->producers_count,
+    };
+    footer_encode(&footer, rows);
+    memcpy(back->footer, &footer, sizeof(footer));
+    back->footer_bytes = DISK_PAGE_BYTES + body_bytes;
+    return 0;
+}
+
+static void rows_write(struct store_write_back *back)
+{
+    struct store_replica *replica = back->replica;
+    int code = footer_build(back);
+
+    if (write_back_is_over(back, code, "a footer")) {
+        return;
+    }
+    uint64_t place = store_file_footer_place(replica, replica->footer_sequence + 1);
+    size_t body_bytes =
+        (size_t)pawl_align_up(back->footer_bytes - DISK_PAGE_BYTES, DISK_PAGE_BYTES);
+    back->io = (struct store_io_request){
+        .type = STORE_IO_WRITE,
+        .fd = replica->fd,
+        .buffer = back->footer + DISK_PAGE_BYTES,
+        .bytes = body_bytes,
+        .offset = place + DISK_PAGE_BYTES,
+        .done = rows_written,
+    };
+    if (body_bytes == 0) {
+        rows_written(&back->io, 0);
+    } else {
+        store_io_submit(&replica->store->io, &back->io);
+    }
+}
+
+// Copies the next record's bytes into the run as far as they fit. A payload that doesn't match its
+// checksum is moved as it is: reads of it will fail as they do now.
+static void run_take(struct store_write_back *back)
+{
+    const struct store_replica *replica = back->replica;
+    const struct pawl_record *record = &replica->records[back->next];
+    const uint8_t *payload =
+        back->checkpoint->staging + store_place_offset(replica->places[back->next]);
+    size_t bytes = (size_t)PAWL_MIN(record->length - back->next_at,
+                                    (uint64_t)STORE_RUN_BYTES - back->run_bytes);
+
+    if (back->next_at == 0 && pawl_crc32c(0, payload, record->length) != record->crc) {
+        pawl_log_error("chunk %" PRIx64 " record %" PRIu64
+                       " in the journal does not match its checksum",
+                       replica->handle, back->next);
+    }
+    memcpy(back->run + back->run_bytes, payload + back->next_at, bytes);
+    back->run_bytes += bytes;
+    back->next_at += bytes;
+    if (back->next_at == record->length) {
+        back->next++;
+        back->next_at = 0;
+    }
+}
+
+static void run_written(struct store_io_request *request, int result);
+
+static void run_write(struct store_write_back *back)
+{
+    struct store_replica *replica = back->replica;
+
+    back->run_bytes = 0;
+    while (back->next < back->end && back->run_bytes < STORE_RUN_BYTES) {
+        if (record_is_here(back, back->next)) {
+            run_take(back);
+        } else {
+            back->next++;
+        }
+    }
+    if (back->run_bytes == 0) {
+        rows_write(back);
+        return;
+    }
+    size_t bytes = (size_t)pawl_align_up(back->run_bytes, DISK_PAGE_BYTES);
+    memset(back->run + back->run_bytes, 0, bytes - back->run_bytes);
+    back->io = (struct store_io_request){
+        .type = STORE_IO_WRITE,
+        .fd = replica->fd,
+        .buffer = back->run,
+        .bytes = bytes,
+        .offset = back->run_place,
+        .done = run_written,
+    };
+    back->run_place += back->run_bytes; // a whole number of pages, but for the last run
+    store_io_submit(&replica->store->io, &back->io);
+}
+
+static void run_written(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+
+    if (!write_back_is_over(back, result, "a chunk file")) {
+        run_write(back);
+    }
+}
+
+// Takes the place of all runs at once, so that large records go on behind it.
+static void write_back_ready(struct store_waiter *waiter, int code)
+{
+    struct store_write_back *back = pawl_container_of(waiter, struct store_write_back, waiter);
+    struct store_replica *replica = back->replica;
+    uint64_t bytes = 0;
+
+    if (code != 0) {
+        write_back_end(back, code, "opening a chunk file");
+        return;
+    }
+    back->end = replica->queued_count;
+    for (uint64_t i = 0; i < back->end; i++) {
+        bytes += record_is_here(back, i) ? replica->records[i].length : 0;
+    }
+    bytes = pawl_align_up(bytes, DISK_PAGE_BYTES);
+    bool fits = bytes <= replica->data_end - replica->tail;
+    if (write_back_is_over(back, fits ? 0 : -EFBIG, "a chunk file's data area")) {
+        return;
+    }
+    back->first_place = replica->tail;
+    back->run_place = replica->tail;
+    back->next = 0;
+    back->next_at = 0;
+    replica->tail += bytes;
+    run_write(back);
+}
+
+static void deletion_synced(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+
+    if (result == 0) {
+        back->replica->dirty_generation = 0;
+    }
+    write_back_end(back, result, "the folder of chunk files");
+}
+
+static void write_back_begin(struct store_write_back *back, struct store_replica *replica)
+{
+    struct store *store = replica->store;
+
+    back->replica = replica;
+    replica->writing_back = true;
+    if (!replica->dropped) {
+        back->waiter.ready = write_back_ready;
+        store_file_acquire(replica, &back->waiter, true);
+        return;
+    }
+    back->io = (struct store_io_request){
+        .type = STORE_IO_SYNC,
+        .fd = store->chunks_fd,
+        .done = deletion_synced,
+    };
+    store_io_submit(&store->io, &back->io);
+}
+
+// The next chunk with entries in the segment; *ret_waits: there is one, but its file is being deleted.
+static struct store_replica *write_back_candidate(struct pawl_list *replicas, uint64_t generation,
+                                                  bool *ret_waits)
+{
+    pawl_list_for_each (node, replicas) {
+        struct store_replica *replica = pawl_container_of(node, struct store_replica, node);
+        if (replica->dirty_generation == 0 || replica->dirty_generation > generation ||
+            replica->writing_back) {
+            continue;
+        }
+        if (!replica->dropped || replica->unlinked) {
+            return replica;
+        }
+        *ret_waits = true;
+    }
+    return NULL;
+}
+
+static int write_back_buffer(struct store_write_back *back)
+{
+    void *run;
+
+    if (back->run != NULL) {
+        return 0;
+    }
+    int code = store_aligned_new(STORE_RUN_BYTES, &run);
+    if (code == 0) {
+        back->run = run;
+    }
+    return code;
+}
+
+static void write_backs_fill(struct store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    uint64_t generation = checkpoint->segment->generation;
+
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS && !checkpoint->drained; i++) {
+        struct store_write_back *back = &checkpoint->write_backs[i];
+        bool waits = false;
+        if (back->replica != NULL || write_back_buffer(back) != 0) {
+            continue;
+        }
+        struct store_replica *replica = write_back_candidate(&store->replicas, generation, &waits);
+        if (replica == NULL) {
+            replica = write_back_candidate(&store->dropped, generation, &waits);
+        }
+        if (replica != NULL) {
+            write_back_begin(back, replica);
+        } else {
+            checkpoint->drained = !waits;
+        }
+        if (store->failed != 0 || replica == NULL) {
+            return;
+        }
+    }
+}
+
+static void staging_read(struct store_checkpoint *checkpoint);
+
+static void staging_done(struct store_io_request *request, int result)
+{
+    struct store_checkpoint *checkpoint = pawl_container_of(request, struct store_checkpoint, io);
+
+    checkpoint->staging_busy = false;
+    if (result >= 0 && (size_t)result < request->bytes) {
+        result = -EIO;
+    }
+    if (result < 0) {
+        store_fail(checkpoint->store, result, "reading the journal");
+        return;
+    }
+    checkpoint->staging_at += request->bytes;
+    staging_read(checkpoint);
+}
+
+static void staging_read(struct store_checkpoint *checkpoint)
+{
+    uint64_t left = checkpoint->staged_bytes - checkpoint->staging_at;
+
+    if (left == 0) {
+        return;
+    }
+    checkpoint->staging_busy = true;
+    checkpoint->io = (struct store_io_request){
+        .type = STORE_IO_READ,
+        .fd = checkpoint->segment->fd,
+        .buffer = checkpoint->staging + checkpoint->staging_at,
+        .bytes = (size_t)PAWL_MIN(left, (uint64_t)STORE_RUN_BYTES),
+        .offset = checkpoint->staging_at,
+        .done = staging_done,
+    };
+    store_io_submit(&checkpoint->store->io, &checkpoint->io);
+}
+
+static void checkpoint_begin(struct store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    struct store_segment *segment = store_segments_oldest_full(store);
+    void *staging;
+
+    if (segment == NULL || 2 * store_segments_free_count(store) >= store->journal.segments_count) {
+        return;
+    }
+    if (checkpoint->staging_bytes < segment->bytes) {
+        if (store_aligned_new((size_t)segment->bytes, &staging) != 0) {
+            return; // tried again at the next poll
+        }
+        free(checkpoint->staging);
+        checkpoint->staging = staging;
+        checkpoint->staging_bytes = (size_t)segment->bytes;
+    }
+    checkpoint->segment = segment;
+    checkpoint->staged_bytes = segment->tail;
+    checkpoint->staging_at = 0;
+    checkpoint->drained = false;
+    staging_read(checkpoint);
+}
+
+void store_checkpoint_step(struct store *store)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+
+    if (store->failed != 0) {
+        return;
+    }
+    if (checkpoint->segment == NULL) {
+        checkpoint_begin(store);
+    }
+    if (checkpoint->segment == NULL || checkpoint->staging_at < checkpoint->staged_bytes) {
+        return;
+    }
+    write_backs_fill(store);
+    if (store->failed == 0 && checkpoint->drained && write_backs_are_idle(checkpoint) &&
+        checkpoint->segment->readers == 0) {
+        pawl_log_debug("journal segment %u of generation %" PRIu64 " is free",
+                       checkpoint->segment->index, checkpoint->segment->generation);
+        checkpoint->segment->state = STORE_SEGMENT_FREE;
+        checkpoint->segment = NULL;
+    }
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chunk files: opened when needed, the least recently used ones closed; large records go straight into
+// them, and writes that queue up to one file share a flush.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/store_private.h"
+
+int store_file_flags(const struct store *store)
+{
+    return O_CLOEXEC | (store->direct ? O_DIRECT : 0);
+}
+
+// The data area holds every record once, each on a page of its own in the worst case. It is sparse: only
+// what is written takes space.
+uint64_t store_file_bytes(uint64_t chunk_bytes)
+{
+    return DISK_PAGE_BYTES + pawl_align_up(chunk_bytes, DISK_PAGE_BYTES) +
+           (uint64_t)DISK_RECORDS_MAX * DISK_PAGE_BYTES + 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES;
+}
+
+uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t sequence)
+{
+    return replica->data_end + (sequence % 2) * (uint64_t)DISK_FOOTER_PLACE_BYTES;
+}
+
+// Keeps the number of open files bounded; files in use stay.
+static void files_trim(struct store *store)
+{
+    pawl_list_for_each_safe (node, &store->files_open) {
+        struct store_replica *replica = pawl_container_of(node, struct store_replica, lru);
+        if (store->files_count <= store->files_max) {
+            return;
+        }
+        if (replica->file_uses > 0) {
+            continue;
+        }
+        close(replica->fd);
+        replica->fd = -1;
+        replica->file_state = STORE_FILE_CLOSED;
+        pawl_list_remove(&replica->lru);
+        store->files_count--;
+    }
+}
+
+static void file_waiters_call(struct store_replica *replica, int code)
+{
+    struct pawl_list waiters;
+    struct pawl_list *node;
+
+    pawl_list_init(&waiters);
+    pawl_list_append_all(&waiters, &replica->file_waiters);
+    while ((node = pawl_list_pop_front(&waiters)) != NULL) {
+        struct store_waiter *waiter = pawl_container_of(node, struct store_waiter, node);
+        if (code != 0) {
+            replica->file_uses--;
+        }
+        waiter->ready(waiter, code);
+    }
+}
+
+static void file_is_open(struct store_replica *replica)
+{
+    struct store *store = replica->store;
+
+    replica->file_state = STORE_FILE_OPEN;
+    pawl_list_push_back(&store->files_open, &replica->lru);
+    store->files_count++;
+    file_waiters_call(replica, 0);
+    files_trim(store);
+}
+
+static void file_open_failed(struct store_replica *replica, int code)
+{
+    pawl_log_error("chunk %" PRIx64 " file %s: %s", replica->handle, replica->name,
+                   pawl_strerror(code));
+    if (replica->fd >= 0) {
+        close(replica->fd);
+    }
+    replica->fd = -1;
+    replica->file_state = STORE_FILE_CLOSED;
+    file_waiters_call(replica, code);
+    store_replica_release(replica);
+}
+
+static void folder_synced(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
+
+    if (result < 0) {
+        file_open_failed(replica, result);
+        return;
+    }
+    replica->file_exists = true;
+    file_is_open(replica);
+}
+
+static void file_opened(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
+
+    if (result < 0) {
+        file_open_failed(replica, result);
+        return;
+    }
+    replica->fd = result;
+    if (replica->file_exists) {
+        file_is_open(replica);
+        return;
+    }
+    // The size tells where the footer is; the name has to last before anything refers to the file.
+    if (ftruncate(replica->fd, (off_t)store_file_bytes(replica->chunk_bytes)) != 0) {
+        file_open_failed(replica, -errno);
+        return;
+    }
+    replica->file_io = (struct store_io_request){
+        .type = STORE_IO_SYNC,
+        .fd = replica->store->chunks_fd,
+        .done = folder_synced,
+    };
+    store_io_submit(&replica->store->io, &replica->file_io);
+}
+
+void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter, bool create)
+{
+    struct store *store = replica->store;
+
+    replica->file_uses++;
+    if (replica->file_state == STORE_FILE_OPEN) {
+        pawl_list_remove(&replica->lru);
+        pawl_list_push_back(&store->files_open, &replica->lru);
+        waiter->ready(waiter, 0);
+        return;
+    }
+    pawl_list_push_back(&replica->file_waiters, &waiter->node);
+    if (replica->file_state == STORE_FILE_OPENING) {
+        return;
+    }
+    replica->file_state = STORE_FILE_OPENING;
+    replica->file_io = (struct store_io_request){
+        .type = STORE_IO_OPEN,
+        .fd = store->chunks_fd,
+        .path = replica->name,
+        .flags = O_RDWR | store_file_flags(store) | (create && !replica->file_exists ? O_CREAT : 0),
+        .done = file_opened,
+    };
+    store_io_submit(&store->io, &replica->file_io);
+}
+
+void store_file_release(struct store_replica *replica)
+{
+    pawl_assert(replica->file_uses > 0);
+    replica->file_uses--;
+}
+
+static void large_fail(struct store_op *op, int code, const char *what)
+{
+    struct store_replica *replica = op->replica;
+    struct store *store = replica->store;
+
+    if (store->failed == 0) {
+        store_fail(store, code, what);
+    }
+    replica->large_count--;
+    store_op_finish(op, store->failed);
+}
+
+static void large_flush(struct store_replica *replica);
+
+static void large_flushed(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, flush_io);
+    struct store *store = replica->store;
+    struct pawl_list flushed;
+    struct pawl_list *node;
+
+    pawl_list_init(&flushed);
+    pawl_list_append_all(&flushed, &replica->flushing);
+    replica->uses++; // keeps it while its operations end
+    while ((node = pawl_list_pop_front(&flushed)) != NULL) {
+        struct store_op *op = pawl_container_of(node, struct store_op, node);
+        store_file_release(replica);
+        if (result < 0 || store->failed != 0) {
+            large_fail(op, result, "the flush of a chunk file");
+        } else {
+            pawl_list_push_back(&store->journal.waiting, &op->node);
+        }
+    }
+    large_flush(replica);
+    replica->uses--;
+    store_replica_release(replica);
+}
+
+// One flush at a time for a file: what is written meanwhile shares the next one.
+static void large_flush(struct store_replica *replica)
+{
+    if (!pawl_list_is_empty(&replica->flushing) || pawl_list_is_empty(&replica->unflushed)) {
+        return;
+    }
+    pawl_list_append_all(&replica->flushing, &replica->unflushed);
+    replica->flush_io = (struct store_io_request){
+        .type = STORE_IO_FLUSH,
+        .fd = replica->fd,
+        .done = large_flushed,
+    };
+    store_io_submit(&replica->store->io, &replica->flush_io);
+}
+
+static void large_written(struct store_io_request *request, int result)
+{
+    struct store_op *op = pawl_container_of(request, struct store_op, io);
+    struct store_replica *replica = op->replica;
+
+    if (result < 0 || replica->store->failed != 0) {
+        store_file_release(replica);
+        large_fail(op, result, "a chunk file");
+        return;
+    }
+    pawl_list_push_back(&replica->unflushed, &op->node);
+    large_flush(replica);
+}
+
+static void large_ready(struct store_waiter *waiter, int code)
+{
+    struct store_op *op = pawl_container_of(waiter, struct store_op, waiter);
+    struct store_replica *replica = op->replica;
+    struct store *store = replica->store;
+    const struct pawl_record *record = &replica->records[op->argument];
+
+    if (code != 0) {
+        large_fail(op, code, "opening a chunk file");
+        return;
+    }
+    if (store->failed != 0) {
+        store_file_release(replica);
+        large_fail(op, store->failed, "");
+        return;
+    }
+    op->io = (struct store_io_request){
+        .type = STORE_IO_WRITE,
+        .fd = replica->fd,
+        .buffer = op->bounce != NULL ? op->bounce : (void *)(uintptr_t)op->payload,
+        .bytes = store->direct ? (size_t)pawl_align_up(record->length, store->block_bytes)
+                               : record->length,
+        .offset = op->place,
+        .done = large_written,
+    };
+    store_io_submit(&store->io, &op->io);
+}
+
+void store_file_append(struct store_op *op)
+{
+    struct store_replica *replica = op->replica;
+    uint64_t bytes =
+        pawl_align_up(replica->records[op->argument].length, (uint64_t)DISK_PAGE_BYTES);
+
+    if (bytes > replica->data_end - replica->tail) {
+        large_fail(op, -EFBIG, "a chunk file's data area");
+        return;
+    }
+    op->place = replica->tail;
+    replica->tail += bytes;
+    op->waiter.ready = large_ready;
+    store_file_acquire(replica, &op->waiter, true);
+}
+
+void store_file_fail(struct store_replica *replica, int code)
+{
+    struct pawl_list *node;
+
+    replica->uses++;
+    store_ops_finish(&replica->blocked, code);
+    while ((node = pawl_list_pop_front(&replica->unflushed)) != NULL) {
+        store_file_release(replica);
+        large_fail(pawl_container_of(node, struct store_op, node), code, "");
+    }
+    replica->uses--;
+    store_replica_release(replica);
+}
+
+static void file_unlinked(struct store_replica *replica)
+{
+    struct store_op *op = replica->drop_op;
+
+    replica->unlinked = true;
+    replica->drop_op = NULL;
+    if (op != NULL) {
+        store_op_finish(op, 0); // releases the replica too
+    } else {
+        store_replica_release(replica);
+    }
+}
+
+static void file_unlink_done(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, flush_io);
+
+    if (result < 0 && result != -ENOENT) {
+        pawl_log_error("chunk %" PRIx64 " file %s could not be deleted: %s", replica->handle,
+                       replica->name, pawl_strerror(result));
+    }
+    store_space_refresh(replica->store);
+    file_unlinked(replica);
+}
+
+// For a chunk that is dropped: nothing large is on its way, so its flush request is free.
+void store_file_unlink(struct store_replica *replica)
+{
+    pawl_assert(replica->dropped && !replica->unlinked && replica->large_count == 0);
+    if (!replica->file_exists) {
+        file_unlinked(replica);
+        return;
+    }
+    replica->flush_io = (struct store_io_request){
+        .type = STORE_IO_UNLINK,
+        .fd = replica->store->chunks_fd,
+        .path = replica->name,
+        .done = file_unlink_done,
+    };
+    store_io_submit(&replica->store->io, &replica->flush_io);
+}

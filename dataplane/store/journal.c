@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+// Group commit: queued operations become entries of a batch, and one direct, durable write per batch
+// acknowledges them all.
+//
+// One batch is in flight at a time; operations that come meanwhile gather in the other buffer. So at
+// most the last batch of the newest segment can be torn, and whatever stands before a sound batch was
+// acknowledged. A segment's header goes out alone, once the last batch of the segment before is
+// durable, for the same reason.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/footer.h"
+#include "dataplane/store/journal_entry.h"
+#include "dataplane/store/store_private.h"
+
+static void journal_pump(struct store *store);
+
+int store_journal_open(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+    int code = store_aligned_new(DISK_PAGE_BYTES, &journal->header);
+
+    pawl_list_init(&journal->waiting);
+    for (int i = 0; i < 2; i++) {
+        struct store_batch *batch = &journal->batches[i];
+        void *buffer = NULL;
+        pawl_list_init(&batch->ops);
+        batch->store = store;
+        if (code == 0) {
+            code = store_aligned_new(STORE_BATCH_BYTES, &buffer);
+        }
+        batch->buffer = buffer;
+        batch->capacity = STORE_BATCH_BYTES;
+    }
+    return code;
+}
+
+void store_journal_close(struct store *store)
+{
+    free(store->journal.header);
+    free(store->journal.batches[0].buffer);
+    free(store->journal.batches[1].buffer);
+}
+
+bool store_journal_is_idle(const struct store *store)
+{
+    const struct store_journal *journal = &store->journal;
+
+    return !journal->in_flight && journal->opening == NULL &&
+           pawl_list_is_empty(&journal->waiting) && journal->batches[journal->gathering].bytes == 0;
+}
+
+// What the smallest segment can take in one batch.
+size_t store_journal_room_bytes(const struct store *store)
+{
+    uint64_t bytes = UINT64_MAX;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        bytes = PAWL_MIN(bytes, store->journal.segments[i].bytes);
+    }
+    return (size_t)(bytes - DISK_PAGE_BYTES - sizeof(struct disk_batch));
+}
+
+static size_t op_payload_bytes(const struct store_op *op)
+{
+    const struct store_replica *replica = op->replica;
+
+    if (op->type == STORE_OP_RECORD) {
+        return replica->records[op->argument].length;
+    }
+    if (op->type == STORE_OP_CREATE) {
+        return sizeof(struct disk_create) + footer_body_bytes(0, replica->producers_count);
+    }
+    return 0;
+}
+
+size_t store_journal_op_bytes(const struct store_op *op)
+{
+    return journal_entry_bytes(op_payload_bytes(op));
+}
+
+void store_journal_fail(struct store *store, int code)
+{
+    struct store_batch *batch = &store->journal.batches[store->journal.gathering];
+
+    store_ops_finish(&batch->ops, code);
+    batch->bytes = 0;
+    store_ops_finish(&store->journal.waiting, code);
+}
+
+static void segment_opened(struct store_io_request *request, int result)
+{
+    struct store_journal *journal = pawl_container_of(request, struct store_journal, header_io);
+    struct store *store = pawl_container_of(journal, struct store, journal);
+    struct store_segment *segment = journal->opening;
+
+    journal->opening = NULL;
+    if (result < 0) {
+        store_fail(store, result, "a journal segment's header");
+        return;
+    }
+    if (journal->active != NULL) {
+        journal->active->state = STORE_SEGMENT_FULL;
+    }
+    segment->state = STORE_SEGMENT_ACTIVE;
+    segment->tail = DISK_PAGE_BYTES;
+    journal->active = segment;
+    journal->unmarked = false; // the new header confirms what stands before it
+    pawl_log_debug("journal segment %u begins generation %" PRIu64 " at lsn %" PRIu64,
+                   segment->index, segment->generation, segment->first_lsn);
+    journal_pump(store);
+}
+
+// Begins the next free segment. No free one: the operations wait until the checkpoint has made one.
+static void segment_open_next(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+    struct store_segment *segment = store_segments_next_free(store);
+
+    pawl_assert(!journal->in_flight && journal->opening == NULL);
+    if (segment == NULL) {
+        return;
+    }
+    uint64_t oldest = store_segments_oldest(store);
+    journal->opening = segment;
+    segment->generation = ++journal->generation;
+    segment->first_lsn = journal->next_lsn;
+    struct disk_segment header = {
+        .store_id = store->identity.store_id,
+        .generation = segment->generation,
+        .first_lsn = segment->first_lsn,
+        .oldest_generation = PAWL_MIN(oldest, segment->generation),
+        .bytes = segment->bytes,
+        .index = segment->index,
+    };
+    journal_segment_encode(&header);
+    memset(journal->header, 0, DISK_PAGE_BYTES);
+    memcpy(journal->header, &header, sizeof(header));
+    journal->header_io = (struct store_io_request){
+        .type = STORE_IO_WRITE_DURABLE,
+        .fd = segment->fd,
+        .buffer = journal->header,
+        .bytes = DISK_PAGE_BYTES,
+        .done = segment_opened,
+    };
+    store_io_submit(&store->io, &journal->header_io);
+}
+
+// A buffer that holds `bytes`; only a large producer table needs more than there is.
+static bool batch_reserve(struct store_batch *batch, size_t bytes)
+{
+    void *buffer;
+
+    bytes = (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES);
+    if (bytes <= batch->capacity) {
+        return true;
+    }
+    if (store_aligned_new(bytes, &buffer) != 0) {
+        return false;
+    }
+    // The first buffers may be registered with the ring: the larger one is used for this batch only.
+    batch->first_buffer = batch->buffer;
+    batch->buffer = buffer;
+    batch->capacity = bytes;
+    return true;
+}
+
+static void batch_reset(struct store_batch *batch)
+{
+    if (batch->first_buffer != NULL) {
+        free(batch->buffer);
+        batch->buffer = batch->first_buffer;
+        batch->first_buffer = NULL;
+        batch->capacity = STORE_BATCH_BYTES;
+    }
+    batch->bytes = 0;
+    batch->entries_count = 0;
+}
+
+// Gives the batch its place in the journal, if there is one for an entry of `needed` bytes.
+static bool batch_begin(struct store *store, struct store_batch *batch, size_t needed)
+{
+    struct store_journal *journal = &store->journal;
+    struct store_segment *active = journal->active;
+
+    needed += sizeof(struct disk_batch);
+    if (journal->opening != NULL) {
+        return false;
+    }
+    if (active == NULL || active->bytes - active->tail < needed) {
+        if (!journal->in_flight) {
+            segment_open_next(store);
+        }
+        return false;
+    }
+    if (!batch_reserve(batch, needed)) {
+        return false; // tried again at the next poll
+    }
+    batch->segment = active;
+    batch->offset = active->tail;
+    batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail, (uint64_t)batch->capacity);
+    batch->first_lsn = journal->next_lsn;
+    batch->entries_count = 0;
+    batch->bytes = sizeof(struct disk_batch);
+    return true;
+}
+
+static enum disk_entry_type op_entry_type(const struct store_op *op)
+{
+    static const enum disk_entry_type types[] = {
+        [STORE_OP_CREATE] = DISK_ENTRY_CREATE,   [STORE_OP_RECORD] = DISK_ENTRY_RECORD,
+        [STORE_OP_LARGE] = DISK_ENTRY_REFERENCE, [STORE_OP_PROMISE] = DISK_ENTRY_PROMISE,
+        [STORE_OP_SEAL] = DISK_ENTRY_SEAL,       [STORE_OP_DROP] = DISK_ENTRY_DROP,
+        [STORE_OP_CUT] = DISK_ENTRY_CUT,         [STORE_OP_DAMAGE] = DISK_ENTRY_DAMAGE,
+    };
+
+    return types[op->type];
+}
+
+// Writes the payload of a create entry; returns its crc.
+static uint32_t create_encode(const struct store_replica *replica, uint8_t *at)
+{
+    size_t producers_bytes = footer_body_bytes(0, replica->producers_count);
+    struct disk_create create = {
+        .file_id = replica->file_id,
+        .base_offset = replica->base_offset,
+        .chunk_bytes = replica->chunk_bytes,
+        .index = replica->index,
+        .producers_count = replica->producers_count,
+    };
+
+    memcpy(at, &create, sizeof(create));
+    if (producers_bytes > 0) {
+        memcpy(at + sizeof(create), replica->producers, producers_bytes);
+    }
+    return pawl_crc32c(0, at, sizeof(create) + producers_bytes);
+}
+
+static void batch_encode(struct store *store, struct store_batch *batch, struct store_op *op,
+                         size_t bytes)
+{
+    struct store_replica *replica = op->replica;
+    size_t payload_bytes = op_payload_bytes(op);
+    uint8_t *at = batch->buffer + batch->bytes;
+    struct disk_entry entry = {
+        .type = (uint16_t)op_entry_type(op),
+        .bytes = (uint32_t)bytes,
+        .lsn = store->journal.next_lsn++,
+        .handle = replica->handle,
+        .version = op->version,
+        .argument = op->argument,
+        .commit_count = op->commit_count,
+    };
+
+    if (op->type == STORE_OP_CREATE) {
+        replica->create_lsn = entry.lsn;
+        store_replica_name(replica);
+        entry.record.length = (uint32_t)payload_bytes;
+        entry.record.crc = create_encode(replica, at + sizeof(entry));
+    } else if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
+        footer_row_encode(&entry.record, &replica->records[op->argument], op->place);
+        if (payload_bytes > 0) {
+            memcpy(at + sizeof(entry), op->payload, payload_bytes);
+        }
+    }
+    entry.create_lsn = replica->create_lsn;
+    journal_entry_encode(&entry);
+    memcpy(at, &entry, sizeof(entry));
+    memset(at + sizeof(entry) + payload_bytes, 0, bytes - sizeof(entry) - payload_bytes);
+    op->batch_at = batch->bytes + sizeof(entry);
+    batch->bytes += bytes;
+    batch->entries_count++;
+    store_replica_dirty(replica, batch->segment->generation);
+}
+
+static void journal_gather(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+    struct store_batch *batch = &journal->batches[journal->gathering];
+    struct pawl_list *node;
+
+    while ((node = pawl_list_first(&journal->waiting)) != NULL) {
+        struct store_op *op = pawl_container_of(node, struct store_op, node);
+        size_t bytes = store_journal_op_bytes(op);
+        if (batch->bytes == 0 && !batch_begin(store, batch, bytes)) {
+            return;
+        }
+        if (batch->bytes + bytes > batch->limit) {
+            return;
+        }
+        batch_encode(store, batch, op, bytes);
+        pawl_list_remove(node);
+        pawl_list_push_back(&batch->ops, node);
+    }
+}
+
+static void apply_seal(struct store_op *op)
+{
+    struct store_replica *replica = op->replica;
+
+    replica->sealed = true;
+    store_replica_cut(replica, op->argument);
+    pawl_log_debug("chunk %" PRIx64 " version %" PRIu64 " sealed at %" PRIu64 " records",
+                   replica->handle, replica->version, op->argument);
+}
+
+static void apply_record(struct store_op *op, uint64_t place)
+{
+    struct store_replica *replica = op->replica;
+
+    replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
+    replica->places[op->argument] = place;
+    store_replica_advance(replica);
+}
+
+// What is durable now takes effect, in the order of the entries.
+static void op_apply(struct store_op *op, const struct store_batch *batch)
+{
+    struct store_replica *replica = op->replica;
+
+    if (op->type != STORE_OP_RECORD && op->type != STORE_OP_LARGE) {
+        replica->version = PAWL_MAX(replica->version, op->version);
+    }
+    switch (op->type) {
+    case STORE_OP_CREATE:
+        replica->created = true;
+        if (op->replaces != NULL) {
+            store_replica_drop(op->replaces);
+        }
+        store_blocked_release(replica);
+        break;
+    case STORE_OP_RECORD:
+        apply_record(op, store_place_journal(batch->segment->index, batch->offset + op->batch_at));
+        break;
+    case STORE_OP_LARGE:
+        apply_record(op, op->place);
+        replica->large_count--;
+        store_blocked_release(replica);
+        break;
+    case STORE_OP_SEAL:
+        apply_seal(op);
+        break;
+    case STORE_OP_DROP:
+        replica->drop_op = op; // ends when the file is gone
+        pawl_list_remove(&op->node);
+        store_replica_drop(replica);
+        return;
+    case STORE_OP_PROMISE:
+    case STORE_OP_CUT:
+    case STORE_OP_DAMAGE:
+        break;
+    }
+    store_op_finish(op, 0);
+}
+
+static void batch_written(struct store_io_request *request, int result)
+{
+    struct store_batch *batch = pawl_container_of(request, struct store_batch, io);
+    struct store *store = batch->store;
+    struct store_journal *journal = &store->journal;
+    struct pawl_list *node;
+
+    journal->in_flight = false;
+    if (result < 0 || store->failed != 0) {
+        if (store->failed == 0) {
+            store_fail(store, result, "the journal");
+        }
+        store_ops_finish(&batch->ops, store->failed);
+        batch_reset(batch);
+        return;
+    }
+    journal->unmarked = batch->entries_count > 0;
+    journal->batch_ms = pawl_clock_ms();
+    while ((node = pawl_list_first(&batch->ops)) != NULL) {
+        op_apply(pawl_container_of(node, struct store_op, node), batch);
+    }
+    batch_reset(batch);
+    journal_pump(store);
+}
+
+static void batch_submit(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+    struct store_batch *batch = &journal->batches[journal->gathering];
+    size_t bytes = (size_t)pawl_align_up(batch->bytes, store->block_bytes);
+    struct disk_batch header = {
+        .store_id = store->identity.store_id,
+        .generation = batch->segment->generation,
+        .first_lsn = batch->first_lsn,
+        .oldest_generation = store_segments_oldest(store),
+        .bytes = (uint32_t)batch->bytes,
+        .entries_count = batch->entries_count,
+    };
+
+    pawl_assert(batch->segment == journal->active && batch->offset == batch->segment->tail);
+    pawl_assert(batch->offset + bytes <= batch->segment->bytes);
+    journal_batch_encode(&header);
+    memcpy(batch->buffer, &header, sizeof(header));
+    memset(batch->buffer + batch->bytes, 0, bytes - batch->bytes);
+    batch->io = (struct store_io_request){
+        .type = STORE_IO_WRITE_DURABLE,
+        .fd = batch->segment->fd,
+        .buffer = batch->buffer,
+        .bytes = bytes,
+        .offset = batch->offset,
+        .done = batch_written,
+    };
+    batch->segment->tail += bytes;
+    journal->in_flight = true;
+    journal->gathering ^= 1;
+    store_io_submit(&store->io, &batch->io);
+}
+
+// The last batch is told from a torn one by what stands behind it: in a pause, and before the store is
+// closed, a batch of no entries does that.
+static void journal_mark(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+
+    if (!journal->unmarked || journal->in_flight || journal->opening != NULL) {
+        return;
+    }
+    if (!store->closing && pawl_clock_ms() - journal->batch_ms < STORE_MARK_MS) {
+        return;
+    }
+    struct store_batch *batch = &journal->batches[journal->gathering];
+    if (batch->bytes == 0 && journal->active->bytes > journal->active->tail &&
+        batch_begin(store, batch, 0)) {
+        batch_submit(store);
+    }
+    journal->unmarked = false; // no room: the next header will do
+}
+
+static void journal_pump(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+
+    if (store->failed != 0) {
+        return;
+    }
+    journal_gather(store);
+    if (!journal->in_flight && journal->batches[journal->gathering].bytes > 0) {
+        batch_submit(store);
+        journal_gather(store);
+    }
+}
+
+void store_journal_step(struct store *store)
+{
+    if (store->failed != 0) {
+        return;
+    }
+    journal_pump(store);
+    journal_mark(store);
+}

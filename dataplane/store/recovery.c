@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start-up: chunk files describe themselves as far as their footers go, then the journal is replayed on
+// top, then what is left over is decided.
+//
+// A footer header is written after its rows are durable. So: the newest sound header counts; if its rows
+// don't match it, or the other place holds neither zeros nor a sound header, bytes have rotted, and what
+// the lost footer covered may be gone from the journal too. The chunk is then damaged: the older footer
+// is used for what it is worth, and the mark goes into the journal.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pawl/error.h>
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/footer.h"
+#include "dataplane/store/store_private.h"
+
+// A chunk file that was met, and what became of it.
+struct recovery_file {
+    struct recovery_file *next;
+    uint64_t handle;
+    uint64_t create_lsn;
+    bool had_footer; // something was written where footers are
+    char name[40];
+};
+
+struct recovery {
+    struct store *store;
+    struct recovery_file *files;
+    uint8_t *pages; // two
+    bool folder_changed;
+};
+
+void store_replica_damage(struct store_replica *replica, const char *why)
+{
+    if (!replica->damaged) {
+        pawl_log_error("chunk %" PRIx64 " version %" PRIu64 " is damaged: %s", replica->handle,
+                       replica->version, why);
+    }
+    replica->damage_found = replica->damage_found || !replica->damaged;
+    replica->damaged = true;
+}
+
+// Reads `bytes`; what lies behind the end of the file is zeros.
+int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset)
+{
+    size_t at = 0;
+
+    while (at < bytes) {
+        size_t piece = PAWL_MIN(bytes - at, (size_t)(4u << 20));
+        ssize_t moved = pread(fd, (uint8_t *)buffer + at, piece, (off_t)(offset + at));
+        if (moved < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (moved == 0 || (moved > 0 && moved % DISK_BLOCK_BYTES_MIN != 0)) {
+            at += (size_t)moved;
+            memset((uint8_t *)buffer + at, 0, bytes - at);
+            return 0;
+        }
+        at += moved > 0 ? (size_t)moved : 0;
+    }
+    return 0;
+}
+
+static int rows_load(struct store_replica *replica, const struct disk_footer *footer,
+                     const uint8_t *body)
+{
+    int code = store_replica_grow(replica, footer->records_count);
+
+    if (code != 0) {
+        return code;
+    }
+    for (uint64_t i = 0; i < footer->records_count; i++) {
+        struct disk_record row;
+        memcpy(&row, body + i * sizeof(row), sizeof(row));
+        footer_row_decode(&row, &replica->records[i]);
+        replica->places[i] = row.place;
+    }
+    replica->queued_count = footer->records_count;
+    return 0;
+}
+
+// Makes the replica that a sound footer and its rows describe.
+static int footer_load(struct recovery *recovery, const struct recovery_file *file,
+                       const struct disk_footer *footer, const uint8_t *body)
+{
+    struct store *store = recovery->store;
+    struct store_replica *older = store_replica_find(store, file->handle);
+    struct store_replica *replica;
+    struct store_chunk chunk = {
+        .handle = footer->handle,
+        .version = footer->version,
+        .file_id = footer->file_id,
+        .base_offset = footer->base_offset,
+        .chunk_bytes = footer->chunk_bytes,
+        .index = footer->index,
+        .producers =
+            (const struct wire_producer *)(const void *)(body + footer->records_count *
+                                                                    sizeof(struct disk_record)),
+        .producers_count = footer->producers_count,
+    };
+
+    if (older != NULL && older->create_lsn > file->create_lsn) {
+        return 0; // an earlier life of the chunk
+    }
+    int code = store_replica_new(store, &chunk, &replica);
+    if (code != 0) {
+        return code;
+    }
+    code = rows_load(replica, footer, body);
+    if (code == 0) {
+        code = pawl_map_put(&store->map, replica->handle, replica);
+    }
+    if (code != 0) {
+        store_replica_free(replica);
+        return code;
+    }
+    store_replica_free(older);
+    pawl_list_push_back(&store->replicas, &replica->node);
+    replica->create_lsn = footer->create_lsn;
+    replica->created = true;
+    replica->sealed = (footer->flags & DISK_FOOTER_SEALED) != 0;
+    replica->damaged = (footer->flags & DISK_FOOTER_DAMAGED) != 0;
+    replica->commit_count = footer->commit_count;
+    replica->footer_sequence = footer->sequence;
+    replica->footer_generation = footer->generation;
+    store_replica_name(replica);
+    return 0;
+}
+
+// Reads and checks the rows of a sound header; then loads them. PAWL_ECORRUPT: they don't match.
+static int footer_try(struct recovery *recovery, const struct recovery_file *file, int fd,
+                      uint64_t data_end, const struct disk_footer *footer)
+{
+    size_t bytes = footer_body_bytes(footer->records_count, footer->producers_count);
+    uint64_t place = data_end + footer->sequence % 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES;
+    void *body;
+    int code = store_aligned_new(bytes, &body);
+
+    if (code != 0) {
+        return code;
+    }
+    code = store_read_whole(fd, body, (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES),
+                            place + DISK_PAGE_BYTES);
+    if (code == 0) {
+        code = footer_body_check(footer, body, bytes, data_end);
+    }
+    if (code == 0) {
+        code = footer_load(recovery, file, footer, body);
+    }
+    free(body);
+    return code;
+}
+
+static int footer_header_check(const struct recovery *recovery, const struct recovery_file *file,
+                               uint64_t data_end, unsigned place, struct disk_footer *ret)
+{
+    int code = footer_decode(recovery->pages + place * DISK_PAGE_BYTES, DISK_PAGE_BYTES, ret);
+
+    if (code != 0) {
+        return code;
+    }
+    if (ret->store_id != recovery->store->identity.store_id || ret->handle != file->handle ||
+        ret->create_lsn != file->create_lsn || ret->sequence % 2 != place ||
+        ret->chunk_bytes > STORE_CHUNK_BYTES_MAX ||
+        store_file_bytes(ret->chunk_bytes) - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES != data_end) {
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+static int file_load(struct recovery *recovery, struct recovery_file *file, int fd,
+                     uint64_t data_end)
+{
+    struct disk_footer footers[2];
+    int codes[2];
+    bool rotten = false;
+
+    for (unsigned i = 0; i < 2; i++) {
+        int code = store_read_whole(fd, recovery->pages + i * DISK_PAGE_BYTES, DISK_PAGE_BYTES,
+                                    data_end + i * (uint64_t)DISK_FOOTER_PLACE_BYTES);
+        codes[i] = code != 0 ? code : footer_header_check(recovery, file, data_end, i, &footers[i]);
+        if (codes[i] != 0 && codes[i] != -ENOENT && codes[i] != -EBADMSG) {
+            return codes[i];
+        }
+        file->had_footer = file->had_footer || codes[i] != -ENOENT;
+        rotten = rotten || codes[i] == -EBADMSG;
+    }
+    unsigned newest = codes[1] == 0 && (codes[0] != 0 || footers[1].sequence > footers[0].sequence);
+    int code = -ENOENT;
+    for (unsigned tried = 0; tried < 2 && (code == -ENOENT || code == PAWL_ECORRUPT); tried++) {
+        unsigned i = tried == 0 ? newest : !newest;
+        if (codes[i] != 0) {
+            continue;
+        }
+        code = footer_try(recovery, file, fd, data_end, &footers[i]);
+        rotten = rotten || code == PAWL_ECORRUPT;
+    }
+    struct store_replica *replica = store_replica_find(recovery->store, file->handle);
+    if (code == 0 && rotten && replica->create_lsn == file->create_lsn) {
+        store_replica_damage(replica, "one of its footers does not match its checksum");
+    }
+    return code == -ENOENT || code == PAWL_ECORRUPT ? 0 : code;
+}
+
+static int file_visit(struct recovery *recovery, const char *name)
+{
+    struct store *store = recovery->store;
+    struct recovery_file *file = calloc(1, sizeof(*file));
+    char again[40];
+    struct stat stat;
+
+    if (file == NULL) {
+        return -ENOMEM;
+    }
+    file->next = recovery->files;
+    recovery->files = file;
+    int fields = sscanf(name, "%16" SCNx64 ".%16" SCNx64, &file->handle, &file->create_lsn);
+    snprintf(again, sizeof(again), "%016" PRIx64 ".%016" PRIx64, file->handle, file->create_lsn);
+    if (fields != 2 || strcmp(name, again) != 0) {
+        pawl_log_warn("chunks/%s is no chunk file: left alone", name);
+        recovery->files = file->next;
+        free(file);
+        return 0;
+    }
+    memcpy(file->name, again, sizeof(again));
+    int fd = openat(store->chunks_fd, name, O_RDONLY | store_file_flags(store));
+    if (fd < 0) {
+        return -errno;
+    }
+    int code = fstat(fd, &stat) != 0 ? -errno : 0;
+    uint64_t least = store_file_bytes(0);
+    // A shorter one was made by a crash before it got its size: it has no footer.
+    if (code == 0 && (uint64_t)stat.st_size >= least) {
+        code = file_load(recovery, file, fd,
+                         (uint64_t)stat.st_size - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES);
+    }
+    close(fd);
+    if (code != 0) {
+        pawl_log_error("chunks/%s: %s", name, pawl_strerror(code));
+    }
+    return code;
+}
+
+static int files_visit(struct recovery *recovery)
+{
+    struct dirent *entry;
+    int code = 0;
+    int fd = openat(recovery->store->chunks_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+
+    if (folder == NULL) {
+        code = -errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return code;
+    }
+    while (code == 0 && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            code = file_visit(recovery, entry->d_name);
+        }
+    }
+    closedir(folder);
+    return code;
+}
+
+// The file belongs to no chunk any more. If it had a footer and nothing says that the chunk was deleted
+// or replaced, it is all that is left of a replica: a human may want it.
+static void file_discard(struct recovery *recovery, const struct recovery_file *file)
+{
+    struct store *store = recovery->store;
+    const struct store_replica *replica = store_replica_find(store, file->handle);
+    bool deleted = replica != NULL;
+
+    pawl_list_for_each (node, &store->dropped) {
+        const struct store_replica *gone = pawl_container_of(node, struct store_replica, node);
+        deleted = deleted || (gone->handle == file->handle && gone->create_lsn >= file->create_lsn);
+    }
+    recovery->folder_changed = true;
+    if (deleted || !file->had_footer) {
+        unlinkat(store->chunks_fd, file->name, 0);
+        return;
+    }
+    pawl_log_error("chunk %" PRIx64
+                   ": both footers of its file are damaged and the journal does not "
+                   "know it: moved to damaged/%s",
+                   file->handle, file->name);
+    if (renameat(store->chunks_fd, file->name, store->damaged_fd, file->name) != 0) {
+        pawl_log_error("damaged/%s: %s", file->name, pawl_strerror(-errno));
+    }
+}
+
+static int files_settle(struct recovery *recovery)
+{
+    struct store *store = recovery->store;
+
+    for (const struct recovery_file *file = recovery->files; file != NULL; file = file->next) {
+        struct store_replica *replica = store_replica_find(store, file->handle);
+        if (replica != NULL && replica->create_lsn == file->create_lsn) {
+            replica->file_exists = true;
+        } else {
+            file_discard(recovery, file);
+        }
+    }
+    if (recovery->folder_changed &&
+        (fsync(store->chunks_fd) != 0 || fsync(store->damaged_fd) != 0)) {
+        return -errno;
+    }
+    // Their files are gone for good.
+    pawl_list_for_each_safe (node, &store->dropped)
+        store_replica_free(pawl_container_of(node, struct store_replica, node));
+    return 0;
+}
+
+// The table has to be dense, and its bytes have to be somewhere.
+static void replica_check(struct store_replica *replica)
+{
+    uint64_t end = 0;
+
+    for (uint64_t i = 0; i < replica->durable_count; i++) {
+        const struct pawl_record *record = &replica->records[i];
+        uint64_t place = replica->places[i];
+        if (record->offset != end || record->length > replica->chunk_bytes - end) {
+            store_replica_damage(replica, "its record table has a gap");
+            replica->durable_count = i;
+            return;
+        }
+        end += record->length;
+        if (store_place_is_journal(place)) {
+            continue;
+        }
+        if (!replica->file_exists) {
+            store_replica_damage(replica, "its file is missing");
+        }
+        replica->tail =
+            PAWL_MAX(replica->tail, pawl_align_up(place + record->length, DISK_PAGE_BYTES));
+    }
+}
+
+// Decides about records behind a hole: they were never acknowledged, or acknowledged behind one that
+// was not, so the log ends at the hole.
+static int replica_settle(struct store_replica *replica)
+{
+    int code = 0;
+
+    store_replica_advance(replica);
+    replica_check(replica);
+    uint64_t behind = replica->queued_count - replica->durable_count;
+    if (behind > 0 && replica->sealed) {
+        store_replica_damage(replica, "it is sealed, but records of it are missing");
+    }
+    if (behind > 0 && !replica->damaged) {
+        pawl_log_warn("chunk %" PRIx64 " version %" PRIu64 " has a hole at record %" PRIu64
+                      ": cut there, %" PRIu64 " rows dropped",
+                      replica->handle, replica->version, replica->durable_count, behind);
+        code = store_op_queue_silent(replica, STORE_OP_CUT, replica->durable_count);
+    }
+    store_replica_cut(replica, replica->durable_count);
+    replica->seal_queued = replica->sealed;
+    if (code == 0 && replica->damage_found) {
+        code = store_op_queue_silent(replica, STORE_OP_DAMAGE, 0);
+    }
+    store_replica_account(replica);
+    return code;
+}
+
+int store_recover(struct store *store)
+{
+    struct recovery recovery = {.store = store};
+    void *pages;
+    int code = store_aligned_new(2 * DISK_PAGE_BYTES, &pages);
+
+    if (code != 0) {
+        return code;
+    }
+    recovery.pages = pages;
+    code = files_visit(&recovery);
+    if (code == 0) {
+        code = store_replay(store);
+    }
+    if (code == 0) {
+        code = files_settle(&recovery);
+    }
+    pawl_list_for_each (node, &store->replicas) {
+        if (code == 0) {
+            code = replica_settle(pawl_container_of(node, struct store_replica, node));
+        }
+    }
+    while (recovery.files != NULL) {
+        struct recovery_file *next = recovery.files->next;
+        free(recovery.files);
+        recovery.files = next;
+    }
+    free(pages);
+    return code;
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replay of the journal at start-up, oldest needed generation first, on top of what the footers say.
+//
+// Idempotent: entries up to the generation that a chunk's footer covers are passed over, later ones are
+// applied in their order, and the last word about a record counts. Segments below the low mark (the
+// oldest generation that the newest header names) are free; from there to the newest none may be missing.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/footer.h"
+#include "dataplane/store/journal_entry.h"
+#include "dataplane/store/store_private.h"
+
+struct replay {
+    struct store *store;
+    struct store_segment *segment;
+    uint8_t *data; // the segment
+    uint64_t applied_count;
+    uint64_t unknown_count; // entries of chunks that are gone
+};
+
+// Chunks that the replay deletes or replaces; recovery.c deletes their files.
+static void replica_retire(struct store_replica *replica)
+{
+    struct store *store = replica->store;
+
+    pawl_map_remove(&store->map, replica->handle);
+    pawl_list_remove(&replica->node);
+    pawl_list_push_back(&store->dropped, &replica->node);
+}
+
+static int apply_create(struct replay *replay, const struct disk_entry *entry,
+                        const uint8_t *payload)
+{
+    struct store *store = replay->store;
+    struct store_replica *old = store_replica_find(store, entry->handle);
+    struct store_replica *replica;
+    struct disk_create create;
+
+    if (old != NULL && old->create_lsn >= entry->lsn) {
+        return 0;
+    }
+    memcpy(&create, payload, sizeof(create));
+    if (create.chunk_bytes == 0 || create.chunk_bytes > STORE_CHUNK_BYTES_MAX ||
+        entry->record.length != sizeof(create) + footer_body_bytes(0, create.producers_count)) {
+        pawl_log_error("chunk %" PRIx64 " create entry lsn %" PRIu64 " makes no sense",
+                       entry->handle, entry->lsn);
+        return PAWL_EFORMAT;
+    }
+    struct store_chunk chunk = {
+        .handle = entry->handle,
+        .version = entry->version,
+        .file_id = create.file_id,
+        .base_offset = create.base_offset,
+        .chunk_bytes = create.chunk_bytes,
+        .index = create.index,
+        .producers = (const struct wire_producer *)(const void *)(payload + sizeof(create)),
+        .producers_count = create.producers_count,
+    };
+    int code = store_replica_new(store, &chunk, &replica);
+    if (code != 0) {
+        return code;
+    }
+    if (old != NULL) {
+        replica_retire(old);
+    }
+    code = pawl_map_put(&store->map, replica->handle, replica);
+    if (code != 0) {
+        store_replica_free(replica);
+        return code;
+    }
+    pawl_list_push_back(&store->replicas, &replica->node);
+    replica->create_lsn = entry->lsn;
+    replica->created = true;
+    replica->commit_count = entry->commit_count;
+    store_replica_name(replica);
+    store_replica_dirty(replica, replay->segment->generation);
+    return 0;
+}
+
+static int apply_row(struct store_replica *replica, const struct disk_entry *entry, uint64_t place)
+{
+    uint64_t index = entry->argument;
+
+    if (replica->sealed && index >= replica->queued_count) {
+        return 0;
+    }
+    int code = store_replica_grow(replica, index + 1);
+    if (code != 0) {
+        return code;
+    }
+    footer_row_decode(&entry->record, &replica->records[index]);
+    replica->places[index] = place;
+    replica->queued_count = PAWL_MAX(replica->queued_count, index + 1);
+    return 0;
+}
+
+static int apply_reference(struct store_replica *replica, const struct disk_entry *entry)
+{
+    uint64_t place = entry->record.place;
+
+    if (place < DISK_PAGE_BYTES || place > replica->data_end ||
+        entry->record.length > replica->data_end - place) {
+        store_replica_damage(replica, "an entry refers to a place outside of its file");
+        return 0;
+    }
+    return apply_row(replica, entry, place);
+}
+
+// A sealed table has exactly so many rows; those whose entries are still to come have no place yet.
+static int apply_seal(struct store_replica *replica, uint64_t count)
+{
+    int code = store_replica_grow(replica, count);
+
+    if (code != 0) {
+        return code;
+    }
+    store_replica_cut(replica, count);
+    replica->queued_count = count;
+    replica->sealed = true;
+    return 0;
+}
+
+static int apply_entry(struct replay *replay, struct store_replica *replica,
+                       const struct disk_entry *entry, size_t payload_at)
+{
+    store_replica_dirty(replica, replay->segment->generation);
+    replica->commit_count = PAWL_MAX(replica->commit_count, entry->commit_count);
+    switch (entry->type) {
+    case DISK_ENTRY_RECORD:
+        return apply_row(replica, entry, store_place_journal(replay->segment->index, payload_at));
+    case DISK_ENTRY_REFERENCE:
+        return apply_reference(replica, entry);
+    case DISK_ENTRY_SEAL:
+        replica->version = PAWL_MAX(replica->version, entry->version);
+        return apply_seal(replica, entry->argument);
+    case DISK_ENTRY_PROMISE:
+        replica->version = PAWL_MAX(replica->version, entry->version);
+        return 0;
+    case DISK_ENTRY_CUT:
+        store_replica_cut(replica, entry->argument);
+        return 0;
+    case DISK_ENTRY_DAMAGE:
+        replica->damaged = true;
+        return 0;
+    case DISK_ENTRY_DROP:
+        replica_retire(replica);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static void replay_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t offset)
+{
+    struct replay *replay = user;
+
+    pawl_log_error("journal segment %u generation %" PRIu64 ": entries %" PRIu64 " to %" PRIu64
+                   " before offset %zu are damaged and what they said is lost",
+                   replay->segment->index, replay->segment->generation, from_lsn, to_lsn - 1,
+                   offset);
+    // A sealed chunk has nothing more to lose but its deletion, which the master repeats.
+    pawl_list_for_each (node, &replay->store->replicas) {
+        struct store_replica *replica = pawl_container_of(node, struct store_replica, node);
+        if (!replica->sealed) {
+            store_replica_damage(replica, "entries of the journal that may be its are lost");
+        }
+    }
+}
+
+static int replay_visit(void *user, const struct disk_entry *entry, size_t payload_at, bool intact)
+{
+    struct replay *replay = user;
+    struct store_replica *replica = store_replica_find(replay->store, entry->handle);
+    uint64_t generation = replay->segment->generation;
+
+    if (entry->type == DISK_ENTRY_CREATE && !intact) {
+        replay_lost(replay, entry->lsn, entry->lsn + 1, payload_at);
+        return 0;
+    }
+    if (entry->type == DISK_ENTRY_CREATE) {
+        return apply_create(replay, entry, replay->data + payload_at);
+    }
+    if (replica == NULL || replica->create_lsn != entry->create_lsn) {
+        replay->unknown_count++;
+        return 0;
+    }
+    if (generation <= replica->footer_generation) {
+        return 0;
+    }
+    if (!intact) {
+        pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " in journal segment %u at %zu does not "
+                       "match its checksum",
+                       entry->handle, entry->argument, replay->segment->index, payload_at);
+    }
+    replay->applied_count++;
+    return apply_entry(replay, replica, entry, payload_at);
+}
+
+// A header that can't be read: the batches still tell the generation. None: the segment is free.
+static int segment_guess(struct replay *replay, struct disk_segment *header)
+{
+    struct store_segment *segment = replay->segment;
+    struct journal_scan scan = {
+        .data = replay->data,
+        .bytes = (size_t)segment->bytes,
+        .store_id = replay->store->identity.store_id,
+    };
+    struct disk_batch batch;
+    int code = store_read_whole(segment->fd, replay->data, (size_t)segment->bytes, 0);
+
+    if (code != 0) {
+        return code;
+    }
+    *header = (struct disk_segment){0};
+    for (size_t at = DISK_PAGE_BYTES; (at = journal_batch_find(&scan, at, 0, &batch)) != SIZE_MAX;
+         at += batch.bytes) {
+        if (batch.generation <= header->generation) {
+            continue;
+        }
+        header->generation = batch.generation;
+        header->first_lsn = batch.first_lsn;
+        header->oldest_generation = batch.oldest_generation;
+    }
+    if (header->generation != 0) {
+        pawl_log_error("journal segment %u: its header is damaged; by its batches it is generation "
+                       "%" PRIu64,
+                       segment->index, header->generation);
+    }
+    return 0;
+}
+
+static bool pages_are_zero(const uint8_t *data, size_t bytes)
+{
+    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+static int header_read(struct replay *replay, struct disk_segment *header)
+{
+    struct store_segment *segment = replay->segment;
+    int code = store_read_whole(segment->fd, replay->data, 2 * DISK_PAGE_BYTES, 0);
+
+    if (code == 0) {
+        code = journal_segment_decode(replay->data, DISK_PAGE_BYTES, header);
+    }
+    if (code == 0 &&
+        (header->store_id != replay->store->identity.store_id || header->bytes != segment->bytes)) {
+        pawl_log_error("journal segment %u belongs to another store, or was truncated",
+                       segment->index);
+        return PAWL_EFORMAT;
+    }
+    if (code != -EBADMSG) {
+        return code;
+    }
+    *header = (struct disk_segment){0};
+    // Never used, if there is nothing behind the empty header either.
+    return pages_are_zero(replay->data, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
+}
+
+// Learns every segment's generation; *ret_oldest: the low mark.
+static int headers_read(struct replay *replay, uint64_t *ret_oldest)
+{
+    struct store_journal *journal = &replay->store->journal;
+    uint64_t newest = 0;
+
+    *ret_oldest = 0;
+    for (uint32_t i = 0; i < journal->segments_count; i++) {
+        struct disk_segment header;
+        replay->segment = &journal->segments[i];
+        int code = header_read(replay, &header);
+        if (code != 0) {
+            return code;
+        }
+        replay->segment->generation = header.generation;
+        replay->segment->first_lsn = header.first_lsn;
+        *ret_oldest = PAWL_MAX(*ret_oldest, header.oldest_generation);
+        newest = PAWL_MAX(newest, header.generation);
+    }
+    journal->generation = newest;
+    return 0;
+}
+
+static struct store_segment *segment_of(struct store *store, uint64_t generation)
+{
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        if (store->journal.segments[i].generation == generation) {
+            return &store->journal.segments[i];
+        }
+    }
+    return NULL;
+}
+
+static int segment_replay(struct replay *replay, uint64_t end_lsn)
+{
+    struct store_segment *segment = replay->segment;
+    struct journal_scan scan = {
+        .data = replay->data,
+        .bytes = (size_t)segment->bytes,
+        .store_id = replay->store->identity.store_id,
+        .generation = segment->generation,
+        .next_lsn = segment->first_lsn,
+        .end_lsn = end_lsn,
+        .user = replay,
+        .visit = replay_visit,
+        .lost = replay_lost,
+    };
+    int code = store_read_whole(segment->fd, replay->data, (size_t)segment->bytes, 0);
+
+    if (code == 0) {
+        code = journal_scan(&scan);
+    }
+    if (code != 0) {
+        pawl_log_error("journal segment %u can't be replayed: %s", segment->index,
+                       pawl_strerror(code));
+        return code;
+    }
+    if (scan.torn_bytes > 0) {
+        pawl_log_warn("journal segment %u generation %" PRIu64
+                      ": torn tail of %zu bytes cut at lsn "
+                      "%" PRIu64,
+                      segment->index, segment->generation, scan.torn_bytes, scan.next_lsn);
+    }
+    segment->state = STORE_SEGMENT_FULL;
+    segment->tail = segment->bytes;
+    replay->store->journal.next_lsn = scan.next_lsn;
+    return 0;
+}
+
+static int segments_replay(struct replay *replay)
+{
+    struct store *store = replay->store;
+    uint64_t newest = store->journal.generation;
+    uint64_t oldest;
+    int code = headers_read(replay, &oldest);
+
+    if (code != 0) {
+        return code;
+    }
+    newest = store->journal.generation;
+    for (uint64_t generation = oldest; newest != 0 && generation <= newest; generation++) {
+        const struct store_segment *next = segment_of(store, generation + 1);
+        replay->segment = segment_of(store, generation);
+        if (replay->segment == NULL) {
+            pawl_log_error("journal: the segment of generation %" PRIu64 " is missing (%" PRIu64
+                           " to %" PRIu64 " are needed): put it back, or take this server's chunks "
+                           "from their other replicas and empty its folder",
+                           generation, oldest, newest);
+            return PAWL_EFORMAT;
+        }
+        code = segment_replay(replay, next != NULL ? next->first_lsn : 0);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+int store_replay(struct store *store)
+{
+    struct replay replay = {.store = store};
+    uint64_t bytes = 0;
+    void *data;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        bytes = PAWL_MAX(bytes, store->journal.segments[i].bytes);
+    }
+    int code = store_aligned_new((size_t)bytes, &data);
+    if (code != 0) {
+        return code;
+    }
+    replay.data = data;
+    store->journal.next_lsn = 1;
+    code = segments_replay(&replay);
+    free(data);
+    pawl_list_for_each (node, &store->replicas) {
+        const struct store_replica *replica = pawl_container_of(node, struct store_replica, node);
+        store->journal.next_lsn = PAWL_MAX(store->journal.next_lsn, replica->create_lsn + 1);
+    }
+    if (code == 0 && replay.applied_count + replay.unknown_count > 0) {
+        pawl_log_info("journal replayed: %" PRIu64 " entries, %" PRIu64 " of chunks that are gone, "
+                      "next lsn %" PRIu64,
+                      replay.applied_count, replay.unknown_count, store->journal.next_lsn);
+    }
+    return code;
+}

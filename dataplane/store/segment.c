@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// The journal's files: made of zeros once, used by turns in the order of their generations.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pawl/error.h>
+
+#define PAWL_LOG_SUBSYSTEM "store"
+#include "base/log.h"
+#include "dataplane/store/store_private.h"
+
+#define SEGMENT_BYTES_DEFAULT (32u << 20)
+#define SEGMENTS_DEFAULT 4u
+
+static int segment_fill(int fd, uint64_t bytes)
+{
+    void *zeros;
+    int code = store_aligned_new(STORE_BATCH_BYTES, &zeros);
+
+    if (code != 0) {
+        return code;
+    }
+    for (uint64_t at = 0; code == 0 && at < bytes;) {
+        size_t piece = (size_t)PAWL_MIN(bytes - at, (uint64_t)STORE_BATCH_BYTES);
+        ssize_t written = pwrite(fd, zeros, piece, (off_t)at);
+        if (written <= 0) {
+            code = written < 0 ? -errno : -EIO;
+        } else {
+            at += (uint64_t)written;
+        }
+    }
+    if (code == 0 && fsync(fd) != 0) {
+        code = -errno;
+    }
+    free(zeros);
+    return code;
+}
+
+// Under another name until it is whole: a crash in between leaves nothing that looks like a segment.
+static int segment_create(struct store *store, const char *name, uint64_t bytes)
+{
+    int fd = openat(store->journal_fd, "new", O_RDWR | O_CREAT | O_TRUNC | store_file_flags(store),
+                    0600);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    int code = segment_fill(fd, bytes);
+    close(fd);
+    if (code == 0 && (renameat(store->journal_fd, "new", store->journal_fd, name) != 0 ||
+                      fsync(store->journal_fd) != 0)) {
+        code = -errno;
+    }
+    if (code != 0) {
+        unlinkat(store->journal_fd, "new", 0);
+        pawl_log_error("journal segment %s of %" PRIu64 " bytes could not be made: %s", name, bytes,
+                       pawl_strerror(code));
+    }
+    return code;
+}
+
+// *ret_fd is -1 when there is no such segment.
+static int segment_open(struct store *store, const char *name, struct store_segment *segment)
+{
+    struct stat stat;
+
+    segment->fd = openat(store->journal_fd, name, O_RDWR | store_file_flags(store));
+    if (segment->fd < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (fstat(segment->fd, &stat) != 0) {
+        return -errno;
+    }
+    segment->bytes = (uint64_t)stat.st_size;
+    if (segment->bytes < STORE_SEGMENT_BYTES_MIN || segment->bytes > STORE_SEGMENT_BYTES_MAX ||
+        segment->bytes % DISK_PAGE_BYTES != 0) {
+        pawl_log_error("journal segment %s has %" PRIu64 " bytes: it was truncated or is none",
+                       name, segment->bytes);
+        return PAWL_EFORMAT;
+    }
+    return 0;
+}
+
+// Those that are there stay as they are; more are made when the options ask for more.
+int store_segments_open(struct store *store, const struct store_options *options)
+{
+    struct store_journal *journal = &store->journal;
+    uint32_t wanted = options->journal_segments_count;
+    uint64_t bytes = options->journal_segment_bytes;
+
+    wanted = wanted != 0 ? wanted : SEGMENTS_DEFAULT;
+    bytes = bytes != 0 ? pawl_align_up(bytes, DISK_PAGE_BYTES) : SEGMENT_BYTES_DEFAULT;
+    if (wanted < 2 || wanted > STORE_SEGMENTS_MAX || bytes < STORE_SEGMENT_BYTES_MIN ||
+        bytes > STORE_SEGMENT_BYTES_MAX) {
+        return -EINVAL;
+    }
+    journal->segments = calloc(STORE_SEGMENTS_MAX, sizeof(*journal->segments));
+    if (journal->segments == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < STORE_SEGMENTS_MAX; i++) {
+        struct store_segment *segment = &journal->segments[i];
+        char name[8];
+        snprintf(name, sizeof(name), "%02u", i);
+        segment->index = i;
+        int code = segment_open(store, name, segment);
+        if (code == 0 && segment->fd < 0 && i < wanted) {
+            code = segment_create(store, name, bytes);
+            if (code == 0) {
+                code = segment_open(store, name, segment);
+            }
+        }
+        if (segment->fd >= 0) {
+            journal->segments_count = i + 1;
+        }
+        if (code != 0) {
+            return code;
+        }
+        if (segment->fd < 0) {
+            break;
+        }
+    }
+    return 0;
+}
+
+void store_segments_close(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+
+    for (uint32_t i = 0; i < journal->segments_count; i++) {
+        close(journal->segments[i].fd);
+    }
+    free(journal->segments);
+    journal->segments = NULL;
+    journal->segments_count = 0;
+}
+
+uint64_t store_segments_bytes(const struct store *store)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        bytes += store->journal.segments[i].bytes;
+    }
+    return bytes;
+}
+
+// Bytes of segments that hold entries.
+uint64_t store_segments_held(const struct store *store)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        const struct store_segment *segment = &store->journal.segments[i];
+        bytes += segment->state != STORE_SEGMENT_FREE ? segment->tail : 0;
+    }
+    return bytes;
+}
+
+// The segment of a state with the lowest generation.
+static struct store_segment *segments_lowest(const struct store *store,
+                                             enum store_segment_state state)
+{
+    struct store_segment *lowest = NULL;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        struct store_segment *segment = &store->journal.segments[i];
+        if (segment->state == state &&
+            (lowest == NULL || segment->generation < lowest->generation)) {
+            lowest = segment;
+        }
+    }
+    return lowest;
+}
+
+struct store_segment *store_segments_next_free(struct store *store)
+{
+    return segments_lowest(store, STORE_SEGMENT_FREE);
+}
+
+struct store_segment *store_segments_oldest_full(struct store *store)
+{
+    return segments_lowest(store, STORE_SEGMENT_FULL);
+}
+
+// Generations below this one are free; what is opened next counts as well.
+uint64_t store_segments_oldest(const struct store *store)
+{
+    const struct store_segment *full = segments_lowest(store, STORE_SEGMENT_FULL);
+
+    if (full != NULL) {
+        return full->generation;
+    }
+    return store->journal.active != NULL ? store->journal.active->generation
+                                         : store->journal.generation + 1;
+}
+
+uint32_t store_segments_free_count(const struct store *store)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        count += store->journal.segments[i].state == STORE_SEGMENT_FREE;
+    }
+    return count;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of the store: its objects and who calls whom.
+//
+//   store.c       open, close, poll, what it says about itself
+//   queue.c       mutating calls: checks, order, space, completions
+//   replica.c     a chunk in memory: its table, its life
+//   journal.c     gathers queued operations into batches, writes them, applies what is durable
+//   segment.c     the journal's files
+//   file.c        chunk files: opening, large records, deleting
+//   checkpoint.c  frees the oldest segment: writes its records back, and footers
+//   read.c        reads
+//   recovery.c    chunk files at start-up; replay.c: the journal on top
+//
+// Life of a small record: queue.c puts an operation on `waiting`; journal.c encodes it into the
+// gathering batch and applies it when the batch is on disk; checkpoint.c moves it to the chunk file.
+// Life of a large one: file.c writes it, flushes the file, and puts it on `waiting`: the rest is the
+// same, but that the entry only refers to it.
+#ifndef PAWL_DATAPLANE_STORE_PRIVATE_H
+#define PAWL_DATAPLANE_STORE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "dataplane/store/io.h"
+#include "dataplane/store/store.h"
+#include "proto/disk.h"
+
+#define STORE_BATCH_BYTES (1u << 20)
+#define STORE_SEGMENTS_MAX 256u
+#define STORE_SEGMENT_BYTES_MIN (64u << 10)
+#define STORE_SEGMENT_BYTES_MAX (1u << 30)
+#define STORE_INLINE_MAX_BYTES (64u << 10)
+#define STORE_CHUNK_BYTES_MAX (UINT64_C(64) << 30)
+#define STORE_WRITE_BACKS 4u
+#define STORE_RUN_BYTES (1u << 20)
+#define STORE_READ_RECORDS 1024u
+#define STORE_READ_EXTENTS 64u
+#define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
+
+// Where a payload lies: 0 nowhere (yet); top bit clear: offset in the chunk file; set: in the journal.
+#define STORE_PLACE_JOURNAL (UINT64_C(1) << 63)
+
+static inline uint64_t store_place_journal(uint32_t segment, uint64_t offset)
+{
+    return STORE_PLACE_JOURNAL | (uint64_t)segment << 32 | offset;
+}
+
+static inline bool store_place_is_journal(uint64_t place)
+{
+    return (place & STORE_PLACE_JOURNAL) != 0;
+}
+
+static inline uint32_t store_place_segment(uint64_t place)
+{
+    return (uint32_t)(place >> 32) & 0x7fffffffu;
+}
+
+static inline uint64_t store_place_offset(uint64_t place)
+{
+    return store_place_is_journal(place) ? (uint32_t)place : place;
+}
+
+// Somebody who waits for a chunk file to be open. `ready` may be called at once.
+struct store_waiter {
+    struct pawl_list node;
+    void (*ready)(struct store_waiter *waiter, int code);
+};
+
+enum store_op_type {
+    STORE_OP_CREATE = 1,
+    STORE_OP_RECORD,
+    STORE_OP_LARGE,
+    STORE_OP_PROMISE,
+    STORE_OP_SEAL,
+    STORE_OP_DROP,
+    STORE_OP_CUT,
+    STORE_OP_DAMAGE,
+};
+
+// A mutation, from its call to its completion. In one list at a time.
+struct store_op {
+    struct pawl_list node;
+    enum store_op_type type;
+    bool silent; // the store's own: no completion
+    uint64_t token;
+    struct store_replica *replica;
+    struct store_replica *replaces; // create: the empty chunk that goes
+    uint64_t argument;              // record index or count
+    uint64_t version;
+    uint64_t commit_count;
+    const void *payload; // BORROWS UNTIL the completion
+    uint64_t place;      // large record: in the chunk file
+    size_t batch_at;     // record: of its payload in the batch
+    void *bounce;        // large record whose payload is not aligned
+    struct store_waiter waiter;
+    struct store_io_request io;
+};
+
+enum store_file_state { STORE_FILE_CLOSED = 0, STORE_FILE_OPENING, STORE_FILE_OPEN };
+
+// A chunk.
+struct store_replica {
+    struct store *store;
+    struct pawl_list node; // store->replicas or store->dropped
+    uint64_t handle;
+    uint64_t create_lsn; // 0: its create entry is not in a batch yet
+    uint64_t version;
+    uint64_t file_id;
+    uint64_t base_offset;
+    uint64_t chunk_bytes;
+    uint32_t index;
+    uint32_t producers_count;
+    bool created; // durably
+    bool sealed;
+    bool damaged;
+    uint64_t commit_count;
+    struct wire_producer *producers;
+
+    // The table. [0, durable_count) is what a crash would leave; places of later ones may be set.
+    struct pawl_record *records;
+    uint64_t *places;
+    uint64_t capacity;
+    uint64_t queued_count;
+    uint64_t durable_count;
+
+    // As queued: what the calls so far will have made of it.
+    bool seal_queued;
+    bool drop_queued;
+    uint64_t end_bytes; // of the last queued record
+    uint32_t ops_count;
+    uint32_t large_count;     // on the way to the journal
+    struct pawl_list blocked; // operations that wait for those, and everything behind them
+
+    // Journal. Entries of generations >= dirty_generation are not in the footer; 0: none.
+    uint64_t dirty_generation;
+    uint64_t last_generation;
+
+    // File.
+    char name[40];
+    enum store_file_state file_state;
+    bool file_exists; // its name is durable
+    int fd;
+    uint32_t file_uses;
+    uint64_t tail;     // where the next bytes go; whole pages
+    uint64_t data_end; // bytes of the file's data area
+    struct pawl_list lru;
+    struct pawl_list file_waiters;
+    struct pawl_list unflushed; // large records that are written
+    struct pawl_list flushing;
+    struct store_io_request file_io;
+    struct store_io_request flush_io;
+    uint64_t footer_sequence;
+
+    // Recovery only.
+    uint64_t footer_generation; // what the footer covers
+    bool damage_found;          // now, and not yet written down
+
+    bool writing_back;
+    bool dropped;
+    bool unlinked;
+    struct store_op *drop_op;
+    uint32_t uses; // reads under way
+    uint64_t space_bytes;
+};
+
+enum store_segment_state { STORE_SEGMENT_FREE = 0, STORE_SEGMENT_ACTIVE, STORE_SEGMENT_FULL };
+
+struct store_segment {
+    int fd;
+    uint32_t index;
+    enum store_segment_state state;
+    uint64_t bytes;
+    uint64_t generation;
+    uint64_t first_lsn;
+    uint64_t tail; // of what is written or in flight
+    uint32_t readers;
+};
+
+struct store_batch {
+    uint8_t *buffer;
+    uint8_t *first_buffer; // aside, while a larger one is needed
+    size_t capacity;
+    size_t limit;
+    size_t bytes; // 0: not begun
+    uint32_t entries_count;
+    uint64_t first_lsn;
+    struct store_segment *segment;
+    uint64_t offset;
+    struct pawl_list ops;
+    struct store *store;
+    struct store_io_request io;
+};
+
+struct store_journal {
+    struct store_segment *segments; // by index
+    uint32_t segments_count;
+    struct store_segment *active; // NULL: the next entry opens a segment
+    struct store_segment *opening;
+    void *header; // a page
+    struct store_io_request header_io;
+    uint64_t generation; // highest given out
+    uint64_t next_lsn;
+    struct store_batch batches[2];
+    unsigned gathering; // the other one may be in flight
+    bool in_flight;
+    bool unmarked; // the last batch has nothing behind it
+    uint64_t batch_ms;
+    struct pawl_list waiting;
+};
+
+struct store_write_back {
+    struct store_checkpoint *checkpoint;
+    struct store_replica *replica; // NULL: idle
+    struct store_waiter waiter;
+    struct store_io_request io;
+    uint8_t *run; // STORE_RUN_BYTES
+    size_t run_bytes;
+    uint64_t run_place;
+    uint64_t next; // record to look at
+    uint64_t next_at;
+    uint64_t end;
+    uint64_t first_place; // of the first byte that is written
+    uint8_t *footer;
+    size_t footer_bytes;
+};
+
+struct store_checkpoint {
+    struct store *store;
+    struct store_segment *segment; // NULL: nothing to do
+    uint8_t *staging;
+    size_t staging_bytes;
+    uint64_t staged_bytes;
+    uint64_t staging_at;
+    bool staging_busy;
+    bool drained; // no replica is left to write back
+    struct store_io_request io;
+    struct store_write_back write_backs[STORE_WRITE_BACKS];
+};
+
+struct store {
+    int dir_fd;
+    int journal_fd;
+    int chunks_fd;
+    int damaged_fd;
+    bool direct;
+    uint32_t block_bytes;
+    uint32_t inline_max_bytes;
+    uint64_t space_limit_bytes;
+    struct disk_identity identity;
+    int failed;
+    bool polling;
+    bool closing;
+    struct store_io io;
+    struct store_journal journal;
+    struct store_checkpoint checkpoint;
+    struct pawl_map map;         // handle > replica
+    struct pawl_list replicas;   // all in the map
+    struct pawl_list dropped;    // deleted, not forgotten yet
+    struct pawl_list files_open; // least recently used first
+    uint32_t files_count;
+    uint32_t files_max;
+    uint32_t ops_count;             // mutations and reads not completed yet
+    struct store_completion *ready; // a ring
+    uint32_t ready_first;
+    uint32_t ready_count;
+    uint32_t ready_capacity;
+    uint64_t chunks_space_bytes;
+    uint64_t fs_free_bytes;  // as of the last look
+    uint64_t fs_since_bytes; // written since
+    char describe[160];
+};
+
+// store.c
+void store_fail(struct store *store, int code, const char *what);
+int store_aligned_new(size_t bytes, void **ret) PAWL_MUST_CHECK;
+
+// queue.c
+int store_ready_reserve(struct store *store) PAWL_MUST_CHECK;
+void store_ready_push(struct store *store, const struct store_completion *completion);
+void store_op_finish(struct store_op *op, int code);
+void store_ops_finish(struct pawl_list *ops, int code);
+void store_op_launch(struct store_op *op);
+void store_blocked_release(struct store_replica *replica);
+int store_op_queue_silent(struct store_replica *replica, enum store_op_type type,
+                          uint64_t argument) PAWL_MUST_CHECK;
+void store_space_refresh(struct store *store);
+
+// identity.c
+int store_identity_load(struct store *store) PAWL_MUST_CHECK;
+
+// replica.c
+int store_replica_new(struct store *store, const struct store_chunk *chunk,
+                      struct store_replica **ret) PAWL_MUST_CHECK;
+struct store_replica *store_replica_find(const struct store *store, uint64_t handle);
+int store_replica_grow(struct store_replica *replica, uint64_t count) PAWL_MUST_CHECK;
+void store_replica_advance(struct store_replica *replica);
+void store_replica_cut(struct store_replica *replica, uint64_t count);
+void store_replica_dirty(struct store_replica *replica, uint64_t generation);
+void store_replica_name(struct store_replica *replica);
+void store_replica_account(struct store_replica *replica);
+// Takes it off the map's list; it is freed once nothing refers to it.
+void store_replica_drop(struct store_replica *replica);
+void store_replica_release(struct store_replica *replica);
+void store_replica_free(struct store_replica *replica);
+void store_replica_view(const struct store_replica *replica, struct store_chunk *ret);
+
+// segment.c
+int store_segments_open(struct store *store, const struct store_options *options) PAWL_MUST_CHECK;
+void store_segments_close(struct store *store);
+uint64_t store_segments_oldest(const struct store *store);
+struct store_segment *store_segments_next_free(struct store *store);
+struct store_segment *store_segments_oldest_full(struct store *store);
+uint32_t store_segments_free_count(const struct store *store);
+uint64_t store_segments_bytes(const struct store *store);
+uint64_t store_segments_held(const struct store *store);
+
+// journal.c
+int store_journal_open(struct store *store) PAWL_MUST_CHECK;
+void store_journal_close(struct store *store);
+void store_journal_step(struct store *store);
+size_t store_journal_op_bytes(const struct store_op *op);
+size_t store_journal_room_bytes(const struct store *store);
+void store_journal_fail(struct store *store, int code);
+bool store_journal_is_idle(const struct store *store);
+
+// file.c
+void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter, bool create);
+void store_file_release(struct store_replica *replica);
+void store_file_append(struct store_op *op);
+void store_file_fail(struct store_replica *replica, int code);
+void store_file_unlink(struct store_replica *replica);
+int store_file_flags(const struct store *store);
+uint64_t store_file_bytes(uint64_t chunk_bytes);
+uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t sequence);
+
+// checkpoint.c
+int store_checkpoint_open(struct store *store) PAWL_MUST_CHECK;
+void store_checkpoint_close(struct store *store);
+void store_checkpoint_step(struct store *store);
+bool store_checkpoint_is_idle(const struct store *store);
+
+// recovery.c
+int store_recover(struct store *store) PAWL_MUST_CHECK;
+int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset) PAWL_MUST_CHECK;
+void store_replica_damage(struct store_replica *replica, const char *why);
+
+// replay.c
+int store_replay(struct store *store) PAWL_MUST_CHECK;
+
+#endif

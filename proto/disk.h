@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// On-disk structs of a chunk server's store: fixed width, little-endian, explicit padding.
+//
+// A store is a directory:
+//   identity              one disk_identity: who the store belongs to, and its format
+//   journal/NN            segments: one page with a disk_segment, then batches
+//   chunks/HANDLE.LSN     chunk files (hexadecimal; LSN of the entry that created the chunk)
+//   damaged/              chunk files that describe themselves no more, kept for a human
+//
+// Journal. A segment is written with zeros once and used again and again; each use has a generation
+// of its own, one higher than the last. A batch is what one flush made durable: a disk_batch, then
+// entries, padded with zeros to the logical block; no block is written twice in a generation.
+// Entries are numbered (lsn) without a gap through all batches and segments; the first lsn of a
+// segment says therefore where the one before it ended. A batch of no entries only tells that the
+// one before it is whole. An entry is a disk_entry and its payload, padded to 8 bytes.
+//
+// Chunk file. Page 0 stays empty (so that place 0 means "not here"). Records follow, in any order:
+// a large one begins on a page; small ones are packed into runs that begin on a page. The last two
+// times 32 MiB of the file are the places of its footer, used by turns: one page with a
+// disk_footer, then disk_records, then wire_producers. The file is sparse, and its size is set when
+// it is made.
+//
+// Every struct but the rows of tables begins with magic and format, and has features (an entry's
+// stand in its batch). crc is the crc32c of the struct with crc = 0.
+#ifndef PAWL_PROTO_DISK_H
+#define PAWL_PROTO_DISK_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/wire.h"
+
+#define DISK_FORMAT 1u
+#define DISK_FEATURES 0u // bits of optional features; none yet
+#define DISK_PAGE_BYTES 4096u
+#define DISK_BLOCK_BYTES_MIN 512u // no logical block is smaller: batches stand on multiples of it
+
+#define DISK_IDENTITY_MAGIC 0x44495750u // "PWID"
+#define DISK_SEGMENT_MAGIC 0x47535750u  // "PWSG"
+#define DISK_BATCH_MAGIC 0x54425750u    // "PWBT"
+#define DISK_ENTRY_MAGIC 0x4e455750u    // "PWEN"
+#define DISK_FOOTER_MAGIC 0x54465750u   // "PWFT"
+
+struct disk_identity {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t reserved;
+    uint32_t features;
+    uint32_t crc;
+    uint64_t store_id; // random; every segment, batch and footer repeats it
+    uint64_t server_id;
+    uint64_t cluster_id;
+    uint64_t reserved2;
+};
+static_assert(sizeof(struct disk_identity) == 48, "disk_identity");
+
+struct disk_segment {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t reserved;
+    uint32_t features;
+    uint32_t crc;
+    uint64_t store_id;
+    uint64_t generation;        // from 1
+    uint64_t first_lsn;         // of the first entry in this segment
+    uint64_t oldest_generation; // segments of lower ones are free
+    uint64_t bytes;             // of the segment
+    uint32_t index;             // NN
+    uint32_t reserved2;
+};
+static_assert(sizeof(struct disk_segment) == 64, "disk_segment");
+
+struct disk_batch {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t reserved;
+    uint32_t features;
+    uint32_t crc; // of this struct only
+    uint64_t store_id;
+    uint64_t generation;
+    uint64_t first_lsn;
+    uint64_t oldest_generation;
+    uint32_t bytes; // of the batch without the padding at its end
+    uint32_t entries_count;
+    uint64_t reserved2;
+};
+static_assert(sizeof(struct disk_batch) == 64, "disk_batch");
+
+// A row of a record table.
+struct disk_record {
+    uint64_t offset; // in the chunk
+    uint64_t producer_hi;
+    uint64_t producer_lo;
+    uint64_t sequence;
+    uint32_t epoch;
+    uint32_t flags; // WIRE_RECORD_*
+    uint64_t version;
+    uint32_t length;
+    uint32_t crc;   // crc32c of the payload
+    uint64_t place; // offset in the chunk file; 0: not there (a journal entry holds it, or nobody)
+};
+static_assert(sizeof(struct disk_record) == 64, "disk_record");
+
+enum disk_entry_type {
+    DISK_ENTRY_CREATE =
+        1, // payload: disk_create and its producers; record.length, record.crc: of it
+    DISK_ENTRY_RECORD = 2,    // record `argument`, payload here
+    DISK_ENTRY_REFERENCE = 3, // record `argument`, payload at record.place of the chunk file
+    DISK_ENTRY_PROMISE = 4,   // `version` is promised
+    DISK_ENTRY_SEAL = 5,      // frozen at `argument` records
+    DISK_ENTRY_DROP = 6,      // chunk deleted
+    DISK_ENTRY_CUT = 7,       // recovery dropped all records from `argument` on
+    DISK_ENTRY_DAMAGE = 8,    // recovery found that entries of this chunk may be lost
+    DISK_ENTRY_TYPES
+};
+
+struct disk_entry {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t type;
+    uint32_t bytes; // payload and padding included
+    uint32_t crc;   // of this struct only
+    uint64_t lsn;
+    uint64_t handle;
+    uint64_t create_lsn; // of the entry that created the chunk: tells its lives apart
+    uint64_t version;
+    uint64_t argument;
+    uint64_t commit_count;
+    struct disk_record record;
+};
+static_assert(sizeof(struct disk_entry) == 128, "disk_entry");
+static_assert(offsetof(struct disk_entry, record) == 64, "disk_entry.record");
+
+struct disk_create {
+    uint64_t file_id;
+    uint64_t base_offset;
+    uint64_t chunk_bytes;
+    uint32_t index;
+    uint32_t producers_count; // wire_producer rows that follow
+};
+static_assert(sizeof(struct disk_create) == 32, "disk_create");
+
+#define DISK_FOOTER_SEALED 1u
+#define DISK_FOOTER_DAMAGED 2u
+
+struct disk_footer {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t flags;
+    uint32_t features;
+    uint32_t crc;
+    uint64_t store_id;
+    uint64_t handle;
+    uint64_t create_lsn;
+    uint64_t sequence;   // of the footers of this file, from 1; footer n stands at place n % 2
+    uint64_t generation; // every entry of the chunk up to this journal generation is in here
+    uint64_t version;
+    uint64_t file_id;
+    uint64_t base_offset;
+    uint64_t chunk_bytes;
+    uint64_t commit_count;
+    uint64_t records_count;
+    uint32_t index;
+    uint32_t producers_count;
+    uint32_t records_crc;   // crc32c of the rows
+    uint32_t producers_crc; // crc32c of the rows
+    uint64_t reserved;
+};
+static_assert(sizeof(struct disk_footer) == 128, "disk_footer");
+
+#define DISK_RECORDS_MAX 262144u
+#define DISK_FOOTER_PLACE_BYTES (32u << 20)
+static_assert(DISK_PAGE_BYTES + DISK_RECORDS_MAX * sizeof(struct disk_record) +
+                      WIRE_PRODUCERS_MAX * sizeof(struct wire_producer) <=
+                  DISK_FOOTER_PLACE_BYTES,
+              "a footer fits its place");
+
+#endif
