@@ -229,7 +229,7 @@ int oplog_append(struct oplog *log, const void *bytes, size_t length, uint64_t *
         return PAWL_ETOOLARGE;
     }
     size_t total = oplog_record_total(length);
-    size_t pending = log->groups[0].bytes + log->groups[1].bytes;
+    uint64_t pending = oplog_pending_bytes(log);
     if (pending != 0 && pending + total > log->options.pending_bytes_max) {
         return PAWL_ELIMIT;
     }
@@ -265,6 +265,11 @@ uint64_t oplog_last_lsn(const struct oplog *log)
 uint64_t oplog_durable_lsn(const struct oplog *log)
 {
     return log->durable_lsn;
+}
+
+uint64_t oplog_pending_bytes(const struct oplog *log)
+{
+    return log->groups[0].bytes + log->groups[1].bytes;
 }
 
 uint64_t oplog_tail_bytes(const struct oplog *log)

@@ -60,6 +60,8 @@ PAWL_MUST_CHECK int oplog_flush(struct oplog *log);
 
 uint64_t oplog_last_lsn(const struct oplog *log);    // appended; 0: none
 uint64_t oplog_durable_lsn(const struct oplog *log); // flushed
+// Bytes appended and not yet durable.
+uint64_t oplog_pending_bytes(const struct oplog *log);
 // Bytes of log behind the newest snapshot: decides when the next one is due.
 uint64_t oplog_tail_bytes(const struct oplog *log);
 // Flushes so far; records per flush say how well they group.

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <pawl/error.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PAWL_LOG_SUBSYSTEM "rpc"
 #include "base/assert.h"
@@ -41,8 +42,9 @@ static void calls_end(struct pawl_list *calls, int code)
     }
 }
 
-int rpc_call(struct rpc_conn *conn, const Pawl__Request *request, uint32_t deadline_ms,
-             rpc_call_fn *callback, void *user)
+// Everything but the payload, which the caller fills in.
+static int call_start(struct rpc_conn *conn, size_t payload_bytes, const struct rpc_call *wanted,
+                      uint8_t **ret_payload)
 {
     if (conn->state != RPC_CONN_OPEN) {
         return PAWL_EDISCONNECTED;
@@ -50,20 +52,19 @@ int rpc_call(struct rpc_conn *conn, const Pawl__Request *request, uint32_t deadl
     if (conn->calls_count >= conn->options.requests_count_max) {
         return -EAGAIN;
     }
-    struct rpc_call *call = calloc(1, sizeof(*call));
+    struct rpc_call *call = malloc(sizeof(*call));
     if (call == NULL) {
         return -ENOMEM;
     }
+    *call = *wanted;
     call->id = conn->next_request_id;
-    call->callback = callback;
-    call->user = user;
-    call->due_ms = conn_now_ms(conn) + (deadline_ms != 0 ? deadline_ms : CALL_MS);
+    call->due_ms = conn_now_ms(conn) + (wanted->due_ms != 0 ? wanted->due_ms : CALL_MS);
     int rc = pawl_map_put(&conn->calls, call->id, call);
     if (rc != 0) {
         free(call);
         return rc;
     }
-    rc = conn_send(conn, RPC_FRAME_REQUEST, call->id, &request->base);
+    rc = conn_frame(conn, RPC_FRAME_REQUEST, call->id, payload_bytes, ret_payload);
     if (rc != 0) {
         (void)pawl_map_remove(&conn->calls, call->id);
         free(call);
@@ -74,6 +75,32 @@ int rpc_call(struct rpc_conn *conn, const Pawl__Request *request, uint32_t deadl
     pawl_list_push_back(&conn->calls_list, &call->link);
     conn_arm_timer(conn, call->due_ms);
     return 0;
+}
+
+int rpc_call(struct rpc_conn *conn, const Pawl__Request *request, uint32_t deadline_ms,
+             rpc_call_fn *callback, void *user)
+{
+    const struct rpc_call wanted = {.due_ms = deadline_ms, .callback = callback, .user = user};
+    uint8_t *payload;
+    size_t bytes = pawl__request__get_packed_size(request);
+    int rc = call_start(conn, bytes, &wanted, &payload);
+    if (rc == 0) {
+        size_t packed = pawl__request__pack(request, payload);
+        pawl_assert(packed == bytes);
+    }
+    return rc;
+}
+
+int rpc_call_packed(struct rpc_conn *conn, const struct rpc_packed *request, uint32_t deadline_ms,
+                    rpc_call_fn *callback, void *user)
+{
+    const struct rpc_call wanted = {.due_ms = deadline_ms, .callback = callback, .user = user};
+    uint8_t *payload;
+    int rc = call_start(conn, request->count, &wanted, &payload);
+    if (rc == 0 && request->count != 0) {
+        memcpy(payload, request->bytes, request->count);
+    }
+    return rc;
 }
 
 void conn_take_reply(struct rpc_conn *conn, uint64_t request_id, const Pawl__Reply *reply)

@@ -110,6 +110,15 @@ void rpc_reply(struct rpc_conn *conn, uint64_t request_id, const Pawl__Reply *re
 // Answers with a code and a text (NULL: none) and no body.
 void rpc_reply_code(struct rpc_conn *conn, uint64_t request_id, int code, const char *text);
 
+// The same with messages that were packed before. Bytes are COPIED.
+struct rpc_packed {
+    const void *bytes;
+    size_t count;
+};
+PAWL_MUST_CHECK int rpc_call_packed(struct rpc_conn *conn, const struct rpc_packed *request,
+                                    uint32_t deadline_ms, rpc_call_fn *callback, void *user);
+void rpc_reply_packed(struct rpc_conn *conn, uint64_t request_id, const void *bytes, size_t count);
+
 // "host:port" or "[v6]:port" into its parts; host_bytes is the room in ret_host. PAWL_EINVALID.
 PAWL_MUST_CHECK int rpc_address_parse(const char *text, char *ret_host, size_t host_bytes,
                                       uint16_t *ret_port);

@@ -110,8 +110,9 @@ void conn_arm_timer(struct rpc_conn *conn, uint64_t due_ms);
 uint64_t conn_now_ms(struct rpc_conn *conn);
 
 // send.c
-PAWL_MUST_CHECK int conn_send(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_id,
-                              const ProtobufCMessage *message);
+// Queues a frame whose payload the caller fills in at once, before anything else is queued.
+PAWL_MUST_CHECK int conn_frame(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_id,
+                               size_t payload_bytes, uint8_t **ret_payload);
 size_t conn_queued_bytes(const struct rpc_conn *conn);
 void conn_flush_idle(uv_idle_t *idle);
 // State FLUSHING: ends our side of the stream once all is written.

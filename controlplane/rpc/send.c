@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <pawl/error.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PAWL_LOG_SUBSYSTEM "rpc"
 #include "base/assert.h"
@@ -39,12 +40,11 @@ static int output_reserve(struct rpc_output *output, size_t bytes)
     return 0;
 }
 
-int conn_send(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_id,
-              const ProtobufCMessage *message)
+int conn_frame(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_id,
+               size_t payload_bytes, uint8_t **ret_payload)
 {
     pawl_assert(conn->state == RPC_CONN_OPEN);
     struct rpc_output *output = &conn->outputs[conn->gathering];
-    size_t payload_bytes = protobuf_c_message_get_packed_size(message);
     if (payload_bytes > conn->options.frame_bytes_max - RPC_FRAME_HEADER_BYTES) {
         return PAWL_ETOOLARGE;
     }
@@ -64,15 +64,26 @@ int conn_send(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_
         .request_id = request_id,
     };
     rpc_frame_encode(&frame, output->data + output->bytes);
-    size_t packed =
-        protobuf_c_message_pack(message, output->data + output->bytes + RPC_FRAME_HEADER_BYTES);
-    pawl_assert(packed == payload_bytes);
+    *ret_payload = output->data + output->bytes + RPC_FRAME_HEADER_BYTES;
     output->bytes += frame_bytes;
     if (!conn->writing && !uv_is_active((uv_handle_t *)&conn->idle)) {
         rc = uv_idle_start(&conn->idle, conn_flush_idle);
         pawl_assert(rc == 0);
     }
     return 0;
+}
+
+static int conn_send(struct rpc_conn *conn, enum rpc_frame_kind kind, uint64_t request_id,
+                     const ProtobufCMessage *message)
+{
+    uint8_t *payload;
+    size_t payload_bytes = protobuf_c_message_get_packed_size(message);
+    int rc = conn_frame(conn, kind, request_id, payload_bytes, &payload);
+    if (rc == 0) {
+        size_t packed = protobuf_c_message_pack(message, payload);
+        pawl_assert(packed == payload_bytes);
+    }
+    return rc;
 }
 
 static void output_empty(struct rpc_output *output)
@@ -156,14 +167,9 @@ void conn_shut_when_written(struct rpc_conn *conn)
 
 static const Pawl__Reply reply_none = PAWL__REPLY__INIT;
 
-void rpc_reply(struct rpc_conn *conn, uint64_t request_id, const Pawl__Reply *reply)
+// What becomes of a reply that could not be queued.
+static void reply_failed(struct rpc_conn *conn, uint64_t request_id, int rc)
 {
-    if (conn->state != RPC_CONN_OPEN) {
-        return;
-    }
-    pawl_assert(conn->requests_count > 0);
-    conn->requests_count--;
-    int rc = conn_send(conn, RPC_FRAME_REPLY, request_id, &reply->base);
     if (rc == PAWL_ETOOLARGE) {
         Pawl__Reply error = reply_none;
         error.code = PAWL_ETOOLARGE;
@@ -177,6 +183,35 @@ void rpc_reply(struct rpc_conn *conn, uint64_t request_id, const Pawl__Reply *re
                   " with %s closed: it does not take its replies, %zu bytes wait",
                   conn->id, conn->peer, conn_queued_bytes(conn));
     rpc_conn_close(conn, rc == -EAGAIN ? PAWL_ELIMIT : rc);
+}
+
+void rpc_reply(struct rpc_conn *conn, uint64_t request_id, const Pawl__Reply *reply)
+{
+    if (conn->state != RPC_CONN_OPEN) {
+        return;
+    }
+    pawl_assert(conn->requests_count > 0);
+    conn->requests_count--;
+    int rc = conn_send(conn, RPC_FRAME_REPLY, request_id, &reply->base);
+    if (rc != 0) {
+        reply_failed(conn, request_id, rc);
+    }
+}
+
+void rpc_reply_packed(struct rpc_conn *conn, uint64_t request_id, const void *bytes, size_t count)
+{
+    uint8_t *payload;
+    if (conn->state != RPC_CONN_OPEN) {
+        return;
+    }
+    pawl_assert(conn->requests_count > 0);
+    conn->requests_count--;
+    int rc = conn_frame(conn, RPC_FRAME_REPLY, request_id, count, &payload);
+    if (rc != 0) {
+        reply_failed(conn, request_id, rc);
+    } else if (count != 0) {
+        memcpy(payload, bytes, count);
+    }
 }
 
 void rpc_reply_code(struct rpc_conn *conn, uint64_t request_id, int code, const char *text)
