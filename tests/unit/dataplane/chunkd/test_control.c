@@ -159,7 +159,8 @@ static void master_stop(void)
     assert_int_equal(uv_loop_close(&master.loop), 0);
 }
 
-// Runs control and a reactor with the scripted core until they end; returns the exit code.
+// Runs control and a reactor with the scripted core until they end; returns the exit code. The
+// master's end too.
 static int chunkd_run(void)
 {
     struct reactor_options options = {
@@ -182,6 +183,7 @@ static int chunkd_run(void)
                                       .location = "rack1"};
     int status = control_run(&control, reactor_thread_reactor(thread));
     reactor_thread_join(thread);
+    master_stop(); // what it saw is read after its end
     return status;
 }
 
@@ -201,13 +203,6 @@ static int setup(void **state)
     script.replicas_count = 2;
     master.cluster_id = SCRIPT_CLUSTER;
     master_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    master_stop();
     return 0;
 }
 
@@ -287,7 +282,7 @@ static void test_control_when_nobody_answers_still_ends_by_signal(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
         T(test_control_when_master_is_there_registers_and_renews_leases),
         T(test_control_when_master_is_lost_registers_again),
