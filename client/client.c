@@ -98,6 +98,7 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
     wake = PAWL_MIN(wake, link_wake_ns(pawl));
+    wake = PAWL_MIN(wake, fabric_deadline_ns(pawl->fabric));
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
         wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
