@@ -88,7 +88,6 @@ static int open_store(struct reactor *reactor)
                        code == -EBUSY ? "; does another pawl-chunkd use it?" : "");
         return code;
     }
-    pawl_log_info("store %s: %s", options->dir, store_describe(reactor->store));
     code = buffers_divide(&reactor->buffers, store_read_buffer_bytes(reactor->store));
     if (code != 0) {
         pawl_log_error("memory region of %zu bytes is too small to be divided: raise memory.region",
