@@ -113,7 +113,9 @@ static int write_config(const struct local_cluster *cluster, uint32_t i)
     char dir[PATH_MAX];
     char path[PATH_MAX + 16];
     local_id(i, id);
-    snprintf(dir, sizeof dir, "%s/%s", cluster->dir, id);
+    if (snprintf(dir, sizeof dir, "%s/%s", cluster->dir, id) >= (int)sizeof dir) {
+        return -ENAMETOOLONG;
+    }
     int code = make_dir(dir);
     snprintf(path, sizeof path, "%s/config.yaml", dir);
     if (code != 0 || access(path, F_OK) == 0) {

@@ -116,7 +116,7 @@ static int daemon_path(const char *program, uint32_t i, char *ret)
 }
 
 // In the child: a session of its own, the log as output, nothing inherited.
-static void become_daemon(const char *daemon, char *config, int log)
+static void become_daemon(char *daemon, char *config, int log)
 {
     int null = open("/dev/null", O_RDONLY);
     setsid();
@@ -126,7 +126,8 @@ static void become_daemon(const char *daemon, char *config, int log)
         _exit(126);
     }
     closefrom(STDERR_FILENO + 1);
-    char *arguments[] = {(char *)daemon, "--config", config, NULL};
+    char option[] = "--config";
+    char *arguments[] = {daemon, option, config, NULL};
     execv(daemon, arguments);
     _exit(127);
 }
