@@ -671,13 +671,14 @@ static void submit_old(struct sim *sim, struct sim_client *c)
     check_submit(sim, c, code);
 }
 
-static void work(struct sim *sim, struct sim_client *c)
+// False when there was nothing to do, or no room for it.
+static bool work(struct sim *sim, struct sim_client *c)
 {
     const struct sim_notes *notes = c->notes;
     bool more = notes->finishing ? notes->finish_count < SIM_FINISH_APPENDS
                                  : notes->submitted_count < sim->params.records_count;
     if (append_core_inflight(c->core) >= sim->params.depth_max || !resubmit(sim, c)) {
-        return;
+        return false;
     }
     if (!notes->finishing && sim_permille(sim, 30)) {
         ask_read(sim, c);
@@ -685,7 +686,10 @@ static void work(struct sim *sim, struct sim_client *c)
         submit_old(sim, c);
     } else if (more) {
         submit_new(sim, c);
+    } else {
+        return false;
     }
+    return true;
 }
 
 static void on_pump(struct sim *sim, struct sim_event *event)
@@ -708,8 +712,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         ask_create(sim, c);
     } else if (c->state == SIM_OPENING && !c->asked) {
         ask_producer(sim, c);
-    } else if (c->state == SIM_RUNNING) {
-        work(sim, c);
+    } else if (c->state == SIM_RUNNING && !work(sim, c)) {
+        us = PAWL_MAX(us, 1000u);
     }
     if (c->state != SIM_RUNNING) {
         us = PAWL_MAX(us, 20000u); // asks the master no faster than that

@@ -121,12 +121,6 @@ void link_ask_server(struct sim *sim, struct sim_client *c, uint32_t server, str
     memcpy(frame->data, &header, sizeof(header));
     link_connect(sim, c, link, server);
     link_add(link, ask);
-    if (ask.kind == SIM_CALL_APPEND && sim_permille(sim, sim->params.double_permille)) {
-        struct sim_frame *twin = sim_frame_copy(frame);
-        header.request = ++c->request_last; // its answer is nobody's
-        memcpy(twin->data, &header, sizeof(header));
-        link_send(sim, link, twin);
-    }
     link_send(sim, link, frame);
 }
 
