@@ -5,6 +5,8 @@
 #ifndef PAWL_ERROR_H
 #define PAWL_ERROR_H
 
+#include <pawl/api.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -59,10 +61,10 @@ enum pawl_error { PAWL_ERRORS(PAWL_ERROR_ENUM) };
 #undef PAWL_ERROR_ENUM
 
 // Text of an error code of Pawl or of a negative errno. Static storage; never NULL. Any thread.
-const char *pawl_strerror(int code);
+PAWL_API const char *pawl_strerror(int code);
 
 // Reaction class of a code; GIVE_UP for 0 and for codes nobody knows. Any thread.
-enum pawl_reaction pawl_error_reaction(int code);
+PAWL_API enum pawl_reaction pawl_error_reaction(int code);
 
 #ifdef __cplusplus
 }

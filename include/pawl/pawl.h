@@ -17,16 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <pawl/api.h>
 #include <pawl/error.h>
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(__GNUC__)
-#define PAWL_API __attribute__((visibility("default")))
-#else
-#define PAWL_API
 #endif
 
 struct pawl;      // a connection to a cluster
