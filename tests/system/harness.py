@@ -72,6 +72,10 @@ class Cluster:
     def master(self):
         return self.json("local", "status")["master"]
 
+    def pids(self):
+        return {process["id"]: process["pid"]
+                for process in self.json("local", "status")["processes"]}
+
     def kill(self, server, name="KILL"):
         say(f"SIG{name} to {server}")
         self.pawl("local", "kill", server, "--signal", name)
@@ -90,14 +94,8 @@ class Cluster:
         with open(os.path.join(self.dir, server, "log"), encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def pid(self, server):
-        for process in self.json("local", "status")["processes"]:
-            if process["id"] == server:
-                return process["pid"]
-        raise Failed(f"no process {server}")
-
     def rss_bytes(self, server):
-        with open(f"/proc/{self.pid(server)}/statm", encoding="ascii") as file:
+        with open(f"/proc/{self.pids()[server]}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def wait_live(self, count, seconds=30):
