@@ -202,11 +202,14 @@ void chunk_activate(struct chunk_core *core, struct chunk *chunk)
 
 static int load_records(struct chunk_core *core, struct chunk *chunk, const struct chunk_load *load)
 {
+    uint64_t version = 0;
     for (uint64_t i = 0; i < load->records_count; i++) {
         const struct pawl_record *record = &load->records[i];
-        if (chunk_record_check(chunk, record) || record->version > load->version) {
+        if (chunk_record_check(chunk, record) || record->version < version ||
+            record->version > load->version) {
             return PAWL_EFORMAT;
         }
+        version = record->version;
         chunk_record_add(core, chunk, record);
         if (core->no_memory) {
             return -ENOMEM;
