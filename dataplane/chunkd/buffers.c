@@ -222,14 +222,14 @@ unsigned char *buffers_small_get(struct buffers *buffers, bool server)
     if (small == NULL || (!server && buffers->smalls_free <= buffers->smalls_count / 4)) {
         return NULL;
     }
-    memcpy(&buffers->smalls_first, small, sizeof(small));
+    memcpy(&buffers->smalls_first, small, sizeof(buffers->smalls_first));
     buffers->smalls_free--;
     return small;
 }
 
 void buffers_small_put(struct buffers *buffers, unsigned char *small)
 {
-    memcpy(small, &buffers->smalls_first, sizeof(small));
+    memcpy(small, &buffers->smalls_first, sizeof(buffers->smalls_first));
     buffers->smalls_first = small;
     buffers->smalls_free++;
     pawl_assert(buffers->smalls_free <= buffers->smalls_count);

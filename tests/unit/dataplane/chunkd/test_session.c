@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -103,6 +104,42 @@ static void test_hello_when_no_window_is_left_is_refused(void **state)
     client_send(&client, &hello, sizeof(hello));
     assert_int_equal(client.message.header.status, PAWL_EBUSY);
     assert_int_equal(pool->used_bytes, used);
+}
+
+// Clients share what there is, in smaller and smaller windows; what is kept for servers stays.
+static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one(void **state)
+{
+    (void)state;
+    struct buffers *buffers = &bench.reactor->buffers;
+    struct fabric *fabric = bench.reactor->fabric;
+    struct memory_pool *pool = &buffers->windows;
+    struct window *windows[256];
+    unsigned count = 0;
+    size_t block_bytes = pool->block_bytes;
+    // The bench's small region has too few blocks to keep one back: a larger pool beside it.
+    struct memory_pool small = *pool;
+    void *memory = aligned_alloc(4096, 6 * block_bytes);
+    assert_non_null(memory);
+    assert_int_equal(
+        memory_pool_init(pool, pawl_alloc_heap(), memory, 6 * block_bytes, block_bytes), 0);
+    while (count < 256 && (windows[count] = window_new(buffers, fabric, 64, false)) != NULL) {
+        assert_true(count == 0 || windows[count]->slots_count <= windows[count - 1]->slots_count);
+        count++;
+    }
+    assert_true(count >= 8 && count < 256);
+    assert_int_equal(windows[0]->slots_count, 64);
+    assert_int_equal(windows[count - 1]->slots_count, 4);
+    struct window *server = window_new(buffers, fabric, 64, true);
+    assert_non_null(server);
+    assert_int_equal(server->slots_count, 64);
+    window_unuse(buffers, server);
+    while (count > 0) {
+        window_unuse(buffers, windows[--count]);
+    }
+    assert_int_equal(pool->used_bytes, 0);
+    memory_pool_fini(pool);
+    free(memory);
+    *pool = small;
 }
 
 static void test_hello_when_said_twice_closes(void **state)
@@ -364,6 +401,7 @@ int main(void)
         T(test_hello_when_cluster_differs_is_refused),
         T(test_hello_when_another_server_is_wanted_is_refused),
         T(test_hello_when_no_window_is_left_is_refused),
+        T(test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one),
         T(test_hello_when_said_twice_closes),
         T(test_session_when_silent_is_closed_after_the_deadline),
         T(test_session_when_first_message_is_garbage_is_closed),
