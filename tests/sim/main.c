@@ -13,6 +13,7 @@ struct sim_options {
     uint64_t first;
     uint64_t count;
     bool verbose;
+    bool no_validate;
     bool twice; // run each seed twice and compare
     const char *file;
 };
@@ -69,9 +70,11 @@ static void print_params(const struct sim_params *p)
         p->named ? " named" : "", p->shared_name ? " shared" : "", p->overtake ? " overtake" : "");
 }
 
-static uint64_t run_once(uint64_t seed, bool verbose, struct sim_totals *totals)
+static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool verbose,
+                         struct sim_totals *totals)
 {
     struct sim *sim = sim_new(seed, verbose);
+    sim->no_validate = options->no_validate;
     current = sim;
     if (verbose) {
         print_params(&sim->params);
@@ -96,8 +99,8 @@ static uint64_t run_once(uint64_t seed, bool verbose, struct sim_totals *totals)
 
 static void run_seed(const struct sim_options *options, uint64_t seed, struct sim_totals *totals)
 {
-    uint64_t hash = run_once(seed, options->verbose, totals);
-    if (options->twice && hash != run_once(seed, false, totals)) {
+    uint64_t hash = run_once(options, seed, options->verbose, totals);
+    if (options->twice && hash != run_once(options, seed, false, totals)) {
         fprintf(stderr, "seed %llu: VIOLATION two runs of it differ\n", (unsigned long long)seed);
         totals->violations++;
     }
@@ -133,6 +136,7 @@ static int usage(FILE *out, int code)
         "  --seed S    run this one only\n"
         "  --file F    run the seeds that F lists\n"
         "  --twice     run each twice: both runs must be the same\n"
+        "  --no-validate  leave out the cores' own checks (for planted bugs)\n"
         "  -v          print the trace\n"
         "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n");
     return code;
@@ -141,10 +145,15 @@ static int usage(FILE *out, int code)
 static int parse(int argc, char **argv, struct sim_options *options)
 {
     static const struct option longs[] = {
-        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},  {"file", required_argument, NULL, 'l'},
-        {"twice", no_argument, NULL, 't'},       {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {0},
+        {"seeds", required_argument, NULL, 'n'},
+        {"first", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},
+        {"file", required_argument, NULL, 'l'},
+        {"twice", no_argument, NULL, 't'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"no-validate", no_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "vh", longs, NULL)) != -1) {
@@ -167,6 +176,9 @@ static int parse(int argc, char **argv, struct sim_options *options)
             break;
         case 'v':
             options->verbose = true;
+            break;
+        case 'c':
+            options->no_validate = true;
             break;
         case 'h':
             return -1;

@@ -309,7 +309,9 @@ static void chunk_set(struct oracle_chunk *chunk, const uint64_t *set, size_t co
 {
     pawl_assert(count <= PAWL_ARRAY_COUNT(chunk->set));
     chunk->set_count = (uint32_t)count;
-    memcpy(chunk->set, set, count * sizeof(set[0]));
+    for (size_t i = 0; i < count; i++) {
+        chunk->set[i] = set[i];
+    }
 }
 
 static void on_chunk_create(struct sim *sim, const Pawl__LogChunkCreate *body)
