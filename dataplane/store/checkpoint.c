@@ -492,25 +492,27 @@ static void checkpoint_begin(struct store *store)
     staging_read(checkpoint);
 }
 
-void store_checkpoint_step(struct store *store)
+bool store_checkpoint_step(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
 
     if (store->failed != 0) {
-        return;
+        return false;
     }
     if (checkpoint->segment == NULL) {
         checkpoint_begin(store);
     }
     if (checkpoint->segment == NULL || checkpoint->staging_at < checkpoint->staged_bytes) {
-        return;
+        return false;
     }
     write_backs_fill(store);
-    if (store->failed == 0 && checkpoint->drained && write_backs_are_idle(checkpoint) &&
-        checkpoint->segment->readers == 0) {
-        pawl_log_debug("journal segment %u of generation %" PRIu64 " is free",
-                       checkpoint->segment->index, checkpoint->segment->generation);
-        checkpoint->segment->state = STORE_SEGMENT_FREE;
-        checkpoint->segment = NULL;
+    if (store->failed != 0 || !checkpoint->drained || !write_backs_are_idle(checkpoint) ||
+        checkpoint->segment->readers > 0) {
+        return false;
     }
+    pawl_log_debug("journal segment %u of generation %" PRIu64 " is free",
+                   checkpoint->segment->index, checkpoint->segment->generation);
+    checkpoint->segment->state = STORE_SEGMENT_FREE;
+    checkpoint->segment = NULL;
+    return true;
 }

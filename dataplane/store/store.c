@@ -227,15 +227,28 @@ static void store_free(struct store *store)
     free(store);
 }
 
+// True while anything moves that a completion or the next start depends on.
+static bool store_moves(const struct store *store)
+{
+    return !store_io_is_idle(&store->io) ||
+           (store->failed == 0 &&
+            (!store_journal_is_idle(store) || !store_checkpoint_is_idle(store)));
+}
+
 // Everything that moves by itself: one turn.
 static void store_turn(struct store *store)
 {
     store->polling = true;
     store_io_poll(&store->io);
-    store_journal_step(store);
-    store_checkpoint_step(store);
+    do {
+        store_journal_step(store);
+    } while (store_checkpoint_step(store)); // a free segment: the journal can go on
     store_io_flush(&store->io);
     store->polling = false;
+    // What waits for nothing (memory that was short) is tried again at once.
+    if (store_io_is_idle(&store->io) && store_moves(store)) {
+        store_io_signal(&store->io);
+    }
 }
 
 // After a crash all segments may be full: one is made free before anything else is written.
@@ -306,14 +319,6 @@ int store_open(const struct store_options *options, struct store **ret_store)
     pawl_log_info("%s: %s, %zu chunks", options->dir, store->describe, pawl_map_count(&store->map));
     *ret_store = store;
     return 0;
-}
-
-// True while anything moves that a completion or the next start depends on.
-static bool store_moves(const struct store *store)
-{
-    return !store_io_is_idle(&store->io) ||
-           (store->failed == 0 &&
-            (!store_journal_is_idle(store) || !store_checkpoint_is_idle(store)));
 }
 
 void store_close(struct store *store)

@@ -339,7 +339,8 @@ uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t s
 // checkpoint.c
 int store_checkpoint_open(struct store *store) PAWL_MUST_CHECK;
 void store_checkpoint_close(struct store *store);
-void store_checkpoint_step(struct store *store);
+// True: a segment has become free.
+bool store_checkpoint_step(struct store *store);
 bool store_checkpoint_is_idle(const struct store *store);
 
 // recovery.c

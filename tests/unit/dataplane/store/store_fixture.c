@@ -304,6 +304,15 @@ void fixture_write(const char *path, uint64_t offset, const void *data, size_t b
     assert_int_equal(close(fd), 0);
 }
 
+void fixture_peek(const char *path, uint64_t offset, void *ret, size_t bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, ret, bytes, (off_t)offset), (ssize_t)bytes);
+    assert_int_equal(close(fd), 0);
+}
+
 uint8_t *fixture_slurp(const char *path, size_t *ret_bytes)
 {
     struct stat stat;

@@ -79,6 +79,7 @@ void fixture_find_file(const struct fixture *f, const char *folder, const char *
 uint32_t fixture_count_files(const struct fixture *f, const char *folder);
 void fixture_flip(const char *path, uint64_t offset);
 void fixture_write(const char *path, uint64_t offset, const void *data, size_t bytes);
+void fixture_peek(const char *path, uint64_t offset, void *ret, size_t bytes);
 // The whole file; the caller frees it.
 uint8_t *fixture_slurp(const char *path, size_t *ret_bytes);
 // Offset of `needle` in the file at or behind `from`; UINT64_MAX if it isn't there.

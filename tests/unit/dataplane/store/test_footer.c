@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit tests of dataplane/store/footer.c.
+// clang-format off
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+// clang-format on
+#include <errno.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/crc32c.h"
+#include "dataplane/store/footer.h"
+
+#define DATA_END (1u << 20)
+
+struct image {
+    struct disk_footer footer;
+    struct disk_record rows[2];
+    struct wire_producer producers[1];
+};
+
+static struct image image_new(void)
+{
+    struct image image = {.footer = {.handle = 5, .records_count = 2, .producers_count = 1}};
+    struct pawl_record record = {.offset = 100,
+                                 .id = {.producer_hi = 1, .sequence = 9},
+                                 .version = 3,
+                                 .length = 50,
+                                 .crc = 7};
+
+    footer_row_encode(&image.rows[0], &record, 8192);
+    image.producers[0].last_sequence = 44;
+    footer_encode(&image.footer, image.rows);
+    return image;
+}
+
+static int image_check(const struct image *image)
+{
+    return footer_body_check(&image->footer, image->rows,
+                             sizeof(image->rows) + sizeof(image->producers), DATA_END);
+}
+
+static void test_footer_when_encoded_then_decodes_to_the_same(void **state)
+{
+    (void)state;
+    struct image image = image_new();
+    struct disk_footer ret;
+    struct pawl_record record;
+
+    assert_int_equal(footer_decode(&image.footer, sizeof(image.footer), &ret), 0);
+    assert_memory_equal(&ret, &image.footer, sizeof(ret));
+    assert_int_equal(image_check(&image), 0);
+    footer_row_decode(&image.rows[0], &record);
+    assert_int_equal(record.offset, 100);
+    assert_int_equal(record.id.sequence, 9);
+    assert_int_equal(record.version, 3);
+    assert_int_equal(record.length, 50);
+    assert_int_equal(record.crc, 7);
+}
+
+static void test_footer_when_any_bit_flips_then_refuses(void **state)
+{
+    (void)state;
+    struct image image = image_new();
+    uint8_t *at = (uint8_t *)&image;
+    struct disk_footer ret;
+
+    for (size_t bit = 0; bit < 8 * sizeof(image); bit++) {
+        at[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (bit < 8 * sizeof(image.footer)) {
+            assert_int_equal(footer_decode(at, sizeof(image.footer), &ret), -EBADMSG);
+        } else {
+            assert_int_equal(image_check(&image), PAWL_ECORRUPT);
+        }
+        at[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+static void test_footer_when_nothing_was_written_then_says_so(void **state)
+{
+    (void)state;
+    uint8_t page[DISK_PAGE_BYTES] = {0};
+    struct disk_footer ret;
+
+    assert_int_equal(footer_decode(page, sizeof(page), &ret), -ENOENT);
+    assert_int_equal(footer_decode(page, sizeof(ret) - 1, &ret), -EBADMSG);
+}
+
+static void test_footer_when_format_is_newer_then_says_so(void **state)
+{
+    (void)state;
+    struct image image = image_new();
+    struct disk_footer ret;
+
+    image.footer.format++;
+    image.footer.crc = 0;
+    image.footer.crc = pawl_crc32c(0, &image.footer, sizeof(image.footer));
+    assert_int_equal(footer_decode(&image.footer, sizeof(image.footer), &ret), PAWL_EFORMAT);
+}
+
+// Sound by their checksums, but outside of the file or of the limits.
+static void test_footer_when_sizes_make_no_sense_then_refuses(void **state)
+{
+    (void)state;
+    struct image image = image_new();
+    struct disk_footer ret;
+    static const uint64_t places[] = {1, DATA_END - 49, DATA_END + 1, UINT64_MAX};
+
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(places); i++) {
+        image.rows[0].place = places[i];
+        footer_encode(&image.footer, image.rows);
+        assert_int_equal(image_check(&image), PAWL_ECORRUPT);
+    }
+    image.rows[0].place = DATA_END - 50;
+    footer_encode(&image.footer, image.rows);
+    assert_int_equal(image_check(&image), 0);
+    image.rows[0].length = WIRE_RECORD_MAX + 1;
+    footer_encode(&image.footer, image.rows);
+    assert_int_equal(image_check(&image), PAWL_ECORRUPT);
+    assert_int_equal(footer_body_check(&image.footer, image.rows, sizeof(image.rows), DATA_END),
+                     PAWL_ECORRUPT);
+    image.footer.records_count = DISK_RECORDS_MAX + 1;
+    image.footer.crc = 0;
+    image.footer.crc = pawl_crc32c(0, &image.footer, sizeof(image.footer));
+    assert_int_equal(footer_decode(&image.footer, sizeof(image.footer), &ret), -EBADMSG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_footer_when_encoded_then_decodes_to_the_same),
+        cmocka_unit_test(test_footer_when_any_bit_flips_then_refuses),
+        cmocka_unit_test(test_footer_when_nothing_was_written_then_says_so),
+        cmocka_unit_test(test_footer_when_format_is_newer_then_says_so),
+        cmocka_unit_test(test_footer_when_sizes_make_no_sense_then_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

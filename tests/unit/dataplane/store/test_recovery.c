@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit tests of dataplane/store/recovery.c and replay.c: what a crash or bad bytes leave behind.
+#include "store_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <pawl/error.h>
+
+#include "dataplane/store/journal_entry.h"
+
+#define SEGMENT_BYTES (64u << 10)
+
+// The open store's folder as a crash would leave it now; f goes on with the copy.
+static void crash(struct fixture *f)
+{
+    char copy[72];
+
+    snprintf(copy, sizeof(copy), "%s.x", f->dir);
+    fixture_copy_tree(f->dir, copy);
+    fixture_close(f);
+    fixture_remove_tree(f->dir);
+    assert_int_equal(rename(copy, f->dir), 0);
+}
+
+// Offset of the last sound batch in a segment.
+static size_t last_batch(const uint8_t *data, size_t bytes, struct disk_batch *ret)
+{
+    size_t last = 0;
+
+    for (size_t at = DISK_PAGE_BYTES; at < bytes; at += DISK_BLOCK_BYTES_MIN) {
+        if (journal_batch_decode(data + at, bytes - at, ret) == 0) {
+            last = at;
+        }
+    }
+    assert_true(last != 0);
+    assert_int_equal(journal_batch_decode(data + last, bytes - last, ret), 0);
+    return last;
+}
+
+// Chunk 1 with `before` records in a batch each, then `together` more in one last batch.
+static void fill(struct fixture *f, uint64_t before, uint64_t together)
+{
+    void *payloads[16];
+    uint64_t tokens[16];
+
+    fixture_create(f, 1, 1);
+    for (uint64_t i = 0; i < before; i++) {
+        fixture_append(f, 1, 700);
+    }
+    for (uint64_t i = 0; i < together; i++) {
+        tokens[i] = fixture_append_start(f, 1, before + i, (before + i) * 700, 700, &payloads[i]);
+    }
+    for (uint64_t i = 0; i < together; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), 0);
+        free(payloads[i]);
+    }
+}
+
+static void setup_small(struct fixture *f)
+{
+    f->options.journal_segment_bytes = SEGMENT_BYTES;
+    fixture_open(f);
+}
+
+static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    size_t bytes;
+    struct disk_batch batch;
+
+    setup_small(f);
+    fill(f, 3, 6);
+    crash(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    uint8_t *data = fixture_slurp(path, &bytes);
+    size_t at = last_batch(data, bytes, &batch);
+    assert_int_equal(batch.entries_count, 6);
+    uint64_t least = 9;
+    for (size_t keep = 0; keep < batch.bytes; keep += DISK_BLOCK_BYTES_MIN) {
+        static const uint8_t zeros[8192];
+        fixture_write(path, 0, data, bytes);
+        fixture_write(path, at + keep, zeros, batch.bytes - keep);
+        char other[128]; // the second segment as it was: never used
+        fixture_path(f, "journal/01", other, sizeof(other));
+        unlink(other);
+        fixture_open(f);
+        struct fixture_chunk found = fixture_find(f, 1);
+        assert_false(found.chunk.damaged);
+        uint64_t count = fixture_check_chunk(f, 1);
+        assert_true(count >= 3 && count < 9);
+        least = count < least ? count : least;
+        fixture_append(f, 1, 900); // other bytes than what was cut
+        fixture_reopen(f);
+        assert_int_equal(fixture_check_chunk(f, 1), count + 1);
+        assert_int_equal(fixture_find(f, 1).chunk.records[count].length, 900);
+        fixture_close(f);
+    }
+    assert_int_equal(least, 3);
+    free(data);
+}
+
+static void
+test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 3, 3);
+    fixture_close(f); // confirms the last batch: all of it was acknowledged
+    fixture_path(f, "journal/00", path, sizeof(path));
+    for (uint64_t i = 0; i < 6; i++) {
+        void *payload = fixture_payload(1, i, 700);
+        uint64_t at = fixture_search(path, payload, 700, 0);
+        free(payload);
+        assert_true(at != UINT64_MAX);
+        fixture_flip(path, at + 300);
+        fixture_open(f);
+        assert_int_equal(fixture_find(f, 1).chunk.records_count, 6);
+        assert_false(fixture_find(f, 1).chunk.damaged);
+        for (uint64_t k = 0; k < 6; k++) {
+            assert_int_equal(fixture_read_record(f, 1, k), k == i ? PAWL_ECORRUPT : 0);
+        }
+        fixture_close(f);
+        fixture_flip(path, at + 300);
+    }
+}
+
+static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fixture_create(f, 2, 1);
+    fixture_append(f, 2, 100);
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_seal(f->store, 2, 1, 1, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    fill(f, 4, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    void *payload = fixture_payload(1, 2, 700);
+    uint64_t at = fixture_search(path, payload, 700, 0);
+    free(payload);
+    fixture_flip(path, at - 20); // in the header before it
+    fixture_open(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 1), 2);
+    assert_false(fixture_find(f, 2).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
+    struct pawl_record record = fixture_record(1400, 1, 2, 700);
+    assert_int_equal(store_append(f->store, 1, 2, &record, f->buffer, 0, 1), PAWL_EDAMAGED);
+    // New chunks aren't touched by it, now or later.
+    fixture_create(f, 3, 1);
+    fixture_append(f, 3, 100);
+    fixture_reopen(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_false(fixture_find(f, 3).chunk.damaged);
+    // Nor when the bad segment has been used anew.
+    for (int i = 0; i < 100; i++) {
+        fixture_append(f, 3, 1500);
+    }
+    fixture_reopen(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_false(fixture_find(f, 3).chunk.damaged);
+    assert_false(fixture_find(f, 2).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 3), 101);
+}
+
+static void test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    uint32_t magic = DISK_BATCH_MAGIC;
+
+    setup_small(f);
+    fill(f, 4, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    uint64_t at = fixture_search(path, &magic, sizeof(magic), DISK_PAGE_BYTES);
+    at = fixture_search(path, &magic, sizeof(magic), at + 1);
+    at = fixture_search(path, &magic, sizeof(magic), at + 1); // the second append's
+    fixture_flip(path, at + 20);
+    fixture_open(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 1), 1);
+}
+
+static void test_recovery_when_a_segment_header_rots_then_nothing_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 5, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    fixture_flip(path, offsetof(struct disk_segment, generation));
+    fixture_open(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 6);
+    assert_false(fixture_find(f, 1).chunk.damaged);
+    fixture_append(f, 1, 10);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 7);
+}
+
+static void test_recovery_when_a_needed_segment_is_missing_then_refuses(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    f->options.journal_segments_count = 4;
+    setup_small(f);
+    fill(f, 5, 1);
+    fixture_reopen(f); // the next entry begins a new segment
+    fixture_append(f, 1, 10);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(store_open(&f->options, &f->store), PAWL_EFORMAT);
+    f->store = NULL;
+}
+
+static void test_recovery_when_a_segment_is_truncated_then_refuses(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 5, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    assert_int_equal(truncate(path, 8192), 0);
+    assert_int_equal(store_open(&f->options, &f->store), PAWL_EFORMAT);
+    f->store = NULL;
+}
+
+// A large record on its way, a small one behind it that is durable already: a crash leaves a hole. One
+// request a poll makes the moment certain.
+static void test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    void *large, *small;
+
+    f->options.no_uring = true;
+    setup_small(f);
+    fill(f, 2, 0);
+    uint64_t large_token = fixture_append_start(f, 1, 2, 1400, 200000, &large);
+    uint64_t small_token = fixture_append_start(f, 1, 3, 201400, 700, &small);
+    assert_int_equal(fixture_wait(f, small_token), 0);
+    assert_int_equal(f->status[large_token], FIXTURE_PENDING);
+    assert_int_equal(fixture_find(f, 1).chunk.records_count, 2);
+    crash(f);
+    free(large);
+    free(small);
+    fixture_open(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 2);
+    assert_false(fixture_find(f, 1).chunk.damaged);
+    // What is appended now is another record 2 and 3; the old ones must not come back.
+    fixture_append(f, 1, 111);
+    fixture_append(f, 1, 222);
+    for (int round = 0; round < 2; round++) {
+        struct fixture_chunk found = fixture_find(f, 1);
+        assert_int_equal(fixture_check_chunk(f, 1), 4);
+        assert_int_equal(found.chunk.records[2].length, 111);
+        assert_int_equal(found.chunk.records[3].length, 222);
+        fixture_reopen(f);
+    }
+}
+
+// The cut itself is durable: the old record 3 stays away even if only record 2 is written again.
+static void test_recovery_when_a_hole_is_filled_again_then_old_records_stay_away(void **state)
+{
+    struct fixture *f = *state;
+    void *large, *small;
+
+    f->options.no_uring = true;
+    setup_small(f);
+    fill(f, 2, 0);
+    fixture_append_start(f, 1, 2, 1400, 200000, &large);
+    uint64_t small_token = fixture_append_start(f, 1, 3, 201400, 700, &small);
+    assert_int_equal(fixture_wait(f, small_token), 0);
+    crash(f);
+    free(large);
+    free(small);
+    fixture_open(f);
+    fixture_append(f, 1, 200000);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+}
+
+static void test_recovery_when_a_chunk_file_was_never_used_then_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    fixture_open(f);
+    fixture_close(f);
+    fixture_path(f, "chunks/00000000000000aa.0000000000000bbb", path, sizeof(path));
+    fclose(fopen(path, "w"));
+    fixture_path(f, "chunks/README", path, sizeof(path));
+    fclose(fopen(path, "w"));
+    fixture_open(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1); // no file of ours: left alone
+    assert_false(fixture_find(f, 0xaa).found);
+}
+
+static void test_recovery_when_a_chunk_file_is_missing_then_chunk_is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    fixture_open(f);
+    fixture_create(f, 1, 1);
+    fixture_append(f, 1, 100000);
+    fixture_close(f);
+    fixture_find_file(f, "chunks", "", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    fixture_open(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_read_record(f, 1, 0), PAWL_ECORRUPT);
+}
+
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on),
+        FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
+        FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
+        FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),
+        FIXTURE_TEST(test_recovery_when_a_segment_header_rots_then_nothing_is_lost),
+        FIXTURE_TEST(test_recovery_when_a_needed_segment_is_missing_then_refuses),
+        FIXTURE_TEST(test_recovery_when_a_segment_is_truncated_then_refuses),
+        FIXTURE_TEST(test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on),
+        FIXTURE_TEST(test_recovery_when_a_hole_is_filled_again_then_old_records_stay_away),
+        FIXTURE_TEST(test_recovery_when_a_chunk_file_was_never_used_then_is_removed),
+        FIXTURE_TEST(test_recovery_when_a_chunk_file_is_missing_then_chunk_is_damaged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
