@@ -146,8 +146,8 @@ static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
     config->journal_segment_bytes = (uint32_t)segment_bytes;
     config->inline_max_bytes = (uint32_t)inline_bytes;
     config->journal_segments_count = yaml->journal.segments;
-    if (config->journal_segments_count == 1 || config->journal_segments_count > 1024) {
-        return pawl_config_refuse(ret_error, name, "journal.segments %u is not between 2 and 1024",
+    if (config->journal_segments_count == 1 || config->journal_segments_count > 256) {
+        return pawl_config_refuse(ret_error, name, "journal.segments %u is not between 2 and 256",
                                   config->journal_segments_count);
     }
     return 0;
