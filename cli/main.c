@@ -41,7 +41,8 @@ static const struct cli_verb verbs[] = {
      cli_cat},
     {"ls", "[-l] [PATH]", "list a directory", "  -l   replicas, chunks, bytes, time of change\n",
      cli_ls},
-    {"stat", "PATH", "a file's chunks, replicas, versions and leases", "", cli_stat},
+    {"stat", "[--quick] PATH", "a file's chunks, replicas, versions and leases",
+     "  --quick   ask the master alone: the open tail's length stays unknown\n", cli_stat},
     {"mkdir", "[-p] PATH...", "make directories", "  -p   parents too\n", cli_mkdir},
     {"mv", "FROM TO", "rename; appends under way follow the file", "", cli_mv},
     {"rm", "[-r] PATH...", "remove files", "  -r   directories with all below them\n", cli_rm},
@@ -110,6 +111,21 @@ static const struct {
               {"--provider", OPTION_PROVIDER},
               {"--timeout", OPTION_TIMEOUT}};
 
+// Absolute, since daemons keep it in their configuration.
+static int set_dir(struct cli *cli, const char *value)
+{
+    char here[PATH_MAX];
+    int length;
+    if (value[0] == '/') {
+        length = snprintf(cli->dir, sizeof cli->dir, "%s", value);
+    } else if (getcwd(here, sizeof here) != NULL) {
+        length = snprintf(cli->dir, sizeof cli->dir, "%s/%s", here, value);
+    } else {
+        return -errno;
+    }
+    return length < (int)sizeof cli->dir ? 0 : PAWL_EINVALID;
+}
+
 static int set_option(struct cli *cli, int option, const char *value)
 {
     char *end;
@@ -117,9 +133,7 @@ static int set_option(struct cli *cli, int option, const char *value)
     switch (option) {
     case OPTION_DIR:
         cli->dir_given = true;
-        return snprintf(cli->dir, sizeof cli->dir, "%s", value) < (int)sizeof cli->dir
-                   ? 0
-                   : PAWL_EINVALID;
+        return set_dir(cli, value);
     case OPTION_MASTER:
         cli->master = value;
         return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Verbs that look: stat (a file's chunks, replicas, versions, leases) and servers.
+#include <getopt.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -99,21 +100,31 @@ static int stat_print(struct pawl *pawl, const char *path, const struct pawl_sta
 
 int cli_stat(struct cli *cli, int argc, char **argv)
 {
-    if (argc != 2) {
+    static const struct option options[] = {{"quick", no_argument, NULL, 'q'}, {NULL, 0, NULL, 0}};
+    bool quick = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option != 'q') {
+            return cli_usage("stat", "unknown option");
+        }
+        quick = true;
+    }
+    if (argc - optind != 1) {
         return cli_usage("stat", "needs one PATH");
     }
+    const char *path = argv[optind];
     struct pawl *pawl;
     int code = cli_connect(cli, &pawl);
     if (code != 0) {
         return code;
     }
     struct pawl_stat stat;
-    code = pawl_stat(pawl, argv[1], &stat);
+    code = quick ? pawl_stat_sealed(pawl, path, &stat) : pawl_stat(pawl, path, &stat);
     if (code == 0) {
-        code = cli->json ? stat_json(pawl, argv[1], &stat) : stat_print(pawl, argv[1], &stat);
+        code = cli->json ? stat_json(pawl, path, &stat) : stat_print(pawl, path, &stat);
     }
     pawl_close(pawl);
-    return code == 0 ? CLI_OK : cli_fail(argv[1], code);
+    return code == 0 ? CLI_OK : cli_fail(path, code);
 }
 
 // ---- servers ------------------------------------------------------------------------------------

@@ -192,9 +192,11 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     request.done = on_appended;
     request.user = call_new(file, action);
     int code = link_submit(file->pawl, action->tail.primary_id, &request);
-    if (code != 0) {
+    if (code == PAWL_EDISCONNECTED) {
         (void)call_end(request.user);
-        file_disconnected(file, action->tail.primary_id, PAWL_EDISCONNECTED);
+        file_disconnected(file, action->tail.primary_id, code);
+    } else if (code != 0) {
+        on_appended(request.user, code, NULL); // no data plane here: final
     }
 }
 

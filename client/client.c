@@ -67,6 +67,9 @@ const char *client_address(const struct pawl *pawl, uint64_t server_id)
 static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
 {
     struct fabric_event events[CLIENT_EVENTS];
+    if (pawl->fabric == NULL) {
+        return 0;
+    }
     int count = fabric_poll(pawl->fabric, now_ns, events, CLIENT_EVENTS);
     for (int i = 0; i < count; i++) {
         link_event(pawl, &events[i]);
@@ -98,7 +101,9 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
     wake = PAWL_MIN(wake, link_wake_ns(pawl));
-    wake = PAWL_MIN(wake, fabric_deadline_ns(pawl->fabric));
+    if (pawl->fabric != NULL) {
+        wake = PAWL_MIN(wake, fabric_deadline_ns(pawl->fabric));
+    }
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
         wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
@@ -117,11 +122,11 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns)
 {
     uint64_t now_ns = pawl_clock_ns();
     uint64_t wake = wake_ns(pawl, now_ns, until_ns);
-    if (wake <= now_ns || fabric_try_wait(pawl->fabric) != 0) {
+    if (wake <= now_ns || (pawl->fabric != NULL && fabric_try_wait(pawl->fabric) != 0)) {
         return;
     }
     int fds[FABRIC_FDS_MAX];
-    int fds_count = fabric_wait_fds(pawl->fabric, fds);
+    int fds_count = pawl->fabric != NULL ? fabric_wait_fds(pawl->fabric, fds) : 0;
     struct pollfd polls[FABRIC_FDS_MAX + 1];
     for (int i = 0; i < fds_count; i++) {
         polls[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
@@ -137,12 +142,13 @@ int client_turn(struct pawl *pawl, uint64_t until_ns)
 {
     uint64_t now_ns = pawl_clock_ns();
     control_keep(pawl, now_ns);
+    pawl->answered = false;
     uv_run(&pawl->loop, UV_RUN_NOWAIT);
     int events = poll_fabric(pawl, now_ns);
     bool busy = run_files(pawl, now_ns);
     link_deadlines(pawl, now_ns);
     int ran = run_callbacks(pawl);
-    if (events == 0 && !busy && ran == 0) {
+    if (events == 0 && !busy && ran == 0 && !pawl->answered) {
         sleep_until(pawl, until_ns);
     }
     return ran;
@@ -166,6 +172,9 @@ int pawl_poll(struct pawl *pawl, uint32_t timeout_ms)
 static int copy_options(struct pawl *pawl, const struct pawl_options *options)
 {
     pawl->deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : 30000;
+    pawl->region_bytes =
+        PAWL_MAX(options->region_bytes != 0 ? options->region_bytes : CLIENT_REGION_BYTES,
+                 2ull * WIRE_RECORD_MAX);
     pawl->depth_max = options->depth_max != 0 ? options->depth_max : 32;
     pawl->master_text = strdup(options->master);
     pawl->provider = strdup(options->provider != NULL ? options->provider : "tcp");
@@ -179,24 +188,34 @@ static int copy_options(struct pawl *pawl, const struct pawl_options *options)
                              &pawl->master_port);
 }
 
-static int open_planes(struct pawl *pawl, const struct pawl_options *options)
+int client_fabric(struct pawl *pawl)
 {
-    int code = uv_loop_init(&pawl->loop);
-    if (code != 0) {
-        return code; // libuv's codes are negative errno
+    if (pawl->fabric != NULL) {
+        return 0;
     }
-    pawl->loop_open = true;
-    struct fabric_options fabric = {.provider = pawl->provider,
-                                    .host = pawl->fabric_host,
-                                    .message_bytes = WIRE_MESSAGE_MAX,
-                                    .receives_count = 128,
-                                    .connections_max = 256};
-    code = fabric_open(&fabric, &pawl->fabric);
+    struct fabric_options options = {.provider = pawl->provider,
+                                     .host = pawl->fabric_host,
+                                     .message_bytes = WIRE_MESSAGE_MAX,
+                                     .receives_count = 128,
+                                     .connections_max = 256};
+    int code = fabric_open(&options, &pawl->fabric);
     if (code != 0) {
+        pawl->fabric = NULL;
         return code;
     }
-    uint64_t bytes = options->region_bytes != 0 ? options->region_bytes : CLIENT_REGION_BYTES;
-    return staging_open(&pawl->staging, pawl->fabric, PAWL_MAX(bytes, 2ull * WIRE_RECORD_MAX));
+    code = staging_open(&pawl->staging, pawl->fabric, pawl->region_bytes);
+    if (code != 0) {
+        fabric_close(pawl->fabric);
+        pawl->fabric = NULL;
+    }
+    return code;
+}
+
+static int open_loop(struct pawl *pawl)
+{
+    int code = uv_loop_init(&pawl->loop);
+    pawl->loop_open = code == 0;
+    return code; // libuv's codes are negative errno
 }
 
 static int take_cluster(void *user, const Pawl__Reply *reply)
@@ -226,7 +245,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     int code = pawl_random_os(&seed, sizeof seed);
     pawl_random_seed(&pawl->random, seed);
     code = code != 0 ? code : copy_options(pawl, options);
-    code = code != 0 ? code : open_planes(pawl, options);
+    code = code != 0 ? code : open_loop(pawl);
     if (code == 0) {
         Pawl__ListServers list = PAWL__LIST_SERVERS__INIT;
         Pawl__Request request = PAWL__REQUEST__INIT;

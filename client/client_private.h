@@ -115,13 +115,14 @@ struct pawl {
     uint16_t master_port;
     uint32_t deadline_ms;
     uint32_t depth_max;
+    uint64_t region_bytes;
     uv_loop_t loop;
     bool loop_open;
     struct rpc_conn *master; // NULL: not connected, not connecting
     uint64_t master_retry_ns;
     uint32_t master_pause_ms;
     uint64_t cluster_id;
-    struct fabric *fabric;
+    struct fabric *fabric; // NULL until the data plane is first needed
     struct staging staging;
     struct pawl_list links;
     struct pawl_list files;
@@ -129,9 +130,12 @@ struct pawl {
     uint32_t servers_count;
     struct pawl_random random;
     bool in_callback;
+    bool answered; // the master has answered somebody in this turn: don't sleep
     bool closing;
 };
 
+// Opens the data plane unless it is open.
+int client_fabric(struct pawl *pawl) PAWL_MUST_CHECK;
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms);
 // Makes progress once; waits until something happens, `until_ns` at most. Returns callbacks run.
 int client_turn(struct pawl *pawl, uint64_t until_ns);

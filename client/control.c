@@ -19,6 +19,7 @@ static void on_open(void *user, struct rpc_conn *conn)
 {
     struct pawl *pawl = user;
     (void)conn;
+    pawl->answered = true;
     pawl->master_pause_ms = CONTROL_PAUSE_MIN_MS;
 }
 
@@ -29,6 +30,7 @@ static void on_close(void *user, struct rpc_conn *conn, int why)
         return;
     }
     pawl->master = NULL;
+    pawl->answered = true;
     pawl->master_retry_ns = pawl_clock_ns() + (uint64_t)pawl->master_pause_ms * 1000000u;
     pawl->master_pause_ms = PAWL_MIN(pawl->master_pause_ms * 2, CONTROL_PAUSE_MAX_MS);
     if (!pawl->closing) {
@@ -72,6 +74,7 @@ int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t dea
 }
 
 struct control_wait {
+    struct pawl *pawl;
     bool done;
     int code;
     control_take_fn *take;
@@ -82,6 +85,7 @@ static void on_reply(void *user, int code, const Pawl__Reply *reply)
 {
     struct control_wait *wait = user;
     wait->done = true;
+    wait->pawl->answered = true;
     wait->code = code != 0 ? code : reply->code;
     if (code == 0 && reply->code != 0 && reply->text != NULL && reply->text[0] != '\0') {
         pawl_log_debug("master: %s", reply->text);
@@ -126,7 +130,7 @@ int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadl
             client_turn(pawl, PAWL_MIN(deadline_ns, now_ns + 10000000u));
             continue;
         }
-        struct control_wait wait = {.take = take, .user = user};
+        struct control_wait wait = {.pawl = pawl, .take = take, .user = user};
         int code = attempt(pawl, request, deadline_ns, &wait);
         attempts += code != -EAGAIN;
         if (ret_attempts != NULL) {

@@ -45,6 +45,10 @@ static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
     if (address == NULL) {
         return PAWL_EDISCONNECTED;
     }
+    int code = client_fabric(pawl);
+    if (code != 0) {
+        return code;
+    }
     struct link *link = calloc(1, sizeof *link);
     if (link == NULL) {
         return -ENOMEM;
@@ -55,7 +59,7 @@ static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
     link->next_id = 1;
     pawl_list_init(&link->queue);
     pawl_list_init(&link->sent);
-    int code = fabric_connect(pawl->fabric, address, LINK_CONNECT_MS, link, &link->conn);
+    code = fabric_connect(pawl->fabric, address, LINK_CONNECT_MS, link, &link->conn);
     if (code != 0) {
         free(link);
         return code;

@@ -86,7 +86,7 @@ static int take_stat(void *user, const Pawl__Reply *reply)
     return 0;
 }
 
-int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret)
+int pawl_stat_sealed(struct pawl *pawl, const char *path, struct pawl_stat *ret)
 {
     if (!usable(pawl, path) || ret == NULL) {
         return PAWL_EINVALID;
@@ -98,22 +98,31 @@ int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret)
     stat.path = (char *)path;
     struct pawl_stat found = {0};
     int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_stat, &found, NULL);
-    if (code != 0) {
-        return code;
+    if (code == 0) {
+        found.tail_unknown = !found.directory && found.chunks_count != 0;
+        *ret = found;
     }
-    if (!found.directory && found.chunks_count != 0) {
-        struct pawl_file *file;
-        uint64_t bytes = 0;
+    return code;
+}
+
+int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret)
+{
+    struct pawl_stat found;
+    struct pawl_file *file;
+    uint64_t bytes = 0;
+    int code = pawl_stat_sealed(pawl, path, &found);
+    if (code == 0 && found.tail_unknown) {
         code = pawl_open(pawl, path, &file);
         if (code == 0) {
-            code = pawl_file_bytes(file, &bytes);
+            found.tail_unknown = pawl_file_bytes(file, &bytes) != 0;
+            found.bytes = found.tail_unknown ? found.bytes : bytes;
             pawl_file_close(file);
         }
-        found.tail_unknown = code != 0;
-        found.bytes = code == 0 ? bytes : found.bytes;
     }
-    *ret = found;
-    return 0;
+    if (code == 0) {
+        *ret = found;
+    }
+    return code;
 }
 
 struct list_wait {

@@ -550,7 +550,7 @@ int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
     struct read_job job = {
         .file = file, .options = options, .offset = offset, .data = data, .bytes = bytes};
     job.deadline_ns = client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
-    int code = 0;
+    int code = client_fabric(file->pawl);
     while (code == 0 && job.got < bytes && !job.end) {
         if (pawl_clock_ns() >= job.deadline_ns) {
             code = job.last_error != 0 ? job.last_error : PAWL_EDEADLINE;

@@ -214,6 +214,10 @@ static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
 
 static int ofi_open(struct fabric *fabric)
 {
+    int rc = ofi_load();
+    if (rc < 0) {
+        return rc;
+    }
     pthread_once(&environment_once, environment_init);
     struct ofi *ofi = calloc(1, sizeof(*ofi));
     if (!ofi) {
@@ -223,7 +227,7 @@ static int ofi_open(struct fabric *fabric)
     const char *name = fabric->options.provider;
     ofi->is_tcp =
         strcmp(name, "tcp") == 0 || strcmp(name, "net") == 0 || strcmp(name, "sockets") == 0;
-    int rc = ofi_open_objects(fabric, ofi);
+    rc = ofi_open_objects(fabric, ofi);
     if (rc < 0) {
         pawl_log_error("provider %s can't be opened: %s", name, fi_strerror(-rc));
         ofi_close(fabric);

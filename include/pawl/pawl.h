@@ -105,6 +105,8 @@ PAWL_API int pawl_rename(struct pawl *pawl, const char *from, const char *to);
 // Appends under way end with PAWL_EDELETED.
 PAWL_API int pawl_remove(struct pawl *pawl, const char *path, unsigned flags);
 PAWL_API int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret);
+// The same from the master alone: `bytes` counts sealed chunks, tail_unknown says that there is more.
+PAWL_API int pawl_stat_sealed(struct pawl *pawl, const char *path, struct pawl_stat *ret);
 
 struct pawl_entry {
     const char *name;      // BORROWED UNTIL visit returns

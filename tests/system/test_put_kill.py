@@ -15,7 +15,7 @@ def recoveries(cluster):
 
 
 def pick(cluster, victim):
-    tail = cluster.tail("/big")
+    tail = cluster.json("stat", "--quick", "/big")["chunks"][-1]
     say(f"tail: handle {tail['handle']} {tail['state']} primary {tail['primary']}")
     names = [replica["name"] for replica in tail["replicas"]]
     if victim == "primary":
