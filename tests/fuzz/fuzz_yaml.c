@@ -5,6 +5,8 @@
 
 #include "base/assert.h"
 #include "base/config.h"
+#include "controlplane/master/master_config.h"
+#include "dataplane/chunkd/chunkd_config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,8 +42,27 @@ static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct outer, outer_fields),
 };
 
+// The schemas of the daemons, and the checks behind them.
+static void parse_daemons(const char *text, size_t size)
+{
+    struct pawl_config_error error = {.text = ""};
+    struct master_config master;
+    struct chunkd_config chunkd;
+    if (master_config_parse("fuzz", text, size, &master, &error) == 0) {
+        pawl_assert(master.directory != NULL && master.lease_ms >= master.heartbeat_ms);
+        pawl_assert(master.security_none || pawl_config_is_loopback(master.host));
+        master_config_fini(&master);
+    }
+    if (chunkd_config_parse("fuzz", text, size, &chunkd, &error) == 0) {
+        pawl_assert(chunkd.directory != NULL && chunkd.region_bytes != 0);
+        pawl_assert(chunkd.security_none || pawl_config_is_loopback(chunkd.fabric_host));
+        chunkd_config_fini(&chunkd);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    parse_daemons((const char *)data, size);
     struct pawl_config_error error = {.text = ""};
     void *value = NULL;
     if (pawl_config_parse("fuzz", (const char *)data, size, &schema, &value, &error) == 0) {

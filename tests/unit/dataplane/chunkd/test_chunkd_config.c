@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of pawl-chunkd's configuration.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <pawl/error.h>
+
+#include "dataplane/chunkd/chunkd_config.h"
+
+static int parse(const char *text, struct chunkd_config *config, struct pawl_config_error *error)
+{
+    return chunkd_config_parse("c.yaml", text, strlen(text), config, error);
+}
+
+static void test_chunkd_config_when_minimal_has_defaults(void **state)
+{
+    (void)state;
+    struct chunkd_config config;
+    struct pawl_config_error error;
+    assert_int_equal(parse("master: 127.0.0.1:7400\ndir: /var/pawl/cs7\n", &config, &error), 0);
+    assert_string_equal(config.master_host, "127.0.0.1");
+    assert_int_equal(config.master_port, 7400);
+    assert_string_equal(config.directory, "/var/pawl/cs7");
+    assert_string_equal(config.name, "cs7");
+    assert_string_equal(config.location, "");
+    assert_string_equal(config.fabric_provider, "tcp");
+    assert_string_equal(config.fabric_host, "127.0.0.1");
+    assert_int_equal(config.fabric_port, 0);
+    assert_int_equal(config.space_limit_bytes, 0);
+    assert_int_equal(config.region_bytes, 256 << 20);
+    assert_int_equal(config.log_level, PAWL_LOG_INFO);
+    assert_null(config.address_file);
+    chunkd_config_fini(&config);
+}
+
+static void test_chunkd_config_when_all_is_given_takes_it(void **state)
+{
+    (void)state;
+    struct chunkd_config config;
+    struct pawl_config_error error;
+    assert_int_equal(parse("master: m.example.org:7400\ndir: /d\nname: one\nlocation: rack3\n"
+                           "fabric: {provider: verbs, host: 10.0.0.2, port: 7500}\n"
+                           "space_limit: 10GiB\nmemory: {region: 512MiB}\n"
+                           "journal: {segment: 1MiB, segments: 8}\ninline_max: 4KiB\n"
+                           "log_level: debug\nsecurity: none\naddress_file: /a\n",
+                           &config, &error),
+                     0);
+    assert_string_equal(config.master_host, "m.example.org");
+    assert_string_equal(config.name, "one");
+    assert_string_equal(config.location, "rack3");
+    assert_string_equal(config.fabric_provider, "verbs");
+    assert_string_equal(config.fabric_host, "10.0.0.2");
+    assert_int_equal(config.fabric_port, 7500);
+    assert_true(config.space_limit_bytes == UINT64_C(10) << 30);
+    assert_int_equal(config.region_bytes, 512 << 20);
+    assert_int_equal(config.journal_segment_bytes, 1 << 20);
+    assert_int_equal(config.journal_segments_count, 8);
+    assert_int_equal(config.inline_max_bytes, 4096);
+    assert_int_equal(config.log_level, PAWL_LOG_DEBUG);
+    assert_true(config.security_none);
+    assert_string_equal(config.address_file, "/a");
+    chunkd_config_fini(&config);
+}
+
+static void test_chunkd_config_when_wrong_says_what(void **state)
+{
+    (void)state;
+#define MINIMAL "master: 127.0.0.1:1\ndir: /d\n"
+    static const struct {
+        const char *text;
+        const char *part;
+    } cases[] = {
+        {"dir: /d\n", "master"},
+        {"master: 127.0.0.1:1\n", "dir"},
+        {"master: nowhere\ndir: /d\n", "not host:port"},
+        {"master: 127.0.0.1:0\ndir: /d\n", "not host:port"},
+        {MINIMAL "fabric:\n  host: 0.0.0.0\n", "security: none"},
+        {MINIMAL "fabric:\n  prot: 5\n", "c.yaml:4: unknown key 'prot'"},
+        {MINIMAL "fabric:\n  port: 70000\n", "c.yaml:4:"},
+        {MINIMAL "space_limit: lots\n", "space_limit"},
+        {MINIMAL "memory: {region: 1MiB}\n", "memory.region"},
+        {MINIMAL "journal: {segment: 1KiB}\n", "journal.segment"},
+        {MINIMAL "journal: {segments: 1}\n", "journal.segments"},
+        {MINIMAL "inline_max: 1MiB\n", "inline_max"},
+        {MINIMAL "security: some\n", "c.yaml:3:"},
+    };
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
+        struct chunkd_config config;
+        struct pawl_config_error error = {.text = ""};
+        assert_int_equal(parse(cases[i].text, &config, &error), PAWL_EINVALID);
+        if (strstr(error.text, cases[i].part) == NULL) {
+            fail_msg("case %zu: '%s' lacks '%s'", i, error.text, cases[i].part);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chunkd_config_when_minimal_has_defaults),
+        cmocka_unit_test(test_chunkd_config_when_all_is_given_takes_it),
+        cmocka_unit_test(test_chunkd_config_when_wrong_says_what),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
