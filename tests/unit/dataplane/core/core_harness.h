@@ -54,7 +54,7 @@ struct h_request { // of a client or of the master, by number
     Pawl__Levelled levelled;
     uint64_t sealed_version;
     uint32_t producers_count;
-    struct wire_producer producers[64];
+    struct wire_producer *producers; // of a sealed chunk
 };
 
 union h_message {

@@ -309,6 +309,23 @@ static void soak_append(struct soak *soak)
     }
 }
 
+// Ends one store operation: of records under way any one, as the store may.
+static void soak_store(struct soak *soak, uint32_t s)
+{
+    struct harness *h = soak->h;
+    uint32_t count = h->store_tail[s] - h->store_head[s];
+    uint32_t records_count = 0;
+    while (records_count < count &&
+           h->store[s][(h->store_head[s] + records_count) % H_QUEUE].type == CHUNK_ACTION_APPEND) {
+        records_count++;
+    }
+    if (h->core[s] && count > 0) {
+        uint64_t skip = records_count ? pawl_random_below(&soak->random, records_count) : 0;
+        h_store_end(h, s, (uint32_t)skip, 0);
+        h_run(h);
+    }
+}
+
 static void soak_fault(struct soak *soak)
 {
     struct harness *h = soak->h;
@@ -332,14 +349,8 @@ static void soak_fault(struct soak *soak)
         h_tick_all(h, (uint32_t)pawl_random_below(&soak->random, 300));
         break;
     case 5:
-    case 6: // store operations end in any order
-        if (h->core[s] && h->store_tail[s] != h->store_head[s]) {
-            uint32_t count = h->store_tail[s] - h->store_head[s];
-            const struct chunk_action *first = &h->store[s][h->store_head[s] % H_QUEUE];
-            bool is_append = first->type == CHUNK_ACTION_APPEND;
-            h_store_end(h, s, is_append ? (uint32_t)pawl_random_below(&soak->random, count) : 0, 0);
-            h_run(h);
-        }
+    case 6:
+        soak_store(soak, s);
         break;
     case 7:
         h->corrupt[s] = pawl_random_chance(&soak->random, 5, 10);

@@ -106,6 +106,26 @@ static void test_level_when_payload_landed_wrong_is_not_taken(void **state)
     h_expect(h, h_level(h, 1, 2, 3, 0), 0);
 }
 
+// Nobody may order while the log still grows: the master has granted this version to nobody.
+static void test_level_when_a_prepare_comes_meanwhile_it_is_refused(void **state)
+{
+    struct harness *h = *state;
+    uneven(h, 3, 1);
+    h->hold_net[0] = true;
+    uint64_t level = h_level(h, 1, 2, 3, 0);
+    union h_message message = {.prepare = {.chunk = H_CHUNK,
+                                           .version = 2,
+                                           .index = 1,
+                                           .offset = 100,
+                                           .id = {.producer_lo = 7, .sequence = 1},
+                                           .length = 10,
+                                           .crc = 5}};
+    h_expect(h, h_message_send(h, 1, CHUNK_EVENT_PREPARE, &message, 5), PAWL_ESTALE);
+    h->hold_net[0] = false;
+    h_run(h);
+    h_expect(h, level, 0);
+}
+
 static void test_level_when_a_newer_fence_comes_is_cancelled(void **state)
 {
     struct harness *h = *state;
@@ -194,6 +214,7 @@ int main(void)
         TEST(test_level_when_source_is_lost_is_answered_with_the_failure),
         TEST(test_level_when_source_has_no_such_record_is_answered_with_its_refusal),
         TEST(test_level_when_payload_landed_wrong_is_not_taken),
+        TEST(test_level_when_a_prepare_comes_meanwhile_it_is_refused),
         TEST(test_level_when_a_newer_fence_comes_is_cancelled),
         TEST(test_level_when_fenced_while_writing_drains_what_it_took),
         TEST(test_level_when_dropped_meanwhile_frees_after_the_fetch),
