@@ -7,6 +7,7 @@
 //   pawl-trial check MASTER PATH LOG SEED                       every acknowledged record once, ...
 //   pawl-trial repeat MASTER PATH PRODUCER SEQUENCE BYTES FILL  append one record by its id
 //   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
+//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause
 //
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
 #include <assert.h>
@@ -21,6 +22,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/histogram.h"
 #include "base/random.h"
 #include "base/util.h"
 #include <pawl/pawl.h>
@@ -359,6 +361,122 @@ static int repeat(char **arguments, bool forget)
     return 0;
 }
 
+// ---- bench -------------------------------------------------------------------------------------
+
+struct bench_slot {
+    struct bench *bench;
+    uint64_t begin_ns;
+    bool busy;
+};
+
+struct bench {
+    pthread_t thread;
+    const char *master;
+    const char *path;
+    uint64_t until_ns;
+    size_t bytes;
+    uint32_t depth;
+    struct bench_slot slots[32];
+    struct pawl_histogram latency; // nanoseconds
+    uint64_t count;
+    uint64_t last_ns;  // when an append was acknowledged
+    uint64_t pause_ns; // longest time without one
+    int status;
+};
+
+static void on_bench(void *user, const struct pawl_append_result *result)
+{
+    struct bench_slot *slot = user;
+    struct bench *bench = slot->bench;
+    uint64_t now_ns = pawl_clock_ns();
+    slot->busy = false;
+    bench->status = bench->status != 0 ? bench->status : result->status;
+    bench->count++;
+    bench->pause_ns = PAWL_MAX(bench->pause_ns, now_ns - bench->last_ns);
+    bench->last_ns = now_ns;
+    pawl_histogram_record(&bench->latency, now_ns - slot->begin_ns);
+}
+
+static bool bench_fill(struct bench *bench, struct pawl_file *file, const void *data)
+{
+    bool busy = false;
+    bool over = pawl_clock_ns() >= bench->until_ns || bench->status != 0;
+    for (uint32_t i = 0; i < bench->depth; i++) {
+        struct bench_slot *slot = &bench->slots[i];
+        if (!slot->busy && !over) {
+            slot->bench = bench;
+            slot->begin_ns = pawl_clock_ns();
+            int code = pawl_append_submit(file, data, bench->bytes, NULL, on_bench, slot);
+            slot->busy = code == 0;
+            bench->status = code != 0 ? code : bench->status;
+        }
+        busy |= slot->busy;
+    }
+    return busy;
+}
+
+static void *bench_run(void *user)
+{
+    struct bench *bench = user;
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    void *data = calloc(1, bench->bytes);
+    pawl_assert(data != NULL);
+    bench->status = connect_to(bench->master, RESOLVE_MS, &pawl);
+    if (bench->status == 0) {
+        bench->status = pawl_create(pawl, bench->path, NULL, &file);
+    }
+    // The first append opens connections and, at times, the file's first chunk: not measured.
+    bench->status =
+        bench->status != 0 ? bench->status : pawl_append(file, data, bench->bytes, NULL, NULL);
+    bench->last_ns = pawl_clock_ns();
+    while (bench->status == 0 && bench_fill(bench, file, data)) {
+        (void)pawl_poll(pawl, 1000);
+    }
+    pawl_file_close(file);
+    pawl_close(pawl);
+    free(data);
+    return NULL;
+}
+
+static int bench(char **arguments)
+{
+    unsigned long clients = strtoul(arguments[2], NULL, 10);
+    uint64_t seconds = strtoull(arguments[3], NULL, 10);
+    uint64_t until_ns = pawl_clock_ns() + seconds * PAWL_NS_PER_S;
+    struct bench *all = calloc(clients, sizeof *all);
+    struct pawl_histogram *sum = calloc(1, sizeof *sum);
+    pawl_assert(all != NULL && sum != NULL && clients <= CLIENTS_MAX);
+    pawl_histogram_init(sum);
+    for (uint32_t i = 0; i < clients; i++) {
+        all[i] = (struct bench){.master = arguments[0],
+                                .path = arguments[1],
+                                .until_ns = until_ns,
+                                .bytes = strtoull(arguments[4], NULL, 10),
+                                .depth = (uint32_t)PAWL_MIN(strtoul(arguments[5], NULL, 10), 32ul)};
+        pawl_histogram_init(&all[i].latency);
+        int code = pthread_create(&all[i].thread, NULL, bench_run, &all[i]);
+        pawl_assert(code == 0);
+    }
+    uint64_t count = 0;
+    uint64_t pause_ns = 0;
+    int status = 0;
+    for (uint32_t i = 0; i < clients; i++) {
+        pthread_join(all[i].thread, NULL);
+        pawl_histogram_merge(sum, &all[i].latency);
+        count += all[i].count;
+        pause_ns = PAWL_MAX(pause_ns, all[i].pause_ns);
+        status = status != 0 ? status : all[i].status;
+    }
+    printf("{\"appends_per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"pause_ms\": %.1f, "
+           "\"status\": %d}\n",
+           (double)count / (double)seconds, (double)pawl_histogram_percentile(sum, 50.0) / 1e3,
+           (double)pawl_histogram_percentile(sum, 99.0) / 1e3, (double)pause_ns / 1e6, status);
+    free(all);
+    free(sum);
+    return status == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
@@ -370,6 +488,9 @@ int main(int argc, char **argv)
     }
     if ((strcmp(verb, "repeat") == 0 || strcmp(verb, "forget") == 0) && argc == 8) {
         return repeat(argv + 2, strcmp(verb, "forget") == 0);
+    }
+    if (strcmp(verb, "bench") == 0 && argc == 8) {
+        return bench(argv + 2);
     }
     fputs("usage: see the head of tests/system/trial.c\n", stderr);
     return 2;
