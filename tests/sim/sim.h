@@ -51,6 +51,8 @@ struct sim_params {
     uint32_t stall_permille;  // flushes that take up to 800 ms
     uint32_t tear_permille;   // payloads that arrive damaged
     uint32_t double_permille; // requests that arrive twice
+    uint32_t trip_permyriad;  // flushes and commands that their process does not outlive for long
+    uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
     uint32_t reset_ms;        // mean time between faults of a kind; 0: none
     uint32_t block_ms;
     uint32_t crash_ms;
@@ -140,6 +142,8 @@ bool sim_permille(struct sim *sim, uint32_t permille);
 void sim_note(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_violation(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_crash(struct sim *sim, struct sim_node *node);
+// Called where a crash would hurt most: now and then the node goes down within `delay_max_ns`.
+void sim_trip(struct sim *sim, struct sim_node *node, uint32_t permyriad, uint64_t delay_max_ns);
 struct sim_node *sim_node_of(struct sim *sim, enum sim_role role, uint32_t index);
 struct sim_node *sim_server_node(struct sim *sim, uint64_t server_id);
 void *sim_alloc(size_t bytes); // zeroed, never NULL
@@ -225,7 +229,8 @@ enum sim_disk_kind {
 };
 struct sim_disk_op {
     enum sim_disk_kind kind;
-    bool done;
+    bool done;     // on disk
+    bool reported; // failed: its end was told, and nobody knows what is on disk
     uint64_t token;
     uint64_t handle;
     uint64_t version;
@@ -246,6 +251,7 @@ struct sim_disk {
     uint32_t queue_capacity;
     uint32_t writing_count; // ops of the batch under way
     bool writing;
+    bool failed; // until its server starts again
 };
 struct sim_disk *sim_disk_new(struct sim_node *node);
 void sim_disk_free(struct sim_disk *disk);

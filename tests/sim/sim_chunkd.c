@@ -320,6 +320,7 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
         sim, s,
         (struct chunk_event){.type = CHUNK_EVENT_COMMAND, .request = number, .command = message});
     pawl__request__free_unpacked(message, NULL);
+    sim_trip(sim, s->node, sim->params.trip_permyriad, sim->params.disk_max_us * SIM_US + 1);
 }
 
 static void control_lost(struct sim_chunkd *s)

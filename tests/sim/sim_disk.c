@@ -4,6 +4,7 @@
 //
 // As in the real store, calls of one chunk take effect in their order, while flushes of records may
 // end in another one: a record that is on disk behind one that is not is cut away by a crash.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -223,19 +224,52 @@ static uint32_t undone_count(const struct sim_disk *disk)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < disk->queue_count; i++) {
-        count += disk->queue[i].done ? 0 : 1;
+        count += disk->queue[i].done || disk->queue[i].reported ? 0 : 1;
     }
     return count;
 }
 
 static void write_begin(struct sim *sim, struct sim_disk *disk);
 
+// A flush has failed: what it was to make durable may be on disk or not, and nothing that comes after
+// it will be. Everything ends with the error; the server gives up before long.
+static void fail(struct sim *sim, struct sim_disk *disk)
+{
+    struct sim_node *node = disk->node;
+    uint64_t life = node->life;
+    uint64_t tokens[64];
+    uint32_t tokens_count = 0;
+    if (!disk->failed) {
+        sim_note(sim, "%s store fails", node->name);
+        disk->failed = true;
+        sim_trip(sim, node, 10000, 2000 * SIM_MS);
+    }
+    for (uint32_t i = 0; i < disk->queue_count && tokens_count < PAWL_ARRAY_COUNT(tokens); i++) {
+        if (!disk->queue[i].reported && !disk->queue[i].done) {
+            disk->queue[i].reported = true;
+            tokens[tokens_count++] = disk->queue[i].token;
+        }
+    }
+    disk->writing = false;
+    for (uint32_t i = 0; i < tokens_count && sim_alive(node, life); i++) {
+        sim_chunkd_persisted(sim, node, tokens[i], -EIO);
+    }
+    if (sim_alive(node, life)) {
+        write_begin(sim, disk);
+    }
+}
+
 static void on_written(struct sim *sim, struct sim_event *event)
 {
     struct sim_disk *disk = sim->disks[event->node->index];
+    uint32_t error_permyriad = sim->params.error_permyriad;
     uint64_t tokens[64];
     uint32_t tokens_count = 0;
     if (!sim_alive(event->node, event->life)) {
+        return;
+    }
+    if (disk->failed || (error_permyriad != 0 && sim_below(sim, 10000) < error_permyriad)) {
+        fail(sim, disk);
         return;
     }
     while (disk->writing_count > 0 && tokens_count < PAWL_ARRAY_COUNT(tokens)) {
@@ -250,6 +284,7 @@ static void on_written(struct sim *sim, struct sim_event *event)
     for (uint32_t i = 0; i < tokens_count && sim_alive(event->node, event->life); i++) {
         sim_chunkd_persisted(sim, event->node, tokens[i], 0);
     }
+    sim_trip(sim, event->node, sim->params.trip_permyriad, 500 * SIM_US);
 }
 
 // Group commit: what has gathered goes out together, or a part of it.
@@ -285,7 +320,14 @@ void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_dis
 
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
 {
-    // Of the batch under way any part may have reached the disk.
+    // Of the batch under way, or of what has failed, any part may have reached the disk.
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        disk->writing |= disk->queue[i].reported;
+        disk->queue[i].reported = false;
+    }
+    disk->writing_count =
+        disk->failed ? disk->queue_count : PAWL_MIN(disk->writing_count, disk->queue_count);
+    disk->failed = false;
     uint32_t lucky = disk->writing ? (uint32_t)sim_below(sim, disk->writing_count + 1u) : 0;
     for (; lucky > 0 && undone_count(disk) > 0; lucky--) {
         disk->queue[next_done(sim, disk)].done = true;

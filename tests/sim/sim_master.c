@@ -256,6 +256,8 @@ static void on_flushed(struct sim *sim, struct sim_event *event)
     m->log->flushing = 0;
     release(sim, m);
     flush_begin(sim, m);
+    sim_trip(sim, m->node, sim->params.master_crash_ms != 0 ? sim->params.trip_permyriad : 0,
+             500 * SIM_US);
 }
 
 static void flush_begin(struct sim *sim, struct sim_master *m)

@@ -40,6 +40,8 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
     p->stall_permille = PICK(r, 0, 0, 20, 100);
     p->tear_permille = PICK(r, 0, 0, 5, 40);
     p->double_permille = PICK(r, 0, 0, 10, 100);
+    p->trip_permyriad = PICK(r, 0, 0, 10, 100);
+    p->error_permyriad = PICK(r, 0, 0, 0, 10);
     p->reset_ms = PICK(r, 0, 0, 300, 1500);
     p->block_ms = PICK(r, 0, 0, 800, 2500);
     p->crash_ms = PICK(r, 0, 700, 2000, 4000);

@@ -206,6 +206,20 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     sim_at(sim, down_ms * SIM_MS, (struct sim_event){.run = on_restart, .node = node});
 }
 
+static void on_trip(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life) && sim->faults) {
+        sim_crash(sim, event->node);
+    }
+}
+
+void sim_trip(struct sim *sim, struct sim_node *node, uint32_t permyriad, uint64_t delay_max_ns)
+{
+    if (sim->faults && permyriad != 0 && sim_below(sim, 10000) < permyriad) {
+        sim_at(sim, sim_below(sim, delay_max_ns), (struct sim_event){.run = on_trip, .node = node});
+    }
+}
+
 static void fault_crash(struct sim *sim)
 {
     sim_crash(sim,
@@ -333,8 +347,13 @@ static void faults_end(struct sim *sim)
     sim->params.spike_permille = 0;
     sim->params.stall_permille = 0;
     sim->params.tear_permille = 0;
+    sim->params.error_permyriad = 0;
     memset(sim->blocked_until_ns, 0, sizeof(sim->blocked_until_ns));
     for (uint32_t i = 0; i < sim->nodes_count; i++) {
+        bool chunkd = sim->nodes[i].role == SIM_CHUNKD;
+        if (chunkd && sim->disks[sim->nodes[i].index]->failed) {
+            sim_crash(sim, &sim->nodes[i]); // its store heals with a restart only
+        }
         node_start(sim, &sim->nodes[i]);
         if (sim->nodes[i].role == SIM_CLIENT) {
             sim_client_finish(sim, &sim->nodes[i]);
