@@ -12,6 +12,7 @@ _pawl_options() { # verb, action of local
     get | cat) echo "--offset --length --server" ;;
     append) echo "--lines --record-bytes --producer" ;;
     ls) echo "-l" ;;
+    stat) echo "--quick" ;;
     mkdir) echo "-p" ;;
     rm) echo "-r" ;;
     local)
