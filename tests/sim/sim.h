@@ -55,6 +55,7 @@ struct sim_params {
     uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
     uint32_t reset_ms;        // mean time between faults of a kind; 0: none
     uint32_t block_ms;
+    uint32_t freeze_ms;
     uint32_t crash_ms;
     uint32_t master_crash_ms;
     uint32_t client_crash_ms;
@@ -81,7 +82,8 @@ struct sim_node {
     uint32_t id;    // among all nodes
     bool up;
     uint64_t life;
-    uint64_t clock_ns; // its clock's distance from the world's
+    uint64_t clock_ns;        // its clock's distance from the world's
+    uint64_t frozen_until_ns; // stopped, not dead: all that happens to it waits until then
     char name[8];
     void *state; // struct sim_master, sim_chunkd, sim_client; NULL while down
 };

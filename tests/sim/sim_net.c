@@ -87,7 +87,10 @@ static void on_learn_closed(struct sim *sim, struct sim_event *event)
 static void learn_closed(struct sim *sim, struct sim_conn *conn, int side, uint64_t delay_ns)
 {
     sim_at(sim, delay_ns,
-           (struct sim_event){.run = on_learn_closed, .a = conn->id, .b = (uint64_t)side});
+           (struct sim_event){.run = on_learn_closed,
+                              .node = conn->side[side].node,
+                              .a = conn->id,
+                              .b = (uint64_t)side});
 }
 
 static void on_open_initiator(struct sim *sim, struct sim_event *event)
@@ -113,7 +116,8 @@ static void on_arrive(struct sim *sim, struct sim_event *event)
     target->life = target->node->life;
     target->open = true;
     opened(sim, conn, 1);
-    sim_at(sim, arrival(sim, conn, 0), (struct sim_event){.run = on_open_initiator, .a = conn->id});
+    sim_at(sim, arrival(sim, conn, 0),
+           (struct sim_event){.run = on_open_initiator, .node = conn->side[0].node, .a = conn->id});
 }
 
 struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_node *to,
@@ -165,7 +169,11 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
         return;
     }
     sim_at(sim, arrival(sim, conn, to),
-           (struct sim_event){.run = on_deliver, .p = frame, .a = conn->id, .b = (uint64_t)to});
+           (struct sim_event){.run = on_deliver,
+                              .node = conn->side[to].node,
+                              .p = frame,
+                              .a = conn->id,
+                              .b = (uint64_t)to});
 }
 
 void sim_close(struct sim *sim, struct sim_conn *conn, int side)

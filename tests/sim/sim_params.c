@@ -44,6 +44,7 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
     p->error_permyriad = PICK(r, 0, 0, 0, 10);
     p->reset_ms = PICK(r, 0, 0, 300, 1500);
     p->block_ms = PICK(r, 0, 0, 800, 2500);
+    p->freeze_ms = PICK(r, 0, 0, 1000, 3000);
     p->crash_ms = PICK(r, 0, 700, 2000, 4000);
     p->master_crash_ms = PICK(r, 0, 0, 1500, 4000);
     p->client_crash_ms = PICK(r, 0, 0, 2000, 5000);

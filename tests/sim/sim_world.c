@@ -110,22 +110,27 @@ static bool earlier(const struct sim_event *x, const struct sim_event *y)
     return x->at_ns != y->at_ns ? x->at_ns < y->at_ns : x->order < y->order;
 }
 
-void sim_at(struct sim *sim, uint64_t delay_ns, struct sim_event event)
+static void heap_push(struct sim *sim, struct sim_event event, uint64_t at_ns)
 {
     if (sim->heap_count == sim->heap_capacity) {
         sim->heap_capacity = sim->heap_capacity != 0 ? 2 * sim->heap_capacity : 1024;
         sim->heap = realloc(sim->heap, sim->heap_capacity * sizeof(sim->heap[0]));
         pawl_assert(sim->heap != NULL);
     }
-    event.at_ns = sim->now_ns + delay_ns;
+    event.at_ns = at_ns;
     event.order = sim->order++;
-    event.life = event.node != NULL ? event.node->life : 0;
     size_t at = sim->heap_count++;
     while (at > 0 && earlier(&event, &sim->heap[(at - 1) / 2])) {
         sim->heap[at] = sim->heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
     sim->heap[at] = event;
+}
+
+void sim_at(struct sim *sim, uint64_t delay_ns, struct sim_event event)
+{
+    event.life = event.node != NULL ? event.node->life : 0;
+    heap_push(sim, event, sim->now_ns + delay_ns);
 }
 
 static struct sim_event heap_pop(struct sim *sim)
@@ -201,6 +206,7 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     }
     node->up = false;
     node->life++;
+    node->frozen_until_ns = 0;
     sim_net_node_down(sim, node);
     uint64_t down_ms = sim_permille(sim, 300) ? sim_below(sim, 6000) : 10 + sim_below(sim, 600);
     sim_at(sim, down_ms * SIM_MS, (struct sim_event){.run = on_restart, .node = node});
@@ -296,6 +302,15 @@ static void fault_block(struct sim *sim)
     }
 }
 
+// A process that sleeps for a while and does not know it: SIGSTOP, a machine that swaps.
+static void fault_freeze(struct sim *sim)
+{
+    struct sim_node *node = &sim->nodes[sim_below(sim, sim->nodes_count)];
+    uint64_t length_ns = (20 + sim_below(sim, sim_permille(sim, 400) ? 5000 : 400)) * SIM_MS;
+    sim_note(sim, "%s freezes for %llu ms", node->name, (unsigned long long)(length_ns / SIM_MS));
+    node->frozen_until_ns = sim->now_ns + length_ns;
+}
+
 struct sim_fault {
     void (*make)(struct sim *sim);
     size_t mean_at; // of its mean interval in struct sim_params
@@ -311,6 +326,7 @@ static const struct sim_fault faults[] = {
     FAULT(all_crash, all_crash_ms),
     FAULT(reset, reset_ms),
     FAULT(block, block_ms),
+    FAULT(freeze, freeze_ms),
 };
 
 static void on_fault(struct sim *sim, struct sim_event *event)
@@ -354,6 +370,7 @@ static void faults_end(struct sim *sim)
         if (chunkd && sim->disks[sim->nodes[i].index]->failed) {
             sim_crash(sim, &sim->nodes[i]); // its store heals with a restart only
         }
+        sim->nodes[i].frozen_until_ns = 0;
         node_start(sim, &sim->nodes[i]);
         if (sim->nodes[i].role == SIM_CLIENT) {
             sim_client_finish(sim, &sim->nodes[i]);
@@ -435,6 +452,10 @@ static void run_until(struct sim *sim, uint64_t end_ns)
         struct sim_event event = heap_pop(sim);
         pawl_assert(event.at_ns >= sim->now_ns);
         sim->now_ns = event.at_ns;
+        if (event.node != NULL && event.node->frozen_until_ns > sim->now_ns) {
+            heap_push(sim, event, event.node->frozen_until_ns);
+            continue;
+        }
         sim->events_count++;
         event.run(sim, &event);
     }
