@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 
 #define GET_BYTES (8u << 20)
+#define GET_BLOCK_BYTES 4096u
 
 struct get {
     struct pawl *pawl;
@@ -28,8 +29,18 @@ struct get {
     struct cli_progress progress;
 };
 
+// A file that is written past the page cache takes whole blocks only; its end goes the usual way.
+static void end_direct(int fd, size_t bytes)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (bytes % GET_BLOCK_BYTES != 0 && flags >= 0 && (flags & O_DIRECT) != 0) {
+        (void)fcntl(fd, F_SETFL, flags & ~O_DIRECT);
+    }
+}
+
 static int write_all(int fd, const uint8_t *data, size_t bytes)
 {
+    end_direct(fd, bytes);
     while (bytes > 0) {
         ssize_t wrote = write(fd, data, bytes);
         if (wrote < 0 && errno != EINTR) {
@@ -38,6 +49,7 @@ static int write_all(int fd, const uint8_t *data, size_t bytes)
         if (wrote > 0) {
             data += wrote;
             bytes -= (size_t)wrote;
+            end_direct(fd, bytes); // after a short write the rest may not be aligned
         }
     }
     return 0;
@@ -70,7 +82,11 @@ static int copy_to_file(struct get *get, uint8_t *buffer)
     if (snprintf(part, sizeof part, "%s.part", get->target) >= (int)sizeof part) {
         return -ENAMETOOLONG;
     }
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+    int fd = open(part, flags | O_DIRECT, 0666);
+    if (fd < 0 && errno == EINVAL) { // a file system without it
+        fd = open(part, flags, 0666);
+    }
     if (fd < 0) {
         return -errno;
     }
