@@ -320,8 +320,8 @@ static int directory_open(struct oplog *log)
     }
     if (flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         int rc = errno == EWOULDBLOCK ? PAWL_EBUSY : -errno;
-        pawl_log_error("%s: can't be locked, another master may be using it: %s", log->directory,
-                       pawl_strerror(rc));
+        pawl_log_error("%s: can't be locked: %s", log->directory,
+                       rc == PAWL_EBUSY ? "another process is using it" : pawl_strerror(rc));
         return rc;
     }
     return 0;

@@ -152,13 +152,12 @@ static int segment_refuse(struct oplog *log, const char *name, const struct oplo
 static int segment_replay(struct oplog *log, struct oplog_scan *scan, const struct oplog_load *load)
 {
     struct oplog_record record;
-    int rc;
-    while ((rc = oplog_scan_next(scan, &record)) > 0) {
+    while (oplog_scan_next(scan, &record) > 0) {
         if (record.lsn <= log->last_lsn) {
             continue; // the snapshot has it
         }
         if (load->on_record != NULL) {
-            rc = load->on_record(load->user, record.lsn, record.payload, record.payload_bytes);
+            int rc = load->on_record(load->user, record.lsn, record.payload, record.payload_bytes);
             if (rc != 0) {
                 pawl_log_error("%s: record %" PRIu64 " can't be applied: %s", log->directory,
                                record.lsn, pawl_strerror(rc));
