@@ -54,13 +54,13 @@ static void inventory_sealed(struct master_core *core, struct master_server *ser
         master_replica_damaged(core, chunk, server);
     }
     if (!replica->sealed) {
-        master_chunk_wake(core, chunk);
+        master_chunk_drive(core, chunk);
     }
     if (chunk->index + 1 < chunk->file->chunks_count) {
         struct master_chunk *next = chunk->file->chunks[chunk->index + 1];
         if (next->work && next->work->phase == MASTER_PHASE_TABLE) {
             next->work->retry_ns = 0;
-            master_chunk_wake(core, next);
+            master_chunk_drive(core, next);
         }
     }
 }

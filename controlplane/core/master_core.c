@@ -90,7 +90,8 @@ int master_core_start(struct master_core *core, uint64_t random, uint64_t now_ns
 {
     pawl_assert(!core->started && random != 0);
     step_begin(core, now_ns, wall_ms);
-    pawl_random_seed(&core->random, pawl_hash_u64(core->options.random_seed) ^ random);
+    // The term is in it, so that no two terms draw the same ids, whatever the driver's chance is worth.
+    pawl_random_seed(&core->random, pawl_hash_u64(core->options.random_seed + core->term) ^ random);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_TERM);
     record->term = MASTER_MESSAGE(core, Pawl__LogTerm, pawl__log_term__init);
     record->term->cluster_id = core->cluster_id ? core->cluster_id : random;
@@ -134,9 +135,6 @@ static void step_answer(struct master_core *core, const struct master_event *eve
     }
     int code = event->status ? event->status : event->answer ? event->answer->code : PAWL_EPROTOCOL;
     struct master_chunk *chunk = master_chunk_get(core, command->handle);
-    if (event->status == 0) {
-        master_server_heard(core, command->server);
-    }
     if (command->kind == MASTER_COMMAND_DROP) {
         master_server_dropped(core, command->server, command->handle, command->token, code);
     } else if (chunk && command->kind == MASTER_COMMAND_SEAL) {

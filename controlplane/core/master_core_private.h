@@ -128,7 +128,8 @@ struct master_server {
     uint64_t avoid_ns;     // not placed on before that, if there is a choice
     bool warned;           // of a chunk that nobody knows; once per registration
     struct pawl_map drops; // handle > struct master_drop
-    struct pawl_list drops_order;
+    struct pawl_list drops_waiting;
+    struct pawl_list drops_sent;
     uint32_t drops_inflight;
 };
 
@@ -430,6 +431,7 @@ int master_server_set(struct master_core *core, uint64_t id, const char *name) P
 void master_servers_fini(struct master_core *core);
 // Open connection and heartbeats in time.
 bool master_server_is_live(const struct master_server *server);
+// A registration or heartbeat. Nothing else counts: leases live by heartbeats.
 void master_server_heard(struct master_core *core, struct master_server *server);
 void master_servers_tick(struct master_core *core);
 // Not more than connection, state and commands: registration calls it for a new incarnation too.

@@ -422,16 +422,18 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
 {
     struct master_work *work = chunk->work;
     uint32_t level_count = 0;
+    uint32_t dead_count = 0;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         if (work->members[i].step == MASTER_STEP_ASKED) {
             return false;
         }
-    }
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
         level_count += work->members[i].level;
+        dead_count += master_chunk_member(core, chunk, i)->state == MASTER_SERVER_DEAD;
     }
     pawl_assert(level_count > 0); // the source is level with itself
-    bool equal = level_count == chunk->set_count;
+    // One that sends no heartbeats may answer all the same: a grant to such a set would be ended at
+    // once, for ever.
+    bool equal = level_count == chunk->set_count && dead_count == 0;
     // An empty chunk is as good as the next one: sealing it on a client's word would let that client
     // make chunks without end.
     bool seal_wanted = work->want_seal && work->target_count > 0;

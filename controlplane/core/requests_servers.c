@@ -273,7 +273,6 @@ void master_request_report(struct master_core *core, const struct master_event *
         master_reply_code(core, event->request, PAWL_EPROTOCOL, "register first");
         return;
     }
-    master_server_heard(core, sender);
     master_reply_code(core, event->request, take_report(core, sender, event->message->report),
                       NULL);
 }

@@ -33,7 +33,8 @@ static struct master_server *server_new(struct master_core *core, uint64_t id)
     }
     server->id = id;
     pawl_map_init(&server->drops, core->alloc);
-    pawl_list_init(&server->drops_order);
+    pawl_list_init(&server->drops_waiting);
+    pawl_list_init(&server->drops_sent);
     core->servers_order[core->servers_count++] = server;
     return server;
 }
@@ -73,7 +74,8 @@ static void drop_free(struct master_core *core, struct master_server *server,
 static void drops_clear(struct master_core *core, struct master_server *server)
 {
     struct pawl_list *node;
-    while ((node = pawl_list_first(&server->drops_order)) != NULL) {
+    pawl_list_append_all(&server->drops_waiting, &server->drops_sent);
+    while ((node = pawl_list_first(&server->drops_waiting)) != NULL) {
         drop_free(core, server, pawl_container_of(node, struct master_drop, node));
     }
 }
@@ -184,7 +186,7 @@ void master_server_drop(struct master_core *core, struct master_server *server, 
     }
     drop->handle = handle;
     drop->version = version;
-    pawl_list_push_back(&server->drops_order, &drop->node);
+    pawl_list_push_front(&server->drops_waiting, &drop->node);
     master_server_pump_drops(core, server);
 }
 
@@ -202,17 +204,18 @@ static void drop_send(struct master_core *core, struct master_server *server,
     server->drops_inflight += drop->token != 0;
 }
 
-// Those in flight stand at the end of the list, so the first one tells whether any waits.
+// New ones stand in front, those that have failed behind them in the order of their next attempt: the
+// first one tells whether any is due.
 void master_server_pump_drops(struct master_core *core, struct master_server *server)
 {
     while (server->conn && !core->failed && server->drops_inflight < MASTER_DROPS_INFLIGHT_MAX) {
-        struct pawl_list *node = pawl_list_first(&server->drops_order);
+        struct pawl_list *node = pawl_list_first(&server->drops_waiting);
         struct master_drop *drop = node ? pawl_container_of(node, struct master_drop, node) : NULL;
-        if (!drop || drop->token || drop->retry_ns > core->now_ns) {
+        if (!drop || drop->retry_ns > core->now_ns) {
             return;
         }
         pawl_list_remove(&drop->node);
-        pawl_list_push_back(&server->drops_order, &drop->node);
+        pawl_list_push_back(&server->drops_sent, &drop->node);
         drop_send(core, server, drop);
     }
 }
@@ -232,7 +235,7 @@ void master_server_dropped(struct master_core *core, struct master_server *serve
         server->drops_inflight--;
         drop->retry_ns = core->now_ns + master_ms_to_ns(MASTER_BACKOFF_MAX_MS);
         pawl_list_remove(&drop->node);
-        pawl_list_push_front(&server->drops_order, &drop->node);
+        pawl_list_push_back(&server->drops_waiting, &drop->node);
     }
     master_server_pump_drops(core, server);
 }

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fake chunk servers: how they carry out the master's commands, as docs/protocol.md has it.
+#include "master_harness.h"
+
+struct fake_server *fake_of_conn(struct world *world, uint64_t conn)
+{
+    for (uint32_t i = 0; i < world->servers_count; i++) {
+        if (conn != 0 && world->servers[i].conn == conn) {
+            return &world->servers[i];
+        }
+    }
+    return NULL;
+}
+
+struct fake_server *fake_of_id(struct world *world, uint64_t id)
+{
+    for (uint32_t i = 0; i < world->servers_count; i++) {
+        if (world->servers[i].id == id) {
+            return &world->servers[i];
+        }
+    }
+    return NULL;
+}
+
+struct fake_replica *fake_replica_of(struct fake_server *server, uint64_t handle)
+{
+    assert_true(handle > 0 && handle < WORLD_CHUNKS);
+    return &server->replicas[handle];
+}
+
+static int do_fence(struct fake_server *server, const Pawl__Fence *fence, Pawl__Fenced *fenced)
+{
+    struct fake_replica *replica = fake_replica_of(server, fence->handle);
+    if (!replica->exists) {
+        return PAWL_ENOCHUNK;
+    }
+    if (fence->version < replica->version || replica->sealed) {
+        return PAWL_ESTALE;
+    }
+    replica->version = fence->version;
+    replica->primary = false;
+    fenced->handle = fence->handle;
+    fenced->version = replica->version;
+    fenced->count = replica->count;
+    fenced->length = replica->count * RECORD_BYTES;
+    fenced->commit_count = replica->commit_count;
+    return 0;
+}
+
+static int do_level(struct world *world, struct fake_server *server, const Pawl__Level *level,
+                    Pawl__Levelled *levelled)
+{
+    struct fake_replica *replica = fake_replica_of(server, level->handle);
+    struct fake_server *source = fake_of_id(world, level->source->server_id);
+    assert_non_null(source);
+    struct fake_replica *from = fake_replica_of(source, level->handle);
+    if (!replica->exists || replica->version != level->version) {
+        return PAWL_ESTALE;
+    }
+    if (source->conn == 0 || source->shy || server->shy) {
+        return PAWL_EDISCONNECTED;
+    }
+    if (from->version != level->version || from->count < level->count) {
+        return PAWL_ESTALE;
+    }
+    if (from->damaged) {
+        return PAWL_ECORRUPT;
+    }
+    replica->count = level->count;
+    levelled->handle = level->handle;
+    levelled->version = level->version;
+    levelled->count = replica->count;
+    levelled->length = replica->count * RECORD_BYTES;
+    return 0;
+}
+
+static int do_seal(struct fake_server *server, const Pawl__Seal *seal, Pawl__Sealed *sealed)
+{
+    static uint8_t table[64 * 16];
+    struct fake_replica *replica = fake_replica_of(server, seal->handle);
+    if (!replica->exists) {
+        return PAWL_ENOCHUNK;
+    }
+    if (seal->version < replica->version || replica->count < seal->count) {
+        return PAWL_ESTALE;
+    }
+    assert_true(!replica->sealed || replica->count == seal->count);
+    assert_int_equal(seal->length, seal->count * RECORD_BYTES);
+    replica->version = seal->version;
+    replica->count = seal->count;
+    replica->commit_count = seal->count;
+    replica->sealed = true;
+    replica->primary = false;
+    sealed->handle = seal->handle;
+    sealed->version = seal->version;
+    sealed->producers.data = table;
+    sealed->producers.len = 64 * (1 + seal->handle % 16);
+    return 0;
+}
+
+static int do_open(struct fake_server *server, const Pawl__Open *open)
+{
+    struct fake_replica *replica = fake_replica_of(server, open->handle);
+    if (replica->exists && (replica->count > 0 || replica->version > open->version)) {
+        return PAWL_ESTALE;
+    }
+    *replica = (struct fake_replica){
+        .exists = true, .version = open->version, .table_bytes = open->producers.len};
+    return 0;
+}
+
+static int do_grant(struct world *world, struct fake_server *server, const Pawl__Grant *grant)
+{
+    struct fake_replica *replica = fake_replica_of(server, grant->handle);
+    if (!replica->exists) {
+        return PAWL_ENOCHUNK;
+    }
+    if (replica->version != grant->version || replica->sealed) {
+        return PAWL_ESTALE;
+    }
+    assert_true(world->carrying_late || grant->commit_count == replica->count);
+    replica->primary = true;
+    replica->commit_count = grant->commit_count;
+    replica->lease_until_ns = world->now_ns + WORLD_LEASE_NS;
+    replica->members_count = (uint32_t)grant->n_members;
+    for (size_t i = 0; i < grant->n_members; i++) {
+        replica->members[i] = grant->members[i]->server_id;
+    }
+    // Two leases of one version would be two truths.
+    for (uint32_t i = 0; i < world->servers_count; i++) {
+        struct fake_replica *other = fake_replica_of(&world->servers[i], grant->handle);
+        assert_false(&world->servers[i] != server && other->primary &&
+                     other->version == grant->version);
+    }
+    return 0;
+}
+
+static int do_drop(struct fake_server *server, const Pawl__Drop *drop)
+{
+    struct fake_replica *replica = fake_replica_of(server, drop->handle);
+    if (!replica->exists) {
+        return PAWL_ENOCHUNK;
+    }
+    if (drop->version < replica->version) {
+        return PAWL_ESTALE;
+    }
+    *replica = (struct fake_replica){0};
+    server->drops_count++;
+    return 0;
+}
+
+void fake_carry_out(struct world *world, struct fake_server *server,
+                    const struct world_command *command)
+{
+    const Pawl__Request *request = command->request;
+    Pawl__Reply reply = PAWL__REPLY__INIT;
+    Pawl__Fenced fenced = PAWL__FENCED__INIT;
+    Pawl__Levelled levelled = PAWL__LEVELLED__INIT;
+    Pawl__Sealed sealed = PAWL__SEALED__INIT;
+    if (server->refuse) {
+        reply.code = server->refuse;
+        world_answer(world, command, 0, &reply);
+        return;
+    }
+    switch (request->body_case) {
+    case WORLD_BODY(FENCE):
+        reply.code = do_fence(server, request->fence, &fenced);
+        reply.body_case = PAWL__REPLY__BODY_FENCED;
+        reply.fenced = &fenced;
+        break;
+    case WORLD_BODY(LEVEL):
+        reply.code = do_level(world, server, request->level, &levelled);
+        reply.body_case = PAWL__REPLY__BODY_LEVELLED;
+        reply.levelled = &levelled;
+        break;
+    case WORLD_BODY(SEAL):
+        reply.code = do_seal(server, request->seal, &sealed);
+        reply.body_case = PAWL__REPLY__BODY_SEALED;
+        reply.sealed = &sealed;
+        break;
+    case WORLD_BODY(OPEN):
+        reply.code = do_open(server, request->open);
+        break;
+    case WORLD_BODY(GRANT):
+        reply.code = do_grant(world, server, request->grant);
+        break;
+    case WORLD_BODY(DROP):
+        reply.code = do_drop(server, request->drop);
+        break;
+    default:
+        fail_msg("unexpected command %d", (int)request->body_case);
+    }
+    world_answer(world, command, 0, &reply);
+}
