@@ -107,6 +107,16 @@ class Cluster:
             time.sleep(0.05)
         raise Failed(f"not {count} live servers after {seconds} s")
 
+    def check_logs(self):
+        """Stops all; what sanitizers or assertions of the daemons said fails the test."""
+        self.pawl("local", "stop")
+        for name in sorted(os.listdir(self.dir)):
+            path = os.path.join(self.dir, name, "log")
+            if not os.path.isfile(path):
+                continue
+            for mark in ("Sanitizer", "runtime error:", "assertion failed"):
+                check(mark not in self.log(name), f"the log of {name} speaks of '{mark}'")
+
     def end(self):
         subprocess.run([os.path.join(self.bin, "pawl"), "--dir", self.dir, "local", "stop"],
                        capture_output=True, timeout=60, check=False)
@@ -167,6 +177,7 @@ def main(run, servers=3):
     cluster = Cluster(sys.argv[1], servers)
     try:
         run(cluster, sys.argv[2:])
+        cluster.check_logs()
     except Failed as failed:
         print(f"FAILED: {failed}", flush=True)
         for server in ["master"] + [f"cs{i + 1}" for i in range(servers)]:

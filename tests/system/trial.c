@@ -3,7 +3,8 @@
 // appenders that remember what they were told, a check of the file against that, repeated record
 // ids.
 //
-//   pawl-trial appenders MASTER PATH LOG CLIENTS SECONDS SEED   append until SECONDS have passed
+//   pawl-trial appenders MASTER PATH LOG CLIENTS SECONDS SEED   append until SIGTERM, or SECONDS have
+//                                                               passed
 //   pawl-trial check MASTER PATH LOG SEED                       every acknowledged record once, ...
 //   pawl-trial repeat MASTER PATH PRODUCER SEQUENCE BYTES FILL  append one record by its id
 //   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,14 @@
 #define RECORD_BYTES 1024u
 #define CLIENTS_MAX 64u
 #define RESOLVE_MS 90000u
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+    (void)number;
+    stopped = 1;
+}
 
 struct record {
     uint32_t magic;
@@ -132,7 +142,8 @@ static void *appender_run(void *user)
     pawl_random_seed(&random, appender->seed + appender->client);
     int code = connect_to(appender->master, RESOLVE_MS, &pawl);
     code = code != 0 ? code : pawl_open(pawl, appender->path, &file);
-    for (uint64_t sequence = 1; code == 0 && pawl_clock_ns() < appender->until_ns; sequence++) {
+    for (uint64_t sequence = 1; code == 0 && !stopped && pawl_clock_ns() < appender->until_ns;
+         sequence++) {
         code = append_one(appender, file, sequence, &random);
     }
     appender->status = code;
@@ -147,6 +158,7 @@ static int appenders(char **arguments)
     unsigned long clients = strtoul(arguments[3], NULL, 10);
     uint64_t until_ns = pawl_clock_ns() + strtoull(arguments[4], NULL, 10) * PAWL_NS_PER_S;
     FILE *log = fopen(arguments[2], "we");
+    signal(SIGTERM, on_stop);
     if (log == NULL || clients == 0 || clients > CLIENTS_MAX) {
         return 2;
     }
