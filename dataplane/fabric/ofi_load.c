@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include <rdma/fabric.h>
 
@@ -43,9 +44,29 @@ static bool find(void *handle, const char *name, void *ret_function)
     return true;
 }
 
+// Constructors of libraries below libfabric (PSM's) take SIGINT, SIGTERM and others for themselves.
+// They belong to the program: what it has set is put back.
+static void *load_library(void)
+{
+    static const int signals[] = {SIGHUP, SIGINT,  SIGTERM, SIGILL,  SIGABRT,
+                                  SIGFPE, SIGSEGV, SIGBUS,  SIGPIPE, SIGTRAP};
+    struct sigaction before[PAWL_ARRAY_COUNT(signals)];
+    bool known[PAWL_ARRAY_COUNT(signals)];
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(signals); i++) {
+        known[i] = sigaction(signals[i], NULL, &before[i]) == 0;
+    }
+    void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(signals); i++) {
+        if (known[i]) {
+            (void)sigaction(signals[i], &before[i], NULL);
+        }
+    }
+    return handle;
+}
+
 static void load(void)
 {
-    void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void *handle = load_library();
     if (!handle) {
         pawl_log_error("libfabric can't be loaded (%s): install the package libfabric1", dlerror());
         return;
