@@ -61,14 +61,14 @@ static void print_params(const struct sim_params *p)
         "servers %u clients %u files %u replicas %u min %u chunk %u record %u depth %u think %u us "
         "deadline %u attempt %u delay %u us spike %u disk %u us stall %u tear %u double %u trip %u "
         "error %u reset %u block %u freeze %u crash %u master %u client %u all %u faults %u "
-        "ms%s%s%s\n",
+        "ms%s%s%s%s\n",
         p->servers_count, p->clients_count, p->files_count, p->replicas, p->min_replicas,
         p->chunk_bytes, p->record_bytes_max, p->depth_max, p->think_max_us, p->deadline_ms,
         p->attempt_ms, p->delay_max_us, p->spike_permille, p->disk_max_us, p->stall_permille,
         p->tear_permille, p->double_permille, p->trip_permyriad, p->error_permyriad, p->reset_ms,
         p->block_ms, p->freeze_ms, p->crash_ms, p->master_crash_ms, p->client_crash_ms,
         p->all_crash_ms, p->faults_ms, p->named ? " named" : "", p->shared_name ? " shared" : "",
-        p->overtake ? " overtake" : "");
+        p->overtake ? " overtake" : "", p->remove ? " remove" : "");
 }
 
 static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool verbose,

@@ -61,6 +61,7 @@ struct sim_params {
     uint32_t client_crash_ms;
     uint32_t all_crash_ms;
     uint32_t faults_ms; // length of the phase with faults
+    bool remove;        // files are deleted while they are appended to
     bool named;         // producers have names
     bool shared_name;   // the first two clients fight for one name
     bool overtake;      // flushes of records may end in another order
@@ -294,7 +295,13 @@ void sim_client_describe(const struct sim *sim, const struct sim_node *node, cha
                          size_t bytes);
 
 // ---- sim_oracle.c
-enum sim_told { SIM_TOLD_NOTHING = 0, SIM_TOLD_OK, SIM_TOLD_UNKNOWN, SIM_TOLD_ABSENT };
+enum sim_told {
+    SIM_TOLD_NOTHING = 0,
+    SIM_TOLD_OK,
+    SIM_TOLD_UNKNOWN,
+    SIM_TOLD_ABSENT,
+    SIM_TOLD_GONE
+};
 
 // An append as its application knows it. Its payload begins with `serial`.
 struct sim_append {
@@ -324,6 +331,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                        uint64_t index);
 void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *chunk,
                      uint64_t count);
+void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *chunk);
 // A server answers an append with success, now.
 void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_append *request,
                        const struct wire_appended *reply);

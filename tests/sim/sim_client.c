@@ -212,6 +212,28 @@ static void epoch_opened(struct sim *sim, struct sim_client *c, uint64_t last_se
     c->state = SIM_RUNNING;
 }
 
+// The file was deleted: the application makes a new one under the same name and begins anew.
+static void file_lost(struct sim *sim, struct sim_client *c)
+{
+    struct sim_notes *notes = c->notes;
+    sim_note(sim, "%s file %llu is gone", c->node->name, ULL(notes->file_id));
+    if (c->core != NULL) {
+        core_stop(sim, c);
+    }
+    notes->file_id = 0;
+    notes->pending_count = 0;
+    notes->acked_count = 0;
+    notes->last_acked = 0;
+    notes->producer_lo += 100;
+    c->gone = c->lost = false;
+    c->state = SIM_CREATING;
+}
+
+static bool means_gone(const struct sim *sim, int code)
+{
+    return sim->params.remove && (code == PAWL_EDELETED || code == PAWL_ENOTFOUND);
+}
+
 static void producer_lost(struct sim *sim, struct sim_client *c)
 {
     sim_note(sim, "%s epoch %u is over", c->node->name, c->epoch);
@@ -227,7 +249,8 @@ static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct ap
         epoch_opened(sim, c, done->reply_sequence);
     } else {
         c->lost = true;
-        if (done->status != PAWL_EFENCED && done->status != PAWL_EUNKNOWN &&
+        c->gone |= means_gone(sim, done->status);
+        if (!c->gone && done->status != PAWL_EFENCED && done->status != PAWL_EUNKNOWN &&
             done->status != PAWL_EDEADLINE) {
             sim_violation(sim, "%s epoch record ends with %d", c->node->name, done->status);
         }
@@ -237,6 +260,12 @@ static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct ap
 static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_append *append,
                            const struct append_action *done)
 {
+    if (means_gone(sim, done->status)) {
+        sim_oracle_told(sim, append, SIM_TOLD_GONE, 0);
+        pending_remove(c->notes, append);
+        c->gone = true;
+        return;
+    }
     switch (done->status) {
     case 0:
         ack(sim, c->notes, append, done->file_offset);
@@ -502,6 +531,12 @@ static void on_created(struct sim *sim, struct sim_client *c, int status, const 
     if (status != 0 || c->state != SIM_CREATING) {
         return;
     }
+    if (c->notes->file_id != 0 && c->notes->file_id != reply->file->file_id) {
+        if (!sim->params.remove) {
+            sim_violation(sim, "%s finds another file", c->node->name);
+        }
+        file_lost(sim, c);
+    }
     c->notes->file_id = reply->file->file_id;
     c->state = SIM_OPENING;
     if (c->notes->name[0] == 0) {
@@ -512,6 +547,7 @@ static void on_created(struct sim *sim, struct sim_client *c, int status, const 
 static void on_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
 {
     c->asked = false;
+    c->gone |= means_gone(sim, status);
     if (status != 0 || c->state != SIM_OPENING) {
         return;
     }
@@ -607,10 +643,22 @@ static void ask_read(struct sim *sim, struct sim_client *c)
     link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS}, &message);
 }
 
+static void ask_remove(struct sim *sim, struct sim_client *c)
+{
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__Remove body = PAWL__REMOVE__INIT;
+    sim_note(sim, "%s removes %s", c->node->name, c->notes->path);
+    body.path = c->notes->path;
+    message.body_case = PAWL__REQUEST__BODY_REMOVE;
+    message.remove = &body;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_REMOVE}, &message);
+}
+
 static void check_submit(struct sim *sim, struct sim_client *c, int code)
 {
     c->lost |= code == PAWL_EFENCED;
-    if (code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
+    c->gone |= means_gone(sim, code);
+    if (!c->gone && code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
         sim_violation(sim, "%s submit is refused with %d", c->node->name, code);
     }
 }
@@ -680,7 +728,9 @@ static bool work(struct sim *sim, struct sim_client *c)
     if (append_core_inflight(c->core) >= sim->params.depth_max || !resubmit(sim, c)) {
         return false;
     }
-    if (!notes->finishing && sim_permille(sim, 30)) {
+    if (!notes->finishing && sim->params.remove && sim_permille(sim, 5)) {
+        ask_remove(sim, c);
+    } else if (!notes->finishing && sim_permille(sim, 30)) {
         ask_read(sim, c);
     } else if (!notes->finishing && notes->acked_count > 0 && sim_permille(sim, 50)) {
         submit_old(sim, c);
@@ -700,7 +750,9 @@ static void on_pump(struct sim *sim, struct sim_event *event)
     struct sim_client *c = event->node->state;
     uint64_t us = 10 + sim_below(sim, sim->params.think_max_us);
     link_tick(sim, c);
-    if (c->lost) {
+    if (c->gone) {
+        file_lost(sim, c);
+    } else if (c->lost) {
         c->lost = false;
         producer_lost(sim, c);
         us += sim_below(sim, 1000000);
@@ -753,7 +805,7 @@ void sim_client_finish(struct sim *sim, struct sim_node *node)
         c->notes->retired = true;
         core_stop(sim, c);
         c->state = SIM_RESTING;
-        c->lost = false;
+        c->lost = c->gone = false;
     }
 }
 

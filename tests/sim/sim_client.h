@@ -45,6 +45,7 @@ struct sim_notes {
 enum sim_call_kind {
     SIM_CALL_CREATE = 1,
     SIM_CALL_PRODUCER,
+    SIM_CALL_REMOVE,
     SIM_CALL_TAIL,
     SIM_CALL_PLACE,  // of a chunk, for a lookup
     SIM_CALL_CHUNKS, // of the file, for a read
@@ -87,6 +88,7 @@ struct sim_client {
     uint64_t producer_hi;
     uint64_t producer_lo;
     uint64_t tick_ns;     // when the core's next tick is due
+    bool gone;            // the file was deleted
     bool lost;            // the producer is fenced, or its epoch could not be opened
     struct pawl_map jobs; // number > struct sim_job
     uint64_t job_last;

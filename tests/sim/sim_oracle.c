@@ -4,6 +4,7 @@
 // For every chunk it keeps the longest log that any disk ever held. As an index is given out once, all
 // replicas must agree with it, record by record; what is committed, acknowledged or sealed is then a
 // matter of counting.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct oracle_chunk {
     uint64_t length; // sealed
     uint64_t count;  // sealed
     bool sealed;
+    bool ready;
     uint32_t index; // in the file
     uint64_t set[8];
     uint32_t set_count;
@@ -55,7 +57,15 @@ struct oracle_chunk {
     uint32_t answerers_count;
 };
 
+struct oracle_file {
+    uint64_t file_id;
+    bool removed;
+    char path[32];
+};
+
 struct sim_oracle {
+    struct oracle_file *files;
+    uint32_t files_count;
     struct oracle_chunk **chunks;
     uint32_t chunks_count;
     struct sim_append **appends; // by serial - 1
@@ -87,6 +97,7 @@ void sim_oracle_free(struct sim_oracle *oracle)
         free(oracle->appends[i]->payload);
         free(oracle->appends[i]);
     }
+    free(oracle->files);
     free(oracle->chunks);
     free(oracle->appends);
     free(oracle);
@@ -110,6 +121,17 @@ static struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t h
         }
     }
     return NULL;
+}
+
+// Of a file that was deleted nothing is promised any more.
+static bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
+{
+    for (uint32_t i = 0; i < oracle->files_count; i++) {
+        if (oracle->files[i].file_id == file_id) {
+            return oracle->files[i].removed;
+        }
+    }
+    return false;
 }
 
 static uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
@@ -256,7 +278,12 @@ static void told_ok(struct sim *sim, struct sim_append *append, uint64_t offset)
 void sim_oracle_told(struct sim *sim, struct sim_append *append, enum sim_told told,
                      uint64_t offset)
 {
-    if (append->told == SIM_TOLD_ABSENT) {
+    if (told == SIM_TOLD_GONE && !is_removed(sim->oracle, append->file_id)) {
+        sim_violation(sim, "append %llu hears that its file is deleted, and it is not",
+                      ULL(append->serial));
+    } else if (is_removed(sim->oracle, append->file_id)) {
+        append->told = told;
+    } else if (append->told == SIM_TOLD_ABSENT) {
         sim_violation(sim, "append %llu was called absent and is told %d", ULL(append->serial),
                       (int)told);
     } else if (told == SIM_TOLD_OK) {
@@ -273,6 +300,9 @@ void sim_oracle_epoch(struct sim *sim, uint64_t file_id, const struct wire_recor
                       uint64_t last_sequence)
 {
     const struct sim_oracle *oracle = sim->oracle;
+    if (is_removed(oracle, file_id)) {
+        return;
+    }
     for (uint32_t i = oracle->chunks_count; i > 0; i--) {
         const struct oracle_chunk *chunk = oracle->chunks[i - 1];
         uint64_t count = chunk->sealed ? chunk->count : chunk->records_count;
@@ -340,6 +370,41 @@ static void on_chunk_version(struct sim *sim, uint64_t handle, uint64_t version,
     chunk_set(chunk, set, set_count);
 }
 
+// A replica's inherited table, row by row; rows may stand in any order.
+static bool inherits(const struct oracle_chunk *chunk, const struct sim_chunk *replica)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < replica->producers_count; i++) {
+        const struct wire_producer *row = &replica->producers[i];
+        for (uint32_t k = 0; k < chunk->inherited.count; k++) {
+            const struct oracle_producer *own = &chunk->inherited.rows[k];
+            found += own->hi == row->producer_hi && own->lo == row->producer_lo &&
+                     own->epoch == row->epoch && own->last_sequence == row->last_sequence;
+        }
+    }
+    return found == chunk->inherited.count && found == replica->producers_count;
+}
+
+// From here on the chunk may hold records: all of its set must have been told what came before.
+static void on_chunk_ready(struct sim *sim, uint64_t handle)
+{
+    struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    if (chunk == NULL || chunk->ready || chunk->set_count == 0) {
+        sim_violation(sim, "chunk %llu is called ready twice, or has no set", ULL(handle));
+        return;
+    }
+    chunk->ready = true;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], handle);
+        if (replica == NULL || !inherits(chunk, replica)) {
+            sim_violation(sim, "chunk %llu is called ready, and %s has not made it durable",
+                          ULL(handle), node->name);
+            return;
+        }
+    }
+}
+
 static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
 {
     struct sim_oracle *oracle = sim->oracle;
@@ -382,9 +447,35 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
     }
 }
 
+static void on_create(struct sim *sim, const Pawl__LogCreate *body)
+{
+    struct sim_oracle *oracle = sim->oracle;
+    oracle->files = realloc(oracle->files, (oracle->files_count + 1) * sizeof(oracle->files[0]));
+    pawl_assert(oracle->files != NULL);
+    struct oracle_file *file = &oracle->files[oracle->files_count++];
+    *file = (struct oracle_file){.file_id = body->file_id};
+    snprintf(file->path, sizeof(file->path), "%s", body->path);
+}
+
+static void on_remove(struct sim *sim, const char *path)
+{
+    struct sim_oracle *oracle = sim->oracle;
+    for (uint32_t i = 0; i < oracle->files_count; i++) {
+        if (strcmp(oracle->files[i].path, path) == 0) {
+            oracle->files[i].removed = true;
+        }
+    }
+}
+
 void sim_oracle_log(struct sim *sim, const Pawl__LogRecord *record)
 {
     switch (record->body_case) {
+    case PAWL__LOG_RECORD__BODY_CREATE:
+        on_create(sim, record->create);
+        break;
+    case PAWL__LOG_RECORD__BODY_REMOVE:
+        on_remove(sim, record->remove->path);
+        break;
     case PAWL__LOG_RECORD__BODY_CHUNK_CREATE:
         on_chunk_create(sim, record->chunk_create);
         break;
@@ -400,6 +491,9 @@ void sim_oracle_log(struct sim *sim, const Pawl__LogRecord *record)
     case PAWL__LOG_RECORD__BODY_CHUNK_VERSION:
         on_chunk_version(sim, record->chunk_version->handle, record->chunk_version->version,
                          record->chunk_version->set, record->chunk_version->n_set);
+        break;
+    case PAWL__LOG_RECORD__BODY_CHUNK_READY:
+        on_chunk_ready(sim, record->chunk_ready->handle);
         break;
     case PAWL__LOG_RECORD__BODY_CHUNK_SEAL:
         on_chunk_seal(sim, record->chunk_seal);
@@ -492,6 +586,21 @@ void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *r
     }
 }
 
+// The last good copy of a referenced chunk is never deleted: here, no copy of a member of its set.
+void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, replica->handle);
+    if (chunk == NULL || !chunk->ready || is_removed(sim->oracle, chunk->file_id)) {
+        return;
+    }
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        if (chunk->set[i] == SIM_SERVER_ID(server)) {
+            sim_violation(sim, "cs%u drops chunk %llu with %llu records of a file that is there",
+                          server + 1, ULL(replica->handle), ULL(replica->records_count));
+        }
+    }
+}
+
 // ---- answers ----------------------------------------------------------------------------------------------
 
 static void check_answerer(struct sim *sim, struct oracle_chunk *chunk, uint64_t version,
@@ -545,6 +654,9 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
     struct oracle_chunk *chunk = chunk_of(sim->oracle, request->chunk);
     bool epoch = (request->id.flags & WIRE_RECORD_EPOCH) != 0;
     uint64_t index = chunk != NULL ? answered_index(chunk, request, reply) : 0;
+    if (chunk != NULL && is_removed(sim->oracle, chunk->file_id)) {
+        return;
+    }
     if (chunk != NULL && epoch && index == chunk->records_count && reply->duplicate != 0) {
         return; // lies in an earlier chunk
     }
@@ -571,7 +683,7 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
                      const struct wire_read_done *reply, const uint8_t *data)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, request->chunk);
-    if (chunk == NULL) {
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return; // was never logged: it has no bytes, the disk would have complained
     }
     uint64_t committed = records_end(chunk, durable_count(sim, chunk));
@@ -631,6 +743,9 @@ void sim_oracle_end(struct sim *sim)
     uint8_t *seen = sim_alloc(oracle->appends_count + 1);
     for (uint32_t i = 0; i < oracle->chunks_count && !sim->violated; i++) {
         const struct oracle_chunk *chunk = oracle->chunks[i];
+        if (is_removed(oracle, chunk->file_id)) {
+            continue;
+        }
         end_chunk(sim, chunk, seen);
         for (uint32_t k = 0; k < i; k++) {
             if (oracle->chunks[k]->file_id == chunk->file_id && !oracle->chunks[k]->sealed) {
@@ -639,7 +754,8 @@ void sim_oracle_end(struct sim *sim)
         }
     }
     for (uint64_t i = 0; i < oracle->appends_count && !sim->violated; i++) {
-        if (oracle->appends[i]->told == SIM_TOLD_OK && seen[i] == 0) {
+        bool removed = is_removed(oracle, oracle->appends[i]->file_id);
+        if (!removed && oracle->appends[i]->told == SIM_TOLD_OK && seen[i] == 0) {
             sim_violation(sim, "append %llu was acknowledged and is not in the file", ULL(i + 1));
         }
     }

@@ -19,6 +19,7 @@ static void draw_cluster(struct sim_params *p, struct pawl_random *r)
     p->min_replicas = 1 + (uint32_t)pawl_random_below(r, p->replicas);
     p->chunk_bytes = PICK(r, 65536, 65536, 131072);
     p->named = pawl_random_chance(r, 1, 2);
+    p->remove = pawl_random_chance(r, 1, 5);
     p->shared_name = p->named && pawl_random_chance(r, 1, 3);
 }
 
