@@ -87,6 +87,7 @@ static int check_syntax(const char *name, const char *text, size_t bytes,
 
 // ---- schema ----------------------------------------------------------------------------------
 
+PAWL_PRINTF(3, 0) // the formats are cyaml's own
 static void on_cyaml_log(cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
     struct parse_log *log = context;
