@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <pawl/error.h>
@@ -113,6 +114,11 @@ static void file_opened(struct store_io_request *request, int result)
         return;
     }
     replica->fd = result;
+    // Nobody else has it open: the lock is there to outlive this process, see store_file_lock().
+    if (flock(replica->fd, LOCK_EX | LOCK_NB) != 0) {
+        file_open_failed(replica, -errno);
+        return;
+    }
     if (replica->file_exists) {
         file_is_open(replica);
         return;

@@ -128,6 +128,7 @@ static int footer_load(struct recovery *recovery, const struct recovery_file *fi
     replica->create_lsn = footer->create_lsn;
     replica->created = true;
     replica->sealed = (footer->flags & DISK_FOOTER_SEALED) != 0;
+    replica->seal_count = footer->records_count;
     replica->damaged = (footer->flags & DISK_FOOTER_DAMAGED) != 0;
     replica->commit_count = footer->commit_count;
     replica->footer_sequence = footer->sequence;
@@ -236,7 +237,10 @@ static int file_visit(struct recovery *recovery, const char *name)
     if (fd < 0) {
         return -errno;
     }
-    int code = fstat(fd, &stat) != 0 ? -errno : 0;
+    int code = store_file_lock(fd);
+    if (code == 0 && fstat(fd, &stat) != 0) {
+        code = -errno;
+    }
     uint64_t least = store_file_bytes(0);
     // A shorter one was made by a crash before it got its size: it has no footer.
     if (code == 0 && (uint64_t)stat.st_size >= least) {
@@ -350,8 +354,14 @@ static void replica_check(struct store_replica *replica)
 // was not, so the log ends at the hole.
 static int replica_settle(struct store_replica *replica)
 {
-    int code = 0;
+    int code = replica->sealed ? store_replica_grow(replica, replica->seal_count) : 0;
 
+    if (code != 0) {
+        return code;
+    }
+    if (replica->sealed) {
+        replica->queued_count = replica->seal_count;
+    }
     store_replica_advance(replica);
     replica_check(replica);
     uint64_t behind = replica->queued_count - replica->durable_count;

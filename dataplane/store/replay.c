@@ -88,7 +88,7 @@ static int apply_row(struct store_replica *replica, const struct disk_entry *ent
 {
     uint64_t index = entry->argument;
 
-    if (replica->sealed && index >= replica->queued_count) {
+    if (replica->sealed && index >= replica->seal_count) {
         return 0;
     }
     int code = store_replica_grow(replica, index + 1);
@@ -113,18 +113,13 @@ static int apply_reference(struct store_replica *replica, const struct disk_entr
     return apply_row(replica, entry, place);
 }
 
-// A sealed table has exactly so many rows; those whose entries are still to come have no place yet.
-static int apply_seal(struct store_replica *replica, uint64_t count)
+// The footer may know of the seal while entries from before it, a cut among them, are still to come: so
+// the seal only says how many rows there will be.
+static void apply_seal(struct store_replica *replica, uint64_t count)
 {
-    int code = store_replica_grow(replica, count);
-
-    if (code != 0) {
-        return code;
-    }
     store_replica_cut(replica, count);
-    replica->queued_count = count;
+    replica->seal_count = count;
     replica->sealed = true;
-    return 0;
 }
 
 static int apply_entry(struct replay *replay, struct store_replica *replica,
@@ -139,7 +134,8 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
         return apply_reference(replica, entry);
     case DISK_ENTRY_SEAL:
         replica->version = PAWL_MAX(replica->version, entry->version);
-        return apply_seal(replica, entry->argument);
+        apply_seal(replica, entry->argument);
+        return 0;
     case DISK_ENTRY_PROMISE:
         replica->version = PAWL_MAX(replica->version, entry->version);
         return 0;

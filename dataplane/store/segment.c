@@ -74,8 +74,12 @@ static int segment_open(struct store *store, const char *name, struct store_segm
     if (segment->fd < 0) {
         return errno == ENOENT ? 0 : -errno;
     }
-    if (fstat(segment->fd, &stat) != 0) {
-        return -errno;
+    int code = store_file_lock(segment->fd);
+    if (code == 0 && fstat(segment->fd, &stat) != 0) {
+        code = -errno;
+    }
+    if (code != 0) {
+        return code;
     }
     segment->bytes = (uint64_t)stat.st_size;
     if (segment->bytes < STORE_SEGMENT_BYTES_MIN || segment->bytes > STORE_SEGMENT_BYTES_MAX ||

@@ -9,11 +9,13 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 #define PAWL_LOG_SUBSYSTEM "store"
 #include "base/log.h"
@@ -21,6 +23,26 @@
 
 #define STORE_INLINE_DEFAULT_BYTES (32u << 10)
 #define STORE_FILES_MAX 4096u
+#define STORE_LOCK_MS 30000u
+
+// A process that was killed may still have direct writes in the kernel, which would land on top of what
+// is written now. They hold their file open, and so its lock: it is free when the last one is over.
+int store_file_lock(int fd)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    uint64_t deadline_ms = pawl_clock_ms() + STORE_LOCK_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            return -errno;
+        }
+        if (pawl_clock_ms() >= deadline_ms) {
+            return -EBUSY;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
 
 int store_aligned_new(size_t bytes, void **ret)
 {

@@ -157,6 +157,7 @@ struct store_replica {
     // Recovery only.
     uint64_t footer_generation; // what the footer covers
     bool damage_found;          // now, and not yet written down
+    uint64_t seal_count;        // sealed: rows of the table, also while some are still to come
 
     bool writing_back;
     bool dropped;
@@ -275,6 +276,7 @@ struct store {
 
 // store.c
 void store_fail(struct store *store, int code, const char *what);
+int store_file_lock(int fd) PAWL_MUST_CHECK;
 int store_aligned_new(size_t bytes, void **ret) PAWL_MUST_CHECK;
 
 // queue.c

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// A simulated disk below the store. See sim_io.h.
+#include "sim_io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "dataplane/store/io.h"
+
+#define BLOCK_BYTES 512u
+#define AT_ONCE 3u // requests that end in one poll, at most
+
+// Something that a power cut may undo.
+struct undo {
+    struct pawl_list node;
+    int fd; // of the file, or of the folder
+    ino_t inode;
+    // A write.
+    uint8_t *old;
+    size_t bytes;
+    uint64_t offset;
+    // A name: made, or deleted and kept under another name.
+    char name[64];
+    char aside[80];
+};
+
+static struct {
+    struct pawl_random random;
+    enum sim_io_lie lie;
+    bool cut;
+    struct pawl_list undos; // oldest first
+    unsigned asides;
+} sim;
+
+void sim_io_start(uint64_t seed, enum sim_io_lie lie)
+{
+    pawl_random_seed(&sim.random, seed);
+    sim.lie = lie;
+    sim.cut = false;
+    pawl_list_init(&sim.undos);
+}
+
+void sim_io_cut(void)
+{
+    sim.cut = true;
+}
+
+static void undo_free(struct undo *undo)
+{
+    pawl_list_remove(&undo->node);
+    if (undo->aside[0] != '\0') {
+        unlinkat(undo->fd, undo->aside, 0);
+    }
+    close(undo->fd);
+    free(undo->old);
+    free(undo);
+}
+
+static void undo_apply(struct undo *undo)
+{
+    if (undo->old == NULL) {
+        if (!pawl_random_chance(&sim.random, 1, 2)) {
+            return;
+        }
+        if (undo->aside[0] != '\0') {
+            renameat(undo->fd, undo->aside, undo->fd, undo->name);
+            undo->aside[0] = '\0';
+        } else {
+            unlinkat(undo->fd, undo->name, 0);
+        }
+        return;
+    }
+    for (size_t at = 0; at < undo->bytes; at += BLOCK_BYTES) {
+        size_t bytes = undo->bytes - at < BLOCK_BYTES ? undo->bytes - at : BLOCK_BYTES;
+        if (pawl_random_chance(&sim.random, 1, 2) &&
+            pwrite(undo->fd, undo->old + at, bytes, (off_t)(undo->offset + at)) < 0) {
+            abort();
+        }
+    }
+}
+
+void sim_io_settle(void)
+{
+    struct pawl_list *node;
+
+    while ((node = pawl_list_last(&sim.undos)) != NULL) {
+        struct undo *undo = pawl_container_of(node, struct undo, node);
+        undo_apply(undo);
+        undo_free(undo);
+    }
+    sim.cut = false;
+}
+
+static struct undo *undo_new(int fd)
+{
+    struct undo *undo = calloc(1, sizeof(*undo));
+    struct stat stat;
+
+    if (fstat(fd, &stat) != 0) {
+        abort();
+    }
+    undo->fd = dup(fd);
+    undo->inode = stat.st_ino;
+    pawl_list_push_back(&sim.undos, &undo->node);
+    return undo;
+}
+
+// All that was written to this file, or folder, lasts now.
+static void undo_cover(int fd)
+{
+    struct stat stat;
+
+    if (sim.lie == SIM_IO_FLUSH_DOES_NOTHING || fstat(fd, &stat) != 0) {
+        return;
+    }
+    pawl_list_for_each_safe (node, &sim.undos) {
+        struct undo *undo = pawl_container_of(node, struct undo, node);
+        if (undo->inode == stat.st_ino) {
+            undo_free(undo);
+        }
+    }
+}
+
+static int sim_write(struct store_io_request *request)
+{
+    struct undo *undo = undo_new(request->fd);
+
+    undo->bytes = request->bytes;
+    undo->offset = request->offset;
+    undo->old = calloc(1, request->bytes);
+    if (pread(request->fd, undo->old, request->bytes, (off_t)request->offset) < 0 ||
+        pwrite(request->fd, request->buffer, request->bytes, (off_t)request->offset) !=
+            (ssize_t)request->bytes) {
+        abort();
+    }
+    if (request->type == STORE_IO_WRITE_DURABLE && sim.lie != SIM_IO_DURABLE_DOES_NOTHING) {
+        undo_free(undo);
+    }
+    return 0;
+}
+
+static int sim_open(struct store_io_request *request)
+{
+    bool is_new = faccessat(request->fd, request->path, F_OK, 0) != 0;
+    int fd = openat(request->fd, request->path, request->flags, 0600);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (is_new) {
+        struct undo *undo = undo_new(request->fd);
+        snprintf(undo->name, sizeof(undo->name), "%s", request->path);
+    }
+    return fd;
+}
+
+static int sim_unlink(struct store_io_request *request)
+{
+    char aside[80];
+
+    snprintf(aside, sizeof(aside), ".aside.%u", sim.asides++);
+    if (renameat(request->fd, request->path, request->fd, aside) != 0) {
+        return -errno;
+    }
+    struct undo *undo = undo_new(request->fd);
+    snprintf(undo->name, sizeof(undo->name), "%s", request->path);
+    memcpy(undo->aside, aside, sizeof(aside));
+    return 0;
+}
+
+static int sim_execute(struct store_io_request *request)
+{
+    switch (request->type) {
+    case STORE_IO_READ:
+        return (int)pread(request->fd, request->buffer, request->bytes, (off_t)request->offset);
+    case STORE_IO_WRITE:
+    case STORE_IO_WRITE_DURABLE:
+        return sim_write(request);
+    case STORE_IO_FLUSH:
+    case STORE_IO_SYNC:
+        undo_cover(request->fd);
+        return 0;
+    case STORE_IO_OPEN:
+        return sim_open(request);
+    default:
+        return sim_unlink(request);
+    }
+}
+
+// ---- the interface of io.h -------------------------------------------------------------------
+
+int store_io_open(struct store_io *io, bool no_uring, const char **ret_why)
+{
+    (void)no_uring;
+    memset(io, 0, sizeof(*io));
+    pawl_list_init(&io->pending);
+    io->event_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    *ret_why = NULL;
+    return 0;
+}
+
+void store_io_close(struct store_io *io)
+{
+    close(io->event_fd);
+}
+
+int store_io_register(struct store_io *io, const struct iovec *iov, unsigned count)
+{
+    (void)iov;
+    io->fixed_count = count;
+    return 0;
+}
+
+void store_io_submit(struct store_io *io, struct store_io_request *request)
+{
+    pawl_list_push_back(&io->pending, &request->node);
+}
+
+void store_io_flush(struct store_io *io)
+{
+    (void)io;
+}
+
+// The cut comes between any two requests; those that were pending then have happened in part.
+static void sim_break_off(struct store_io_request *request)
+{
+    bool writes = request->type == STORE_IO_WRITE || request->type == STORE_IO_WRITE_DURABLE;
+
+    if (writes && pawl_random_chance(&sim.random, 1, 2)) {
+        enum sim_io_lie lie = sim.lie;
+        sim.lie = SIM_IO_DURABLE_DOES_NOTHING; // keeps it undoable
+        sim_write(request);
+        sim.lie = lie;
+    }
+}
+
+bool store_io_poll(struct store_io *io)
+{
+    uint64_t count = 0;
+
+    pawl_list_for_each (node, &io->pending) {
+        count++;
+    }
+    if (count == 0) {
+        return false;
+    }
+    uint64_t ends = sim.cut ? count : 1 + pawl_random_below(&sim.random, AT_ONCE);
+    for (uint64_t i = 0; i < ends && count > 0; i++, count--) {
+        uint64_t which = pawl_random_below(&sim.random, count);
+        struct pawl_list *node = pawl_list_first(&io->pending);
+        while (which-- > 0) {
+            node = node->next;
+        }
+        struct store_io_request *request = pawl_container_of(node, struct store_io_request, node);
+        pawl_list_remove(node);
+        if (sim.cut) {
+            sim_break_off(request);
+        }
+        request->done(request, sim.cut ? -EIO : sim_execute(request));
+    }
+    return true;
+}
+
+void store_io_wait(struct store_io *io)
+{
+    store_io_poll(io);
+}
+
+bool store_io_is_idle(const struct store_io *io)
+{
+    return pawl_list_is_empty(&io->pending);
+}
+
+void store_io_signal(struct store_io *io)
+{
+    (void)io;
+}
