@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside the simulated client: sim_client.c (application and append core), sim_link.c (connections).
+// Inside the simulated client: sim_client.c (application), sim_append.c (the append core's
+// driver), sim_link.c (connections).
 #ifndef PAWL_SIM_CLIENT_H
 #define PAWL_SIM_CLIENT_H
 
@@ -98,6 +99,12 @@ struct sim_client {
 };
 
 // sim_client.c
+struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc);
+void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
+void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+
+// sim_append.c
 int client_step(struct sim *sim, struct sim_client *c, struct append_event event);
 void client_master_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
                           int status, const Pawl__Reply *reply);
