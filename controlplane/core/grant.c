@@ -84,6 +84,7 @@ static void granted(struct master_core *core, struct master_chunk *chunk, const 
     work->blocked = false;
     work->backoff_ms = 0;
     work->granted_ns = core->now_ns;
+    work->full_ns = 0;
     pawl_alloc_free(core->alloc, work->table);
     work->table = NULL;
     work->table_bytes = 0;

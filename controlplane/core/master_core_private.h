@@ -49,6 +49,7 @@
 #define MASTER_BLOCKED_MS 30000u // a damaged chunk is tried again so seldom by itself
 #define MASTER_AVOID_MS 10000u   // a server that failed at an OPEN is not placed on so long
 #define MASTER_HINT_MS 250u      // a client's hint does not end a lease that is younger
+#define MASTER_FULL_MS 200u      // a full chunk's primary has so long to drain and report it itself
 #define MASTER_LEVEL_FACTOR 3u   // levelling may take so many command deadlines
 
 #define MASTER_NS_PER_MS UINT64_C(1000000)
@@ -209,6 +210,7 @@ struct master_work {
     uint64_t sent_ns;        // the grant
     uint64_t lease_until_ns; // as far as the master knows
     uint64_t granted_ns;
+    uint64_t full_ns;       // when a client first said that the chunk is full; 0: nobody has
     uint64_t granted_count; // records at the last grant; UINT64_MAX: no grant of ours yet
     uint32_t regrants;      // grants in a row that no record came of
     bool table_known;
@@ -225,6 +227,7 @@ struct master_replica {
     uint64_t length;
     uint64_t seal_token; // SEAL that is with it
     bool sealed;
+    bool refused; // to seal: it is not asked again in this registration
     bool damaged;
 };
 

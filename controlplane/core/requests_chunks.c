@@ -52,6 +52,23 @@ static bool hint_is_about_reach(int code)
     }
 }
 
+// The primary reports a full chunk when its last records are committed; a fence before that would
+// turn each of them into a retry. True while it has time left to do so.
+static bool full_can_wait(struct master_core *core, struct master_work *work)
+{
+    if (work->phase != MASTER_PHASE_GRANTED) {
+        return false;
+    }
+    work->full_ns = work->full_ns != 0 ? work->full_ns : core->now_ns;
+    return core->now_ns < work->full_ns + master_ms_to_ns(MASTER_FULL_MS);
+}
+
+static bool is_full_hint(const struct master_chunk *chunk, const Pawl__Hint *hint)
+{
+    return chunk && hint && hint->code == PAWL_ECHUNKFULL && hint->handle == chunk->handle &&
+           hint->version == chunk->version;
+}
+
 // A hint counts when it names what is true now. It can cost a fence, never a record.
 static void take_hint(struct master_core *core, struct master_chunk *chunk, const Pawl__Hint *hint)
 {
@@ -59,9 +76,11 @@ static void take_hint(struct master_core *core, struct master_chunk *chunk, cons
         !chunk->ready) {
         return;
     }
-    const struct master_work *work = chunk->work;
+    struct master_work *work = chunk->work;
     if (hint->code == PAWL_ECHUNKFULL) {
-        master_chunk_want(core, chunk, MASTER_CAUSE_FULL, 0);
+        if (!full_can_wait(core, work)) {
+            master_chunk_want(core, chunk, MASTER_CAUSE_FULL, 0);
+        }
         return;
     }
     bool of_primary = hint->server_id == 0 || hint->server_id == work->primary_id;
@@ -155,6 +174,12 @@ void master_request_get_tail(struct master_core *core, const struct master_event
     if (chunk && !core->failed) {
         want_lease(core, chunk);
         chunk = master_file_tail(file);
+    }
+    // A tail that is known to be full is no answer: its client would only come back at once.
+    if (get_tail->append && is_full_hint(chunk, get_tail->hint)) {
+        master_reply_code(core, event->request, PAWL_EBUSY, "chunk %lu is full and being sealed",
+                          chunk->handle);
+        return;
     }
     if (get_tail->append && chunk && !lease_is_held(core, chunk)) {
         if (chunk->work) {
