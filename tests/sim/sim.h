@@ -85,7 +85,7 @@ struct sim_node {
     uint64_t life;
     uint64_t clock_ns;        // its clock's distance from the world's
     uint64_t frozen_until_ns; // stopped, not dead: all that happens to it waits until then
-    char name[8];
+    char name[16];
     void *state; // struct sim_master, sim_chunkd, sim_client; NULL while down
 };
 
