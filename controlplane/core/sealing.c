@@ -30,7 +30,7 @@ bool master_sealing_push(struct master_core *core, struct master_chunk *chunk)
     bool waits = false;
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         struct master_replica *replica = &chunk->replicas[i];
-        if (replica->sealed || !replica_is_reachable(chunk, replica)) {
+        if (replica->sealed || replica->refused || !replica_is_reachable(chunk, replica)) {
             continue;
         }
         waits = true;
@@ -84,11 +84,21 @@ static void seal_refused(struct master_core *core, struct master_chunk *chunk,
     struct master_server *server = replica->server;
     master_note(core, MASTER_LEVEL_WARN, "chunk %lu server %s failed to seal: %s", chunk->handle,
                 server->name, pawl_strerror(code));
-    if (code == PAWL_ENOCHUNK || code == PAWL_ESTALE) {
+    switch (code) {
+    case PAWL_ENOCHUNK:
+    case PAWL_ESTALE:
         // Not there, or not all of it: no place to read from.
         master_replica_remove(chunk, server);
-    } else {
-        chunk->seal_retry_ns = core->now_ns + master_ms_to_ns(MASTER_BACKOFF_MIN_MS);
+        break;
+    case PAWL_ECORRUPT:
+    case PAWL_EDAMAGED:
+        // Asking again would not mend it; its next registration may.
+        replica->refused = true;
+        master_replica_damaged(core, chunk, server);
+        break;
+    default:
+        chunk->seal_retry_ns = core->now_ns + master_ms_to_ns(MASTER_BACKOFF_MAX_MS);
+        break;
     }
 }
 

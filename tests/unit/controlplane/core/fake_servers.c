@@ -78,6 +78,9 @@ static int do_seal(struct fake_server *server, const Pawl__Seal *seal, Pawl__Sea
 {
     static uint8_t table[64 * 16];
     struct fake_replica *replica = fake_replica_of(server, seal->handle);
+    if (server->refuse_seals) {
+        return server->refuse_seals;
+    }
     if (!replica->exists) {
         return PAWL_ENOCHUNK;
     }

@@ -47,11 +47,12 @@ struct fake_server {
     char name[16];
     char location[16];
     uint64_t space_bytes;
-    bool mute;   // takes commands, answers none
-    bool late;   // mute, but carries them out when it is too late
-    bool silent; // sends no heartbeats
-    int refuse;  // code of every command's answer
-    bool shy;    // its data plane reaches nobody
+    bool mute;        // takes commands, answers none
+    bool late;        // mute, but carries them out when it is too late
+    bool silent;      // sends no heartbeats
+    int refuse;       // code of every command's answer
+    int refuse_seals; // the same, of SEAL only
+    bool shy;         // its data plane reaches nobody
     uint64_t drops_count;
     struct fake_replica replicas[WORLD_CHUNKS]; // by handle
 };

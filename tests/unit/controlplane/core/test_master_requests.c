@@ -242,6 +242,32 @@ static void test_damage_when_reported_of_a_sealed_chunk_lists_it_last(void **sta
     world_fini(&world);
 }
 
+static void test_seal_when_a_replica_is_damaged_is_not_repeated_for_ever(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    uint64_t file = world_create(&world, "/f", 3, 2);
+    uint64_t handle = world_granted(&world, file, 0)->handle;
+    assert_true(world_append(&world, handle, 3));
+    uint32_t primary = world_primary(&world, handle);
+    uint32_t bad = primary == 1 ? 2 : 1;
+    world_server(&world, bad)->refuse_seals = PAWL_ECORRUPT;
+    world_report(&world, primary, PAWL__REPORT_KIND__REPORT_FULL, handle, 1, 0);
+    const Pawl__Chunk *chunk = world_chunk(&world, handle);
+    assert_int_equal(chunk->state, PAWL__CHUNK_STATE__CHUNK_SEALED);
+    assert_int_equal(chunk->replicas[2]->server_id, 0xc0 + bad);
+    assert_true(chunk->replicas[2]->damaged);
+    world_notes_clear(&world);
+    world_advance(&world, 10000);
+    assert_false(world_noted(&world, "failed to seal"));
+    // A restart is a new chance.
+    world_server(&world, bad)->refuse_seals = 0;
+    world_server_reconnect(&world, bad);
+    assert_true(held(bad, handle)->sealed);
+    assert_false(world_chunk(&world, handle)->under_replicated);
+    world_fini(&world);
+}
+
 // ---- producers -------------------------------------------------------------------------------------
 
 static void test_producer_when_opened_again_has_the_next_epoch(void **state)
@@ -512,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_delete_when_a_recovery_is_under_way_ends_it),
         cmocka_unit_test(test_inventory_when_it_names_unknown_chunks_leaves_them_alone),
         cmocka_unit_test(test_damage_when_reported_of_a_sealed_chunk_lists_it_last),
+        cmocka_unit_test(test_seal_when_a_replica_is_damaged_is_not_repeated_for_ever),
         cmocka_unit_test(test_producer_when_opened_again_has_the_next_epoch),
         cmocka_unit_test(test_register_when_of_another_cluster_is_refused),
         cmocka_unit_test(test_register_when_malformed_is_refused),
