@@ -229,8 +229,12 @@ static void run_child(struct log_rig *rig, int fd)
     log_rig_open(rig);
     uint64_t told = 0;
     for (;;) {
-        log_rig_append_to(rig, oplog_last_lsn(rig->log) + 7);
-        uv_run(&rig->loop, UV_RUN_NOWAIT);
+        // A slow disk must not make the child run into the log's limit of pending records.
+        bool room = oplog_last_lsn(rig->log) - rig->durable_lsn < 500;
+        if (room) {
+            log_rig_append_to(rig, oplog_last_lsn(rig->log) + 7);
+        }
+        uv_run(&rig->loop, room ? UV_RUN_NOWAIT : UV_RUN_ONCE);
         if (rig->durable_lsn > told) {
             told = rig->durable_lsn;
             if (write(fd, &told, sizeof(told)) != sizeof(told)) {
