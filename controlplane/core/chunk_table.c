@@ -269,15 +269,23 @@ static uint32_t replica_rank(const struct master_replica *replica)
     return rank * 2 + (replica->sealed ? 0 : 1) + (replica->damaged ? 8 : 0);
 }
 
-// Damaged replicas come last and say so; stale ones (too short) are not remembered at all.
+// Servers that are gone come late, damaged replicas last. Not listed: what is too short, and what left
+// its set and went before it learnt of the seal.
+static bool replica_is_listed(const struct master_chunk *chunk,
+                              const struct master_replica *replica)
+{
+    bool known = replica->server->conn != 0 || replica->sealed ||
+                 master_chunk_member_index(chunk, replica->server->id) >= 0;
+    return master_replica_is_valid(replica) && replica->count >= chunk->count && known;
+}
+
 static void message_sealed_replicas(struct master_core *core, const struct master_chunk *chunk,
                                     Pawl__Chunk *message)
 {
     for (uint32_t rank = 0; rank < 16; rank++) {
         for (uint32_t i = 0; i < chunk->replicas_count; i++) {
             const struct master_replica *replica = &chunk->replicas[i];
-            if (!master_replica_is_valid(replica) || replica_rank(replica) != rank ||
-                replica->count < chunk->count) {
+            if (!replica_is_listed(chunk, replica) || replica_rank(replica) != rank) {
                 continue;
             }
             Pawl__Member *member = master_member_message(core, replica->server);

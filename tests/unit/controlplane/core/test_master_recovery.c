@@ -162,9 +162,11 @@ static void test_full_hint_when_the_chunk_is_empty_makes_no_new_one(void **state
     (void)state;
     uint64_t handle;
     uint64_t file = file_with_records(3, 0, &handle);
-    for (uint64_t i = 0; i < 5; i++) {
+    for (uint64_t i = 0; i < 8; i++) {
         world_tail_hint(&world, file, handle, version_of(handle), PAWL_ECHUNKFULL);
+        world_advance(&world, 150);
     }
+    assert_true(version_of(handle) > 1); // it was fenced, and found empty
     assert_int_equal(world_granted(&world, file, 0)->handle, handle);
     world_fini(&world);
 }
@@ -462,6 +464,7 @@ static void test_recovery_when_committed_records_are_missing_blocks(void **state
     for (uint32_t i = 1; i <= 3; i++) {
         assert_int_equal(world_server(&world, i)->replicas[handle].count, 6);
     }
+    assert_int_equal(recoveries(), 1); // however many fences it took
     world_fini(&world);
 }
 
@@ -518,27 +521,50 @@ static void test_level_when_the_source_is_corrupt_leads_without_it(void **state)
     world_fini(&world);
 }
 
-static void test_member_lost_when_levelling_begins_again_without_it(void **state)
+static void test_member_when_it_cannot_level_leaves_the_set(void **state)
 {
     (void)state;
     uint64_t handle;
     uint64_t file = file_with_records(3, 6, &handle);
     uint32_t primary = world_primary(&world, handle);
     uint32_t other = secondary_of(handle);
-    world_server(&world, primary)->replicas[handle].count = 8;
-    world.hold = true;
-    world_report(&world, primary, PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1, 0xc0 + other);
-    world.hold = false;
-    // Let the fences be answered, then stop before the levels are.
+    world_server(&world, primary)->replicas[handle].count = 7;
     world_server(&world, other)->shy = true;
-    world_pump(&world);
-    // The shy one could not level: it has left the set, the others are two.
+    world_report(&world, primary, PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1, 0xc0 + other);
     const Pawl__Chunk *old = world_chunk(&world, handle);
     assert_int_equal(old->state, PAWL__CHUNK_STATE__CHUNK_SEALED);
-    assert_int_equal(old->count, 8);
+    assert_int_equal(old->count, 7);
     assert_int_equal(old->n_replicas, 2);
+    assert_true(old->under_replicated);
     world_server(&world, other)->shy = false;
     world_granted(&world, file, 3000);
+    world_fini(&world);
+}
+
+static void test_source_lost_when_levelling_begins_again_without_it(void **state)
+{
+    (void)state;
+    uint64_t handle;
+    uint64_t file = file_with_records(3, 6, &handle);
+    uint32_t primary = world_primary(&world, handle);
+    world_server(&world, primary)->replicas[handle].count = 8;
+    world.halt_in = 6; // three fences are answered, then the world stands still
+    world_report(&world, primary, PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1,
+                 0xc0 + secondary_of(handle));
+    assert_true(world.hold);
+    assert_int_equal(world.commands->request->body_case, WORLD_BODY(LEVEL));
+    world_server_kill(&world, primary);
+    world.hold = false;
+    world.halt_in = -1;
+    world_pump(&world); // the levels fail first, and that is no answer to the new fences
+    const Pawl__Chunk *old = world_chunk(&world, handle);
+    assert_int_equal(old->state, PAWL__CHUNK_STATE__CHUNK_SEALED);
+    assert_int_equal(old->version, 3);
+    assert_int_equal(old->count, 6); // what only the lost one had was not committed
+    assert_int_equal(old->n_replicas, 2);
+    world_granted(&world, file, 3000);
+    world_server_start(&world, primary);
+    assert_int_equal(world_server(&world, primary)->replicas[handle].count, 6);
     world_fini(&world);
 }
 
@@ -651,7 +677,8 @@ int main(void)
         cmocka_unit_test(test_recovery_when_all_members_lack_committed_records_says_damaged),
         cmocka_unit_test(test_damaged_open_replica_when_reported_is_left_out),
         cmocka_unit_test(test_level_when_the_source_is_corrupt_leads_without_it),
-        cmocka_unit_test(test_member_lost_when_levelling_begins_again_without_it),
+        cmocka_unit_test(test_member_when_it_cannot_level_leaves_the_set),
+        cmocka_unit_test(test_source_lost_when_levelling_begins_again_without_it),
         cmocka_unit_test(test_opening_when_a_member_dies_is_placed_anew),
         cmocka_unit_test(test_opening_when_a_member_refuses_is_placed_elsewhere),
         cmocka_unit_test(test_incarnation_when_it_changes_without_a_close_voids_the_lease),

@@ -153,6 +153,27 @@ static void test_primary_when_a_member_died_with_the_master_is_replaced(void **s
     world_fini(&world);
 }
 
+static void test_primary_when_its_version_is_overtaken_is_not_adopted(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    uint64_t file = world_create(&world, "/f", 3, 2);
+    uint64_t handle = world_granted(&world, file, 0)->handle;
+    assert_true(world_append(&world, handle, 4));
+    uint32_t primary = world_primary(&world, handle);
+    world.hold = true; // the fence is logged, and reaches nobody before the master dies
+    world_report(&world, primary, PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1, 0);
+    world.hold = false;
+    world_master_restart(&world);
+    for (uint32_t i = 1; i <= 3; i++) {
+        world_server_register(&world, i);
+    }
+    assert_int_equal(world_primary(&world, handle), primary); // it still believes so
+    assert_int_equal(world_chunk(&world, handle)->primary_id, 0);
+    assert_int_equal(world_granted(&world, file, 2000)->version, 3);
+    world_fini(&world);
+}
+
 static void test_lease_when_nobody_claims_it_is_granted_anew_on_demand(void **state)
 {
     (void)state;
@@ -334,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_primary_when_the_master_restarts_is_adopted),
         cmocka_unit_test(test_primary_when_a_member_died_with_the_master_is_replaced),
+        cmocka_unit_test(test_primary_when_its_version_is_overtaken_is_not_adopted),
         cmocka_unit_test(test_lease_when_nobody_claims_it_is_granted_anew_on_demand),
         cmocka_unit_test(test_master_when_it_dies_at_any_step_goes_on),
         cmocka_unit_test(test_random_world_when_it_heals_has_lost_nothing),
