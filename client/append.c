@@ -51,11 +51,11 @@ static void post(struct pawl_file *file, const struct append_event *event)
     pawl_list_push_back(&file->events, &item->node);
 }
 
-void file_disconnected(struct pawl_file *file, uint64_t server_id, int status)
+void file_disconnected(struct pawl_file *file, uint64_t server_id)
 {
-    if (status != PAWL_EBUSY) {
-        struct append_event event = {
-            .type = APPEND_EVENT_DISCONNECTED, .server = server_id, .status = status};
+    struct append_event event = {
+        .type = APPEND_EVENT_DISCONNECTED, .server = server_id, .status = PAWL_EDISCONNECTED};
+    if (!file->closed) {
         post(file, &event);
     }
 }
@@ -93,7 +93,7 @@ static void on_tail(void *user, int code, const Pawl__Reply *reply)
 {
     struct file_call *call = user;
     struct append_event event = {.type = APPEND_EVENT_TAIL};
-    event.status = code != 0 ? code : reply->code;
+    event.status = control_code(code, reply);
     if (event.status == 0 &&
         (reply->body_case != PAWL__REPLY__BODY_TAIL || reply->tail->chunk == NULL)) {
         event.status = PAWL_EPROTOCOL;
@@ -140,6 +140,22 @@ static void act_get_tail(struct pawl_file *file, const struct append_action *act
 
 // ---- actions: sending ---------------------------------------------------------------------------
 
+// A refusal may be a bare header.
+static struct wire_appended appended_of(const struct wire_header *reply)
+{
+    struct wire_appended appended = {0};
+    memcpy(&appended, reply, PAWL_MIN((size_t)reply->bytes, sizeof appended));
+    return appended;
+}
+
+// What a reply says, except that an earlier chunk has to be named, and not the one that was asked.
+static int status_of(const struct wire_appended *reply, uint64_t asked_chunk)
+{
+    bool lost = reply->header.status == PAWL_EEARLIER &&
+                (reply->earlier_chunk == 0 || reply->earlier_chunk == asked_chunk);
+    return lost ? PAWL_EPROTOCOL : reply->header.status;
+}
+
 static void on_appended(void *user, int status, const struct wire_header *reply)
 {
     struct file_call *call = user;
@@ -149,8 +165,8 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
                                  .attempt = call->action.attempt,
                                  .server = call->action.tail.primary_id};
     if (reply != NULL) {
-        event.status = reply->status;
-        event.reply = *(const struct wire_appended *)reply;
+        event.reply = appended_of(reply);
+        event.status = status_of(&event.reply, call->action.tail.handle);
     }
     struct pawl_file *file = call_end(call);
     // A lost connection is told to the core once, when its endpoint is destroyed.
@@ -187,6 +203,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     message->length = append->bytes;
     message->crc = append->crc;
     request.payload = append->data;
+    request.owner = append;
     request.payload_bytes = append->bytes;
     request.deadline_ns = client_deadline_ns(file->pawl, APPEND_GUARD_MS);
     request.done = on_appended;
@@ -194,7 +211,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     int code = link_submit(file->pawl, action->tail.primary_id, &request);
     if (code == PAWL_EDISCONNECTED) {
         (void)call_end(request.user);
-        file_disconnected(file, action->tail.primary_id, code);
+        file_disconnected(file, action->tail.primary_id);
     } else if (code != 0) {
         on_appended(request.user, code, NULL); // no data plane here: final
     }
@@ -205,20 +222,21 @@ static void act_disconnect(struct pawl_file *file, const struct append_action *a
     if (link_exists(file->pawl, action->server)) {
         link_close(file->pawl, action->server, PAWL_EDEADLINE);
     } else {
-        file_disconnected(file, action->server, PAWL_EDISCONNECTED);
+        file_disconnected(file, action->server);
     }
 }
 
 // ---- actions: looking up an old record ----------------------------------------------------------
 
-static void lookup_end(struct file_call *call, int status, const struct wire_appended *reply)
+static void lookup_end(struct file_call *call, int status, const struct wire_header *reply)
 {
     struct append_event event = {.type = APPEND_EVENT_LOOKED_UP,
                                  .status = status,
                                  .sequence = call->action.sequence,
                                  .attempt = call->action.attempt};
     if (reply != NULL) {
-        event.reply = *reply;
+        event.reply = appended_of(reply);
+        event.status = status_of(&event.reply, call->action.chunk);
     }
     struct pawl_file *file = call_end(call);
     if (file != NULL) {
@@ -228,7 +246,7 @@ static void lookup_end(struct file_call *call, int status, const struct wire_app
 
 static void on_looked_up(void *user, int status, const struct wire_header *reply)
 {
-    lookup_end(user, reply != NULL ? reply->status : status, (const struct wire_appended *)reply);
+    lookup_end(user, status, reply);
 }
 
 static void lookup_send(struct file_call *call, uint64_t server_id)
@@ -257,9 +275,10 @@ static void lookup_send(struct file_call *call, uint64_t server_id)
 static void on_lookup_place(void *user, int code, const Pawl__Reply *reply)
 {
     struct file_call *call = user;
-    code = code != 0 ? code : reply->code;
+    code = control_code(code, reply);
     if (code == 0 && (reply->body_case != PAWL__REPLY__BODY_CHUNKS ||
-                      reply->chunks->n_chunks == 0 || reply->chunks->chunks[0]->n_replicas == 0)) {
+                      reply->chunks->n_chunks != 1 || reply->chunks->chunks[0]->n_replicas == 0 ||
+                      reply->chunks->chunks[0]->handle != call->action.chunk)) {
         code = PAWL_EBUSY;
     }
     if (code != 0 || call->file->closed) {
@@ -293,6 +312,9 @@ static void act_lookup(struct pawl_file *file, const struct append_action *actio
 static void append_end(struct pawl_file *file, struct file_append *append, int status)
 {
     append->result.status = status;
+    if (status != 0) { // it may still stand in a link's queue, and its bytes are the caller's again
+        link_cancel(file->pawl, append);
+    }
     pawl_list_remove(&append->node);
     pawl_list_push_back(&file->done, &append->node);
     file->pending_count--;
@@ -344,6 +366,9 @@ static int step(struct pawl_file *file, const struct append_event *event)
 bool file_run(struct pawl_file *file, uint64_t now_ns)
 {
     bool busy = false;
+    if (file->closed) { // its core still counts on appends that were given back
+        return false;
+    }
     while (!pawl_list_is_empty(&file->events)) {
         struct file_event *item =
             pawl_container_of(pawl_list_first(&file->events), struct file_event, node);
@@ -391,7 +416,6 @@ void file_fail_pending(struct pawl_file *file, int status)
 static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
                   uint32_t record_flags)
 {
-    // The core's clock must not go back: what is queued comes first.
     uint64_t now_ns = pawl_clock_ns();
     struct append_event event = {.type = APPEND_EVENT_SUBMIT,
                                  .now_ns = now_ns,
@@ -420,7 +444,7 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
 static int check_submit(const struct pawl_file *file, const void *data, size_t bytes,
                         const struct pawl_append_options *options)
 {
-    if (file == NULL || data == NULL || bytes == 0 ||
+    if (file == NULL || file->closed || file->no_producer || data == NULL || bytes == 0 ||
         (options != NULL && options->size != sizeof *options)) {
         return PAWL_EINVALID;
     }
@@ -468,18 +492,21 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                 const struct pawl_append_options *options, struct pawl_append_result *ret_result)
 {
     struct append_wait wait = {0};
-    int code = file == NULL || file->pawl->in_callback ? PAWL_EINVALID : 0;
+    int code = file == NULL || file->pawl->in_callback ? PAWL_EINVALID
+                                                       : check_submit(file, data, bytes, options);
     if (code == 0) {
         uint64_t until_ns =
             client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
+        file_keep(file);
         code = pawl_append_submit(file, data, bytes, options, on_append_done, &wait);
         while (code == -EAGAIN && pawl_clock_ns() < until_ns) {
             client_turn(file->pawl, until_ns);
             code = pawl_append_submit(file, data, bytes, options, on_append_done, &wait);
         }
-    }
-    while (code == 0 && !wait.done) {
-        client_turn(file->pawl, UINT64_MAX); // the append's own deadline ends it
+        while (code == 0 && !wait.done) {
+            client_turn(file->pawl, UINT64_MAX); // the append's own deadline ends it
+        }
+        file_outside_done(file);
     }
     if (code != 0) {
         wait.result.status = code == -EAGAIN ? PAWL_EDEADLINE : code;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,13 +15,21 @@
 #include "client/client_private.h"
 
 #define CLIENT_REGION_BYTES (64ull << 20)
+#define CLIENT_REGION_MAX (1ull << 40)
+#define CLIENT_DEPTH_MAX 4096u
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
+#define CLIENT_ATTEMPT_MS 3000u
 
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms)
 {
     return pawl_clock_ns() +
            (uint64_t)(deadline_ms != 0 ? deadline_ms : pawl->deadline_ms) * 1000000u;
+}
+
+uint64_t client_attempt_ns(uint64_t deadline_ns)
+{
+    return PAWL_MIN(deadline_ns, pawl_clock_ns() + CLIENT_ATTEMPT_MS * PAWL_NS_PER_MS);
 }
 
 const char *pawl_version(void)
@@ -30,36 +39,52 @@ const char *pawl_version(void)
 
 // ---- address book -------------------------------------------------------------------------------
 
+static struct client_server *find_server(const struct pawl *pawl, uint64_t server_id)
+{
+    for (uint32_t i = 0; i < pawl->servers_count; i++) {
+        if (pawl->servers[i].server_id == server_id) {
+            return &pawl->servers[i];
+        }
+    }
+    return NULL;
+}
+
 void client_learn(struct pawl *pawl, const Pawl__Member *member)
 {
     if (member->server_id == 0 || member->fabric_address == NULL ||
         member->fabric_address[0] == '\0' || strlen(member->fabric_address) >= FABRIC_ADDRESS_MAX) {
         return;
     }
-    struct client_server *server = NULL;
-    for (uint32_t i = 0; i < pawl->servers_count; i++) {
-        if (pawl->servers[i].server_id == member->server_id) {
-            server = &pawl->servers[i];
-        }
-    }
+    struct client_server *server = find_server(pawl, member->server_id);
     if (server == NULL) {
         if (pawl->servers_count == CLIENT_SERVERS_MAX) {
             return;
         }
         server = &pawl->servers[pawl->servers_count++];
-        server->server_id = member->server_id;
+        *server = (struct client_server){.server_id = member->server_id};
     }
     strcpy(server->address, member->fabric_address); // bounded above
 }
 
 const char *client_address(const struct pawl *pawl, uint64_t server_id)
 {
-    for (uint32_t i = 0; i < pawl->servers_count; i++) {
-        if (pawl->servers[i].server_id == server_id) {
-            return pawl->servers[i].address;
-        }
+    const struct client_server *server = find_server(pawl, server_id);
+    return server == NULL ? NULL : server->address;
+}
+
+void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms)
+{
+    struct client_server *server = find_server(pawl, server_id);
+    if (server != NULL) {
+        server->avoid_until_ns = pawl_clock_ns() + ms * PAWL_NS_PER_MS;
     }
-    return NULL;
+}
+
+bool client_avoided(const struct pawl *pawl, uint64_t server_id)
+{
+    const struct client_server *server = find_server(pawl, server_id);
+    return server != NULL && server->avoid_until_ns != 0 &&
+           pawl_clock_ns() < server->avoid_until_ns;
 }
 
 // ---- progress -----------------------------------------------------------------------------------
@@ -80,20 +105,39 @@ static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
 static bool run_files(struct pawl *pawl, uint64_t now_ns)
 {
     bool busy = false;
-    pawl_list_for_each_safe (node, &pawl->files) {
+    pawl_list_for_each (node, &pawl->files) {
         busy |= file_run(pawl_container_of(node, struct pawl_file, node), now_ns);
     }
     return busy;
 }
 
-static int run_callbacks(struct pawl *pawl)
+// Files are freed here only, where nobody is in the middle of one.
+static void free_closed_files(struct pawl *pawl)
+{
+    pawl_list_for_each_safe (node, &pawl->files) {
+        struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        if (file->closed && file->outside_count == 0) {
+            file_free(file);
+        }
+    }
+}
+
+int client_callbacks(struct pawl *pawl)
 {
     int ran = 0;
+    int more;
     pawl->in_callback = true;
-    pawl_list_for_each_safe (node, &pawl->files) {
-        ran += file_callbacks(pawl_container_of(node, struct pawl_file, node));
-    }
+    do { // a callback may close a file that had its turn already
+        more = 0;
+        pawl_list_for_each (node, &pawl->files) {
+            more += file_callbacks(pawl_container_of(node, struct pawl_file, node));
+        }
+        ran += more;
+    } while (more != 0);
     pawl->in_callback = false;
+    if (!pawl->closing) {
+        free_closed_files(pawl);
+    }
     return ran;
 }
 
@@ -104,9 +148,11 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
     if (pawl->fabric != NULL) {
         wake = PAWL_MIN(wake, fabric_deadline_ns(pawl->fabric));
     }
-    pawl_list_for_each_safe (node, &pawl->files) {
+    pawl_list_for_each (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
-        wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
+        if (!file->closed) {
+            wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
+        }
     }
     if (pawl->master == NULL) {
         wake = PAWL_MIN(wake, pawl->master_retry_ns);
@@ -138,20 +184,45 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns)
     (void)ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
 }
 
+// libuv writes to sockets without MSG_NOSIGNAL, and a master that was killed must not kill programs that
+// leave SIGPIPE as it is.
+static int run_loop(struct pawl *pawl, uv_run_mode mode)
+{
+    sigset_t pipe;
+    sigset_t before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    int alive = uv_run(&pawl->loop, mode);
+    if (sigismember(&before, SIGPIPE) == 0) {
+        (void)sigtimedwait(&pipe, NULL, &(struct timespec){0}); // takes one that has come meanwhile
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return alive;
+}
+
 int client_turn(struct pawl *pawl, uint64_t until_ns)
 {
     uint64_t now_ns = pawl_clock_ns();
     control_keep(pawl, now_ns);
     pawl->answered = false;
-    uv_run(&pawl->loop, UV_RUN_NOWAIT);
+    (void)run_loop(pawl, UV_RUN_NOWAIT);
     int events = poll_fabric(pawl, now_ns);
     bool busy = run_files(pawl, now_ns);
     link_deadlines(pawl, now_ns);
-    int ran = run_callbacks(pawl);
+    int ran = client_callbacks(pawl);
     if (events == 0 && !busy && ran == 0 && !pawl->answered) {
         sleep_until(pawl, until_ns);
     }
     return ran;
+}
+
+void client_pause(struct pawl *pawl, uint32_t ms)
+{
+    uint64_t until_ns = pawl_clock_ns() + ms * PAWL_NS_PER_MS;
+    while (pawl_clock_ns() < until_ns) {
+        client_turn(pawl, until_ns);
+    }
 }
 
 int pawl_poll(struct pawl *pawl, uint32_t timeout_ms)
@@ -231,6 +302,7 @@ static int take_cluster(void *user, const Pawl__Reply *reply)
 int pawl_connect(const struct pawl_options *options, struct pawl **ret)
 {
     if (options == NULL || options->size != sizeof *options || options->master == NULL ||
+        options->depth_max > CLIENT_DEPTH_MAX || options->region_bytes > CLIENT_REGION_MAX ||
         ret == NULL) {
         return PAWL_EINVALID;
     }
@@ -267,7 +339,7 @@ static void close_loop(struct pawl *pawl)
         return;
     }
     control_close(pawl);
-    while (uv_run(&pawl->loop, UV_RUN_DEFAULT) != 0) {
+    while (run_loop(pawl, UV_RUN_DEFAULT) != 0) {
     }
     int code = uv_loop_close(&pawl->loop);
     pawl_assert(code == 0);
@@ -280,10 +352,12 @@ void pawl_close(struct pawl *pawl)
     }
     pawl_assert(!pawl->in_callback);
     pawl->closing = true;
-    pawl_list_for_each_safe (node, &pawl->files) {
-        file_fail_pending(pawl_container_of(node, struct pawl_file, node), PAWL_EUNKNOWN);
+    pawl_list_for_each (node, &pawl->files) {
+        struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        file->closed = true; // first, so that a callback submits nothing more
+        file_fail_pending(file, PAWL_EUNKNOWN);
     }
-    run_callbacks(pawl);
+    client_callbacks(pawl);
     close_loop(pawl); // pending calls end here
     link_fail_all(pawl);
     staging_close(&pawl->staging);

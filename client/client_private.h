@@ -58,7 +58,8 @@ struct link_request {
         struct wire_inspect inspect;
         struct wire_hello hello;
     } message;
-    const void *payload; // BORROWS UNTIL done
+    const void *payload; // BORROWS UNTIL it was sent, done, or link_cancel(owner)
+    const void *owner;   // of the payload
     uint32_t payload_bytes;
     uint32_t slot_first;
     uint32_t slot_count;
@@ -94,6 +95,8 @@ struct link {
 int link_submit(struct pawl *pawl, uint64_t server_id,
                 const struct link_request *request) PAWL_MUST_CHECK;
 void link_close(struct pawl *pawl, uint64_t server_id, int status);
+// The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once.
+void link_cancel(struct pawl *pawl, const void *owner);
 void link_event(struct pawl *pawl, const struct fabric_event *event);
 void link_deadlines(struct pawl *pawl, uint64_t now_ns);
 uint64_t link_wake_ns(const struct pawl *pawl);
@@ -105,6 +108,7 @@ bool link_exists(const struct pawl *pawl, uint64_t server_id);
 struct client_server {
     uint64_t server_id;
     char address[FABRIC_ADDRESS_MAX];
+    uint64_t avoid_until_ns;
 };
 
 struct pawl {
@@ -137,16 +141,26 @@ struct pawl {
 // Opens the data plane unless it is open.
 int client_fabric(struct pawl *pawl) PAWL_MUST_CHECK;
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms);
+// Deadline of one attempt at one server: others may be better.
+uint64_t client_attempt_ns(uint64_t deadline_ns);
+void client_pause(struct pawl *pawl, uint32_t ms);
 // Makes progress once; waits until something happens, `until_ns` at most. Returns callbacks run.
 int client_turn(struct pawl *pawl, uint64_t until_ns);
+// Runs the callbacks that are due, then frees the files that were closed and that nothing waits for.
+int client_callbacks(struct pawl *pawl);
 void client_learn(struct pawl *pawl, const Pawl__Member *member);
 const char *client_address(const struct pawl *pawl, uint64_t server_id);
+// A server was out of reach: readers ask others first for a while.
+void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms);
+bool client_avoided(const struct pawl *pawl, uint64_t server_id);
 
 // ---- control plane ------------------------------------------------------------------------------
 
 // Copies what it wants out of a reply whose code is 0; its result is the call's.
 typedef int control_take_fn(void *user, const Pawl__Reply *reply);
 
+// Of a call and its reply together; a positive one of the master's is PAWL_EPROTOCOL.
+int control_code(int code, const Pawl__Reply *reply);
 // One call, retried over lost connections until the deadline. ret_attempts may be NULL.
 int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
                  control_take_fn *take, void *user, uint32_t *ret_attempts) PAWL_MUST_CHECK;
@@ -190,7 +204,8 @@ struct pawl_file {
     struct append_counters past; // of cores before the present one
     struct file_chunk *chunks;   // sorted by index, from 0, without gaps
     uint32_t chunks_count;
-    bool closed; // freed when outside_count falls to 0
+    bool closed;      // takes nothing any more; freed by client_callbacks() once outside_count is 0
+    bool no_producer; // opening a named producer failed half-way: no appends
 };
 
 int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
@@ -198,16 +213,25 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
 // Lets the cores take what is queued for them. Returns true when something was done.
 bool file_run(struct pawl_file *file, uint64_t now_ns);
 int file_callbacks(struct pawl_file *file);
-// A link is gone: PAWL_EBUSY when the server had no window to give, else PAWL_EDISCONNECTED.
-void file_disconnected(struct pawl_file *file, uint64_t server_id, int status);
+// A link is gone, and so are the answers that were to come on it.
+void file_disconnected(struct pawl_file *file, uint64_t server_id);
 void file_fail_pending(struct pawl_file *file, int status);
 void file_outside_done(struct pawl_file *file);
+// A call that waits keeps its file, which a callback may close meanwhile, until file_outside_done().
+void file_keep(struct pawl_file *file);
 int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns,
                       uint64_t *ret_last_sequence) PAWL_MUST_CHECK;
 void file_free(struct pawl_file *file);
 
-// Asks the master for chunks from `from_index` on; sets file->chunks.
+// Asks the master for all chunks; sets file->chunks.
 int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;
+// The same until the open tail, if there is one, has a primary.
+int file_chunks_settle(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;
+// The chunk of the map that holds `offset`, or that may: an open one has no end. NULL: none.
+const struct file_chunk *file_chunk_at(const struct pawl_file *file, uint64_t offset);
+// What the primary of an open chunk says of it: that it holds the lease, or that the chunk is sealed by now.
+int file_tail_inspect(struct pawl_file *file, const struct file_chunk *chunk, uint64_t deadline_ns,
+                      struct wire_inspected *ret) PAWL_MUST_CHECK;
 // One LOOKUP over the replicas of a chunk.
 int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_record_id *id,
                 uint64_t deadline_ns, struct wire_appended *ret) PAWL_MUST_CHECK;

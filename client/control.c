@@ -14,6 +14,7 @@
 #define CONTROL_PAUSE_MAX_MS 500u
 #define CONTROL_CONNECT_MS 2000u
 #define CONTROL_ATTEMPT_MS 5000u
+#define CONTROL_TURN_NS (10u * PAWL_NS_PER_MS)
 
 static void on_open(void *user, struct rpc_conn *conn)
 {
@@ -73,6 +74,14 @@ int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t dea
     return rpc_call(pawl->master, request, deadline_ms, done, user);
 }
 
+int control_code(int code, const Pawl__Reply *reply)
+{
+    if (code == 0) {
+        code = reply->code > 0 ? PAWL_EPROTOCOL : reply->code;
+    }
+    return code;
+}
+
 struct control_wait {
     struct pawl *pawl;
     bool done;
@@ -86,7 +95,7 @@ static void on_reply(void *user, int code, const Pawl__Reply *reply)
     struct control_wait *wait = user;
     wait->done = true;
     wait->pawl->answered = true;
-    wait->code = code != 0 ? code : reply->code;
+    wait->code = control_code(code, reply);
     if (code == 0 && reply->code != 0 && reply->text != NULL && reply->text[0] != '\0') {
         pawl_log_debug("master: %s", reply->text);
     }
@@ -127,7 +136,7 @@ int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadl
             return PAWL_EDEADLINE;
         }
         if (pawl->master == NULL || !rpc_conn_is_open(pawl->master)) {
-            client_turn(pawl, PAWL_MIN(deadline_ns, now_ns + 10000000u));
+            client_turn(pawl, PAWL_MIN(deadline_ns, now_ns + CONTROL_TURN_NS));
             continue;
         }
         struct control_wait wait = {.pawl = pawl, .take = take, .user = user};
@@ -138,6 +147,9 @@ int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadl
         }
         if (!transient(code)) {
             return code;
+        }
+        if (code == -EAGAIN) { // the queue to the master is full
+            client_turn(pawl, PAWL_MIN(deadline_ns, now_ns + CONTROL_TURN_NS));
         }
     }
 }

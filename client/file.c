@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define PAWL_LOG_SUBSYSTEM "client"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -95,12 +96,15 @@ void file_free(struct pawl_file *file)
     free(file);
 }
 
+void file_keep(struct pawl_file *file)
+{
+    file->outside_count++;
+}
+
 void file_outside_done(struct pawl_file *file)
 {
+    pawl_assert(file->outside_count > 0);
     file->outside_count--;
-    if (file->closed && file->outside_count == 0 && !file->pawl->closing) {
-        file_free(file);
-    }
 }
 
 void pawl_file_close(struct pawl_file *file)
@@ -108,11 +112,13 @@ void pawl_file_close(struct pawl_file *file)
     if (file == NULL) {
         return;
     }
+    struct pawl *pawl = file->pawl;
+    file->closed = true; // first, so that a callback submits nothing more
     file_fail_pending(file, PAWL_EUNKNOWN);
-    file_callbacks(file);
-    file->closed = true;
-    file->outside_count++;
-    file_outside_done(file);
+    drop_events(file);
+    if (!pawl->in_callback) { // otherwise the caller's caller does it
+        client_callbacks(pawl);
+    }
 }
 
 // ---- creating and opening -----------------------------------------------------------------------
@@ -125,6 +131,9 @@ static int take_file(void *user, const Pawl__Reply *reply)
     }
     if (reply->file->directory) {
         return PAWL_EISDIR;
+    }
+    if (reply->file->file_id == 0 || reply->file->chunk_bytes == 0) {
+        return PAWL_EPROTOCOL;
     }
     file->file_id = reply->file->file_id;
     file->chunk_bytes = reply->file->chunk_bytes;
@@ -206,12 +215,8 @@ static int take_producer(void *user, const Pawl__Reply *reply)
     return 0;
 }
 
-int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence)
+static int open_producer(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence)
 {
-    if (!fresh(file) || name == NULL || name[0] == '\0' || strlen(name) > FILE_PRODUCER_NAME_MAX ||
-        ret_last_sequence == NULL) {
-        return PAWL_EINVALID;
-    }
     uint64_t deadline_ns = client_deadline_ns(file->pawl, 0);
     Pawl__OpenProducer open = PAWL__OPEN_PRODUCER__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
@@ -220,8 +225,12 @@ int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_l
     open.file_id = file->file_id;
     open.name = (char *)name;
     struct pawl_record_id id = {0};
+    // Until its last sequence is known, an append would get a sequence that stands for another record.
+    bool before = file->no_producer;
+    file->no_producer = true;
     int code = control_call(file->pawl, &request, deadline_ns, take_producer, &id, NULL);
     if (code != 0) {
+        file->no_producer = before;
         return code;
     }
     uint64_t last_sequence = 0;
@@ -232,8 +241,21 @@ int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_l
     }
     code = file_core_reset(file, id.producer_hi, id.producer_lo, id.epoch, last_sequence);
     if (code == 0) {
+        file->no_producer = false;
         *ret_last_sequence = last_sequence;
     }
+    return code;
+}
+
+int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_last_sequence)
+{
+    if (!fresh(file) || name == NULL || name[0] == '\0' || strlen(name) > FILE_PRODUCER_NAME_MAX ||
+        ret_last_sequence == NULL) {
+        return PAWL_EINVALID;
+    }
+    file_keep(file);
+    int code = open_producer(file, name, ret_last_sequence);
+    file_outside_done(file);
     return code;
 }
 
@@ -243,7 +265,9 @@ int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t pro
     if (!fresh(file) || (producer_hi == 0 && producer_lo == 0)) {
         return PAWL_EINVALID;
     }
-    return file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
+    int code = file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
+    file->no_producer = file->no_producer && code != 0;
+    return code;
 }
 
 void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
@@ -269,7 +293,10 @@ static int take_tail(void *user, const Pawl__Reply *reply)
 {
     struct tail_place *place = user;
     *place = (struct tail_place){0};
-    if (reply->body_case == PAWL__REPLY__BODY_TAIL && reply->tail->chunk != NULL) {
+    if (reply->body_case != PAWL__REPLY__BODY_TAIL) {
+        return PAWL_EPROTOCOL;
+    }
+    if (reply->tail->chunk != NULL) {
         place->handle = reply->tail->chunk->handle;
         place->base_offset = reply->tail->chunk->base_offset;
     }
@@ -286,12 +313,18 @@ static int tail_place(struct pawl_file *file, uint64_t deadline_ns, struct tail_
     return control_call(file->pawl, &request, deadline_ns, take_tail, ret, NULL);
 }
 
-int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
-                 struct pawl_append_result *ret_result)
+// What is known to be committed stands no longer in the way of this producer's next appends.
+static void learn_resolved(struct pawl_file *file, const struct pawl_record_id *id)
 {
-    if (file == NULL || id == NULL || ret_result == NULL || file->pawl->in_callback) {
-        return PAWL_EINVALID;
+    if (id->producer_hi == file->producer.producer_hi &&
+        id->producer_lo == file->producer.producer_lo && id->epoch == file->producer.epoch) {
+        append_core_resolved(file->core, id->sequence);
     }
+}
+
+static int resolve(struct pawl_file *file, const struct pawl_record_id *id,
+                   struct pawl_append_result *ret_result)
+{
     uint64_t deadline_ns = client_deadline_ns(file->pawl, 0);
     struct tail_place place = {0};
     struct wire_appended found = {0};
@@ -319,6 +352,19 @@ int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
     if (code == 0) {
         *ret_result =
             (struct pawl_append_result){.offset = found.file_offset, .id = *id, .duplicate = true};
+        learn_resolved(file, id);
     }
+    return code == PAWL_EEARLIER ? PAWL_EDEADLINE : code;
+}
+
+int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
+                 struct pawl_append_result *ret_result)
+{
+    if (file == NULL || id == NULL || ret_result == NULL || file->pawl->in_callback) {
+        return PAWL_EINVALID;
+    }
+    file_keep(file);
+    int code = resolve(file, id, ret_result);
+    file_outside_done(file);
     return code;
 }

@@ -18,6 +18,8 @@
 
 #define LINK_CONNECT_MS 2000u
 
+static struct pawl_log_limit refuse_limit; // connecting is tried again and again
+
 static struct link *link_find(const struct pawl *pawl, uint64_t server_id)
 {
     pawl_list_for_each_safe (node, &pawl->links) {
@@ -62,7 +64,7 @@ static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
     code = fabric_connect(pawl->fabric, address, LINK_CONNECT_MS, link, &link->conn);
     if (code != 0) {
         free(link);
-        return code;
+        return code == -ENOMEM ? code : PAWL_EDISCONNECTED; // another server may do
     }
     pawl_list_push_back(&pawl->links, &link->node);
     *ret = link;
@@ -216,6 +218,20 @@ int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request
     return 0; // sent by the next turn
 }
 
+void link_cancel(struct pawl *pawl, const void *owner)
+{
+    pawl_list_for_each (link_node, &pawl->links) {
+        struct link *link = pawl_container_of(link_node, struct link, node);
+        pawl_list_for_each_safe (node, &link->queue) {
+            struct link_request *request = pawl_container_of(node, struct link_request, node);
+            if (request->owner == owner) {
+                request->payload = NULL;
+                request_end(link, request, PAWL_ESHUTDOWN, NULL);
+            }
+        }
+    }
+}
+
 void link_close(struct pawl *pawl, uint64_t server_id, int status)
 {
     struct link *link = link_find(pawl, server_id);
@@ -243,6 +259,10 @@ static void link_greet(struct link *link)
 static void link_welcome(struct link *link, const struct wire_header *header)
 {
     if (header->status != 0) {
+        if (header->status != PAWL_EBUSY) { // which says that it has no window to give now
+            pawl_log_limited(&refuse_limit, PAWL_LOG_WARN, "server at %s refuses us: %s",
+                             fabric_conn_peer(link->conn), pawl_strerror(header->status));
+        }
         link_break(link, header->status);
         return;
     }
@@ -250,8 +270,9 @@ static void link_welcome(struct link *link, const struct wire_header *header)
     if (welcome->server_id != link->server_id || welcome->window_slots == 0 ||
         welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes == 0 ||
         welcome->requests_count == 0) {
-        pawl_log_warn("server at %s is not the one it was taken for or offers no window",
-                      fabric_conn_peer(link->conn));
+        pawl_log_limited(&refuse_limit, PAWL_LOG_WARN,
+                         "server at %s is not the one it was taken for or offers no window",
+                         fabric_conn_peer(link->conn));
         link_break(link, PAWL_EPROTOCOL);
         return;
     }
@@ -299,6 +320,10 @@ static void link_message(struct link *link, const struct fabric_event *event)
         link_welcome(link, header);
     } else if (link->state == LINK_READY) {
         link_reply(link, header);
+    } else {
+        pawl_log_warn("message from %s refused: %s before the welcome",
+                      fabric_conn_peer(link->conn), wire_type_name(header->type));
+        link_break(link, PAWL_EPROTOCOL);
     }
 }
 
@@ -324,7 +349,7 @@ static void link_closed(struct link *link, int status)
     pawl_list_remove(&link->node);
     free(link);
     pawl_list_for_each_safe (node, &pawl->files) {
-        file_disconnected(pawl_container_of(node, struct pawl_file, node), server_id, code);
+        file_disconnected(pawl_container_of(node, struct pawl_file, node), server_id);
     }
 }
 
@@ -334,7 +359,9 @@ void link_event(struct pawl *pawl, const struct fabric_event *event)
     struct link *link = event->user;
     switch (event->type) {
     case FABRIC_CONNECTED:
-        link_greet(link);
+        if (link->state == LINK_CONNECTING) {
+            link_greet(link);
+        }
         break;
     case FABRIC_MESSAGE:
         if (link->state != LINK_CLOSING) {
