@@ -2,11 +2,33 @@
 // The namespace, chunk maps and server lists: calls to the master.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/util.h"
 #include "client/client_private.h"
+
+// Items of a reply, kept until the loop is left: what the caller's function calls may wait itself.
+struct page {
+    size_t item_bytes;
+    uint8_t *items;
+    size_t count;
+};
+
+static void *page_items(struct page *page, size_t count)
+{
+    page->items = calloc(count + 1, page->item_bytes);
+    page->count = page->items != NULL ? count : 0;
+    return page->items;
+}
+
+static void page_free(struct page *page)
+{
+    free(page->items);
+    page->items = NULL;
+    page->count = 0;
+}
 
 static bool usable(const struct pawl *pawl, const char *path)
 {
@@ -27,7 +49,10 @@ int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags)
     uint32_t attempts = 0;
     int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL, &attempts);
     // The first attempt's answer may have been lost: the directory is there either way.
-    return code == PAWL_EEXISTS && attempts > 1 ? 0 : code;
+    struct pawl_stat stat;
+    bool there = code == PAWL_EEXISTS && attempts > 1 && pawl_stat_sealed(pawl, path, &stat) == 0 &&
+                 stat.directory;
+    return there ? 0 : code;
 }
 
 int pawl_rename(struct pawl *pawl, const char *from, const char *to)
@@ -125,30 +150,56 @@ int pawl_stat(struct pawl *pawl, const char *path, struct pawl_stat *ret)
     return code;
 }
 
-struct list_wait {
-    int (*visit)(void *user, const struct pawl_entry *entry);
-    void *user;
-    char after[256];
-    bool more;
-    int stopped;
+#define LIST_NAME_BYTES 256
+
+struct list_item {
+    struct pawl_stat stat;
+    char name[LIST_NAME_BYTES];
 };
 
+struct list_wait {
+    struct page page;
+    const char *after;
+    bool more;
+};
+
+// Names rise from page to page: a list always ends.
 static int take_list(void *user, const Pawl__Reply *reply)
 {
     struct list_wait *wait = user;
     if (reply->body_case != PAWL__REPLY__BODY_FILES) {
         return PAWL_EPROTOCOL;
     }
-    wait->more = reply->files->more;
-    for (size_t i = 0; i < reply->files->n_files && wait->stopped == 0; i++) {
-        const Pawl__FileInfo *info = reply->files->files[i];
-        struct pawl_entry entry = {.name = info->name};
-        fill_stat(&entry.stat, info);
-        entry.stat.tail_unknown = !info->directory && info->chunks_count != 0;
-        snprintf(wait->after, sizeof wait->after, "%s", info->name);
-        wait->stopped = wait->visit(wait->user, &entry);
+    const Pawl__FileList *list = reply->files;
+    struct list_item *items = page_items(&wait->page, list->n_files);
+    if (items == NULL) {
+        return -ENOMEM;
     }
+    const char *before = wait->after;
+    for (size_t i = 0; i < list->n_files; i++) {
+        const Pawl__FileInfo *info = list->files[i];
+        if (strlen(info->name) >= LIST_NAME_BYTES || strcmp(info->name, before) <= 0) {
+            page_free(&wait->page);
+            return PAWL_EPROTOCOL;
+        }
+        fill_stat(&items[i].stat, info);
+        items[i].stat.tail_unknown = !info->directory && info->chunks_count != 0;
+        strcpy(items[i].name, info->name); // bounded above
+        before = items[i].name;
+    }
+    wait->more = list->more && list->n_files != 0;
     return 0;
+}
+
+static int list_page(struct pawl *pawl, const char *path, struct list_wait *wait)
+{
+    Pawl__List list = PAWL__LIST__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_LIST;
+    request.list = &list;
+    list.path = (char *)path;
+    list.after = (char *)wait->after;
+    return control_call(pawl, &request, client_deadline_ns(pawl, 0), take_list, wait, NULL);
 }
 
 int pawl_list(struct pawl *pawl, const char *path,
@@ -157,21 +208,21 @@ int pawl_list(struct pawl *pawl, const char *path,
     if (!usable(pawl, path) || visit == NULL) {
         return PAWL_EINVALID;
     }
-    struct list_wait wait = {.visit = visit, .user = user};
+    char after[LIST_NAME_BYTES] = "";
+    struct list_wait wait;
     int code;
     do {
-        Pawl__List list = PAWL__LIST__INIT;
-        Pawl__Request request = PAWL__REQUEST__INIT;
-        request.body_case = PAWL__REQUEST__BODY_LIST;
-        request.list = &list;
-        list.path = (char *)path;
-        char after[sizeof wait.after];
-        memcpy(after, wait.after, sizeof after);
-        list.after = after;
-        wait.more = false;
-        code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_list, &wait, NULL);
-    } while (code == 0 && wait.more && wait.stopped == 0);
-    return code != 0 ? code : wait.stopped;
+        wait = (struct list_wait){.page.item_bytes = sizeof(struct list_item), .after = after};
+        code = list_page(pawl, path, &wait);
+        const struct list_item *items = (const struct list_item *)wait.page.items;
+        for (size_t i = 0; i < wait.page.count && code == 0; i++) {
+            struct pawl_entry entry = {.name = items[i].name, .stat = items[i].stat};
+            memcpy(after, items[i].name, sizeof after);
+            code = visit(user, &entry);
+        }
+        page_free(&wait.page);
+    } while (code == 0 && wait.more);
+    return code;
 }
 
 // ---- chunks -------------------------------------------------------------------------------------
@@ -234,11 +285,9 @@ static void fill_chunk(struct pawl_chunk_info *info, const Pawl__Chunk *chunk)
 }
 
 struct chunks_wait {
-    int (*visit)(void *user, const struct pawl_chunk_info *chunk);
-    void *user;
+    struct page page;
     uint32_t next;
     bool more;
-    int stopped;
 };
 
 static int take_chunks(void *user, const Pawl__Reply *reply)
@@ -247,14 +296,31 @@ static int take_chunks(void *user, const Pawl__Reply *reply)
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS) {
         return PAWL_EPROTOCOL;
     }
-    wait->more = reply->chunks->more && reply->chunks->n_chunks != 0;
-    for (size_t i = 0; i < reply->chunks->n_chunks && wait->stopped == 0; i++) {
-        struct pawl_chunk_info info;
-        fill_chunk(&info, reply->chunks->chunks[i]);
-        wait->next = info.index + 1;
-        wait->stopped = wait->visit(wait->user, &info);
+    struct pawl_chunk_info *items = page_items(&wait->page, reply->chunks->n_chunks);
+    if (items == NULL) {
+        return -ENOMEM;
     }
+    for (size_t i = 0; i < reply->chunks->n_chunks; i++) {
+        fill_chunk(&items[i], reply->chunks->chunks[i]);
+        if (items[i].index != wait->next++) {
+            page_free(&wait->page);
+            return PAWL_EPROTOCOL;
+        }
+    }
+    wait->more = reply->chunks->more && reply->chunks->n_chunks != 0;
     return 0;
+}
+
+static int chunks_page(struct pawl_file *file, struct chunks_wait *wait)
+{
+    Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+    request.get_chunks = &get;
+    get.file_id = file->file_id;
+    get.from_index = wait->next;
+    return control_call(file->pawl, &request, client_deadline_ns(file->pawl, 0), take_chunks, wait,
+                        NULL);
 }
 
 int pawl_chunks(struct pawl *pawl, const char *path,
@@ -268,28 +334,43 @@ int pawl_chunks(struct pawl *pawl, const char *path,
     if (code != 0) {
         return code;
     }
-    struct chunks_wait wait = {.visit = visit, .user = user};
+    struct chunks_wait wait = {.page.item_bytes = sizeof(struct pawl_chunk_info)};
     do {
-        Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
-        Pawl__Request request = PAWL__REQUEST__INIT;
-        request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
-        request.get_chunks = &get;
-        get.file_id = file->file_id;
-        get.from_index = wait.next;
-        code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_chunks, &wait, NULL);
-    } while (code == 0 && wait.more && wait.stopped == 0);
+        wait.more = false;
+        code = chunks_page(file, &wait);
+        const struct pawl_chunk_info *items = (const struct pawl_chunk_info *)wait.page.items;
+        for (size_t i = 0; i < wait.page.count && code == 0; i++) {
+            code = visit(user, &items[i]);
+        }
+        page_free(&wait.page);
+    } while (code == 0 && wait.more);
     pawl_file_close(file);
-    return code != 0 ? code : wait.stopped;
+    return code;
 }
 
 // ---- servers ------------------------------------------------------------------------------------
 
 struct servers_wait {
-    struct pawl_cluster_info *info;
-    int (*visit)(void *user, const struct pawl_server_info *server);
-    void *user;
-    int stopped;
+    struct page page;
+    struct pawl_cluster_info info;
 };
+
+static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo *from)
+{
+    *server = (struct pawl_server_info){.server_id = from->server_id,
+                                        .space_bytes = from->space_bytes,
+                                        .used_bytes = from->used_bytes,
+                                        .heard_ms = from->last_heard_ms,
+                                        .appends_count = from->appends_count,
+                                        .duplicates_count = from->duplicates_count,
+                                        .mismatches_count = from->mismatches_count,
+                                        .chunks_count = from->chunks_count,
+                                        .primaries_count = from->primaries_count};
+    copy_text(server->name, sizeof server->name, from->name);
+    copy_text(server->address, sizeof server->address, from->fabric_address);
+    copy_text(server->location, sizeof server->location, from->location);
+    copy_text(server->state, sizeof server->state, server_state(from->state));
+}
 
 static int take_servers(void *user, const Pawl__Reply *reply)
 {
@@ -298,31 +379,18 @@ static int take_servers(void *user, const Pawl__Reply *reply)
         return PAWL_EPROTOCOL;
     }
     const Pawl__ServerList *list = reply->servers;
-    if (wait->info != NULL) {
-        *wait->info =
-            (struct pawl_cluster_info){.cluster_id = list->cluster_id,
-                                       .term = list->term,
-                                       .recoveries_count = list->recoveries_count,
-                                       .seals_count = list->seals_count,
-                                       .chunks_count = list->chunks_count,
-                                       .under_replicated_count = list->under_replicated_count};
+    struct pawl_server_info *items = page_items(&wait->page, list->n_servers);
+    if (items == NULL) {
+        return -ENOMEM;
     }
-    for (size_t i = 0; wait->visit != NULL && i < list->n_servers && wait->stopped == 0; i++) {
-        const Pawl__ServerInfo *from = list->servers[i];
-        struct pawl_server_info server = {.server_id = from->server_id,
-                                          .space_bytes = from->space_bytes,
-                                          .used_bytes = from->used_bytes,
-                                          .heard_ms = from->last_heard_ms,
-                                          .appends_count = from->appends_count,
-                                          .duplicates_count = from->duplicates_count,
-                                          .mismatches_count = from->mismatches_count,
-                                          .chunks_count = from->chunks_count,
-                                          .primaries_count = from->primaries_count};
-        copy_text(server.name, sizeof server.name, from->name);
-        copy_text(server.address, sizeof server.address, from->fabric_address);
-        copy_text(server.location, sizeof server.location, from->location);
-        copy_text(server.state, sizeof server.state, server_state(from->state));
-        wait->stopped = wait->visit(wait->user, &server);
+    wait->info = (struct pawl_cluster_info){.cluster_id = list->cluster_id,
+                                            .term = list->term,
+                                            .recoveries_count = list->recoveries_count,
+                                            .seals_count = list->seals_count,
+                                            .chunks_count = list->chunks_count,
+                                            .under_replicated_count = list->under_replicated_count};
+    for (size_t i = 0; i < list->n_servers; i++) {
+        fill_server(&items[i], list->servers[i]);
     }
     return 0;
 }
@@ -337,7 +405,15 @@ int pawl_servers(struct pawl *pawl, struct pawl_cluster_info *info,
     Pawl__Request request = PAWL__REQUEST__INIT;
     request.body_case = PAWL__REQUEST__BODY_LIST_SERVERS;
     request.list_servers = &list;
-    struct servers_wait wait = {.info = info, .visit = visit, .user = user};
+    struct servers_wait wait = {.page.item_bytes = sizeof(struct pawl_server_info)};
     int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_servers, &wait, NULL);
-    return code != 0 ? code : wait.stopped;
+    if (code == 0 && info != NULL) {
+        *info = wait.info;
+    }
+    const struct pawl_server_info *items = (const struct pawl_server_info *)wait.page.items;
+    for (size_t i = 0; visit != NULL && i < wait.page.count && code == 0; i++) {
+        code = visit(user, &items[i]);
+    }
+    page_free(&wait.page);
+    return code;
 }

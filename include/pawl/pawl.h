@@ -10,6 +10,9 @@
 //
 // Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
 // NULL for the whole struct means all defaults.
+//
+// Callbacks of submitted appends may submit further ones and close files; calls that wait and
+// pawl_close() are refused in them. A `visit` function may call anything but pawl_close().
 #ifndef PAWL_PAWL_H
 #define PAWL_PAWL_H
 
@@ -35,15 +38,15 @@ struct pawl_options {
     const char *provider;    // libfabric provider; default "tcp"
     const char *fabric_host; // local address for the fabric; default: chosen by the provider
     uint32_t deadline_ms;    // of every call that names none; default 30,000
-    uint32_t depth_max;      // appends in flight per file; default 32
+    uint32_t depth_max;      // appends in flight per file; default 32, at most 4096
     uint64_t region_bytes;   // registered memory for payloads under way; default 64 MiB
 };
 
 // Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
 PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
 
-// Closes every file that is still open (outcomes of pending appends are reported as PAWL_EUNKNOWN or
-// PAWL_ESHUTDOWN to their callbacks) and frees all memory. NULL is ignored.
+// Closes every file that is still open (pending appends are reported as PAWL_EUNKNOWN to their
+// callbacks) and frees all memory. Not in a callback. NULL is ignored.
 PAWL_API void pawl_close(struct pawl *pawl);
 
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
@@ -152,7 +155,8 @@ struct pawl_create_options {
 PAWL_API int pawl_create(struct pawl *pawl, const char *path,
                          const struct pawl_create_options *options, struct pawl_file **ret);
 PAWL_API int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret);
-// Pending appends are reported as PAWL_EUNKNOWN. NULL is ignored.
+// Pending appends are reported as PAWL_EUNKNOWN, in here; in a callback: right after it. NULL is
+// ignored.
 PAWL_API void pawl_file_close(struct pawl_file *file);
 
 // Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
@@ -172,6 +176,8 @@ struct pawl_record_id {
 // Makes the file's producer the named one: it survives this client. Commits a new epoch, so that any
 // older instance of the name is refused from then on (PAWL_EFENCED), and tells the last sequence that
 // is in the file (0: none): go on with the record after it. Before the first append, nothing pending.
+// After a failure the file may take no appends (PAWL_EINVALID) until this or pawl_producer_set() has
+// succeeded.
 PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
                                 uint64_t *ret_last_sequence);
 
@@ -189,8 +195,8 @@ struct pawl_append_options {
 struct pawl_append_result {
     int status;      // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
     uint64_t offset; // in the file
-    struct pawl_record_id id;
-    bool duplicate; // the record was in the file before this call
+    struct pawl_record_id id; // zero: not tried, an earlier record's outcome is unknown
+    bool duplicate;           // the record was in the file before this call
 };
 
 // Appends one record and waits for its commit on stable storage of every replica. Retries by itself,
@@ -235,7 +241,8 @@ struct pawl_read_options {
 
 // Reads up to `bytes` bytes at `offset` into data. Fewer bytes are read only at the end of what is
 // committed; 0 there. Bytes are verified against the checksums of their records on the server and
-// once more on arrival; a replica that fails is left for another one.
+// once more on arrival; a replica that fails is left for another one. When an error ends a read in
+// its middle, *ret_bytes tells the bytes in front of it, and they are good.
 PAWL_API int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
                        const struct pawl_read_options *options, size_t *ret_bytes);
 
