@@ -42,7 +42,7 @@ def address_of(text):
 
 def run(cluster, _arguments):
     generator = random.Random(3)
-    cluster.pawl("put", "/etc/services", "/before")
+    cluster.pawl("put", __file__, "/before")
     control = address_of(cluster.master)
     servers = cluster.json("servers")["servers"]
     rss = {name: cluster.rss_bytes(name) for name in ("master", "cs1", "cs2", "cs3")}
