@@ -105,6 +105,22 @@ static void folder_synced(struct store_io_request *request, int result)
     file_is_open(replica);
 }
 
+static void size_synced(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
+
+    if (result < 0) {
+        file_open_failed(replica, result);
+        return;
+    }
+    replica->file_io = (struct store_io_request){
+        .type = STORE_IO_SYNC,
+        .fd = replica->store->chunks_fd,
+        .done = folder_synced,
+    };
+    store_io_submit(&replica->store->io, &replica->file_io);
+}
+
 static void file_opened(struct store_io_request *request, int result)
 {
     struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
@@ -123,15 +139,15 @@ static void file_opened(struct store_io_request *request, int result)
         file_is_open(replica);
         return;
     }
-    // The size tells where the footer is; the name has to last before anything refers to the file.
+    // The size tells where the footer is: size and name have to last before anything refers to the file.
     if (ftruncate(replica->fd, (off_t)store_file_bytes(replica->chunk_bytes)) != 0) {
         file_open_failed(replica, -errno);
         return;
     }
     replica->file_io = (struct store_io_request){
         .type = STORE_IO_SYNC,
-        .fd = replica->store->chunks_fd,
-        .done = folder_synced,
+        .fd = replica->fd,
+        .done = size_synced,
     };
     store_io_submit(&replica->store->io, &replica->file_io);
 }

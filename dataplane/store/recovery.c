@@ -28,7 +28,8 @@ struct recovery_file {
     struct recovery_file *next;
     uint64_t handle;
     uint64_t create_lsn;
-    bool had_footer; // something was written where footers are
+    uint64_t bytes;
+    bool has_bytes; // not only a name
     char name[40];
 };
 
@@ -192,7 +193,6 @@ static int file_load(struct recovery *recovery, struct recovery_file *file, int 
         if (codes[i] != 0 && codes[i] != -ENOENT && codes[i] != -EBADMSG) {
             return codes[i];
         }
-        file->had_footer = file->had_footer || codes[i] != -ENOENT;
         rotten = rotten || codes[i] == -EBADMSG;
     }
     unsigned newest = codes[1] == 0 && (codes[0] != 0 || footers[1].sequence > footers[0].sequence);
@@ -242,10 +242,13 @@ static int file_visit(struct recovery *recovery, const char *name)
         code = -errno;
     }
     uint64_t least = store_file_bytes(0);
+    if (code == 0) {
+        file->bytes = (uint64_t)stat.st_size;
+        file->has_bytes = stat.st_blocks > 0;
+    }
     // A shorter one was made by a crash before it got its size: it has no footer.
-    if (code == 0 && (uint64_t)stat.st_size >= least) {
-        code = file_load(recovery, file, fd,
-                         (uint64_t)stat.st_size - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES);
+    if (code == 0 && file->bytes >= least) {
+        code = file_load(recovery, file, fd, file->bytes - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES);
     }
     close(fd);
     if (code != 0) {
@@ -277,8 +280,8 @@ static int files_visit(struct recovery *recovery)
     return code;
 }
 
-// The file belongs to no chunk any more. If it had a footer and nothing says that the chunk was deleted
-// or replaced, it is all that is left of a replica: a human may want it.
+// The file belongs to no chunk. Files of deleted chunks may come back after a crash. Any other one that
+// has bytes is all that is left of a replica, its footers being damaged: a human may want it.
 static void file_discard(struct recovery *recovery, const struct recovery_file *file)
 {
     struct store *store = recovery->store;
@@ -290,7 +293,7 @@ static void file_discard(struct recovery *recovery, const struct recovery_file *
         deleted = deleted || (gone->handle == file->handle && gone->create_lsn >= file->create_lsn);
     }
     recovery->folder_changed = true;
-    if (deleted || !file->had_footer) {
+    if (deleted || !file->has_bytes) {
         unlinkat(store->chunks_fd, file->name, 0);
         return;
     }
@@ -303,6 +306,28 @@ static void file_discard(struct recovery *recovery, const struct recovery_file *
     }
 }
 
+// A crash may have come between a file's making and its size: nothing refers to it yet, and without its
+// size nobody would find its footers later.
+static int file_adopt(struct store_replica *replica, const struct recovery_file *file)
+{
+    uint64_t bytes = store_file_bytes(replica->chunk_bytes);
+    int code = 0;
+
+    replica->file_exists = true;
+    if (file->bytes == bytes) {
+        return 0;
+    }
+    int fd = openat(replica->store->chunks_fd, file->name, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (ftruncate(fd, (off_t)bytes) != 0 || fsync(fd) != 0) {
+        code = -errno;
+    }
+    close(fd);
+    return code;
+}
+
 static int files_settle(struct recovery *recovery)
 {
     struct store *store = recovery->store;
@@ -310,7 +335,10 @@ static int files_settle(struct recovery *recovery)
     for (const struct recovery_file *file = recovery->files; file != NULL; file = file->next) {
         struct store_replica *replica = store_replica_find(store, file->handle);
         if (replica != NULL && replica->create_lsn == file->create_lsn) {
-            replica->file_exists = true;
+            int code = file_adopt(replica, file);
+            if (code != 0) {
+                return code;
+            }
         } else {
             file_discard(recovery, file);
         }

@@ -22,6 +22,7 @@ struct undo {
     struct pawl_list node;
     int fd; // of the file, or of the folder
     ino_t inode;
+    bool size; // of a file that was made
     // A write.
     uint8_t *old;
     size_t bytes;
@@ -69,7 +70,11 @@ static void undo_apply(struct undo *undo)
         if (!pawl_random_chance(&sim.random, 1, 2)) {
             return;
         }
-        if (undo->aside[0] != '\0') {
+        if (undo->size) {
+            if (ftruncate(undo->fd, 0) != 0) {
+                abort();
+            }
+        } else if (undo->aside[0] != '\0') {
             renameat(undo->fd, undo->aside, undo->fd, undo->name);
             undo->aside[0] = '\0';
         } else {
@@ -157,6 +162,7 @@ static int sim_open(struct store_io_request *request)
     if (is_new) {
         struct undo *undo = undo_new(request->fd);
         snprintf(undo->name, sizeof(undo->name), "%s", request->path);
+        undo_new(fd)->size = true;
     }
     return fd;
 }

@@ -312,6 +312,47 @@ static void test_recovery_when_a_chunk_file_was_never_used_then_is_removed(void 
     assert_false(fixture_find(f, 0xaa).found);
 }
 
+// A crash came between the making of a chunk's file and its size, which tells where the footers are.
+static void test_recovery_when_a_chunk_file_has_no_size_then_gets_it(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 5, 0);
+    fixture_close(f);
+    fixture_path(f, "chunks/0000000000000001.0000000000000001", path, sizeof(path));
+    fclose(fopen(path, "w"));
+    fixture_open(f);
+    fixture_create(f, 2, 1);
+    for (int i = 0; i < 30; i++) { // the journal goes round: only footers know chunk 1
+        fixture_append(f, 2, 16000);
+    }
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 5);
+    assert_false(fixture_find(f, 1).chunk.damaged);
+}
+
+static void test_recovery_when_a_chunk_file_is_truncated_then_is_put_aside(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    setup_small(f);
+    fill(f, 5, 0);
+    fixture_create(f, 2, 1);
+    for (int i = 0; i < 30; i++) {
+        fixture_append(f, 2, 16000);
+    }
+    fixture_close(f);
+    fixture_find_file(f, "chunks", "0000000000000001", path, sizeof(path));
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    fixture_open(f);
+    assert_false(fixture_find(f, 1).found);
+    assert_int_equal(fixture_count_files(f, "damaged"), 1);
+    assert_int_equal(fixture_check_chunk(f, 2), 30);
+}
+
 static void test_recovery_when_a_chunk_file_is_missing_then_chunk_is_damaged(void **state)
 {
     struct fixture *f = *state;
@@ -343,6 +384,8 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on),
         FIXTURE_TEST(test_recovery_when_a_hole_is_filled_again_then_old_records_stay_away),
         FIXTURE_TEST(test_recovery_when_a_chunk_file_was_never_used_then_is_removed),
+        FIXTURE_TEST(test_recovery_when_a_chunk_file_has_no_size_then_gets_it),
+        FIXTURE_TEST(test_recovery_when_a_chunk_file_is_truncated_then_is_put_aside),
         FIXTURE_TEST(test_recovery_when_a_chunk_file_is_missing_then_chunk_is_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
