@@ -147,6 +147,9 @@ function(pawl_test name)
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 60)
     endif()
+    if(PAWL_SANITIZE) # slower by up to twenty times, on a machine that may be busy
+        math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
+    endif()
     add_executable(${name} ${arg_SOURCES})
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
