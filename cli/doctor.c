@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // doctor: what this machine offers to Pawl, and what to do about what it lacks.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -11,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/placement.h"
@@ -46,10 +48,41 @@ static void check_provider(struct doctor *doctor, const char *provider, const ch
     struct fabric *fabric = NULL;
     char what[64];
     snprintf(what, sizeof what, "fabric %s", provider);
+    // The finding says it; the library's own lines would only repeat it.
+    int silence = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (silence >= 0) {
+        pawl_log_init(PAWL_LOG_ERROR, silence);
+    }
     int code = fabric_open(&options, &fabric);
+    pawl_log_init(PAWL_LOG_WARN, STDERR_FILENO);
+    if (silence >= 0) {
+        close(silence);
+    }
     finding(doctor, what, code == 0, code == 0 ? fabric_provider(fabric) : pawl_strerror(code),
             advice);
     fabric_close(fabric);
+}
+
+static void check_devices(struct doctor *doctor)
+{
+    static const char *const folder = "/sys/class/infiniband";
+    char found[256] = "";
+    size_t used = 0;
+    DIR *devices = opendir(folder);
+    struct dirent *entry;
+    while (devices != NULL && (entry = readdir(devices)) != NULL) {
+        if (entry->d_name[0] != '.' && used < sizeof found - 1) {
+            int added = snprintf(found + used, sizeof found - used, "%s%s", used == 0 ? "" : " ",
+                                 entry->d_name);
+            used += (size_t)PAWL_MAX(added, 0);
+        }
+    }
+    if (devices != NULL) {
+        closedir(devices);
+    }
+    finding(doctor, "RDMA devices", used != 0, used != 0 ? found : "none",
+            "optional: with a card, load its driver and install rdma-core; without one, soft-RoCE: "
+            "`modprobe rdma_rxe; rdma link add rxe0 type rxe netdev eth0`");
 }
 
 static void check_memlock(struct doctor *doctor)
@@ -177,6 +210,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_provider(&doctor, "verbs",
                    "no RDMA device that libfabric can use: without one Pawl runs over tcp; with a "
                    "card, install rdma-core and check `ibv_devices`; soft-RoCE: `rdma link add`");
+    check_devices(&doctor);
     check_memlock(&doctor);
     check_huge_pages(&doctor);
     check_topology(&doctor);
