@@ -334,8 +334,8 @@ static void op_apply(struct store_op *op, const struct store_batch *batch)
     switch (op->type) {
     case STORE_OP_CREATE:
         replica->created = true;
-        if (op->replaces != NULL) {
-            store_replica_drop(op->replaces);
+        if (op->replaces != NULL && !op->replaces->drop_queued) {
+            store_replica_drop(op->replaces); // else its own operation does that
         }
         store_blocked_release(replica);
         break;

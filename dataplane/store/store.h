@@ -17,6 +17,15 @@
 //
 // A write or flush error takes the store out of service: every pending and later mutation completes
 // with that error, reads go on; store_failed() tells.
+//
+// A mutating call that returns a code has done nothing and completes nothing: PAWL_ENOCHUNK,
+// PAWL_ENOSPACE (space_limit_bytes, or the file system is nearly full), PAWL_ELIMIT, PAWL_EDAMAGED
+// (appends to a damaged chunk), -EINVAL (not the next record, sealed, out of range), -ENOMEM. When the
+// journal is full, operations wait; they never fail for that.
+//
+// Bytes that don't match their checksum: a record's payload makes reads of it fail with PAWL_ECORRUPT;
+// a journal entry's header, or a footer, makes the chunks that may have lost something `damaged`, for
+// good; a journal segment that is missing or truncated makes store_open() refuse.
 #ifndef PAWL_DATAPLANE_STORE_H
 #define PAWL_DATAPLANE_STORE_H
 
@@ -73,6 +82,7 @@ int store_open(const struct store_options *options, struct store **ret_store) PA
 void store_close(struct store *store);
 
 // A small value that the server keeps beside its chunks (server id, cluster id): durable at return.
+// -ENOENT: none was set yet.
 int store_identity_get(struct store *store, uint64_t *ret_server_id,
                        uint64_t *ret_cluster_id) PAWL_MUST_CHECK;
 int store_identity_set(struct store *store, uint64_t server_id,
@@ -99,11 +109,11 @@ int store_promise(struct store *store, uint64_t handle, uint64_t version,
                   uint64_t token) PAWL_MUST_CHECK;
 
 // Freezes the chunk at count records; later ones are dropped. Durable at completion; the footer may
-// follow in the background.
+// follow in the background. PAWL_EBUSY while another seal of this chunk is under way.
 int store_seal(struct store *store, uint64_t handle, uint64_t version, uint64_t count,
                uint64_t token) PAWL_MUST_CHECK;
 
-// Deletes the chunk; its space comes back after completion.
+// Deletes the chunk; its space comes back after completion. The handle may be created anew at once.
 int store_drop(struct store *store, uint64_t handle, uint64_t token) PAWL_MUST_CHECK;
 
 // Reads bytes [offset, offset+length) of the chunk, or a prefix of them that is at least one record's

@@ -284,6 +284,33 @@ static void test_drop_when_complete_then_stays_away_and_can_be_made_anew(void **
     assert_int_equal(fixture_find(f, 1).chunk.records[0].length, 77);
 }
 
+// The drop waits for a large record that is on its way; the new chunk doesn't.
+static void test_drop_when_chunk_is_made_anew_at_once_then_all_complete(void **state)
+{
+    struct fixture *f = *state;
+    struct store_chunk chunk = fixture_new_chunk(1, 1);
+    void *payload;
+
+    fixture_open(f);
+    fixture_create(f, 1, 1);
+    uint64_t large = fixture_append_start(f, 1, 0, 0, 300000, &payload);
+    uint64_t drop = fixture_token(f);
+    assert_int_equal(store_drop(f->store, 1, drop), 0);
+    chunk.base_offset = 777;
+    uint64_t create = fixture_token(f);
+    assert_int_equal(store_create(f->store, &chunk, create), 0);
+    assert_int_equal(fixture_wait(f, create), 0);
+    assert_int_equal(fixture_wait(f, large), 0);
+    assert_int_equal(fixture_wait(f, drop), 0);
+    free(payload);
+    fixture_append(f, 1, 55);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(fixture_check_chunk(f, 1), 1);
+        assert_int_equal(fixture_find(f, 1).chunk.base_offset, 777);
+        fixture_reopen(f);
+    }
+}
+
 // The file of a deleted chunk may outlive a crash: here it is put back by hand.
 static void test_drop_when_file_comes_back_then_is_deleted_again(void **state)
 {
@@ -516,6 +543,7 @@ int main(void)
         FIXTURE_TEST(test_promise_when_large_appends_are_under_way_then_completes_after_them),
         FIXTURE_TEST(test_seal_when_shorter_than_the_chunk_then_drops_the_rest_for_good),
         FIXTURE_TEST(test_drop_when_complete_then_stays_away_and_can_be_made_anew),
+        FIXTURE_TEST(test_drop_when_chunk_is_made_anew_at_once_then_all_complete),
         FIXTURE_TEST(test_drop_when_file_comes_back_then_is_deleted_again),
         FIXTURE_TEST(test_space_when_limit_is_reached_then_refuses_until_a_drop),
         FIXTURE_TEST(test_identity_when_set_then_survives),
