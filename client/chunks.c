@@ -292,7 +292,7 @@ static int file_bytes(struct pawl_file *file, uint64_t *ret_bytes)
             *ret_bytes = bytes + tail.committed_bytes;
             return 0;
         }
-        if (pawl_clock_ns() >= deadline_ns) {
+        if (pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP || pawl_clock_ns() >= deadline_ns) {
             return code;
         }
         client_pause(file->pawl, CHUNKS_PAUSE_MS);

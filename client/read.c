@@ -20,6 +20,8 @@
 #define READ_BAD_MAX (APPEND_SET_MAX + 2u) // replicas, a wanted server, a primary
 #define READ_AVOID_MS 3000u
 
+static struct pawl_log_limit changed_limit; // such a replica is tried again and again
+
 struct read_piece {
     struct read_job *job;
     const struct file_chunk *chunk; // of the map, which does not change while a batch is under way
@@ -134,9 +136,10 @@ static void on_read(void *user, int status, const struct wire_header *reply)
     if (done->length > piece->length) {
         piece->status = PAWL_EPROTOCOL;
     } else if (pawl_crc32c(0, piece->staged, done->length) != done->crc) {
-        pawl_log_warn("chunk %llu: bytes from server %016llx changed on their way",
-                      (unsigned long long)piece->chunk->handle,
-                      (unsigned long long)piece->server_id);
+        pawl_log_limited(&changed_limit, PAWL_LOG_WARN,
+                         "chunk %llu: bytes from server %016llx changed on their way",
+                         (unsigned long long)piece->chunk->handle,
+                         (unsigned long long)piece->server_id);
         piece->status = PAWL_ECORRUPT;
     } else {
         piece->got = done->length;

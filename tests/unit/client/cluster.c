@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+// The played cluster's chunk servers, its thread and its data. Its master: cluster_master.c.
+#include "cluster.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "cluster_private.h"
+
+#define PLACES 16u
+#define PLACE_BYTES (1u << 20)
+#define WINDOW_BYTES (CLUSTER_SLOTS * WIRE_SLOT_BYTES)
+#define MEMORY_BYTES (WINDOW_BYTES + PLACES * PLACE_BYTES)
+
+void cluster_lock(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->lock);
+}
+
+void cluster_unlock(struct cluster *cluster)
+{
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+unsigned cluster_get(struct cluster *cluster, const unsigned *field)
+{
+    cluster_lock(cluster);
+    unsigned value = *field;
+    cluster_unlock(cluster);
+    return value;
+}
+
+unsigned char cluster_byte(uint64_t offset)
+{
+    return (unsigned char)(offset * 131 + (offset >> 9) + (offset >> 20) * 7);
+}
+
+// ---- chunks -------------------------------------------------------------------------------------
+
+uint64_t cluster_base(const struct cluster *cluster, unsigned index)
+{
+    uint64_t base = 0;
+    for (unsigned i = 0; i < index; i++) {
+        base += cluster->chunks[i].bytes;
+    }
+    return base;
+}
+
+uint64_t cluster_bytes(struct cluster *cluster)
+{
+    cluster_lock(cluster);
+    uint64_t bytes = cluster_base(cluster, cluster->chunks_count);
+    cluster_unlock(cluster);
+    return bytes;
+}
+
+static void chunk_add(struct cluster *cluster)
+{
+    assert_true(cluster->chunks_count < CLUSTER_CHUNKS);
+    unsigned index = cluster->chunks_count++;
+    cluster->chunks[index] = (struct cluster_chunk){
+        .handle = 100 + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+}
+
+void cluster_seal_tail(struct cluster *cluster)
+{
+    cluster_lock(cluster);
+    cluster->chunks[cluster->chunks_count - 1].sealed = true;
+    cluster->chunks[cluster->chunks_count - 1].primary = 0;
+    chunk_add(cluster);
+    cluster_unlock(cluster);
+}
+
+static struct cluster_chunk *chunk_find(struct cluster *cluster, uint64_t handle)
+{
+    for (unsigned i = 0; i < cluster->chunks_count; i++) {
+        if (cluster->chunks[i].handle == handle) {
+            return &cluster->chunks[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct cluster_record *record_find(const struct cluster_chunk *chunk,
+                                                const struct wire_record_id *id)
+{
+    for (unsigned i = 0; i < chunk->records_count; i++) {
+        const struct cluster_record *record = &chunk->records[i];
+        if (record->producer == id->producer_lo && record->sequence == id->sequence) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+static uint64_t last_sequence(const struct cluster_chunk *chunk, const struct wire_record_id *id)
+{
+    uint64_t last = 0;
+    for (unsigned i = 0; i < chunk->records_count; i++) {
+        if (chunk->records[i].producer == id->producer_lo) {
+            last = chunk->records[i].sequence;
+        }
+    }
+    return last;
+}
+
+// ---- replies ------------------------------------------------------------------------------------
+
+static void reply_send(struct fabric_conn *conn, const struct wire_header *request, void *reply,
+                       int status)
+{
+    struct wire_header *header = reply;
+    uint16_t type = (uint16_t)(request->type | WIRE_REPLY);
+    bool bare =
+        status != 0 && status != PAWL_EEARLIER && status != PAWL_EABSENT && status != PAWL_EEXPECT;
+    uint32_t bytes = bare ? sizeof *header : wire_struct_bytes(type);
+    wire_header_init(header, type, bytes, request->request);
+    header->status = status;
+    int code = fabric_send(conn, reply, bytes);
+    pawl_assert(code == 0 || code == PAWL_EDISCONNECTED);
+}
+
+static void on_hello(struct cluster_server *server, struct fabric_conn *conn,
+                     const struct wire_header *header)
+{
+    struct wire_welcome welcome = {0};
+    server->hellos_count++;
+    if (server->faults.no_welcome) {
+        return;
+    }
+    welcome.server_id = CLUSTER_ID(server->number) + (server->faults.wrong_id ? 1 : 0);
+    welcome.window_address = fabric_region_remote(server->region, server->memory);
+    welcome.window_key = fabric_region_key(server->region);
+    welcome.window_slots = CLUSTER_SLOTS;
+    welcome.slot_bytes = WIRE_SLOT_BYTES;
+    welcome.requests_count = 32;
+    reply_send(conn, header, &welcome, server->faults.refuse);
+}
+
+// 0, or why the record is refused.
+static int store(struct cluster_chunk *chunk, const struct wire_append *append, const void *payload,
+                 struct wire_appended *reply)
+{
+    bool epoch = (append->id.flags & WIRE_RECORD_EPOCH) != 0;
+    uint64_t last = last_sequence(chunk, &append->id);
+    const struct cluster_record *there = record_find(chunk, &append->id);
+    if (epoch) {
+        reply->sequence = last;
+        return 0;
+    }
+    if (there != NULL && (there->length != append->length || there->crc != append->crc)) {
+        return PAWL_EIDREUSED;
+    }
+    if (there == NULL && append->id.sequence != last + 1) {
+        reply->sequence = last + 1;
+        return PAWL_EEXPECT;
+    }
+    if (there == NULL) {
+        struct cluster_record *record = &chunk->records[chunk->records_count++];
+        pawl_assert(chunk->records_count < CLUSTER_RECORDS);
+        *record = (struct cluster_record){.producer = append->id.producer_lo,
+                                          .sequence = append->id.sequence,
+                                          .offset = chunk->bytes,
+                                          .length = append->length,
+                                          .crc = append->crc};
+        pawl_assert(pawl_crc32c(0, payload, append->length) == append->crc);
+        memcpy(chunk->data + chunk->bytes, payload, append->length);
+        chunk->bytes += append->length;
+        there = record;
+    } else {
+        reply->duplicate = 1;
+    }
+    reply->sequence = there->sequence;
+    reply->file_offset = there->offset;
+    return 0;
+}
+
+static void on_append(struct cluster_server *server, struct fabric_conn *conn,
+                      const struct wire_append *append)
+{
+    struct cluster_chunk *chunk = chunk_find(server->cluster, append->chunk);
+    struct wire_appended reply = {0};
+    const void *payload = append->slot_count == 0
+                              ? (const unsigned char *)(append + 1)
+                              : server->memory + (size_t)append->slot_first * WIRE_SLOT_BYTES;
+    server->appends_count++;
+    if (server->faults.append_status_left != 0) {
+        server->faults.append_status_left--;
+        reply_send(conn, &append->header, &reply, server->faults.append_status);
+        return;
+    }
+    pawl_assert(chunk != NULL);
+    int status =
+        server->faults.expect_nonsense ? PAWL_EEARLIER : store(chunk, append, payload, &reply);
+    if (status == 0) {
+        reply.file_offset += cluster_base(server->cluster, (unsigned)(chunk->handle - 100));
+    }
+    if (server->faults.forget_left != 0) {
+        server->faults.forget_left--;
+        return;
+    }
+    reply_send(conn, &append->header, &reply, status);
+}
+
+static void on_read(struct cluster_server *server, struct fabric_conn *conn,
+                    const struct wire_read *read)
+{
+    const struct cluster_faults *faults = &server->faults;
+    struct wire_read_done reply = {0};
+    struct cluster_chunk *chunk = chunk_find(server->cluster, read->chunk);
+    server->reads_count++;
+    int status = chunk == NULL ? PAWL_ENOCHUNK : faults->read_status;
+    if (status == 0) {
+        reply.committed_bytes = PAWL_MIN(chunk->bytes, faults->known_bytes);
+        reply.sealed = chunk->sealed && faults->known_bytes >= chunk->bytes;
+        if (read->offset < reply.committed_bytes) {
+            uint64_t there = reply.committed_bytes - read->offset;
+            reply.length = (uint32_t)PAWL_MIN(there, (uint64_t)read->length);
+        }
+        if (faults->read_at_most != 0) {
+            reply.length = PAWL_MIN(reply.length, faults->read_at_most);
+        }
+    }
+    if (reply.length != 0) {
+        unsigned char *place =
+            server->memory + WINDOW_BYTES + (size_t)(server->next_place++ % PLACES) * PLACE_BYTES;
+        memcpy(place, chunk->data + read->offset, reply.length);
+        reply.crc = pawl_crc32c(0, place, reply.length);
+        place[reply.length / 2] ^= faults->read_corrupt ? 1 : 0;
+        int code = fabric_write(conn, server->region, place, reply.length, read->buffer_address,
+                                read->buffer_key, 0);
+        pawl_assert(code == 0 || code == PAWL_EDISCONNECTED);
+    }
+    if (faults->read_too_long) {
+        reply.length = read->length + 1;
+    }
+    reply_send(conn, &read->header, &reply, status);
+}
+
+static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
+                      const struct wire_lookup *lookup)
+{
+    struct wire_appended reply = {0};
+    const struct cluster_chunk *chunk = chunk_find(server->cluster, lookup->chunk);
+    pawl_assert(chunk != NULL);
+    const struct cluster_record *there = record_find(chunk, &lookup->id);
+    unsigned index = (unsigned)(chunk->handle - 100);
+    int status = 0;
+    if (there != NULL) {
+        reply.sequence = there->sequence;
+        reply.file_offset = cluster_base(server->cluster, index) + there->offset;
+    } else if (index > 0 && server->cluster->chunks[index - 1].records_count != 0) {
+        status = PAWL_EEARLIER;
+        reply.earlier_chunk = server->faults.expect_nonsense ? 0 : chunk->handle - 1;
+    } else {
+        status = PAWL_EABSENT;
+    }
+    reply_send(conn, &lookup->header, &reply, status);
+}
+
+static void on_inspect(struct cluster_server *server, struct fabric_conn *conn,
+                       const struct wire_inspect *inspect)
+{
+    struct wire_inspected reply = {0};
+    const struct cluster_chunk *chunk = chunk_find(server->cluster, inspect->chunk);
+    pawl_assert(chunk != NULL);
+    reply.version = 1;
+    reply.committed_bytes = PAWL_MIN(chunk->bytes, server->faults.known_bytes);
+    if (server->faults.inspect_bytes != 0) {
+        reply.committed_bytes = server->faults.inspect_bytes;
+    }
+    reply.sealed = chunk->sealed;
+    reply.primary = chunk->primary == server->number && !server->faults.no_lease;
+    reply_send(conn, &inspect->header, &reply, 0);
+}
+
+static void on_message(struct cluster_server *server, const struct fabric_event *event)
+{
+    const char *why = "";
+    const struct wire_header *header = event->message;
+    int code = wire_check(event->message, event->message_bytes, &why);
+    pawl_assert(code == 0); // what the client sends is right
+    if (header->type == WIRE_HELLO) {
+        on_hello(server, event->conn, header);
+        return;
+    }
+    if (server->faults.mute || server->faults.mute_left != 0) {
+        server->faults.mute_left -= server->faults.mute_left != 0;
+        return;
+    }
+    if (server->faults.garbage || server->faults.unasked) {
+        struct wire_appended reply = {0};
+        wire_header_init(&reply.header, WIRE_APPEND | WIRE_REPLY, sizeof reply, 999999);
+        reply.header.magic ^= server->faults.garbage ? 1 : 0;
+        int sent = fabric_send(event->conn, &reply, sizeof reply);
+        pawl_assert(sent == 0 || sent == PAWL_EDISCONNECTED);
+        return;
+    }
+    switch (header->type) {
+    case WIRE_APPEND:
+        on_append(server, event->conn, event->message);
+        break;
+    case WIRE_READ:
+        on_read(server, event->conn, event->message);
+        break;
+    case WIRE_LOOKUP:
+        on_lookup(server, event->conn, event->message);
+        break;
+    case WIRE_INSPECT:
+        on_inspect(server, event->conn, event->message);
+        break;
+    default:
+        pawl_assert(false); // clients send nothing else
+    }
+}
+
+static void server_turn(struct cluster_server *server)
+{
+    struct fabric_event events[16];
+    if (server->faults.frozen) {
+        return;
+    }
+    int count = fabric_poll(server->fabric, pawl_clock_ns(), events, 16);
+    for (int i = 0; i < count; i++) {
+        if (events[i].type == FABRIC_MESSAGE) {
+            on_message(server, &events[i]);
+        }
+        server->closed_count += events[i].type == FABRIC_CLOSED;
+    }
+}
+
+static void server_open(struct cluster_server *server)
+{
+    struct fabric_options options = {.provider = "fake",
+                                     .message_bytes = WIRE_MESSAGE_MAX,
+                                     .receives_count = 64,
+                                     .connections_max = 16};
+    assert_int_equal(fabric_open(&options, &server->fabric), 0);
+    assert_int_equal(fabric_listen(server->fabric), 0);
+    server->memory = calloc(1, MEMORY_BYTES);
+    assert_int_equal(fabric_region_open(server->fabric, server->memory, MEMORY_BYTES,
+                                        FABRIC_LOCAL | FABRIC_REMOTE_WRITE, &server->region),
+                     0);
+    server->faults.known_bytes = CLUSTER_EVERY;
+}
+
+// ---- the thread ---------------------------------------------------------------------------------
+
+static void *work(void *user)
+{
+    struct cluster *cluster = user;
+    bool stop = false;
+    while (!stop) {
+        cluster_lock(cluster);
+        uv_run(&cluster->loop, UV_RUN_NOWAIT);
+        for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+            server_turn(&cluster->servers[i]);
+        }
+        stop = cluster->stop;
+        cluster_unlock(cluster);
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    return NULL;
+}
+
+void cluster_start(struct cluster *cluster, unsigned sealed_count, uint64_t bytes)
+{
+    memset(cluster, 0, sizeof *cluster);
+    pthread_mutex_init(&cluster->lock, NULL);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        cluster->servers[i] = (struct cluster_server){.cluster = cluster, .number = i + 1};
+        server_open(&cluster->servers[i]);
+    }
+    for (unsigned i = 0; i < sealed_count; i++) {
+        chunk_add(cluster);
+        struct cluster_chunk *chunk = &cluster->chunks[i];
+        for (uint64_t k = 0; k < bytes; k++) {
+            chunk->data[k] = cluster_byte(i * bytes + k);
+        }
+        chunk->bytes = bytes;
+        chunk->sealed = true;
+        chunk->primary = 0;
+    }
+    chunk_add(cluster);
+    master_open(cluster);
+    assert_int_equal(pthread_create(&cluster->thread, NULL, work, cluster), 0);
+}
+
+void cluster_stop(struct cluster *cluster)
+{
+    cluster_set(cluster, stop, true);
+    pthread_join(cluster->thread, NULL);
+    master_close(cluster);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        fabric_close(cluster->servers[i].fabric);
+        free(cluster->servers[i].memory);
+    }
+    for (unsigned i = 0; i < cluster->chunks_count; i++) {
+        free(cluster->chunks[i].data);
+    }
+    pthread_mutex_destroy(&cluster->lock);
+}
+
+struct pawl *cluster_connect(struct cluster *cluster, uint32_t deadline_ms)
+{
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = cluster->address,
+                                   .provider = "fake",
+                                   .deadline_ms = deadline_ms};
+    struct pawl *pawl = NULL;
+    assert_int_equal(pawl_connect(&options, &pawl), 0);
+    return pawl;
+}
+
+struct pawl_file *cluster_open(struct pawl *pawl)
+{
+    struct pawl_file *file = NULL;
+    assert_int_equal(pawl_open(pawl, "/f", &file), 0);
+    return file;
+}

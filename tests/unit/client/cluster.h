@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// A cluster played by the test: a master on a real socket and chunk servers on the fake fabric, in a
+// thread of their own, since the library's calls wait.
+//
+// It keeps one file with a few chunks in memory. The test sets what goes wrong, under the lock.
+#ifndef PAWL_TESTS_CLIENT_CLUSTER_H
+#define PAWL_TESTS_CLIENT_CLUSTER_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <pawl/pawl.h>
+
+#include "controlplane/rpc/rpc.h"
+#include "dataplane/fabric/fabric.h"
+#include "proto/wire.h"
+
+#define CLUSTER_SERVERS 3u
+#define CLUSTER_CHUNKS 4u
+#define CLUSTER_CHUNK_BYTES (4u << 20)
+#define CLUSTER_RECORDS 256u
+#define CLUSTER_SLOTS 4u
+#define CLUSTER_FILE 7u
+#define CLUSTER_EVERY UINT64_MAX // all that there is
+
+struct cluster_record {
+    uint64_t producer; // its lower half will do
+    uint64_t sequence;
+    uint64_t offset;
+    uint32_t length;
+    uint32_t crc;
+};
+
+struct cluster_chunk {
+    uint64_t handle; // 100 + index
+    bool sealed;
+    uint64_t bytes;
+    unsigned primary; // number of a server, from 1; 0: none
+    unsigned char *data;
+    struct cluster_record records[CLUSTER_RECORDS];
+    unsigned records_count;
+};
+
+// What a chunk server does wrong.
+struct cluster_faults {
+    bool frozen;          // does nothing at all
+    bool no_welcome;      // accepts, and says nothing
+    int refuse;           // answers HELLO with this
+    bool wrong_id;        // says that it is another server
+    bool mute;            // takes requests and does not answer
+    unsigned mute_left;   // ... the next so many
+    unsigned forget_left; // stores the next so many records without an answer
+    int append_status;    // answers APPEND with this, as a bare header
+    unsigned append_status_left;
+    bool expect_nonsense; // PAWL_EEARLIER without a chunk
+    int read_status;
+    bool read_corrupt;      // bytes change on their way
+    bool read_too_long;     // more bytes than asked for
+    uint32_t read_at_most;  // short replies; 0: no
+    uint64_t known_bytes;   // of each chunk; CLUSTER_EVERY
+    bool no_lease;          // INSPECT: not primary
+    bool unasked;           // answers a request that was not made
+    bool garbage;           // answers with bytes that are no message
+    uint64_t inspect_bytes; // instead of what it knows; 0: no
+};
+
+struct cluster_server {
+    struct cluster *cluster;
+    unsigned number; // from 1; its id is 0xa0 + number
+    struct fabric *fabric;
+    struct fabric_region *region;
+    unsigned char *memory; // window, then places to write from
+    unsigned next_place;
+    struct cluster_faults faults;
+    unsigned hellos_count;
+    unsigned appends_count;
+    unsigned reads_count;
+    unsigned closed_count;
+};
+
+// What the master does wrong.
+struct cluster_master {
+    unsigned drop_left;   // closes the connection instead of answering the next so many
+    unsigned ignore_left; // does not answer the next so many
+    int code;             // answers with this
+    unsigned code_left;
+    bool wrong_body;
+    bool gap;         // a hole in the chunk map
+    bool endless;     // listings that claim more and repeat themselves
+    bool no_replicas; // nobody holds anything
+    unsigned requests_count;
+    unsigned hints_count;
+    unsigned entries_count; // of the directory "/"
+    int32_t last_body;
+};
+
+struct cluster {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    bool stop;
+    uv_loop_t loop;
+    struct rpc_server *rpc;
+    char address[64];
+    struct cluster_master master;
+    struct cluster_server servers[CLUSTER_SERVERS];
+    struct cluster_chunk chunks[CLUSTER_CHUNKS];
+    unsigned chunks_count;
+    uint32_t epoch; // of the named producer
+};
+
+// Starts it with `chunks_count` sealed chunks of `bytes` bytes each and an open one.
+void cluster_start(struct cluster *cluster, unsigned sealed_count, uint64_t bytes);
+void cluster_stop(struct cluster *cluster);
+void cluster_lock(struct cluster *cluster);
+void cluster_unlock(struct cluster *cluster);
+
+// Sets a field of the script under the lock.
+#define cluster_set(cluster, field, value)                                                         \
+    do {                                                                                           \
+        cluster_lock(cluster);                                                                     \
+        (cluster)->field = (value);                                                                \
+        cluster_unlock(cluster);                                                                   \
+    } while (0)
+// All servers.
+#define cluster_set_all(cluster, field, value)                                                     \
+    do {                                                                                           \
+        cluster_lock(cluster);                                                                     \
+        for (unsigned i_ = 0; i_ < CLUSTER_SERVERS; i_++)                                          \
+            (cluster)->servers[i_].field = (value);                                                \
+        cluster_unlock(cluster);                                                                   \
+    } while (0)
+unsigned cluster_get(struct cluster *cluster, const unsigned *field);
+
+// Connects; deadline_ms of every call.
+struct pawl *cluster_connect(struct cluster *cluster, uint32_t deadline_ms);
+struct pawl_file *cluster_open(struct pawl *pawl);
+// The byte at an offset of the file as the script filled it.
+unsigned char cluster_byte(uint64_t offset);
+void cluster_seal_tail(struct cluster *cluster); // and open the next one
+// Bytes that are in the file.
+uint64_t cluster_bytes(struct cluster *cluster);
+
+#endif

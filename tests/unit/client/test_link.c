@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of client/link.c: greetings, credits, order, deadlines, answers that were not asked for.
+#include "cluster.h"
+
+#include "base/crc32c.h"
+#include "client/client_private.h"
+
+#define LONG_MS 10000u
+#define SHORT_MS 80u
+
+struct place {
+    struct cluster cluster;
+    struct pawl *pawl;
+    struct pawl_file *file;
+};
+
+struct call {
+    unsigned calls;
+    int status;
+    int reply_status;
+    unsigned *order;
+    unsigned at;
+};
+
+static int set_up(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+    cluster_start(&place->cluster, 1, 1000);
+    place->pawl = cluster_connect(&place->cluster, LONG_MS);
+    place->file = cluster_open(place->pawl);
+    uint64_t bytes;
+    assert_int_equal(pawl_file_bytes(place->file, &bytes),
+                     0); // addresses are known, one link is up
+    *state = place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *place = *state;
+    pawl_close(place->pawl);
+    cluster_stop(&place->cluster);
+    free(place);
+    return 0;
+}
+
+static void on_done(void *user, int status, const struct wire_header *reply)
+{
+    struct call *call = user;
+    call->calls++;
+    call->status = status;
+    call->reply_status = reply != NULL ? reply->status : 1;
+    if (call->order != NULL) {
+        call->at = (*call->order)++;
+    }
+}
+
+static struct link_request inspect(struct call *call, uint32_t deadline_ms)
+{
+    struct link_request request = {.done = on_done, .user = call};
+    request.message.inspect.header.type = WIRE_INSPECT;
+    request.message.inspect.chunk = 101;
+    request.deadline_ns = client_deadline_ns(NULL, deadline_ms);
+    return request;
+}
+
+static struct link_request append(struct call *call, const void *data, uint32_t bytes,
+                                  uint64_t sequence)
+{
+    struct link_request request = {.done = on_done, .user = call};
+    struct wire_append *message = &request.message.append;
+    message->header.type = WIRE_APPEND;
+    message->chunk = 101;
+    message->version = 1;
+    message->id = (struct wire_record_id){.producer_lo = 9, .sequence = sequence};
+    message->length = bytes;
+    message->crc = pawl_crc32c(0, data, bytes);
+    request.payload = data;
+    request.payload_bytes = bytes;
+    request.owner = call;
+    request.deadline_ns = client_deadline_ns(NULL, LONG_MS);
+    return request;
+}
+
+static void turn_until(struct place *place, const struct call *call)
+{
+    while (call->calls == 0) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    assert_int_equal(call->calls, 1);
+}
+
+static void test_submit_when_the_address_is_unknown_then_edisconnected(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    struct link_request request = inspect(&call, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0x1234, &request), PAWL_EDISCONNECTED);
+    assert_int_equal(call.calls, 0);
+}
+
+static void test_submit_when_it_is_answered_then_done_comes_later_and_once(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    struct link_request request = inspect(&call, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa2, &request), 0);
+    assert_int_equal(call.calls, 0);
+    turn_until(place, &call);
+    assert_int_equal(call.status, 0);
+    assert_int_equal(call.reply_status, 0);
+}
+
+static void test_submit_when_slots_run_out_then_requests_wait_in_order(void **state)
+{
+    struct place *place = *state;
+    static unsigned char data[1u << 20];
+    struct call calls[8] = {0};
+    unsigned order = 0;
+    for (unsigned i = 0; i < 8; i++) { // windows full, then small ones behind them
+        uint32_t bytes = i % 2 == 0 ? 700000 : 10;
+        struct link_request request = append(&calls[i], data, bytes, i + 1);
+        calls[i].order = &order;
+        assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    }
+    turn_until(place, &calls[7]);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(calls[i].calls, 1);
+        assert_int_equal(calls[i].reply_status, 0); // a gap would have been PAWL_EEXPECT
+        assert_int_equal(calls[i].at, i);
+    }
+}
+
+static void test_submit_when_credits_run_out_then_requests_wait(void **state)
+{
+    struct place *place = *state;
+    struct call calls[100] = {0}; // 32 may be unanswered
+    for (unsigned i = 0; i < 100; i++) {
+        struct link_request request = inspect(&calls[i], LONG_MS);
+        assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        turn_until(place, &calls[i]);
+        assert_int_equal(calls[i].reply_status, 0);
+    }
+}
+
+static void test_submit_when_a_record_fits_in_no_window_then_etoolarge(void **state)
+{
+    struct place *place = *state;
+    static unsigned char data[(1u << 20) + 1];
+    struct call large = {0};
+    struct call small = {0};
+    struct link_request request = append(&large, data, sizeof data, 1);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    request = inspect(&small, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    turn_until(place, &large);
+    assert_int_equal(large.status, PAWL_ETOOLARGE);
+    turn_until(place, &small); // the link lives on
+    assert_int_equal(small.reply_status, 0);
+}
+
+static void test_cancel_when_a_request_waits_then_it_ends_and_others_go_on(void **state)
+{
+    struct place *place = *state;
+    static unsigned char data[1u << 20];
+    struct call first = {0};
+    struct call second = {0};
+    struct call third = {0};
+    struct link_request request = append(&first, data, 10, 1);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    request = append(&second, data, 1u << 20, 2);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    request = inspect(&third, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    link_cancel(place->pawl, &second);
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.status, PAWL_ESHUTDOWN);
+    turn_until(place, &first);
+    turn_until(place, &third);
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(cluster_bytes(&place->cluster), 1010);
+}
+
+static void test_request_when_it_is_not_answered_then_its_link_goes_and_all_on_it(void **state)
+{
+    struct place *place = *state;
+    struct call hasty = {0};
+    struct call patient = {0};
+    struct call next = {0};
+    cluster_set(&place->cluster, servers[0].faults.mute_left, 2);
+    struct link_request request = inspect(&patient, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    request = inspect(&hasty, SHORT_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    turn_until(place, &hasty);
+    turn_until(place, &patient);
+    assert_int_equal(hasty.status, PAWL_EDISCONNECTED);
+    assert_int_equal(patient.status, PAWL_EDISCONNECTED);
+    assert_false(link_exists(place->pawl, 0xa1));
+    request = inspect(&next, LONG_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
+    turn_until(place, &next); // on a new link
+    assert_int_equal(next.reply_status, 0);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].hellos_count), 2);
+}
+
+static void refused(struct place *place, int wanted)
+{
+    struct call call = {0};
+    struct link_request request = inspect(&call, SHORT_MS);
+    assert_int_equal(link_submit(place->pawl, 0xa2, &request), 0);
+    turn_until(place, &call);
+    assert_int_equal(call.status, wanted);
+    assert_false(link_exists(place->pawl, 0xa2));
+}
+
+static void test_greeting_when_it_is_refused_then_requests_end(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, servers[1].faults.refuse, PAWL_ECLUSTER);
+    refused(place, PAWL_EDISCONNECTED);
+    cluster_set(&place->cluster, servers[1].faults.refuse, PAWL_EBUSY);
+    refused(place, PAWL_EBUSY);
+    cluster_set(&place->cluster, servers[1].faults.refuse, 0);
+    cluster_set(&place->cluster, servers[1].faults.wrong_id, true);
+    refused(place, PAWL_EDISCONNECTED);
+    cluster_set(&place->cluster, servers[1].faults.wrong_id, false);
+    cluster_set(&place->cluster, servers[1].faults.no_welcome, true);
+    refused(place, PAWL_EDISCONNECTED);
+    cluster_set(&place->cluster, servers[1].faults.frozen, true);
+    refused(place, PAWL_EDISCONNECTED);
+}
+
+static void test_reply_when_nothing_was_asked_then_the_link_goes(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, servers[1].faults.unasked, true);
+    refused(place, PAWL_EDISCONNECTED);
+    cluster_set(&place->cluster, servers[1].faults.unasked, false);
+    cluster_set(&place->cluster, servers[1].faults.garbage, true);
+    refused(place, PAWL_EDISCONNECTED);
+}
+
+// An append that waits while its server has no window to give goes on when it has one.
+static void test_append_when_the_server_is_busy_for_a_while_then_it_is_stored(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, servers[0].faults.refuse, PAWL_EBUSY);
+    link_close(place->pawl, 0xa1, PAWL_EDEADLINE); // the link of the set-up
+    while (link_exists(place->pawl, 0xa1)) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    struct pawl_append_options hasty = {.size = sizeof hasty, .deadline_ms = SHORT_MS};
+    struct pawl_append_result result;
+    int code = pawl_append(place->file, "x", 1, &hasty, &result);
+    assert_true(code == PAWL_EDEADLINE || code == PAWL_EUNKNOWN);
+    cluster_set(&place->cluster, servers[0].faults.refuse, 0);
+    assert_int_equal(pawl_append(place->file, "x", 1,
+                                 &(struct pawl_append_options){
+                                     .size = sizeof hasty, .sequence = 1, .deadline_ms = LONG_MS},
+                                 &result),
+                     0);
+    assert_int_equal(cluster_bytes(&place->cluster), 1001);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_submit_when_the_address_is_unknown_then_edisconnected),
+        TEST(test_submit_when_it_is_answered_then_done_comes_later_and_once),
+        TEST(test_submit_when_slots_run_out_then_requests_wait_in_order),
+        TEST(test_submit_when_credits_run_out_then_requests_wait),
+        TEST(test_submit_when_a_record_fits_in_no_window_then_etoolarge),
+        TEST(test_cancel_when_a_request_waits_then_it_ends_and_others_go_on),
+        TEST(test_request_when_it_is_not_answered_then_its_link_goes_and_all_on_it),
+        TEST(test_greeting_when_it_is_refused_then_requests_end),
+        TEST(test_reply_when_nothing_was_asked_then_the_link_goes),
+        TEST(test_append_when_the_server_is_busy_for_a_while_then_it_is_stored),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
