@@ -105,6 +105,20 @@ static void test_file_close_when_appends_are_in_flight_then_they_are_unknown_onc
     pawl_close(place->pawl);
 }
 
+static void test_file_close_when_the_master_is_still_asked_then_nothing_more_is_heard(void **state)
+{
+    struct place *place = *state;
+    struct sent sent = {0};
+    cluster_set(&place->cluster, master.ignore_left, 1);
+    submit(place, place->file, &sent, 100, SHORT_MS);
+    assert_int_equal(pawl_poll(place->pawl, 10), 0); // it waits for the tail
+    pawl_file_close(place->file);
+    assert_int_equal(sent.calls, 1);
+    assert_int_equal(pawl_poll(place->pawl, 2 * SHORT_MS), 0); // past its deadline
+    assert_int_equal(sent.calls, 1);
+    pawl_close(place->pawl);
+}
+
 static void test_file_close_when_appends_wait_in_a_queue_then_their_bytes_are_not_read(void **state)
 {
     struct place *place = *state;
@@ -272,6 +286,7 @@ static void test_close_when_nothing_is_there_then_it_is_ignored(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_file_close_when_the_master_is_still_asked_then_nothing_more_is_heard),
         TEST(test_file_close_when_appends_are_in_flight_then_they_are_unknown_once),
         TEST(test_file_close_when_appends_wait_in_a_queue_then_their_bytes_are_not_read),
         TEST(test_append_when_its_deadline_passes_in_a_queue_then_its_bytes_are_not_read),
