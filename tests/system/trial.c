@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,12 @@
 #define CLIENTS_MAX 64u
 #define RESOLVE_MS 90000u
 
-static volatile sig_atomic_t stopped;
+static atomic_bool stopped; // set by a signal, read by all threads
 
 static void on_stop(int number)
 {
     (void)number;
-    stopped = 1;
+    stopped = true;
 }
 
 struct record {
