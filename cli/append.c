@@ -16,6 +16,8 @@ struct append {
     const char *target;
     const char *source;
     const char *producer;
+    const char *failed; // what the error is about, if it isn't the target
+    uint64_t stored;    // records of this run
     uint64_t record_bytes;
     uint64_t skip; // records that the named producer has stored already
     bool lines;
@@ -23,7 +25,7 @@ struct append {
 };
 
 // The next record into *buffer (grown by getline when records are lines); 0 bytes at the end.
-static int next_record(const struct append *append, FILE *input, char **buffer, size_t *room,
+static int next_record(struct append *append, FILE *input, char **buffer, size_t *room,
                        size_t *ret_bytes)
 {
     if (append->lines) {
@@ -32,6 +34,7 @@ static int next_record(const struct append *append, FILE *input, char **buffer, 
     } else {
         *ret_bytes = fread(*buffer, 1, append->record_bytes, input);
     }
+    append->failed = ferror(input) ? append->source : NULL;
     return ferror(input) ? -EIO : 0;
 }
 
@@ -59,6 +62,7 @@ static int append_all(struct append *append, FILE *input, uint64_t *ret_count)
             struct pawl_append_result result;
             code = pawl_append(append->file, buffer, bytes, NULL, &result);
             if (code == 0) {
+                append->stored++;
                 show(append, &result, bytes);
             }
         }
@@ -71,7 +75,7 @@ static int append_all(struct append *append, FILE *input, uint64_t *ret_count)
     return code;
 }
 
-static int run(struct append *append)
+static int run(struct append *append, FILE *input)
 {
     int code = pawl_create(append->pawl, append->target, NULL, &append->file);
     if (code == 0 && append->producer != NULL) {
@@ -81,21 +85,25 @@ static int run(struct append *append)
         return code;
     }
     append->record_bytes = PAWL_MIN(append->record_bytes, pawl_record_bytes_max(append->file));
-    FILE *input = strcmp(append->source, "-") == 0 ? stdin : fopen(append->source, "re");
-    if (input == NULL) {
-        return -errno;
-    }
     uint64_t count = 0;
     code = append_all(append, input, &count);
-    if (input != stdin) {
-        fclose(input);
-    }
     if (code == 0 && !append->json) {
         printf("%s: %llu records appended, %llu were there already\n", append->target,
                (unsigned long long)(count - PAWL_MIN(count, append->skip)),
                (unsigned long long)PAWL_MIN(count, append->skip));
     }
     return code;
+}
+
+static int failed(const struct append *append, int code)
+{
+    fprintf(stderr, "pawl: append: %llu records of this run are stored\n",
+            (unsigned long long)append->stored);
+    if (code == PAWL_EUNKNOWN && append->producer == NULL) {
+        return cli_fail_with(append->target, code,
+                             "one more may be stored; with --producer a second run would know");
+    }
+    return cli_fail(append->failed != NULL ? append->failed : append->target, code);
 }
 
 int cli_append(struct cli *cli, int argc, char **argv)
@@ -121,11 +129,18 @@ int cli_append(struct cli *cli, int argc, char **argv)
     }
     append.target = argv[optind];
     append.source = optind + 1 < argc ? argv[optind + 1] : "-";
-    int code = cli_connect(cli, &append.pawl);
-    if (code != 0) {
-        return code;
+    FILE *input = strcmp(append.source, "-") == 0 ? stdin : fopen(append.source, "re");
+    if (input == NULL) {
+        return cli_fail(append.source, -errno);
     }
-    code = run(&append);
-    pawl_close(append.pawl);
-    return code == 0 ? CLI_OK : cli_fail(append.target, code);
+    int code = cli_connect(cli, &append.pawl);
+    if (code == 0) {
+        code = run(&append, input);
+        pawl_close(append.pawl);
+        code = code != 0 ? failed(&append, code) : CLI_OK;
+    }
+    if (input != stdin) {
+        fclose(input);
+    }
+    return code;
 }

@@ -3,6 +3,7 @@
 #ifndef PAWL_CLI_CLI_H
 #define PAWL_CLI_CLI_H
 
+#include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,12 +64,16 @@ int cli_connect(const struct cli *cli, struct pawl **ret) PAWL_MUST_CHECK;
 
 // Prints "pawl VERB: WHAT: text of code" with a hint for codes that have one; returns the exit code.
 int cli_fail(const char *what, int code);
+// The same with another hint; NULL: none.
+int cli_fail_with(const char *what, int code, const char *hint);
 // Prints a message and returns CLI_USAGE.
 int cli_usage(const char *verb, const char *format, ...) PAWL_PRINTF(2, 3);
 
 // "1.5 GiB" into buffer.
 const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes);
-// Server id of a name like "cs1" (or a number in hexadecimal). PAWL_ENOTFOUND.
+// A JSON string of any bytes: what is no UTF-8 shows as '?'.
+json_t *cli_json_text(const char *text);
+// Server id of a name like "cs1" (or a number in hexadecimal). PAWL_ENOTFOUND, and says so.
 int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret) PAWL_MUST_CHECK;
 
 // The loopback cluster's place, for `local` and for finding the master.

@@ -23,6 +23,8 @@ static const char *hint_of(int code)
         return "`pawl stat` shows the chunk's replicas; bring servers back that are down";
     case PAWL_EEXISTS:
         return "choose another name or remove it first";
+    case -ENODATA:
+        return "is the libfabric provider there? `pawl doctor` tells";
     case PAWL_ENOTEMPTY:
         return "`pawl rm -r` removes a directory with all below it";
     default:
@@ -51,7 +53,11 @@ static int exit_of(int code)
 
 int cli_fail(const char *what, int code)
 {
-    const char *hint = hint_of(code);
+    return cli_fail_with(what, code, hint_of(code));
+}
+
+int cli_fail_with(const char *what, int code, const char *hint)
+{
     fprintf(stderr, "pawl: %s: %s\n", what, pawl_strerror(code));
     if (hint != NULL) {
         fprintf(stderr, "      %s\n", hint);
@@ -82,6 +88,9 @@ int cli_connect(const struct cli *cli, struct pawl **ret)
 {
     char master[300];
     int code = master_address(cli, master, sizeof master);
+    if (code != 0 && code != PAWL_ENOTFOUND) {
+        return cli->master != NULL ? cli_fail("--master", code) : CLI_UNREACHABLE; // said already
+    }
     if (code != 0) {
         fprintf(stderr,
                 "pawl: no cluster found in %s\n"
@@ -116,6 +125,18 @@ const char *cli_bytes_text(uint64_t bytes, char *buffer, size_t buffer_bytes)
     return buffer;
 }
 
+json_t *cli_json_text(const char *text)
+{
+    json_t *string = json_string(text);
+    char *plain = string == NULL ? strdup(text) : NULL;
+    for (char *at = plain; at != NULL && *at != '\0'; at++) {
+        *at = (unsigned char)*at < 0x80 ? *at : '?';
+    }
+    string = plain == NULL ? string : json_string(plain);
+    free(plain);
+    return string;
+}
+
 struct server_search {
     const char *name;
     uint64_t number;
@@ -135,12 +156,15 @@ static int match_server(void *user, const struct pawl_server_info *server)
 
 int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret)
 {
-    struct server_search search = {.name = name, .number = strtoull(name, NULL, 16)};
+    char *end;
+    struct server_search search = {.name = name, .number = strtoull(name, &end, 16)};
+    search.number = *end == '\0' ? search.number : 0;
     int code = pawl_servers(pawl, NULL, match_server, &search);
     if (code < 0) {
         return code;
     }
     if (search.found == 0) {
+        fprintf(stderr, "pawl: no chunk server %s; `pawl servers` lists them\n", name);
         return PAWL_ENOTFOUND;
     }
     *ret = search.found;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +26,7 @@ struct get {
     uint64_t offset;
     uint64_t bytes; // UINT64_MAX: to the end
     uint64_t got;
+    bool said; // the error has its message already
     struct pawl_read_options read;
     struct cli_progress progress;
 };
@@ -75,10 +77,29 @@ static int copy(struct get *get, int fd, uint8_t *buffer)
     }
 }
 
-// A local file appears under its name only when it is whole.
+// A device, a pipe: nothing that could be replaced.
+static int copy_into(struct get *get, uint8_t *buffer)
+{
+    int fd = open(get->target, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int code = copy(get, fd, buffer);
+    if (close(fd) != 0 && code == 0) {
+        code = -errno;
+    }
+    return code;
+}
+
+// A local file appears under its name only when it is whole. One that is there keeps its mode.
 static int copy_to_file(struct get *get, uint8_t *buffer)
 {
     char part[PATH_MAX];
+    struct stat there;
+    bool replaces = stat(get->target, &there) == 0;
+    if (replaces && !S_ISREG(there.st_mode)) {
+        return S_ISDIR(there.st_mode) ? -EISDIR : copy_into(get, buffer);
+    }
     if (snprintf(part, sizeof part, "%s.part", get->target) >= (int)sizeof part) {
         return -ENAMETOOLONG;
     }
@@ -90,7 +111,8 @@ static int copy_to_file(struct get *get, uint8_t *buffer)
     if (fd < 0) {
         return -errno;
     }
-    int code = copy(get, fd, buffer);
+    int code = replaces && fchmod(fd, there.st_mode & 07777) != 0 ? -errno : 0;
+    code = code != 0 ? code : copy(get, fd, buffer);
     if (code == 0 && fsync(fd) != 0) {
         code = -errno;
     }
@@ -115,9 +137,9 @@ static void report(const struct cli *cli, const struct get *get, double seconds)
     char per_second[32];
     if (cli->json) {
         json_t *root =
-            json_pack("{s:s,s:s,s:I,s:f,s:f,s:I}", "path", get->source, "target", get->target,
-                      "bytes", (json_int_t)get->got, "seconds", seconds, "bytes_per_s", rate,
-                      "failovers", (json_int_t)counters.read_failovers_count);
+            json_pack("{s:o,s:o,s:I,s:f,s:f,s:I}", "path", cli_json_text(get->source), "target",
+                      cli_json_text(get->target), "bytes", (json_int_t)get->got, "seconds", seconds,
+                      "bytes_per_s", rate, "failovers", (json_int_t)counters.read_failovers_count);
         json_dumpf(root, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(root);
@@ -135,10 +157,11 @@ static int run(const struct cli *cli, struct get *get)
     int code = pawl_open(get->pawl, get->source, &get->file);
     if (code == 0 && get->server != NULL) {
         code = cli_server_find(get->pawl, get->server, &get->read.server_id);
+        get->said = code == PAWL_ENOTFOUND;
         get->read.only_that = true;
     }
-    if (code == 0 && strcmp(get->target, "-") != 0) {
-        code = pawl_file_bytes(get->file, &total);
+    if (code == 0 && strcmp(get->target, "-") != 0 && isatty(STDERR_FILENO) == 1) {
+        code = pawl_file_bytes(get->file, &total); // for the bar only
         total -= PAWL_MIN(total, get->offset);
         total = PAWL_MIN(total, get->bytes);
     }
@@ -186,7 +209,12 @@ static int connect_and_run(struct cli *cli, struct get *get)
     }
     code = run(cli, get);
     pawl_close(get->pawl);
-    return code == 0 ? CLI_OK : cli_fail(get->source, code);
+    if (get->said) {
+        return CLI_FAILED;
+    }
+    bool local = code > PAWL_ESTALE; // an errno: most likely of writing
+    const char *what = strcmp(get->target, "-") == 0 ? "standard output" : get->target;
+    return code == 0 ? CLI_OK : cli_fail(local ? what : get->source, code);
 }
 
 int cli_get(struct cli *cli, int argc, char **argv)

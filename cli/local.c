@@ -75,10 +75,14 @@ static int start(struct cli *cli, int argc, char **argv)
     unsigned long servers = 0;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        servers = option == 's' ? strtoul(optarg, NULL, 10) : 0;
-        if (servers == 0 || servers > LOCAL_SERVERS_MAX) {
+        char *end = NULL;
+        servers = option == 's' ? strtoul(optarg, &end, 10) : 0;
+        if (end == NULL || *end != '\0' || servers == 0 || servers > LOCAL_SERVERS_MAX) {
             return cli_usage("local", "--servers needs a number from 1 to %u", LOCAL_SERVERS_MAX);
         }
+    }
+    if (optind != argc) {
+        return cli_usage("local", "start takes no argument: %s", argv[optind]);
     }
     struct local_cluster cluster;
     int code = local_load(cli->dir, &cluster);
@@ -160,7 +164,7 @@ static int kill_one(const struct local_cluster *cluster, int argc, char **argv)
         }
     }
     int i = optind < argc ? local_number(cluster, argv[optind]) : -1;
-    if (i < 0) {
+    if (i < 0 || optind + 1 != argc) {
         return cli_usage("local", "kill needs an id: master, cs1, cs2, ...");
     }
     int code = local_signal(cluster, (uint32_t)i, number, STOP_MS);
@@ -272,6 +276,12 @@ static int show_status(const struct cli *cli, const struct local_cluster *cluste
     return CLI_OK;
 }
 
+static bool is_action(const char *what)
+{
+    return strcmp(what, "stop") == 0 || strcmp(what, "status") == 0 || strcmp(what, "kill") == 0 ||
+           strcmp(what, "restart") == 0;
+}
+
 int cli_local(struct cli *cli, int argc, char **argv)
 {
     if (argc < 2) {
@@ -280,6 +290,12 @@ int cli_local(struct cli *cli, int argc, char **argv)
     const char *what = argv[1];
     if (strcmp(what, "start") == 0) {
         return start(cli, argc - 1, argv + 1);
+    }
+    if (argc != 2 && (strcmp(what, "stop") == 0 || strcmp(what, "status") == 0)) {
+        return cli_usage("local", "%s takes no argument: %s", what, argv[2]);
+    }
+    if (!is_action(what)) {
+        return cli_usage("local", "no such action: %s", what);
     }
     struct local_cluster cluster;
     int code = local_load(cli->dir, &cluster);
@@ -299,8 +315,5 @@ int cli_local(struct cli *cli, int argc, char **argv)
     if (strcmp(what, "kill") == 0) {
         return kill_one(&cluster, argc - 1, argv + 1);
     }
-    if (strcmp(what, "restart") == 0) {
-        return restart_one(cli, &cluster, argc - 1, argv + 1);
-    }
-    return cli_usage("local", "no such action: %s", what);
+    return restart_one(cli, &cluster, argc - 1, argv + 1);
 }

@@ -17,7 +17,7 @@
 
 struct local_cluster {
     char dir[PATH_MAX];
-    char master[64]; // 127.0.0.1:port
+    char master[272]; // 127.0.0.1:port; a host's name in a file of PAWL_CONFIG
     char provider[32];
     uint32_t servers_count;
 };

@@ -231,5 +231,9 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     optind = 1;
-    return verb->run(&cli, rest_count, rest);
+    int result = verb->run(&cli, rest_count, rest);
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && result == CLI_OK) {
+        return cli_fail("standard output", -errno);
+    }
+    return result;
 }

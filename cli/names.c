@@ -14,7 +14,7 @@ struct ls_state {
 
 static json_t *entry_json(const char *name, const struct pawl_stat *stat)
 {
-    return json_pack("{s:s,s:s,s:I,s:b,s:I,s:i,s:i,s:I,s:I}", "name", name, "type",
+    return json_pack("{s:o,s:s,s:I,s:b,s:I,s:i,s:i,s:I,s:I}", "name", cli_json_text(name), "type",
                      stat->directory ? "directory" : "file", "bytes", (json_int_t)stat->bytes,
                      "bytes_are_lower_bound", stat->tail_unknown, "chunk_bytes",
                      (json_int_t)stat->chunk_bytes, "chunks", (int)stat->chunks_count, "replicas",
@@ -121,17 +121,25 @@ int cli_mkdir(struct cli *cli, int argc, char **argv)
 
 int cli_mv(struct cli *cli, int argc, char **argv)
 {
-    if (argc != 3) {
+    if (getopt(argc, argv, "") != -1) {
+        return cli_usage("mv", "unknown option");
+    }
+    if (argc - optind != 2) {
         return cli_usage("mv", "needs FROM and TO");
     }
+    const char *from = argv[optind];
+    const char *to = argv[optind + 1];
     struct pawl *pawl;
     int code = cli_connect(cli, &pawl);
     if (code != 0) {
         return code;
     }
-    code = pawl_rename(pawl, argv[1], argv[2]);
+    code = pawl_rename(pawl, from, to);
     pawl_close(pawl);
-    return code == 0 ? CLI_OK : cli_fail(argv[1], code);
+    if (code == PAWL_EUNKNOWN) {
+        return cli_fail_with(from, code, "`pawl ls` shows which of the names is there");
+    }
+    return code == 0 ? CLI_OK : cli_fail(code == PAWL_EEXISTS ? to : from, code);
 }
 
 int cli_rm(struct cli *cli, int argc, char **argv)

@@ -49,6 +49,7 @@ struct put {
     uint64_t acked_bytes; // of this run and of those before
     uint64_t records_count;
     uint64_t resumed_bytes;
+    const char *failed; // what the error is about, if it isn't the target
     bool end;
     int status;
     struct cli_progress progress;
@@ -75,25 +76,23 @@ static int changed(const struct put *put, const char *how)
 // Where a former run of the same put stopped.
 static int resume(struct put *put)
 {
-    struct pawl_stat stat;
-    int code = pawl_stat(put->pawl, put->target, &stat);
-    if (code != 0) {
-        return code;
-    }
     char name[64];
     snprintf(name, sizeof name, "put-%016llx%016llx", (unsigned long long)identity(put, 1),
              (unsigned long long)identity(put, 2));
     uint64_t last;
-    code = pawl_producer_open(put->file, name, &last);
+    uint64_t there;
+    int code = pawl_producer_open(put->file, name, &last);
+    // Nothing of a former run can be stored behind this: what is there now is final.
+    code = code != 0 ? code : pawl_file_bytes(put->file, &there);
     if (code != 0) {
         return code;
     }
     uint64_t done = PAWL_MIN(last * put->record_bytes, (uint64_t)put->before.st_size);
-    if (last == 0 && stat.bytes != 0) {
+    if (last == 0 && there != 0) {
         return changed(put, "destination holds other data, or the source changed since a put of "
                             "it was interrupted");
     }
-    if (stat.bytes > done) { // a record of ours may have been committed after the stat
+    if (there != done) {
         return changed(put, "somebody else has appended to the destination");
     }
     put->resumed_bytes = done;
@@ -129,6 +128,7 @@ static int fill(struct put *put, struct put_slot *slot)
             continue;
         }
         if (got < 0) {
+            put->failed = put->source;
             return -errno;
         }
         if (got == 0) {
@@ -139,7 +139,7 @@ static int fill(struct put *put, struct put_slot *slot)
     }
     put->read_bytes += slot->bytes;
     if (put->resumable && put->read_bytes > (uint64_t)put->before.st_size) {
-        return PAWL_ECHANGED;
+        return changed(put, "the source grew while it was stored");
     }
     return 0;
 }
@@ -235,15 +235,20 @@ static int open_both(struct put *put)
 {
     put->fd =
         strcmp(put->source, "-") == 0 ? STDIN_FILENO : open(put->source, O_RDONLY | O_CLOEXEC);
+    put->failed = put->source;
     if (put->fd < 0 || fstat(put->fd, &put->before) != 0) {
         return -errno;
     }
     if (S_ISDIR(put->before.st_mode)) {
         return -EISDIR;
     }
+    put->failed = NULL;
     put->resumable = S_ISREG(put->before.st_mode) && put->fd != STDIN_FILENO;
-    struct pawl_create_options options = {
-        .size = sizeof options, .replicas = put->replicas, .chunk_bytes = put->chunk_bytes};
+    // What has no identity can't go on where it stopped: it makes a file of its own.
+    struct pawl_create_options options = {.size = sizeof options,
+                                          .replicas = put->replicas,
+                                          .chunk_bytes = put->chunk_bytes,
+                                          .exclusive = !put->resumable};
     int code = pawl_create(put->pawl, put->target, &options, &put->file);
     if (code != 0) {
         return code;
@@ -260,12 +265,12 @@ static void report(const struct cli *cli, const struct put *put, double seconds)
     double rate = seconds > 0 ? (double)bytes / seconds : 0;
     if (cli->json) {
         json_t *root = json_pack(
-            "{s:s,s:s,s:I,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "source", put->source, "path",
-            put->target, "bytes", (json_int_t)put->acked_bytes, "seconds", seconds, "bytes_per_s",
-            rate, "records", (json_int_t)put->records_count, "resumed_bytes",
-            (json_int_t)put->resumed_bytes, "chunks", (json_int_t)counters.chunks_count, "retries",
-            (json_int_t)counters.retries_count, "duplicates_refused",
-            (json_int_t)counters.duplicates_count, "recoveries",
+            "{s:o,s:o,s:I,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "source", cli_json_text(put->source),
+            "path", cli_json_text(put->target), "bytes", (json_int_t)put->acked_bytes, "seconds",
+            seconds, "bytes_per_s", rate, "records", (json_int_t)put->records_count,
+            "resumed_bytes", (json_int_t)put->resumed_bytes, "chunks",
+            (json_int_t)counters.chunks_count, "retries", (json_int_t)counters.retries_count,
+            "duplicates_refused", (json_int_t)counters.duplicates_count, "recoveries",
             (json_int_t)counters.failovers_count);
         json_dumpf(root, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -292,9 +297,11 @@ static int run(struct cli *cli, struct put *put)
     int code = open_both(put);
     code = code != 0 ? code : slots_new(put);
     uint64_t total = put->resumable ? (uint64_t)put->before.st_size : 0;
-    code = code != 0 ? code
-                     : cli_progress_begin(&put->progress, "put", put->resumed_bytes, total,
-                                          put->progress_path);
+    if (code == 0) {
+        code = cli_progress_begin(&put->progress, "put", put->resumed_bytes, total,
+                                  put->progress_path);
+        put->failed = code != 0 ? put->progress_path : NULL;
+    }
     if (code == 0) {
         uint64_t begin_ns = pawl_clock_ns();
         code = pump(put);
@@ -364,5 +371,8 @@ int cli_put(struct cli *cli, int argc, char **argv)
     if (code == PAWL_ECHANGED) {
         return CLI_FAILED; // said already
     }
-    return code == 0 ? CLI_OK : cli_fail(put.target, code);
+    if (code == PAWL_EUNKNOWN && !put.resumable) {
+        return cli_fail_with(put.target, code, "a part of it may be stored: `pawl rm` it first");
+    }
+    return code == 0 ? CLI_OK : cli_fail(put.failed != NULL ? put.failed : put.target, code);
 }

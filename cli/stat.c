@@ -71,7 +71,7 @@ static int stat_json(struct pawl *pawl, const char *path, const struct pawl_stat
     json_t *chunks = json_array();
     int code = stat->directory ? 0 : pawl_chunks(pawl, path, chunk_json, chunks);
     json_t *root = json_pack(
-        "{s:s,s:I,s:s,s:I,s:b,s:I,s:i,s:i,s:I,s:I,s:o}", "path", path, "file_id",
+        "{s:o,s:I,s:s,s:I,s:b,s:I,s:i,s:i,s:I,s:I,s:o}", "path", cli_json_text(path), "file_id",
         (json_int_t)stat->file_id, "type", stat->directory ? "directory" : "file", "bytes",
         (json_int_t)stat->bytes, "bytes_are_lower_bound", stat->tail_unknown, "chunk_bytes",
         (json_int_t)stat->chunk_bytes, "replicas", (int)stat->replicas, "min_replicas",
