@@ -34,6 +34,16 @@ uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t s
     return replica->data_end + (sequence % 2) * (uint64_t)DISK_FOOTER_PLACE_BYTES;
 }
 
+static void file_shut(struct store_replica *replica)
+{
+    pawl_assert(replica->file_state == STORE_FILE_OPEN && replica->file_uses == 0);
+    close(replica->fd);
+    replica->fd = -1;
+    replica->file_state = STORE_FILE_CLOSED;
+    pawl_list_remove(&replica->lru);
+    replica->store->files_count--;
+}
+
 // Keeps the number of open files bounded; files in use stay.
 static void files_trim(struct store *store)
 {
@@ -42,14 +52,9 @@ static void files_trim(struct store *store)
         if (store->files_count <= store->files_max) {
             return;
         }
-        if (replica->file_uses > 0) {
-            continue;
+        if (replica->file_uses == 0) {
+            file_shut(replica);
         }
-        close(replica->fd);
-        replica->fd = -1;
-        replica->file_state = STORE_FILE_CLOSED;
-        pawl_list_remove(&replica->lru);
-        store->files_count--;
     }
 }
 
@@ -341,6 +346,11 @@ void store_file_unlink(struct store_replica *replica)
     if (!replica->file_exists) {
         file_unlinked(replica);
         return;
+    }
+    // While it is open its blocks stay, and whoever closes it last has to wait until they are freed:
+    // the reactor, or the death of this process, which its peers learn of that much later.
+    if (replica->file_state == STORE_FILE_OPEN && replica->file_uses == 0) {
+        file_shut(replica);
     }
     replica->flush_io = (struct store_io_request){
         .type = STORE_IO_UNLINK,
