@@ -353,7 +353,7 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
     return request;
 }
 
-// NULL, or what is wrong with this message on this session.
+// NULL, or what is wrong with this message where it stands.
 static const char *session_check(const struct reactor *reactor, const struct session *session,
                                  const struct wire_header *header)
 {
