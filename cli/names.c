@@ -92,18 +92,21 @@ int cli_ls(struct cli *cli, int argc, char **argv)
     return code == 0 ? CLI_OK : cli_fail(path, code);
 }
 
-int cli_mkdir(struct cli *cli, int argc, char **argv)
+// A verb that takes any number of paths and at most one option, a letter that stands for a flag.
+static int each_path(struct cli *cli, int argc, char **argv, char letter, unsigned flag,
+                     int (*act)(struct pawl *pawl, const char *path, unsigned flags))
 {
+    const char letters[] = {letter, '\0'};
     unsigned flags = 0;
     int option;
-    while ((option = getopt(argc, argv, "p")) != -1) {
-        if (option != 'p') {
-            return cli_usage("mkdir", "unknown option");
+    while ((option = getopt(argc, argv, letters)) != -1) {
+        if (option != letter) {
+            return cli_usage(argv[0], "unknown option");
         }
-        flags = PAWL_PARENTS;
+        flags = flag;
     }
     if (optind == argc) {
-        return cli_usage("mkdir", "which directory?");
+        return cli_usage(argv[0], "needs a PATH");
     }
     struct pawl *pawl;
     int code = cli_connect(cli, &pawl);
@@ -112,11 +115,21 @@ int cli_mkdir(struct cli *cli, int argc, char **argv)
     }
     int result = CLI_OK;
     for (int i = optind; i < argc; i++) {
-        code = pawl_mkdir(pawl, argv[i], flags);
+        code = act(pawl, argv[i], flags);
         result = code == 0 ? result : cli_fail(argv[i], code);
     }
     pawl_close(pawl);
     return result;
+}
+
+int cli_mkdir(struct cli *cli, int argc, char **argv)
+{
+    return each_path(cli, argc, argv, 'p', PAWL_PARENTS, pawl_mkdir);
+}
+
+int cli_rm(struct cli *cli, int argc, char **argv)
+{
+    return each_path(cli, argc, argv, 'r', PAWL_RECURSIVE, pawl_remove);
 }
 
 int cli_mv(struct cli *cli, int argc, char **argv)
@@ -140,31 +153,4 @@ int cli_mv(struct cli *cli, int argc, char **argv)
         return cli_fail_with(from, code, "`pawl ls` shows which of the names is there");
     }
     return code == 0 ? CLI_OK : cli_fail(code == PAWL_EEXISTS ? to : from, code);
-}
-
-int cli_rm(struct cli *cli, int argc, char **argv)
-{
-    unsigned flags = 0;
-    int option;
-    while ((option = getopt(argc, argv, "r")) != -1) {
-        if (option != 'r') {
-            return cli_usage("rm", "unknown option");
-        }
-        flags = PAWL_RECURSIVE;
-    }
-    if (optind == argc) {
-        return cli_usage("rm", "which file?");
-    }
-    struct pawl *pawl;
-    int code = cli_connect(cli, &pawl);
-    if (code != 0) {
-        return code;
-    }
-    int result = CLI_OK;
-    for (int i = optind; i < argc; i++) {
-        code = pawl_remove(pawl, argv[i], flags);
-        result = code == 0 ? result : cli_fail(argv[i], code);
-    }
-    pawl_close(pawl);
-    return result;
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // pawl-master: the control plane's server, as a program.
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,18 +10,11 @@
 
 #define PAWL_LOG_SUBSYSTEM "master"
 #include "base/assert.h"
+#include "base/daemon_options.h"
 #include "base/log.h"
 #include "controlplane/master/master.h"
 
-#ifndef PAWL_VERSION
-#define PAWL_VERSION "0.1.0"
-#endif
-
-enum exit_code {
-    EXIT_OK = 0,
-    EXIT_FAILED = 1, // could not start, or not go on
-    EXIT_USAGE = 2,  // options or configuration
-};
+#define EXIT_FAILED 1 // could not start, or not go on
 
 static const char usage_text[] =
     "usage: pawl-master --config FILE [--check-config]\n"
@@ -43,49 +35,6 @@ struct program {
     struct master *master;
     int code;
 };
-
-struct arguments {
-    const char *config;
-    bool check;
-};
-
-// -1: go on; else the exit code.
-static int arguments_parse(int argc, char **argv, struct arguments *arguments)
-{
-    enum { OPTION_CHECK = 256 };
-    static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, OPTION_CHECK},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
-    while ((option = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            arguments->config = optarg;
-            break;
-        case OPTION_CHECK:
-            arguments->check = true;
-            break;
-        case 'h':
-            fputs(usage_text, stdout);
-            return EXIT_OK;
-        case 'V':
-            puts("pawl-master " PAWL_VERSION);
-            return EXIT_OK;
-        default:
-            fputs(usage_text, stderr);
-            return EXIT_USAGE;
-        }
-    }
-    if (arguments->config == NULL || optind != argc) {
-        fputs(usage_text, stderr);
-        return EXIT_USAGE;
-    }
-    return -1;
-}
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -132,25 +81,25 @@ static int master_run(const struct master_config *config)
     uv_run(&program.loop, UV_RUN_DEFAULT);
     rc = uv_loop_close(&program.loop);
     pawl_assert(rc == 0);
-    return program.code == 0 ? EXIT_OK : EXIT_FAILED;
+    return program.code == 0 ? PAWL_DAEMON_EXIT_OK : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct pawl_daemon_options options;
     struct master_config config;
     struct pawl_config_error error;
-    int code = arguments_parse(argc, argv, &arguments);
-    if (code >= 0) {
+    int code = pawl_daemon_options_parse(argc, argv, "pawl-master", usage_text, &options);
+    if (code != PAWL_DAEMON_GO_ON) {
         return code;
     }
-    if (master_config_load(arguments.config, &config, &error) != 0) {
+    if (master_config_load(options.config, &config, &error) != 0) {
         fprintf(stderr, "pawl-master: %s\n", error.text);
-        return EXIT_USAGE;
+        return PAWL_DAEMON_EXIT_USAGE;
     }
-    if (arguments.check) {
-        printf("%s: ok\n", arguments.config);
-        code = EXIT_OK;
+    if (options.check) {
+        printf("%s: ok\n", options.config);
+        code = PAWL_DAEMON_EXIT_OK;
     } else {
         signal(SIGPIPE, SIG_IGN);
         pawl_log_init(config.log_level, STDERR_FILENO);

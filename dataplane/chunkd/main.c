@@ -3,7 +3,6 @@
 // thread (this one), and the way down in reverse.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,15 +12,12 @@
 
 #include <pawl/error.h>
 
+#include "base/daemon_options.h"
 #include "base/log.h"
 #include "dataplane/chunkd/chunkd_config.h"
 #include "dataplane/chunkd/control.h"
 #include "dataplane/chunkd/reactor.h"
 #include "dataplane/memory/placement.h"
-
-#ifndef PAWL_VERSION
-#define PAWL_VERSION "0.1.0"
-#endif
 
 static const char usage_text[] =
     "usage: pawl-chunkd --config FILE [--check-config]\n"
@@ -35,49 +31,6 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0 stopped by a signal, 1 failed, 2 wrong options or configuration,\n"
     "3 this server's chunks belong to another cluster.\n";
-
-struct main_options {
-    const char *config;
-    bool check;
-};
-
-// -1: go on; else the exit status.
-static int main_options_parse(int argc, char **argv, struct main_options *options)
-{
-    enum { OPTION_CHECK = 256 };
-    static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, OPTION_CHECK},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
-    while ((option = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            options->config = optarg;
-            break;
-        case OPTION_CHECK:
-            options->check = true;
-            break;
-        case 'h':
-            fputs(usage_text, stdout);
-            return CONTROL_EXIT_OK;
-        case 'V':
-            puts("pawl-chunkd " PAWL_VERSION);
-            return CONTROL_EXIT_OK;
-        default:
-            fputs(usage_text, stderr);
-            return CONTROL_EXIT_USAGE;
-        }
-    }
-    if (options->config == NULL || optind != argc) {
-        fputs(usage_text, stderr);
-        return CONTROL_EXIT_USAGE;
-    }
-    return -1;
-}
 
 // ---- address file -----------------------------------------------------------------------------
 
@@ -194,9 +147,9 @@ static int chunkd_run(const struct chunkd_config *config)
 
 int main(int argc, char **argv)
 {
-    struct main_options options = {0};
-    int status = main_options_parse(argc, argv, &options);
-    if (status >= 0) {
+    struct pawl_daemon_options options;
+    int status = pawl_daemon_options_parse(argc, argv, "pawl-chunkd", usage_text, &options);
+    if (status != PAWL_DAEMON_GO_ON) {
         return status;
     }
     pawl_log_init(PAWL_LOG_INFO, STDERR_FILENO);
