@@ -22,7 +22,7 @@ static struct pawl_log_limit refuse_limit; // connecting is tried again and agai
 
 static struct link *link_find(const struct pawl *pawl, uint64_t server_id)
 {
-    pawl_list_for_each_safe (node, &pawl->links) {
+    pawl_list_for_each (node, &pawl->links) {
         struct link *link = pawl_container_of(node, struct link, node);
         if (link->server_id == server_id && link->state != LINK_CLOSING) {
             return link;
@@ -33,7 +33,7 @@ static struct link *link_find(const struct pawl *pawl, uint64_t server_id)
 
 bool link_exists(const struct pawl *pawl, uint64_t server_id)
 {
-    pawl_list_for_each_safe (node, &pawl->links) {
+    pawl_list_for_each (node, &pawl->links) {
         if (pawl_container_of(node, struct link, node)->server_id == server_id) {
             return true;
         }
@@ -269,7 +269,7 @@ static void link_welcome(struct link *link, const struct wire_header *header)
     const struct wire_welcome *welcome = (const struct wire_welcome *)header;
     if (welcome->server_id != link->server_id || welcome->window_slots == 0 ||
         welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes == 0 ||
-        welcome->requests_count == 0) {
+        welcome->slot_bytes > WIRE_RECORD_MAX || welcome->requests_count == 0) {
         pawl_log_limited(&refuse_limit, PAWL_LOG_WARN,
                          "server at %s is not the one it was taken for or offers no window",
                          fabric_conn_peer(link->conn));
