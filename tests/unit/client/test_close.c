@@ -6,7 +6,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 60u
+#define SHORT_MS 300u
 
 struct place {
     struct cluster cluster;

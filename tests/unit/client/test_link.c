@@ -6,7 +6,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 80u
+#define SHORT_MS 300u
 
 struct place {
     struct cluster cluster;
@@ -206,10 +206,10 @@ static void test_request_when_it_is_not_answered_then_its_link_goes_and_all_on_i
     assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].hellos_count), 2);
 }
 
-static void refused(struct place *place, int wanted)
+static void refused(struct place *place, uint32_t deadline_ms, int wanted)
 {
     struct call call = {0};
-    struct link_request request = inspect(&call, SHORT_MS);
+    struct link_request request = inspect(&call, deadline_ms);
     assert_int_equal(link_submit(place->pawl, 0xa2, &request), 0);
     turn_until(place, &call);
     assert_int_equal(call.status, wanted);
@@ -220,27 +220,27 @@ static void test_greeting_when_it_is_refused_then_requests_end(void **state)
 {
     struct place *place = *state;
     cluster_set(&place->cluster, servers[1].faults.refuse, PAWL_ECLUSTER);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, LONG_MS, PAWL_EDISCONNECTED);
     cluster_set(&place->cluster, servers[1].faults.refuse, PAWL_EBUSY);
-    refused(place, PAWL_EBUSY);
+    refused(place, LONG_MS, PAWL_EBUSY);
     cluster_set(&place->cluster, servers[1].faults.refuse, 0);
     cluster_set(&place->cluster, servers[1].faults.wrong_id, true);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, LONG_MS, PAWL_EDISCONNECTED);
     cluster_set(&place->cluster, servers[1].faults.wrong_id, false);
     cluster_set(&place->cluster, servers[1].faults.no_welcome, true);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, SHORT_MS, PAWL_EDISCONNECTED);
     cluster_set(&place->cluster, servers[1].faults.frozen, true);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, SHORT_MS, PAWL_EDISCONNECTED);
 }
 
 static void test_reply_when_nothing_was_asked_then_the_link_goes(void **state)
 {
     struct place *place = *state;
     cluster_set(&place->cluster, servers[1].faults.unasked, true);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, LONG_MS, PAWL_EDISCONNECTED);
     cluster_set(&place->cluster, servers[1].faults.unasked, false);
     cluster_set(&place->cluster, servers[1].faults.garbage, true);
-    refused(place, PAWL_EDISCONNECTED);
+    refused(place, LONG_MS, PAWL_EDISCONNECTED);
 }
 
 // An append that waits while its server has no window to give goes on when it has one.
