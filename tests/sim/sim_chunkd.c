@@ -352,7 +352,7 @@ static void on_control_tick(struct sim *sim, struct sim_event *event)
     } else if (s->control_open && !s->asked) {
         send_heartbeat(sim, s);
     }
-    sim_at(sim, (150 + sim_below(sim, 100)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (150 + sim_below(sim, 100)) * SIM_MS),
            (struct sim_event){.run = on_control_tick, .node = s->node});
 }
 
@@ -389,7 +389,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
     struct sim_chunkd *s = event->node->state;
     chunkd_step(sim, s, (struct chunk_event){.type = CHUNK_EVENT_TICK});
     fabric_tick(sim, s);
-    sim_at(sim, (10 + sim_below(sim, 30)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (10 + sim_below(sim, 30)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = s->node});
 }
 

@@ -523,7 +523,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
     if (c->state != SIM_RUNNING) {
         us = PAWL_MAX(us, 20000u); // asks the master no faster than that
     }
-    sim_at(sim, us * SIM_US, (struct sim_event){.run = on_pump, .node = event->node});
+    sim_at(sim, sim_world_ns(c->node, us * SIM_US),
+           (struct sim_event){.run = on_pump, .node = event->node});
 }
 
 void sim_client_start(struct sim *sim, struct sim_node *node)

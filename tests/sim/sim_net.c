@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "sim.h"
 
 struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id)
@@ -52,10 +53,16 @@ static void closed(struct sim *sim, struct sim_conn *conn, int side)
 static uint64_t delay(struct sim *sim)
 {
     uint64_t us = 10 + sim_below(sim, sim->params.delay_max_us);
-    if (sim_permille(sim, sim->params.spike_permille)) {
-        us += sim_below(sim, 300000);
+    if (sim_fault(sim, SIM_FAULT_SPIKE, sim->params.spike_permille * 10)) {
+        us += sim_fault_below(sim, 300000);
     }
     return us * SIM_US;
+}
+
+bool sim_block_leaks(const struct sim_block *block, const struct sim_conn *conn)
+{
+    return block->leak_permille != 0 &&
+           pawl_hash_u64(conn->id ^ (uint64_t)block->salt << 32) % 1000 < block->leak_permille;
 }
 
 // When something that is sent now reaches `to` of the connection: behind all before it.
@@ -63,7 +70,9 @@ static uint64_t arrival(struct sim *sim, struct sim_conn *conn, int to)
 {
     uint32_t from_id = conn->side[1 - to].node->id;
     uint32_t to_id = conn->side[to].node->id;
-    uint64_t from_ns = PAWL_MAX(sim->now_ns, sim->blocked_until_ns[from_id][to_id]);
+    const struct sim_block *block = &sim->blocks[from_id][to_id];
+    bool blocked = block->until_ns > sim->now_ns && !sim_block_leaks(block, conn);
+    uint64_t from_ns = blocked ? block->until_ns : sim->now_ns;
     uint64_t at_ns = PAWL_MAX(from_ns + delay(sim), conn->side[to].last_ns);
     conn->side[to].last_ns = at_ns;
     return at_ns - sim->now_ns;
@@ -165,6 +174,13 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
 {
     int to = 1 - side;
     if (!conn->side[side].open || conn->cut[to]) {
+        sim_frame_free(frame);
+        return;
+    }
+    if (sim_fault(sim, SIM_FAULT_LOSE, sim->params.lose_permyriad)) {
+        sim_note(sim, "conn %llu breaks: a message to %s is lost", (unsigned long long)conn->id,
+                 conn->side[to].node->name);
+        sim_break(sim, conn);
         sim_frame_free(frame);
         return;
     }
