@@ -60,4 +60,8 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     draw_cluster(params, random);
     draw_work(params, random);
     draw_faults(params, random);
+    params->lease_ms = 2000;
+    params->suspect_ms = 1000;
+    params->dead_ms = 3000;
+    params->command_ms = 1000;
 }

@@ -28,12 +28,14 @@ void *sim_copy(const void *data, size_t bytes)
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
-    return pawl_random_below(&sim->random, bound);
+    return sim->script != NULL ? sim->script->draw(sim, bound)
+                               : pawl_random_below(&sim->random, bound);
 }
 
 bool sim_permille(struct sim *sim, uint32_t permille)
 {
-    return permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
+    // In a script nothing happens by chance.
+    return sim->script == NULL && permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
 }
 
 uint64_t sim_clock(const struct sim *sim, const struct sim_node *node)
@@ -76,6 +78,9 @@ static void trace_line(struct sim *sim, const char *format, va_list args)
                      (unsigned long long)(sim->now_ns / SIM_US % 1000000));
     vsnprintf(line + n, SIM_TRACE_BYTES - (size_t)n, format, args);
     sim->hash = pawl_hash_bytes(line, strlen(line), sim->hash);
+    if (sim->script != NULL) {
+        sim->script->noted(sim, line + n);
+    }
     if (sim->verbose) {
         puts(line);
     }
@@ -157,7 +162,7 @@ static struct sim_event heap_pop(struct sim *sim)
 
 // ---- crashes and other faults --------------------------------------------------------------------
 
-static void node_start(struct sim *sim, struct sim_node *node)
+void sim_start(struct sim *sim, struct sim_node *node)
 {
     if (node->up) {
         return;
@@ -182,7 +187,7 @@ static void node_start(struct sim *sim, struct sim_node *node)
 
 static void on_restart(struct sim *sim, struct sim_event *event)
 {
-    node_start(sim, event->node);
+    sim_start(sim, event->node);
 }
 
 void sim_crash(struct sim *sim, struct sim_node *node)
@@ -208,6 +213,9 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     node->life++;
     node->frozen_until_ns = 0;
     sim_net_node_down(sim, node);
+    if (sim->script != NULL) {
+        return; // it starts the node again when it wants to
+    }
     uint64_t down_ms = sim_permille(sim, 300) ? sim_below(sim, 6000) : 10 + sim_below(sim, 600);
     sim_at(sim, down_ms * SIM_MS, (struct sim_event){.run = on_restart, .node = node});
 }
@@ -371,7 +379,7 @@ static void faults_end(struct sim *sim)
             sim_crash(sim, &sim->nodes[i]); // its store heals with a restart only
         }
         sim->nodes[i].frozen_until_ns = 0;
-        node_start(sim, &sim->nodes[i]);
+        sim_start(sim, &sim->nodes[i]);
         if (sim->nodes[i].role == SIM_CLIENT) {
             sim_client_finish(sim, &sim->nodes[i]);
         }
@@ -389,14 +397,9 @@ static void add_node(struct sim *sim, enum sim_role role, uint32_t index, const 
     snprintf(node->name, sizeof(node->name), "%s%u", prefix, index + 1);
 }
 
-struct sim *sim_new(uint64_t seed, bool verbose)
+static void populate(struct sim *sim)
 {
-    struct sim *sim = sim_alloc(sizeof(*sim));
-    sim->seed = seed;
-    sim->verbose = verbose;
     sim->trace = sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0]));
-    pawl_random_seed(&sim->random, seed);
-    sim_params_draw(&sim->params, &sim->random);
     sim->oracle = sim_oracle_new(sim);
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
@@ -408,6 +411,25 @@ struct sim *sim_new(uint64_t seed, bool verbose)
         add_node(sim, SIM_CLIENT, i, "c");
         sim->client_notes[i] = sim_notes_new(sim, i);
     }
+}
+
+struct sim *sim_new(uint64_t seed, bool verbose)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->seed = seed;
+    sim->verbose = verbose;
+    pawl_random_seed(&sim->random, seed);
+    sim_params_draw(&sim->params, &sim->random);
+    populate(sim);
+    return sim;
+}
+
+struct sim *sim_new_scripted(const struct sim_params *params, const struct sim_script *script)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->params = *params;
+    sim->script = script;
+    populate(sim);
     return sim;
 }
 
@@ -446,7 +468,7 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
-static void run_until(struct sim *sim, uint64_t end_ns)
+void sim_run_until(struct sim *sim, uint64_t end_ns)
 {
     while (!sim->violated && sim->heap_count > 0 && sim->heap[0].at_ns <= end_ns) {
         struct sim_event event = heap_pop(sim);
@@ -500,20 +522,20 @@ static void check_payloads(struct sim *sim)
 bool sim_run(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->nodes_count; i++) {
-        node_start(sim, &sim->nodes[i]);
+        sim_start(sim, &sim->nodes[i]);
     }
     // Some clusters are born in peace, some are not.
-    run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
+    sim_run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
     faults_begin(sim);
-    run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
+    sim_run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
     faults_end(sim);
     uint64_t limit_ns = sim->now_ns + SIM_LIVENESS_MS * SIM_MS;
     while (!sim->violated && !all_finished(sim) && sim->now_ns < limit_ns) {
-        run_until(sim, sim->now_ns + 100 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
     }
     check_liveness(sim);
     if (!sim->violated) {
-        run_until(sim, sim->now_ns + 3000 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);
         sim_oracle_end(sim);
     }
