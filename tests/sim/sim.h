@@ -74,10 +74,14 @@ struct sim_params {
     uint32_t rot_ms;
     uint32_t full_ms;
     uint32_t faults_ms; // length of the phase with faults
-    bool remove;        // files are deleted while they are appended to
-    bool named;         // producers have names
-    bool shared_name;   // the first two clients fight for one name
-    bool overtake;      // flushes of records may end in another order
+    uint32_t lease_ms;
+    uint32_t suspect_ms;
+    uint32_t dead_ms;
+    uint32_t command_ms;
+    bool remove;      // files are deleted while they are appended to
+    bool named;       // producers have names
+    bool shared_name; // the first two clients fight for one name
+    bool overtake;    // flushes of records may end in another order
 };
 
 struct sim;
@@ -86,6 +90,10 @@ struct sim_conn;
 struct sim_frame;
 struct sim_oracle;
 struct sim_disk;
+struct sim_disk_op;
+struct sim_append;
+struct sim_node;
+struct append_action;
 
 enum sim_role { SIM_MASTER = 1, SIM_CHUNKD, SIM_CLIENT };
 
@@ -105,6 +113,21 @@ struct sim_node {
 };
 
 typedef void sim_event_fn(struct sim *sim, struct sim_event *event);
+
+// Instead of a seed: a script that draws, decides about each message and sees all that happens
+// (tests/golden). It may crash nodes where it is asked about a message, and nowhere else.
+struct sim_script {
+    void *user;
+    uint64_t (*draw)(struct sim *sim, uint64_t bound);
+    // False: the script has TAKEN the frame.
+    bool (*arrives)(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame);
+    void (*lost)(struct sim *sim, struct sim_conn *conn, int to, const struct sim_frame *frame);
+    void (*closed)(struct sim *sim, const struct sim_conn *conn, int side);
+    void (*durable)(struct sim *sim, const struct sim_node *node, const struct sim_disk_op *op);
+    void (*logged)(struct sim *sim, const Pawl__LogRecord *record);
+    void (*told)(struct sim *sim, const struct sim_node *client, const struct append_action *done);
+    void (*noted)(struct sim *sim, const char *text);
+};
 
 struct sim_event {
     uint64_t at_ns;
@@ -197,6 +220,7 @@ struct sim {
     char violation[SIM_TRACE_BYTES]; // the first one
     bool verbose;                    // the trace is printed as it comes
     bool tracing;                    // the last lines of it are kept
+    const struct sim_script *script; // NULL: the seed decides
     bool no_validate; // the cores' own checks are left out: the oracle alone has to find it
     char (*trace)[SIM_TRACE_BYTES];
     uint64_t trace_count;
@@ -206,9 +230,13 @@ struct sim {
 enum sim_trace { SIM_TRACE_NONE = 0, SIM_TRACE_TAIL, SIM_TRACE_PRINT };
 // `set` (or NULL): parameters that are not as drawn, see sim_params_set().
 struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set);
+// No node runs yet; see sim_start(), sim_run_until().
+struct sim *sim_new_scripted(const struct sim_params *params, const struct sim_script *script);
 void sim_free(struct sim *sim);
 // Runs both phases. True when nothing was violated.
 bool sim_run(struct sim *sim);
+void sim_run_until(struct sim *sim, uint64_t end_ns);
+void sim_start(struct sim *sim, struct sim_node *node);
 void sim_at(struct sim *sim, uint64_t delay_ns, struct sim_event event);
 bool sim_alive(const struct sim_node *node, uint64_t life);
 uint64_t sim_clock(const struct sim *sim, const struct sim_node *node);
@@ -225,7 +253,6 @@ bool sim_permille(struct sim *sim, uint32_t permille);
     } while (0)
 void sim_note_line(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_violation(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
-void sim_start(struct sim *sim, struct sim_node *node);
 void sim_crash(struct sim *sim, struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, enum sim_role role, uint32_t index);
 struct sim_node *sim_server_node(struct sim *sim, uint64_t server_id);
@@ -296,6 +323,9 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
 void sim_close(struct sim *sim, struct sim_conn *conn, int side);
 // Breaks a connection: both sides learn, each in its time.
 void sim_break(struct sim *sim, struct sim_conn *conn);
+// TAKES the frame, which a script kept; it asks the script again.
+void sim_deliver(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame,
+                 uint64_t delay_ns);
 void sim_net_node_down(struct sim *sim, const struct sim_node *node);
 void sim_net_fini(struct sim *sim);
 struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id);
@@ -397,6 +427,14 @@ void sim_client_stop(struct sim *sim, struct sim_node *node);
 void sim_client_opened(struct sim *sim, struct sim_conn *conn, int side);
 void sim_client_closed(struct sim *sim, struct sim_conn *conn, int side);
 void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
+// For a script: a new append, or an old one once more, with its own bytes or with others. 0 or what
+// the core said.
+int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
+                      struct sim_append **ret);
+int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
+                      bool forged);
+bool sim_client_is_running(const struct sim_node *node);
+void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.
 void sim_client_finish(struct sim *sim, struct sim_node *node);
 bool sim_client_finished(const struct sim *sim, const struct sim_node *node);

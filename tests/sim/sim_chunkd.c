@@ -202,6 +202,12 @@ static void control_ask(struct sim *sim, struct sim_chunkd *s, const Pawl__Reque
     s->asked_request = s->control_request;
 }
 
+// In a script the master places by order, not by lot: the first has the most room.
+static uint64_t space_bytes(const struct sim *sim, const struct sim_chunkd *s)
+{
+    return (1ull << 40) - (sim->script != NULL ? (uint64_t)s->node->index << 32 : 0);
+}
+
 static void send_register(struct sim *sim, struct sim_chunkd *s)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
@@ -215,7 +221,7 @@ static void send_register(struct sim *sim, struct sim_chunkd *s)
     body.cluster_id = s->disk->cluster_id;
     body.name = s->node->name;
     body.fabric_address = address;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_REGISTER;
@@ -232,7 +238,7 @@ static void send_heartbeat(struct sim *sim, struct sim_chunkd *s)
     inventory_take(&inventory, s->core, true);
     body.server_id = SIM_SERVER_ID(s->node->index);
     body.incarnation = s->incarnation;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_HEARTBEAT;

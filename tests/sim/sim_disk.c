@@ -126,6 +126,9 @@ static void apply_seal(struct sim *sim, struct sim_disk *disk, struct sim_chunk 
 static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op)
 {
     struct sim_chunk *chunk = sim_disk_chunk(disk, op->handle);
+    if (sim->script != NULL) {
+        sim->script->durable(sim, disk->node, op);
+    }
     if (op->kind == SIM_DISK_CREATE) {
         apply_create(sim, disk, op);
         return;

@@ -100,6 +100,9 @@ static void log_now_durable(struct sim *sim, struct sim_log *log, uint64_t count
     for (; log->durable < count; log->durable++) {
         Pawl__LogRecord *record = log_unpack(&log->records[log->durable]);
         sim_oracle_log(sim, record);
+        if (sim->script != NULL) {
+            sim->script->logged(sim, record);
+        }
         pawl__log_record__free_unpacked(record, NULL);
     }
 }
@@ -284,10 +287,10 @@ static int keep_record(void *user, const Pawl__LogRecord *record)
 static struct master_core *core_new(struct sim *sim)
 {
     struct master_core_options options = {.heartbeat_ms = 200,
-                                          .suspect_ms = 1000,
-                                          .dead_ms = 3000,
-                                          .lease_ms = 2000,
-                                          .command_ms = 1000,
+                                          .suspect_ms = sim->params.suspect_ms,
+                                          .dead_ms = sim->params.dead_ms,
+                                          .lease_ms = sim->params.lease_ms,
+                                          .command_ms = sim->params.command_ms,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;

@@ -89,6 +89,9 @@ static void on_learn_closed(struct sim *sim, struct sim_event *event)
     int side = (int)event->b;
     if (side_alive(conn, side)) {
         conn->side[side].open = false;
+        if (sim->script != NULL) {
+            sim->script->closed(sim, conn, side);
+        }
         closed(sim, conn, side);
     }
 }
@@ -147,13 +150,28 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
     return conn;
 }
 
+static void frame_lost(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame)
+{
+    if (sim->script != NULL) {
+        sim->script->lost(sim, conn, to, frame);
+    }
+    sim_frame_free(frame);
+}
+
 static void on_deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_frame *frame = event->p;
     struct sim_conn *conn = sim_conn_of(sim, event->a);
     int side = (int)event->b;
-    if (!side_alive(conn, side) || conn->cut[side]) {
-        sim_frame_free(frame);
+    bool whole = side_alive(conn, side) && !conn->cut[side];
+    if (whole && sim->script != NULL) {
+        if (!sim->script->arrives(sim, conn, side, frame)) {
+            return;
+        }
+        whole = side_alive(conn, side) && !conn->cut[side];
+    }
+    if (!whole) {
+        frame_lost(sim, conn, side, frame);
         return;
     }
     switch (conn->side[side].node->role) {
@@ -170,26 +188,32 @@ static void on_deliver(struct sim *sim, struct sim_event *event)
     sim_frame_free(frame);
 }
 
+void sim_deliver(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame,
+                 uint64_t delay_ns)
+{
+    sim_at(sim, delay_ns,
+           (struct sim_event){.run = on_deliver,
+                              .node = conn->side[to].node,
+                              .p = frame,
+                              .a = conn->id,
+                              .b = (uint64_t)to});
+}
+
 void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
 {
     int to = 1 - side;
     if (!conn->side[side].open || conn->cut[to]) {
-        sim_frame_free(frame);
+        frame_lost(sim, conn, to, frame);
         return;
     }
     if (sim_fault(sim, SIM_FAULT_LOSE, sim->params.lose_permyriad)) {
         sim_note(sim, "conn %llu breaks: a message to %s is lost", (unsigned long long)conn->id,
                  conn->side[to].node->name);
         sim_break(sim, conn);
-        sim_frame_free(frame);
+        frame_lost(sim, conn, to, frame);
         return;
     }
-    sim_at(sim, arrival(sim, conn, to),
-           (struct sim_event){.run = on_deliver,
-                              .node = conn->side[to].node,
-                              .p = frame,
-                              .a = conn->id,
-                              .b = (uint64_t)to});
+    sim_deliver(sim, conn, to, frame, arrival(sim, conn, to));
 }
 
 void sim_close(struct sim *sim, struct sim_conn *conn, int side)

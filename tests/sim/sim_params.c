@@ -114,6 +114,10 @@ static const struct {
     FIELD(rot_ms, rot_ms),
     FIELD(full_ms, full_ms),
     FIELD(faults_ms, faults_ms),
+    FIELD(lease_ms, lease_ms),
+    FIELD(suspect_ms, suspect_ms),
+    FIELD(dead_ms, dead_ms),
+    FIELD(command_ms, command_ms),
     FLAG(remove),
     FLAG(named),
     FLAG(shared_name),
@@ -183,4 +187,8 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     draw_cluster(params, random);
     draw_work(params, random);
     draw_faults(params, random);
+    params->lease_ms = 2000;
+    params->suspect_ms = 1000;
+    params->dead_ms = 3000;
+    params->command_ms = 1000;
 }

@@ -28,12 +28,14 @@ void *sim_copy(const void *data, size_t bytes)
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
-    return pawl_random_below(&sim->random, bound);
+    return sim->script != NULL ? sim->script->draw(sim, bound)
+                               : pawl_random_below(&sim->random, bound);
 }
 
 bool sim_permille(struct sim *sim, uint32_t permille)
 {
-    return permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
+    // In a script nothing happens by chance.
+    return sim->script == NULL && permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
 }
 
 uint64_t sim_clock(const struct sim *sim, const struct sim_node *node)
@@ -92,6 +94,9 @@ static void trace_line(struct sim *sim, const char *format, va_list args)
                      (unsigned long long)(sim->now_ns / (1000 * SIM_MS)),
                      (unsigned long long)(sim->now_ns / SIM_US % 1000000));
     vsnprintf(line + n, SIM_TRACE_BYTES - (size_t)n, format, args);
+    if (sim->script != NULL) {
+        sim->script->noted(sim, line + n);
+    }
     if (sim->verbose) {
         puts(line);
     }
@@ -224,6 +229,9 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     node->life++;
     node->frozen_until_ns = 0;
     sim_net_node_down(sim, node);
+    if (sim->script != NULL) {
+        return; // it starts the node again when it wants to
+    }
     uint64_t down_ms = sim_permille(sim, 300) ? sim_below(sim, 6000) : 10 + sim_below(sim, 600);
     sim_at(sim, down_ms * SIM_MS, (struct sim_event){.run = on_restart, .node = node});
 }
@@ -239,19 +247,11 @@ static void add_node(struct sim *sim, enum sim_role role, uint32_t index, const 
     snprintf(node->name, sizeof(node->name), "%s%u", prefix, index + 1);
 }
 
-struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set)
+static void populate(struct sim *sim, enum sim_trace trace)
 {
-    struct sim *sim = sim_alloc(sizeof(*sim));
-    sim->seed = seed;
     sim->tracing = trace != SIM_TRACE_NONE;
     sim->verbose = trace == SIM_TRACE_PRINT;
     sim->trace = sim->tracing ? sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0])) : NULL;
-    pawl_random_seed(&sim->random, seed);
-    sim_faults_init(sim);
-    sim_params_draw(&sim->params, &sim->random);
-    if (set != NULL) {
-        pawl_assert(sim_params_set(&sim->params, set)); // its syntax was checked before
-    }
     sim->oracle = sim_oracle_new(sim);
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
@@ -263,6 +263,28 @@ struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set)
         add_node(sim, SIM_CLIENT, i, "c");
         sim->client_notes[i] = sim_notes_new(sim, i);
     }
+}
+
+struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->seed = seed;
+    pawl_random_seed(&sim->random, seed);
+    sim_faults_init(sim);
+    sim_params_draw(&sim->params, &sim->random);
+    if (set != NULL) {
+        pawl_assert(sim_params_set(&sim->params, set)); // its syntax was checked before
+    }
+    populate(sim, trace);
+    return sim;
+}
+
+struct sim *sim_new_scripted(const struct sim_params *params, const struct sim_script *script)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->params = *params;
+    sim->script = script;
+    populate(sim, SIM_TRACE_TAIL);
     return sim;
 }
 
@@ -302,7 +324,7 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
-static void run_until(struct sim *sim, uint64_t end_ns)
+void sim_run_until(struct sim *sim, uint64_t end_ns)
 {
     while (!sim->violated && sim->heap_count > 0 && sim->heap[0].at_ns <= end_ns) {
         struct sim_event event = heap_pop(sim);
@@ -360,17 +382,17 @@ bool sim_run(struct sim *sim)
         sim_start(sim, &sim->nodes[i]);
     }
     // Some clusters are born in peace, some are not.
-    run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
+    sim_run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
     sim_faults_begin(sim);
-    run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
+    sim_run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
     sim_faults_end(sim);
     uint64_t limit_ns = sim->now_ns + SIM_LIVENESS_MS * SIM_MS;
     while (!sim->violated && !all_finished(sim) && sim->now_ns < limit_ns) {
-        run_until(sim, sim->now_ns + 100 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
     }
     check_liveness(sim);
     if (!sim->violated) {
-        run_until(sim, sim->now_ns + 3000 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);
         sim_oracle_end(sim);
     }
