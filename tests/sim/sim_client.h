@@ -65,6 +65,8 @@ struct sim_ask {
     uint64_t chunk;
     uint32_t length;
     uint32_t crc;
+    uint16_t slot_first;
+    uint16_t slot_count;
 };
 
 // A connection to the master or a chunk server.
@@ -75,6 +77,7 @@ struct sim_link {
     uint32_t asks_count;
     struct sim_frame **waiting; // until it is open
     uint32_t waiting_count;
+    uint64_t slots_used; // of the server's window
 };
 
 enum sim_client_state { SIM_CREATING = 1, SIM_OPENING, SIM_EPOCH, SIM_RUNNING, SIM_RESTING };

@@ -172,6 +172,25 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
     return chunk->set_count != 0 ? count : 0;
 }
 
+uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    bool member = false;
+    uint32_t good = 0;
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+        return 0;
+    }
+    uint64_t committed = durable_count(sim, chunk);
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], handle);
+        member |= node->index == server;
+        good += node->index != server && replica != NULL && replica->records_count >= committed &&
+                replica->rotten_count == 0 && !replica->damaged;
+    }
+    return member && good > 0 ? committed : 0;
+}
+
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
 
 static struct oracle_producer *table_row(struct oracle_table *table,
