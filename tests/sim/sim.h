@@ -529,6 +529,10 @@ void sim_oracle_end(struct sim *sim);
 // Committed records of a chunk that may rot on this server: another member of the set has them all, in
 // good order. 0: none may.
 uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle);
+// No member of the set is good any more: rot, and the others left the set since.
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
+// Bytes of a chunk that somebody was told of.
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 

@@ -101,6 +101,8 @@ static void link_lost(struct sim *sim, struct sim_client *c, struct sim_link *li
             client_master_answer(sim, c, &old.asks[i], PAWL_EDISCONNECTED, NULL);
         } else if (old.asks[i].kind == SIM_CALL_LOOKUP) {
             client_server_answer(sim, c, &old.asks[i], PAWL_EDISCONNECTED, NULL);
+        } else if (old.asks[i].kind == SIM_CALL_SCAN_READ) {
+            reader_failed(sim, c);
         } else {
             appends |= old.asks[i].kind == SIM_CALL_APPEND;
         }
@@ -182,7 +184,9 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
         sim_close(sim, old.conn, 0);
     }
     for (uint32_t i = 0; i < old.asks_count; i++) {
-        if (old.asks[i].kind == SIM_CALL_LOOKUP) {
+        if (old.asks[i].kind == SIM_CALL_SCAN_READ) {
+            reader_failed(sim, c);
+        } else if (old.asks[i].kind == SIM_CALL_LOOKUP) {
             struct sim_ask lookup = old.asks[i];
             lookup.request = ++c->request_last;
             lookup.deadline_ns = sim_clock(sim, c->node); // ends at the next tick
@@ -222,6 +226,7 @@ void link_forget(struct sim *sim, struct sim_client *c)
     }
     c->master.asks_count = 0;
     c->asked = false;
+    c->reader.asked = false;
 }
 
 void link_fini(struct sim_client *c)
@@ -306,8 +311,13 @@ void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     }
     link->slots_used &= ~sim_slots_mask(ask.slot_first, ask.slot_count);
     link_pump(sim, link);
-    if (ask.kind == SIM_CALL_READ) {
+    if (ask.kind == SIM_CALL_READ || ask.kind == SIM_CALL_SCAN_READ) {
+        struct wire_read_done done;
+        memcpy(&done, frame->data, sizeof(done));
         check_read(sim, c, frame);
+        if (ask.kind == SIM_CALL_SCAN_READ) {
+            reader_read(sim, c, &done);
+        }
         return;
     }
     struct wire_appended reply = {0};
