@@ -51,6 +51,7 @@ static void carry_out_answer(struct sim *sim, struct sim_chunkd *s,
     struct sim_conn *conn = sim_conn_of(sim, served->conn);
     sim_note(sim, "%s answers command %llu with %d", s->node->name,
              (unsigned long long)action->request, action->answer.code);
+    sim_watch_answer(sim, s->node->index, served->command, served->handle, &action->answer);
     sim_send(sim, conn, sim_side_of(conn, s->node),
              sim_frame_reply(served->request, &action->answer));
     free(served);
@@ -359,6 +360,8 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     pawl_assert(message != NULL);
     served->conn = conn->id;
     served->request = frame->request;
+    served->command = message->body_case;
+    served->handle = message->fence->handle;
     uint64_t number = ++s->command_last;
     pawl_assert(pawl_map_put(&s->commands, number, served) == 0);
     // All commands begin with term, handle, version.

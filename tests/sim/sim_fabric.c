@@ -167,6 +167,9 @@ static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
         memcpy(&append, served->frame->data, sizeof(append));
         sim_oracle_answer(sim, s->node->index, &append, &action->reply.appended);
     }
+    if (request.type == WIRE_PREPARE && header->status == 0) {
+        sim_watch_prepared(sim, s->node->index, &action->reply.prepared);
+    }
     uint32_t bytes = wire_struct_bytes(header->type);
     reply_send(sim, s, served, sim_frame_wire(&action->reply, bytes, NULL, 0));
 }
@@ -376,6 +379,7 @@ static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
 {
     const struct wire_prepare *prepare = &action->prepare;
     struct sim_payload *payload = action->payload != 0 ? payload_of(sim, s, action->payload) : NULL;
+    sim_watch_order(sim, s->node->index, prepare->chunk, prepare->version);
     if (sim->violated) {
         return;
     }
