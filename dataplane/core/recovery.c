@@ -348,6 +348,9 @@ void chunk_settle(struct chunk_core *core, struct chunk *chunk)
         }
         return;
     }
+    if (chunk->cut_wanted) {
+        chunk_cut(core, chunk);
+    }
     chunk_level_continue(core, chunk);
     struct chunk_command **place = &chunk->commands;
     while (*place) {
