@@ -478,6 +478,8 @@ int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
                       struct sim_append **ret);
 int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
                       bool forged);
+// Asks the master for the tail, as one that wants to append; nobody waits for the answer.
+void sim_client_ask_tail(struct sim *sim, struct sim_node *node);
 bool sim_client_is_running(const struct sim_node *node);
 void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.

@@ -599,6 +599,18 @@ int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append 
     return code;
 }
 
+void sim_client_ask_tail(struct sim *sim, struct sim_node *node)
+{
+    struct sim_client *c = node->state;
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetTail body = PAWL__GET_TAIL__INIT;
+    body.file_id = c->notes->file_id;
+    body.append = true;
+    message.body_case = PAWL__REQUEST__BODY_GET_TAIL;
+    message.get_tail = &body;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_REMOVE}, &message);
+}
+
 void sim_client_retire(const struct sim_node *node)
 {
     struct sim_client *c = node->state;
