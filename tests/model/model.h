@@ -40,9 +40,10 @@
 #define MODEL_CHUNKS_MAX 8u
 #define MODEL_RECORDS_MAX 8u // of a chunk
 #define MODEL_APPENDS_MAX 8u
-#define MODEL_QUEUE_MAX 10u
+#define MODEL_QUEUE_MAX 8u
 #define MODEL_LIMBO_MAX 2u
-#define MODEL_PAIRS (MODEL_NODES * MODEL_NODES)
+// Servers and clients connect, to servers and the master.
+#define MODEL_PAIRS ((MODEL_SERVERS_MAX + MODEL_CLIENTS_MAX) * (MODEL_SERVERS_MAX + 1u))
 #define MODEL_GENERATIONS 4u // connections of one pair that are not forgotten yet
 #define MODEL_GHOST 1000u    // the connection of late twins; nobody hears what is answered there
 
@@ -187,16 +188,22 @@ struct model_record {
     uint64_t payload;
 };
 
-struct model_chunk {
-    uint64_t handle; // 0: none
+// What a chunk is created with.
+struct model_create {
     uint64_t version;
     uint64_t file_id;
     uint64_t base_offset;
     uint64_t chunk_bytes;
-    uint64_t commit_count;
     uint32_t index;
     uint32_t producers_count;
     struct wire_producer producers[MODEL_CLIENTS_MAX];
+};
+
+struct model_chunk {
+    uint64_t handle; // 0: none
+    struct model_create create;
+    uint64_t version;
+    uint64_t commit_count;
     bool sealed;
     uint32_t records_count;
     struct model_record records[MODEL_RECORDS_MAX];
@@ -214,7 +221,7 @@ struct model_op {
     uint64_t count;
     uint64_t commit_count;
     struct model_record record;
-    struct model_chunk create;
+    struct model_create create;
 };
 
 struct model_disk {

@@ -33,7 +33,8 @@ static void apply_create(uint32_t server, const struct model_op *op)
     }
     chunk = chunk != NULL ? chunk : chunk_of(server, 0);
     pawl_assert(chunk != NULL);
-    *chunk = op->create;
+    *chunk = (struct model_chunk){
+        .handle = op->handle, .version = op->create.version, .create = op->create};
 }
 
 static void apply_append(uint32_t server, struct model_chunk *chunk, const struct model_op *op)

@@ -21,12 +21,13 @@ struct model_conn *model_conn_at(uint32_t conn)
 
 uint32_t model_conn_from(uint32_t conn)
 {
-    return (conn - 1) / MODEL_GENERATIONS / MODEL_NODES;
+    uint32_t from = (conn - 1) / MODEL_GENERATIONS / (MODEL_SERVERS_MAX + 1);
+    return from < MODEL_SERVERS_MAX ? from : from + 1;
 }
 
 uint32_t model_conn_to(uint32_t conn)
 {
-    return (conn - 1) / MODEL_GENERATIONS % MODEL_NODES;
+    return (conn - 1) / MODEL_GENERATIONS % (MODEL_SERVERS_MAX + 1);
 }
 
 int model_conn_side(uint32_t conn, uint32_t node)
@@ -45,7 +46,9 @@ static bool node_is_up(uint32_t node)
 // Refused at once where nobody listens: the notice is the answer.
 uint32_t model_connect(uint32_t from, uint32_t to)
 {
-    struct model_conn *pair = net()->conns[from * MODEL_NODES + to];
+    pawl_assert(from != MODEL_MASTER && to <= MODEL_MASTER);
+    uint32_t index = (from < MODEL_MASTER ? from : from - 1) * (MODEL_SERVERS_MAX + 1) + to;
+    struct model_conn *pair = net()->conns[index];
     uint32_t generation = 0;
     while (generation < MODEL_GENERATIONS && pair[generation].used) {
         generation++;
@@ -53,7 +56,7 @@ uint32_t model_connect(uint32_t from, uint32_t to)
     pawl_assert(generation < MODEL_GENERATIONS);
     bool up = node_is_up(to);
     pair[generation] = (struct model_conn){.used = true, .cut = !up, .open = {true, up}};
-    return 1 + (from * MODEL_NODES + to) * MODEL_GENERATIONS + generation;
+    return 1 + index * MODEL_GENERATIONS + generation;
 }
 
 void model_send(uint32_t conn, uint32_t from, struct model_entry entry)

@@ -225,11 +225,11 @@ static bool inherits(const struct oracle_chunk *chunk, const struct model_chunk 
     for (uint32_t i = 0; i < MODEL_CLIENTS_MAX; i++) {
         wanted += chunk->inherited[i] != 0;
     }
-    for (uint32_t i = 0; i < replica->producers_count; i++) {
-        const struct wire_producer *row = &replica->producers[i];
+    for (uint32_t i = 0; i < replica->create.producers_count; i++) {
+        const struct wire_producer *row = &replica->create.producers[i];
         found += chunk->inherited[row->producer_lo - 1] == row->last_sequence;
     }
-    return found == wanted && replica->producers_count == wanted;
+    return found == wanted && replica->create.producers_count == wanted;
 }
 
 static void on_ready(uint64_t handle)
@@ -353,7 +353,7 @@ void model_oracle_record(uint32_t server, const struct model_chunk *replica, uin
 {
     struct oracle_chunk *chunk = chunk_of(replica->handle);
     const struct model_record *r = &replica->records[index];
-    if (chunk == NULL || replica->base_offset != chunk->base) {
+    if (chunk == NULL || replica->create.base_offset != chunk->base) {
         model_violation("cs%u stores a record in a chunk %llu that is not the log's", server + 1,
                         ULL(replica->handle));
         return;
@@ -362,7 +362,7 @@ void model_oracle_record(uint32_t server, const struct model_chunk *replica, uin
         model_violation("cs%u chunk %llu stores record %u, nobody has the one before", server + 1,
                         ULL(chunk->handle), index);
     } else if (index == chunk->records_count) {
-        record_add(chunk, r, replica->chunk_bytes);
+        record_add(chunk, r, replica->create.chunk_bytes);
     } else {
         const struct pawl_record *known = &chunk->records[index].record;
         bool equal = known->offset == r->record.offset && known->length == r->record.length &&

@@ -183,11 +183,25 @@ static uint64_t name_of(struct walk *walk, uint64_t offset)
     return (uint64_t)walk->names[at] << 32 | (offset - walk->starts[at]);
 }
 
+// Most of a region is zero: eight words are looked at in one go.
+static bool words_are_zero(const uint64_t *words)
+{
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        any |= words[i];
+    }
+    return any == 0;
+}
+
 static void walk_words(struct walk *walk, uint32_t offset, uint32_t bytes)
 {
     const uint64_t *words = (const void *)((const char *)walk->region + offset);
     uint64_t base = (uint64_t)(uintptr_t)walk->region;
     for (uint32_t i = 0; i < bytes / 8; i++) {
+        if (i % 8 == 0 && i + 8 <= bytes / 8 && words_are_zero(words + i)) {
+            i += 7;
+            continue;
+        }
         uint64_t word = words[i];
         if (word == 0) {
             continue;
@@ -285,15 +299,6 @@ static void store_grow(struct model_store *store)
     }
 }
 
-static bool line_is_zero(const uint64_t *line)
-{
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < LINE_BYTES / 8; i++) {
-        any |= line[i];
-    }
-    return any == 0;
-}
-
 static void image_take(struct image *image, const struct model_region *region)
 {
     static uint64_t buffer[LINES_MAX / 64 + REGION_BYTES / 8];
@@ -304,7 +309,7 @@ static void image_take(struct image *image, const struct model_region *region)
     memset(buffer, 0, map_words * sizeof(buffer[0]));
     for (uint32_t line = 0; line < lines; line++) {
         const uint64_t *at = from + (size_t)line * (LINE_BYTES / 8);
-        if (!line_is_zero(at)) {
+        if (!words_are_zero(at)) {
             buffer[line / 64] |= UINT64_C(1) << line % 64;
             memcpy(&buffer[used], at, LINE_BYTES);
             used += LINE_BYTES / 8;

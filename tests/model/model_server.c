@@ -311,13 +311,12 @@ static void store(uint32_t server, const struct chunk_action *action, enum model
     } else if (kind == MODEL_OP_CREATE) {
         const struct chunk_create *create = &action->create;
         pawl_assert(create->producers_count <= MODEL_CLIENTS_MAX);
-        op->create = (struct model_chunk){.handle = create->handle,
-                                          .version = create->version,
-                                          .file_id = create->file_id,
-                                          .base_offset = create->base_offset,
-                                          .chunk_bytes = create->chunk_bytes,
-                                          .index = create->index,
-                                          .producers_count = create->producers_count};
+        op->create = (struct model_create){.version = create->version,
+                                           .file_id = create->file_id,
+                                           .base_offset = create->base_offset,
+                                           .chunk_bytes = create->chunk_bytes,
+                                           .index = create->index,
+                                           .producers_count = create->producers_count};
         if (create->producers_count > 0) {
             memcpy(op->create.producers, create->producers,
                    create->producers_count * sizeof(create->producers[0]));
@@ -438,12 +437,12 @@ static void load_chunk(struct model_server *s, const struct model_chunk *chunk)
     }
     struct chunk_load load = {.create = {.handle = chunk->handle,
                                          .version = chunk->version,
-                                         .file_id = chunk->file_id,
-                                         .base_offset = chunk->base_offset,
-                                         .chunk_bytes = chunk->chunk_bytes,
-                                         .index = chunk->index,
-                                         .producers_count = chunk->producers_count,
-                                         .producers = chunk->producers},
+                                         .file_id = chunk->create.file_id,
+                                         .base_offset = chunk->create.base_offset,
+                                         .chunk_bytes = chunk->create.chunk_bytes,
+                                         .index = chunk->create.index,
+                                         .producers_count = chunk->create.producers_count,
+                                         .producers = chunk->create.producers},
                               .version = chunk->version,
                               .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
                               .sealed = chunk->sealed,
