@@ -420,7 +420,6 @@ void model_event_apply(struct model_event event)
     }
     apply(event);
     model_world.touched[MODEL_PART_NET] = true;
-    model_world.touched[MODEL_PART_ORACLE] = true;
     if (!model_world.violated) {
         model_oracle_check();
     }

@@ -57,6 +57,11 @@ static struct oracle *oracle(void)
     return model_region_root(model_world.regions[MODEL_PART_ORACLE]);
 }
 
+static void changed(void)
+{
+    model_world.touched[MODEL_PART_ORACLE] = true;
+}
+
 static struct oracle_chunk *chunk_of(uint64_t handle)
 {
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
@@ -88,6 +93,7 @@ static uint32_t durable_count(const struct oracle_chunk *chunk)
 
 uint64_t model_oracle_submit(uint32_t client, uint64_t sequence)
 {
+    changed();
     for (uint32_t i = 0; i < MODEL_APPENDS_MAX; i++) {
         if (oracle()->appends[i].sequence == 0) {
             oracle()->appends[i] = (struct oracle_append){.sequence = sequence, .client = client};
@@ -179,6 +185,7 @@ void model_oracle_told(uint64_t serial, enum model_told told, uint64_t offset)
     }
     append->told = told;
     append->offset = offset;
+    changed();
 }
 
 // ---- the log -----------------------------------------------------------------------------------------
@@ -283,6 +290,7 @@ static void on_seal(const Pawl__LogChunkSeal *body)
 
 void model_oracle_log(const Pawl__LogRecord *record)
 {
+    changed();
     switch (record->body_case) {
     case PAWL__LOG_RECORD__BODY_CHUNK_CREATE:
         (void)chunk_add(record->chunk_create->handle, record->chunk_create->set,
@@ -342,6 +350,7 @@ static void record_add(struct oracle_chunk *chunk, const struct model_record *r,
                         chunk->records_count);
         return;
     }
+    changed();
     *last = chunk->sealed ? *last : id->sequence;
     pawl_assert(chunk->records_count < MODEL_RECORDS_MAX);
     chunk->records[chunk->records_count] =
@@ -435,6 +444,7 @@ void model_oracle_answer(uint32_t server, const struct wire_append *request,
                         server + 1, ULL(request->id.sequence), ULL(chunk->handle), index);
         return;
     }
+    changed();
     chunk->answered_count = PAWL_MAX(chunk->answered_count, index + 1);
     if (reply->duplicate == 0) {
         check_answerer(chunk, request->version, server);

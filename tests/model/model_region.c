@@ -184,25 +184,21 @@ static uint64_t name_of(struct walk *walk, uint64_t offset)
 }
 
 // Most of a region is zero: eight words are looked at in one go.
-static bool words_are_zero(const uint64_t *words)
+static inline bool words_are_zero(const uint64_t *w)
 {
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < 8; i++) {
-        any |= words[i];
-    }
-    return any == 0;
+    return ((w[0] | w[1]) | (w[2] | w[3]) | (w[4] | w[5]) | (w[6] | w[7])) == 0;
 }
 
 static void walk_words(struct walk *walk, uint32_t offset, uint32_t bytes)
 {
     const uint64_t *words = (const void *)((const char *)walk->region + offset);
     uint64_t base = (uint64_t)(uintptr_t)walk->region;
-    for (uint32_t i = 0; i < bytes / 8; i++) {
-        if (i % 8 == 0 && i + 8 <= bytes / 8 && words_are_zero(words + i)) {
-            i += 7;
-            continue;
+    uint32_t count = bytes / 8;
+    for (uint32_t i = 0; i < count; i++) {
+        while (i + 8 <= count && words_are_zero(words + i)) {
+            i += 8;
         }
-        uint64_t word = words[i];
+        uint64_t word = i < count ? words[i] : 0;
         if (word == 0) {
             continue;
         }
