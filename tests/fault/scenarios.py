@@ -5,6 +5,7 @@ No scenario asserts a time. What has to happen has the patience of world.py to h
 """
 import json
 import os
+import shutil
 import time
 
 from world import Failed, World, check, make_file, say, sha256
@@ -316,24 +317,55 @@ def eio(world):
     trusted for what it held there, the others go on; with a new disk it is a new server."""
     trial = world.start_appenders()
     node = world.nodes["cs1"]
+    wait_used(world, trial, "cs1")
     say("the disk of cs1 breaks off")
     node.disk.break_off(2)
-    trial.progress("with a broken disk", 3000)
+    trial.progress("with a broken disk", 1200)
     world.wait("cs1 says that its disk has failed",
                lambda: not node.alive or "has failed" in node.log)
-    tail = world.tail(trial.path)
-    good = [replica["name"] for replica in tail["replicas"]]
-    check("cs1" not in good, f"the tail is on the broken disk: {good}")
-    # What it held is zeros where it was broken off: not to be served, whatever it says.
+    check("cs1" not in tail_members(world, trial), "the tail is on the broken disk")
+    # The device is whole again, with zeros where acknowledged bytes were: the flushes are lost.
     node.disk.mend()
     if node.alive:
         world.kill("cs1")
-    world.killed.add("cs1")
     trial.progress("without it")
+    world.killed.add("cs1")
+    node.start()
+    world.wait("cs1 is there, or refuses to be",
+               lambda: not node.alive or world.server_states().get("cs1") == "live")
+    say(f"on the mended disk: {'in service' if node.alive else 'refuses to start'}")
+    for line in [line for line in node.log.splitlines() if " error " in line][-3:]:
+        say(f"    {line}")
+    trial.progress("with what is left of it", 500)
+    node.kill()
     node.disk.replace()
     world.restart("cs1")
     world.wait_live(4)
-    trial.progress("with a new disk", 3000)
+    trial.progress("with a new disk", 1200)
+
+
+@scenario()
+def lost_flush(world):
+    """A disk has acknowledged flushes and lost what they covered: the server comes back with an old state
+    and without knowing. The others do know; what they hold wins."""
+    trial = world.start_appenders()
+    node = world.nodes["cs1"]
+    node.freeze()
+    old = node.data + ".old"
+    shutil.copytree(node.data, old)
+    node.thaw()
+    trial.progress("after the copy", 1200)
+    world.kill("cs1")
+    shutil.rmtree(node.data)
+    os.rename(old, node.data)
+    say("cs1 has lost what it wrote since")
+    world.restart("cs1")
+    world.wait_live(3)
+    trial.progress("with an old state of cs1", 200)
+    world.kill("cs2")
+    trial.progress("with cs1 and cs3 only")
+    world.restart("cs2")
+    world.wait_live(3)
 
 
 def world_of(name, bin_dir, seed):
