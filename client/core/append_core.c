@@ -158,6 +158,14 @@ bool append_closing(const struct append_core *core, uint64_t server)
     return false;
 }
 
+// What an append ends with that surely reached nobody: why the master gave out no tail, if that is
+// something that somebody can mend.
+static int deadline_code(const struct append_core *core)
+{
+    bool mendable = core->tail_status == PAWL_ENOSPACE || core->tail_status == PAWL_ENOSERVERS;
+    return mendable ? core->tail_status : PAWL_EDEADLINE;
+}
+
 static void expire(struct append_core *core)
 {
     uint32_t at = 0;
@@ -167,11 +175,11 @@ static void expire(struct append_core *core)
         if (slot->deadline_ns > core->now_ns) {
             at++;
         } else if (slot->chain && rest_is_unsent(core, at)) {
-            end_unsent(core, at, PAWL_EDEADLINE);
+            end_unsent(core, at, deadline_code(core));
         } else {
             // A repeat of a committed sequence may not be called absent, sent or not.
             slot->doubt |= !epoch;
-            append_slot_fail(core, at, slot->doubt ? PAWL_EUNKNOWN : PAWL_EDEADLINE);
+            append_slot_fail(core, at, slot->doubt ? PAWL_EUNKNOWN : deadline_code(core));
         }
     }
 }

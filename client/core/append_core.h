@@ -18,8 +18,9 @@
 //  - PAWL_EEARLIER is followed chunk by chunk with LOOKUP to learn the old offset.
 //  - Every status but 0 and PAWL_EUNKNOWN promises that the record is not in the file. So an append
 //    that is given up while its outcome is open ends as PAWL_EUNKNOWN, whatever the reason; one
-//    that reached nobody, or was refused each time, ends with the reason (PAWL_EDEADLINE at its
-//    deadline), together with those that were to follow it, and its sequence is free again.
+//    that reached nobody, or was refused each time, ends with the reason (at its
+//    deadline PAWL_ENOSPACE or PAWL_ENOSERVERS if that was the master's last word, else
+//    PAWL_EDEADLINE), together with those that were to follow it, and its sequence is free again.
 //  - While a sequence is unknown new appends are refused with PAWL_EUNKNOWN. It is resolved by a
 //    submit that names it (same length and crc), by append_core_resolved(), or by a later sequence
 //    that turns out to be committed. Those in flight behind it are sent on until their own

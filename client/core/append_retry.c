@@ -62,6 +62,7 @@ static void disconnect(struct append_core *core, uint64_t server)
 void append_on_tail(struct append_core *core, const struct append_event *event)
 {
     core->tail_asked = false;
+    core->tail_status = event->status;
     if (event->status == 0) {
         bool moved = event->tail.handle != core->tail.handle;
         core->tail = event->tail;

@@ -243,6 +243,12 @@ static void producer_lost(struct sim *sim, struct sim_client *c)
 
 // ---- ends of appends ---------------------------------------------------------------------------------------------
 
+// Nobody gave out a tail until the deadline.
+static bool means_no_room(int code)
+{
+    return code == PAWL_ENOSPACE || code == PAWL_ENOSERVERS;
+}
+
 static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct append_action *done)
 {
     if (done->status == 0) {
@@ -251,7 +257,7 @@ static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct ap
         c->lost = true;
         c->gone |= means_gone(sim, done->status);
         if (!c->gone && done->status != PAWL_EFENCED && done->status != PAWL_EUNKNOWN &&
-            done->status != PAWL_EDEADLINE) {
+            done->status != PAWL_EDEADLINE && !means_no_room(done->status)) {
             sim_violation(sim, "%s epoch record ends with %d", c->node->name, done->status);
         }
     }
@@ -274,6 +280,8 @@ static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_app
         sim_oracle_told(sim, append, SIM_TOLD_UNKNOWN, 0);
         break;
     case PAWL_EDEADLINE:
+    case PAWL_ENOSPACE:
+    case PAWL_ENOSERVERS:
         absent(sim, c->notes, append);
         break;
     case PAWL_EFENCED:
@@ -317,7 +325,8 @@ void client_done(struct sim *sim, struct sim_client *c, const struct append_acti
     } else if (job->repeat) {
         if (done->status == 0) {
             sim_oracle_told(sim, job->append, SIM_TOLD_OK, done->file_offset);
-        } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE) {
+        } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE ||
+                   means_no_room(done->status)) {
             sim_violation(sim, "%s repeats sequence %llu: %d", c->node->name, ULL(done->sequence),
                           done->status);
         }
