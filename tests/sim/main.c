@@ -24,6 +24,7 @@ struct sim_totals {
     uint64_t acknowledged;
     uint64_t crashes;
     uint64_t seals;
+    uint64_t dropped;
     uint64_t violations;
 };
 
@@ -61,14 +62,15 @@ static void print_params(const struct sim_params *p)
         "servers %u clients %u files %u replicas %u min %u chunk %u record %u depth %u think %u us "
         "deadline %u attempt %u delay %u us spike %u disk %u us stall %u tear %u double %u trip %u "
         "error %u reset %u block %u freeze %u crash %u master %u client %u all %u faults %u "
-        "ms%s%s%s%s\n",
+        "ms%s%s%s%s%s session %u cut %u\n",
         p->servers_count, p->clients_count, p->files_count, p->replicas, p->min_replicas,
         p->chunk_bytes, p->record_bytes_max, p->depth_max, p->think_max_us, p->deadline_ms,
         p->attempt_ms, p->delay_max_us, p->spike_permille, p->disk_max_us, p->stall_permille,
         p->tear_permille, p->double_permille, p->trip_permyriad, p->error_permyriad, p->reset_ms,
         p->block_ms, p->freeze_ms, p->crash_ms, p->master_crash_ms, p->client_crash_ms,
         p->all_crash_ms, p->faults_ms, p->named ? " named" : "", p->shared_name ? " shared" : "",
-        p->overtake ? " overtake" : "", p->remove ? " remove" : "");
+        p->overtake ? " overtake" : "", p->remove ? " remove" : "", p->sessions ? " sessions" : "",
+        p->session_ms, p->cut_ms);
 }
 
 static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool verbose,
@@ -91,6 +93,7 @@ static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool 
     totals->acknowledged += sim_oracle_acknowledged(sim->oracle);
     totals->crashes += sim->crashes_count;
     totals->seals += sim_oracle_seals(sim->oracle);
+    totals->dropped += sim_oracle_dropped(sim->oracle);
     totals->violations += right ? 0 : 1;
     uint64_t hash = sim->hash;
     current = NULL;
@@ -208,9 +211,11 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; options.file == NULL && i < options.count; i++) {
         run_seed(&options, options.first + i, &totals);
     }
-    printf("seeds %llu events %llu acknowledged %llu crashes %llu seals %llu violations %llu\n",
+    printf("seeds %llu events %llu acknowledged %llu crashes %llu seals %llu dropped %llu "
+           "violations %llu\n",
            (unsigned long long)totals.seeds, (unsigned long long)totals.events,
            (unsigned long long)totals.acknowledged, (unsigned long long)totals.crashes,
-           (unsigned long long)totals.seals, (unsigned long long)totals.violations);
+           (unsigned long long)totals.seals, (unsigned long long)totals.dropped,
+           (unsigned long long)totals.violations);
     return totals.violations == 0 ? 0 : 1;
 }

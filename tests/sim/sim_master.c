@@ -288,6 +288,8 @@ static struct master_core *core_new(struct sim *sim)
                                           .dead_ms = 3000,
                                           .lease_ms = 2000,
                                           .command_ms = 1000,
+                                          .session_ms = sim->params.session_ms,
+                                          .session_block = 3,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;

@@ -54,10 +54,22 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
     p->overtake = pawl_random_chance(r, 1, 2);
 }
 
+// Of a stream of their own, so that seeds without sessions are the runs that they were.
+static void draw_sessions(struct sim_params *p, const struct pawl_random *random)
+{
+    struct pawl_random own = *random;
+    (void)pawl_random_next(&own);
+    pawl_random_seed(&own, pawl_random_next(&own) ^ 0x5e5510);
+    p->sessions = !p->named && pawl_random_chance(&own, 3, 4);
+    p->session_ms = PICK(&own, 300, 600, 1500, 10000);
+    p->cut_ms = p->sessions ? PICK(&own, 0, 1000, 3000) : 0;
+}
+
 void sim_params_draw(struct sim_params *params, struct pawl_random *random)
 {
     *params = (struct sim_params){0};
     draw_cluster(params, random);
     draw_work(params, random);
     draw_faults(params, random);
+    draw_sessions(params, random);
 }

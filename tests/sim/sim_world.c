@@ -327,6 +327,7 @@ static const struct sim_fault faults[] = {
     FAULT(reset, reset_ms),
     FAULT(block, block_ms),
     FAULT(freeze, freeze_ms),
+    {sim_fault_cut, offsetof(struct sim_params, cut_ms)},
 };
 
 static void on_fault(struct sim *sim, struct sim_event *event)
