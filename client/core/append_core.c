@@ -83,7 +83,7 @@ void append_committed(struct append_core *core, uint64_t sequence)
 static bool code_is_final(int code)
 {
     return code == PAWL_EFENCED || code == PAWL_EDELETED || code == PAWL_ENOTFOUND ||
-           code == PAWL_EPROTOCOL;
+           code == PAWL_EPROTOCOL || code == PAWL_ESESSION;
 }
 
 // Where nothing of the file is left, nothing is unknown.
@@ -391,6 +391,16 @@ uint64_t append_core_wake_ns(const struct append_core *core)
         }
     }
     return wake_ns;
+}
+
+bool append_core_is_clear(const struct append_core *core)
+{
+    return core->slots_count == 0 && core->unknowns_count == 0;
+}
+
+int append_core_final(const struct append_core *core)
+{
+    return core->final;
 }
 
 uint64_t append_core_next_sequence(const struct append_core *core)

@@ -15,16 +15,8 @@
 
 static const struct model_config configs[] = {
     {.name = "2r2w", .text = "no fault", CLUSTER(2, 1, 2), SMALL},
-    {.name = "2r1w1c",
-     .text = "1 crash",
-     CLUSTER(2, 1, 1),
-     SMALL,
-     .budgets = {[MODEL_CRASH] = 1}},
-    {.name = "2r2w1c",
-     .text = "1 crash",
-     CLUSTER(2, 1, 2),
-     SMALL,
-     .budgets = {[MODEL_CRASH] = 1}},
+    {.name = "2r1w1c", .text = "1 crash", CLUSTER(2, 1, 1), SMALL, .budgets = {[MODEL_CRASH] = 1}},
+    {.name = "2r2w1c", .text = "1 crash", CLUSTER(2, 1, 2), SMALL, .budgets = {[MODEL_CRASH] = 1}},
     {.name = "2r2w1c1m",
      .text = "1 crash, 1 crash of the master",
      CLUSTER(2, 1, 2),
