@@ -262,6 +262,8 @@ void sim_violation(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_crash(struct sim *sim, struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, enum sim_role role, uint32_t index);
 struct sim_node *sim_server_node(struct sim *sim, uint64_t server_id);
+// Whether a core checks itself now: that takes longer than the step. Always in a script.
+bool sim_validates(const struct sim *sim, uint64_t *steps);
 void *sim_alloc(size_t bytes); // zeroed, never NULL
 void *sim_copy(const void *data, size_t bytes);
 

@@ -171,7 +171,7 @@ void chunkd_step(struct sim *sim, struct sim_chunkd *s, struct chunk_event event
     event.now_ns = sim_clock(sim, s->node);
     int code = chunk_core_step(s->core, &event, &actions);
     pawl_assert(code == 0);
-    if (!sim->no_validate) {
+    if (sim_validates(sim, &s->steps)) {
         chunk_core_validate(s->core);
     }
     for (uint32_t i = 0; i < actions->count && !sim->violated; i++) {

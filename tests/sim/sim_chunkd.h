@@ -72,6 +72,7 @@ struct sim_chunkd {
     struct sim_node *node;
     struct sim_disk *disk;
     struct chunk_core *core;
+    uint64_t steps;
     uint64_t incarnation;
     // Control plane.
     struct sim_conn *control;

@@ -52,6 +52,7 @@ struct sim_master {
     struct pawl_map tokens;   // token > struct sim_asked (conn, our request id)
     uint64_t request_last;
     uint64_t command_last;
+    uint64_t steps;
 };
 
 struct sim_log *sim_log_new(void)
@@ -244,7 +245,7 @@ static void master_step(struct sim *sim, struct sim_master *m, struct master_eve
     int code = master_core_step(m->core, &event, &actions);
     pawl_assert(code == 0);
     carry_out(sim, m, actions);
-    if (!sim->no_validate) {
+    if (sim_validates(sim, &m->steps)) {
         master_core_validate(m->core);
     }
 }
