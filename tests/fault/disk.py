@@ -15,6 +15,7 @@ class Disk:
         self.path, self.kind, self.mib = path, kind, mib
         self.image = path + ".image"
         self.loop = None
+        self.is_full = False
         os.makedirs(path, exist_ok=True)
         try:
             self.make()
@@ -40,6 +41,7 @@ class Disk:
 
     def fill(self, leave=0):
         """Takes all space that is left but `leave` bytes."""
+        self.is_full = True
         with open(os.path.join(self.path, BALLAST), "ab") as file:
             step = 1 << 20
             while step >= 4096:
@@ -55,6 +57,7 @@ class Disk:
                     step //= 2
 
     def empty(self):
+        self.is_full = False
         os.unlink(os.path.join(self.path, BALLAST))
 
     # ---- gone -------------------------------------------------------------------------------------

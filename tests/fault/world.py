@@ -135,7 +135,7 @@ class World:
     def configure_server(self, name, **more):
         node = self.nodes[name]
         keys = {"master": self.master_address, "name": name, "dir": node.data, "security": "none",
-                "fabric": {"host": node.address}, "memory": {"region": "128MiB"},
+                "fabric": {"host": node.address},
                 "journal": {"segment": "4MiB"}}
         node.configure(**{**keys, **more})
 
