@@ -214,6 +214,24 @@ static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
     reply_send(sim, s, served, frame);
 }
 
+static void carry_out_send_table(struct sim *sim, struct sim_chunkd *s,
+                                 const struct chunk_action *action)
+{
+    struct sim_served *served = served_answer(sim, s, action->conn, action->request);
+    if (served == NULL) {
+        return;
+    }
+    uint32_t bytes = action->table.count * (uint32_t)sizeof(struct wire_producer);
+    struct wire_fetched fetched = {.header = {.type = WIRE_FETCH | WIRE_REPLY},
+                                   .chunk = action->handle,
+                                   .index = WIRE_FETCH_TABLE,
+                                   .length = bytes,
+                                   .crc = pawl_crc32c(0, action->table.rows, bytes)};
+    struct sim_frame *frame = sim_frame_wire(&fetched, sizeof(fetched), NULL, 0);
+    sim_frame_extra(frame, action->table.rows, bytes);
+    reply_send(sim, s, served, frame);
+}
+
 // ---- requests to peers -------------------------------------------------------------------------------
 
 static struct sim_peer *peer_of(struct sim *sim, struct sim_chunkd *s, uint64_t server_id)
@@ -332,6 +350,9 @@ void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_
     case CHUNK_ACTION_SEND_RECORD:
         carry_out_send_record(sim, s, action);
         break;
+    case CHUNK_ACTION_SEND_TABLE:
+        carry_out_send_table(sim, s, action);
+        break;
     case CHUNK_ACTION_CONNECT:
         (void)peer_of(sim, s, action->server);
         break;
@@ -364,6 +385,7 @@ static void fetch_ended(struct sim *sim, struct sim_chunkd *s, const struct sim_
             tear(sim, payload->data, payload->bytes);
             event.payload = payload->number;
             event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+            event.bytes = payload->data;
         }
         event.message = &fetched.header;
         chunkd_step(sim, s, event);
