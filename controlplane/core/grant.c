@@ -104,7 +104,8 @@ bool master_granting_drive(struct master_core *core, struct master_chunk *chunk)
         work->lease_until_ns = work->sent_ns + master_ms_to_ns(core->options.lease_ms);
         granted(core, chunk, "granted");
     } else {
-        if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL) {
+        if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL ||
+            work->cause == MASTER_CAUSE_HEAL) {
             work->cause = MASTER_CAUSE_LOST;
             work->cause_server = work->primary_id;
         }

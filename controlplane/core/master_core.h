@@ -41,6 +41,7 @@ struct master_core_options {
     uint32_t dead_ms;      // 3,000
     uint32_t lease_ms;     // 2,000
     uint32_t command_ms;   // 1,000: deadline of a command to a chunk server
+    uint32_t surplus_ms;   // 10,000: a replica more than its file wants is kept so long
     uint64_t random_seed;  // placement's tie breaks, ids
     const struct pawl_alloc *alloc;
 };

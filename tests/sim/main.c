@@ -24,6 +24,7 @@ struct sim_totals {
     uint64_t acknowledged;
     uint64_t crashes;
     uint64_t seals;
+    uint64_t copies;
     uint64_t violations;
 };
 
@@ -91,6 +92,7 @@ static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool 
     totals->acknowledged += sim_oracle_acknowledged(sim->oracle);
     totals->crashes += sim->crashes_count;
     totals->seals += sim_oracle_seals(sim->oracle);
+    totals->copies += sim->copies_count;
     totals->violations += right ? 0 : 1;
     uint64_t hash = sim->hash;
     current = NULL;
@@ -208,9 +210,11 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; options.file == NULL && i < options.count; i++) {
         run_seed(&options, options.first + i, &totals);
     }
-    printf("seeds %llu events %llu acknowledged %llu crashes %llu seals %llu violations %llu\n",
+    printf("seeds %llu events %llu acknowledged %llu crashes %llu seals %llu copies %llu "
+           "violations %llu\n",
            (unsigned long long)totals.seeds, (unsigned long long)totals.events,
            (unsigned long long)totals.acknowledged, (unsigned long long)totals.crashes,
-           (unsigned long long)totals.seals, (unsigned long long)totals.violations);
+           (unsigned long long)totals.seals, (unsigned long long)totals.copies,
+           (unsigned long long)totals.violations);
     return totals.violations == 0 ? 0 : 1;
 }

@@ -150,7 +150,7 @@ static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op
         apply_seal(sim, disk, chunk, op);
         break;
     case SIM_DISK_DROP:
-        sim_oracle_drop(sim, disk->node->index, chunk);
+        sim_heal_drop(sim, disk->node->index, chunk);
         remove_chunk(disk, chunk);
         break;
     case SIM_DISK_CREATE:

@@ -288,6 +288,7 @@ static struct master_core *core_new(struct sim *sim)
                                           .dead_ms = 3000,
                                           .lease_ms = 2000,
                                           .command_ms = 1000,
+                                          .surplus_ms = 2000,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;
@@ -436,6 +437,10 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     }
     Pawl__Reply *reply = pawl__reply__unpack(NULL, frame->bytes, frame->data);
     pawl_assert(reply != NULL);
+    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_COPIED) {
+        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
+        sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
+    }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);
 }

@@ -172,6 +172,12 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
     return chunk->set_count != 0 ? count : 0;
 }
 
+// Of a sealed chunk all that the log says; its replicas move, and healing is watched in sim_heal.c.
+static uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk)
+{
+    return chunk->sealed ? chunk->count : durable_count(sim, chunk);
+}
+
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
 
 static struct oracle_producer *table_row(struct oracle_table *table,
@@ -545,6 +551,15 @@ static void record_add(struct sim *sim, struct oracle_chunk *chunk, const struct
         (struct oracle_record){.record = *record, .append = append};
 }
 
+static bool record_equals(const struct oracle_record *known, const struct sim_record *r)
+{
+    const struct sim_append *append = known->append;
+    return known->record.offset == r->record.offset && known->record.length == r->record.length &&
+           known->record.crc == r->record.crc &&
+           memcmp(&known->record.id, &r->record.id, sizeof(r->record.id)) == 0 &&
+           (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
+}
+
 void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk *replica,
                        uint64_t index)
 {
@@ -562,13 +577,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
     } else if (index == chunk->records_count) {
         record_add(sim, chunk, r, replica->chunk_bytes);
     } else {
-        const struct pawl_record *known = &chunk->records[index].record;
-        const struct sim_append *append = chunk->records[index].append;
-        bool equal = known->offset == r->record.offset && known->length == r->record.length &&
-                     known->crc == r->record.crc &&
-                     memcmp(&known->id, &r->record.id, sizeof(known->id)) == 0 &&
-                     (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
-        if (!equal) {
+        if (!record_equals(&chunk->records[index], r)) {
             sim_violation(sim, "cs%u chunk %llu record %llu differs from another replica's",
                           server + 1, ULL(chunk->handle), ULL(index));
         }
@@ -586,19 +595,36 @@ void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *r
     }
 }
 
-// The last good copy of a referenced chunk is never deleted: here, no copy of a member of its set.
-void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica)
+// ---- for sim_heal.c ----------------------------------------------------------------------------------------
+
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret)
 {
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, replica->handle);
-    if (chunk == NULL || !chunk->ready || is_removed(sim->oracle, chunk->file_id)) {
-        return;
+    if (at >= oracle->chunks_count) {
+        return false;
     }
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        if (chunk->set[i] == SIM_SERVER_ID(server)) {
-            sim_violation(sim, "cs%u drops chunk %llu with %llu records of a file that is there",
-                          server + 1, ULL(replica->handle), ULL(replica->records_count));
-        }
-    }
+    const struct oracle_chunk *chunk = oracle->chunks[at];
+    *ret = (struct sim_view){.handle = chunk->handle,
+                             .file_id = chunk->file_id,
+                             .base = chunk->base,
+                             .count = chunk->count,
+                             .sealed = chunk->sealed,
+                             .ready = chunk->ready,
+                             .removed = is_removed(oracle, chunk->file_id),
+                             .set_count = chunk->set_count};
+    memcpy(ret->set, chunk->set, sizeof(ret->set));
+    return true;
+}
+
+bool sim_oracle_inherits(const struct sim_oracle *oracle, const struct sim_chunk *replica)
+{
+    return inherits(chunk_of(oracle, replica->handle), replica);
+}
+
+bool sim_oracle_equals(const struct sim_oracle *oracle, const struct sim_chunk *replica,
+                       uint64_t index)
+{
+    return record_equals(&chunk_of(oracle, replica->handle)->records[index],
+                         &replica->records[index]);
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------
@@ -666,7 +692,7 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                       ULL(reply->file_offset));
         return;
     }
-    if (index >= durable_count(sim, chunk)) {
+    if (index >= committed_count(sim, chunk)) {
         sim_violation(sim,
                       "cs%u acknowledges sequence %llu, chunk %llu record %llu, which is not "
                       "durable on all of its set",
@@ -686,7 +712,7 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return; // was never logged: it has no bytes, the disk would have complained
     }
-    uint64_t committed = records_end(chunk, durable_count(sim, chunk));
+    uint64_t committed = records_end(chunk, committed_count(sim, chunk));
     if (reply->committed_bytes > committed ||
         (reply->sealed && reply->committed_bytes != committed) ||
         request->offset + reply->length > committed) {
@@ -730,10 +756,9 @@ static void end_chunk(struct sim *sim, const struct oracle_chunk *chunk, uint8_t
                           ULL(append->serial), ULL(append->offset), ULL(offset));
         }
     }
-    uint64_t promised = chunk->sealed ? chunk->count : chunk->answered_count;
-    if (durable_count(sim, chunk) < promised) {
+    if (committed_count(sim, chunk) < chunk->answered_count) {
         sim_violation(sim, "chunk %llu: not all of its set hold its %llu records at the end",
-                      ULL(chunk->handle), ULL(promised));
+                      ULL(chunk->handle), ULL(chunk->answered_count));
     }
 }
 
