@@ -105,6 +105,7 @@ static void validate_replicas(const struct master_core *core, const struct maste
         for (uint32_t j = 0; j < i; j++) {
             pawl_assert(chunk->replicas[j].server != replica->server);
         }
+        pawl_assert(!(replica->stale && replica->sealed));
         if (master_replica_is_valid(replica) && chunk->sealed && replica->sealed) {
             pawl_assert(replica->count == chunk->count && replica->length == chunk->length);
         }

@@ -205,6 +205,7 @@ struct sim {
     uint64_t events_count;
     uint64_t crashes_count;
     uint64_t partitions_count;
+    uint64_t copies_count;
     uint64_t hash; // of all events: two runs of a seed must agree
     struct sim_faults fault;
     struct sim_event *heap;
@@ -551,7 +552,6 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                        uint64_t index);
 void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *chunk,
                      uint64_t count);
-void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *chunk);
 // A server answers an append with success, now.
 void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_append *request,
                        const struct wire_appended *reply);
@@ -569,6 +569,32 @@ uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 // Rows that were dropped from tables, and refusals that followed.
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
+// A chunk as the log has it.
+struct sim_view {
+    uint64_t handle;
+    uint64_t file_id;
+    uint64_t base;
+    uint64_t count; // sealed
+    bool sealed;
+    bool ready;
+    bool removed;
+    uint32_t set_count;
+    uint64_t set[8];
+};
+// False: there is no chunk number `at`.
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret);
+// Whether a replica of a chunk in the log has its inherited table; its record `index`.
+bool sim_oracle_inherits(struct sim *sim, const struct sim_chunk *replica);
+bool sim_oracle_equals(const struct sim_oracle *oracle, const struct sim_chunk *replica,
+                       uint64_t index);
+
+// ---- sim_heal.c
+// A server has told the master that a copy is whole.
+void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *copied);
+// A replica goes from a disk.
+void sim_heal_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica);
+bool sim_heal_is_done(struct sim *sim);
+void sim_heal_end(struct sim *sim);
 
 // ---- sim_watch.c
 struct sim_watch *sim_watch_new(void);

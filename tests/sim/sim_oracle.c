@@ -182,15 +182,31 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
     return chunk->set_count != 0 ? count : 0;
 }
 
-// Members of the set, but for one, that hold so many records, all of them in good order.
+// Of a sealed chunk all that the log says; its replicas move, and healing is watched in sim_heal.c.
+static uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk)
+{
+    return chunk->sealed ? chunk->count : durable_count(sim, chunk);
+}
+
+// Replicas of a sealed chunk move; those of an open one are the members of its set.
+static bool may_hold(const struct oracle_chunk *chunk, uint64_t server_id)
+{
+    bool member = chunk->sealed;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        member |= chunk->set[i] == server_id;
+    }
+    return member;
+}
+
+// Servers, but for one, that hold so many records of the chunk, all of them in good order.
 static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
                            uint64_t count)
 {
     uint32_t good = 0;
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
-        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], chunk->handle);
-        good += chunk->set[i] != but_id && replica != NULL && replica->records_count >= count &&
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], chunk->handle);
+        bool counts = SIM_SERVER_ID(i) != but_id && may_hold(chunk, SIM_SERVER_ID(i));
+        good += counts && replica != NULL && replica->records_count >= count &&
                 replica->rotten_count == 0 && !replica->damaged;
     }
     return good;
@@ -199,24 +215,20 @@ static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, ui
 uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    bool member = false;
-    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) ||
+        !may_hold(chunk, SIM_SERVER_ID(server))) {
         return 0;
     }
-    uint64_t committed = durable_count(sim, chunk);
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        member |= chunk->set[i] == SIM_SERVER_ID(server);
-    }
+    uint64_t committed = committed_count(sim, chunk);
     // The set of an open chunk loses members that are away when it is sealed.
     uint32_t wanted = chunk->sealed ? 1 : 2;
-    return member && good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed
-                                                                                        : 0;
+    return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed : 0;
 }
 
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && good_count(sim, chunk, 0, durable_count(sim, chunk)) == 0;
+    return chunk != NULL && good_count(sim, chunk, 0, committed_count(sim, chunk)) == 0;
 }
 
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
@@ -648,6 +660,15 @@ static void record_add(struct sim *sim, struct oracle_chunk *chunk, const struct
         (struct oracle_record){.record = *record, .append = append};
 }
 
+static bool record_equals(const struct oracle_record *known, const struct sim_record *r)
+{
+    const struct sim_append *append = known->append;
+    return known->record.offset == r->record.offset && known->record.length == r->record.length &&
+           known->record.crc == r->record.crc &&
+           memcmp(&known->record.id, &r->record.id, sizeof(r->record.id)) == 0 &&
+           (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
+}
+
 void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk *replica,
                        uint64_t index)
 {
@@ -665,13 +686,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
     } else if (index == chunk->records_count) {
         record_add(sim, chunk, r, replica->chunk_bytes);
     } else {
-        const struct pawl_record *known = &chunk->records[index].record;
-        const struct sim_append *append = chunk->records[index].append;
-        bool equal = known->offset == r->record.offset && known->length == r->record.length &&
-                     known->crc == r->record.crc &&
-                     memcmp(&known->id, &r->record.id, sizeof(known->id)) == 0 &&
-                     (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
-        if (!equal) {
+        if (!record_equals(&chunk->records[index], r)) {
             sim_violation(sim, "cs%u chunk %llu record %llu differs from another replica's",
                           server + 1, ULL(chunk->handle), ULL(index));
         }
@@ -689,19 +704,36 @@ void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *r
     }
 }
 
-// The last good copy of a referenced chunk is never deleted: here, no copy of a member of its set.
-void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica)
+// ---- for sim_heal.c ----------------------------------------------------------------------------------------
+
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret)
 {
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, replica->handle);
-    if (chunk == NULL || !chunk->ready || is_removed(sim->oracle, chunk->file_id)) {
-        return;
+    if (at >= oracle->chunks_count) {
+        return false;
     }
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        if (chunk->set[i] == SIM_SERVER_ID(server)) {
-            sim_violation(sim, "cs%u drops chunk %llu with %llu records of a file that is there",
-                          server + 1, ULL(replica->handle), ULL(replica->records_count));
-        }
-    }
+    const struct oracle_chunk *chunk = oracle->chunks[at];
+    *ret = (struct sim_view){.handle = chunk->handle,
+                             .file_id = chunk->file_id,
+                             .base = chunk->base,
+                             .count = chunk->count,
+                             .sealed = chunk->sealed,
+                             .ready = chunk->ready,
+                             .removed = is_removed(oracle, chunk->file_id),
+                             .set_count = chunk->set_count};
+    memcpy(ret->set, chunk->set, sizeof(ret->set));
+    return true;
+}
+
+bool sim_oracle_inherits(struct sim *sim, const struct sim_chunk *replica)
+{
+    return inherits(sim, chunk_of(sim->oracle, replica->handle), replica);
+}
+
+bool sim_oracle_equals(const struct sim_oracle *oracle, const struct sim_chunk *replica,
+                       uint64_t index)
+{
+    return record_equals(&chunk_of(oracle, replica->handle)->records[index],
+                         &replica->records[index]);
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------
@@ -769,7 +801,7 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                       ULL(reply->file_offset));
         return;
     }
-    if (index >= durable_count(sim, chunk)) {
+    if (index >= committed_count(sim, chunk)) {
         sim_violation(sim,
                       "cs%u acknowledges sequence %llu, chunk %llu record %llu, which is not "
                       "durable on all of its set",
@@ -789,7 +821,7 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return; // was never logged: it has no bytes, the disk would have complained
     }
-    uint64_t committed = records_end(chunk, durable_count(sim, chunk));
+    uint64_t committed = records_end(chunk, committed_count(sim, chunk));
     if (reply->committed_bytes > committed ||
         (reply->sealed && reply->committed_bytes != committed) ||
         request->offset + reply->length > committed) {
@@ -833,10 +865,9 @@ static void end_chunk(struct sim *sim, const struct oracle_chunk *chunk, uint8_t
                           ULL(append->serial), ULL(append->offset), ULL(offset));
         }
     }
-    uint64_t promised = chunk->sealed ? chunk->count : chunk->answered_count;
-    if (durable_count(sim, chunk) < promised) {
+    if (committed_count(sim, chunk) < chunk->answered_count) {
         sim_violation(sim, "chunk %llu: not all of its set hold its %llu records at the end",
-                      ULL(chunk->handle), ULL(promised));
+                      ULL(chunk->handle), ULL(chunk->answered_count));
     }
 }
 

@@ -9,7 +9,7 @@
 
 #define SIM_CLOCK_TRUE 1000000u   // rate of a clock that is right
 #define SIM_WATCH_EVENTS 4096u    // between two looks at everything
-#define SIM_VALIDATE_STEPS 64u   // between two checks of a core of itself
+#define SIM_VALIDATE_STEPS 64u    // between two checks of a core of itself
 #define SIM_LIVENESS_MS 120000ull // everything pending ends so long after the last fault
 
 void *sim_alloc(size_t bytes)
@@ -402,7 +402,11 @@ bool sim_run(struct sim *sim)
     while (!sim->violated && !all_finished(sim) && sim->now_ns < limit_ns) {
         sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
     }
+    while (!sim->violated && !sim_heal_is_done(sim) && sim->now_ns < limit_ns) {
+        sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
+    }
     check_liveness(sim);
+    sim_heal_end(sim);
     if (!sim->violated) {
         sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);
