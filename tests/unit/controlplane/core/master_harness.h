@@ -33,6 +33,7 @@ struct fake_replica {
     bool sealed;
     bool primary;
     bool damaged;
+    bool copying;
     uint64_t lease_until_ns;
     size_t table_bytes;
     uint32_t members_count;
@@ -47,12 +48,14 @@ struct fake_server {
     char name[16];
     char location[16];
     uint64_t space_bytes;
-    bool mute;        // takes commands, answers none
-    bool late;        // mute, but carries them out when it is too late
-    bool silent;      // sends no heartbeats
-    int refuse;       // code of every command's answer
-    int refuse_seals; // the same, of SEAL only
-    bool shy;         // its data plane reaches nobody
+    bool mute;             // takes commands, answers none
+    bool late;             // mute, but carries them out when it is too late
+    bool silent;           // sends no heartbeats
+    int refuse;            // code of every command's answer
+    int refuse_seals;      // the same, of SEAL only
+    bool shy;              // its data plane reaches nobody
+    uint64_t copy_step;    // records that a COPY brings; 0: all
+    uint64_t copies_count; // that were completed
     uint64_t drops_count;
     struct fake_replica replicas[WORLD_CHUNKS]; // by handle
 };
