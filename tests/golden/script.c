@@ -63,17 +63,19 @@ static void trace(struct golden_run *run, const char *text, bool hidden)
 
 static void act(struct golden_run *run, const struct golden_rule *rule);
 
-// Carries out what waits for such a line. `message`: gets the rule's verbs for messages. True when a
-// node is to go down where that is not possible at this moment.
+// The rule that has waited for this line.
 static const struct golden_rule *rule_of(struct golden_run *run, const char *text)
 {
     const struct golden_rule *hit = NULL;
     for (uint32_t i = 0; run->playing && i < run->test->rules_count; i++) {
         struct golden_rule *rule = &run->rules[i];
-        if (!rule->timed && golden_like(text, rule->pattern) && ++rule->seen == rule->nth &&
-            hit == NULL) {
-            hit = rule;
+        if (rule->timed || !golden_like(text, rule->pattern) || ++rule->seen != rule->nth) {
+            continue;
         }
+        if (hit != NULL) {
+            golden_error(run, rule->line, "two rules have waited for this: %s", text);
+        }
+        hit = rule;
     }
     return hit;
 }
