@@ -68,11 +68,11 @@ struct append_core {
     uint64_t place; // counts tails
     bool tail_known;
     bool tail_asked;
-    uint64_t put_off_place; // where something was put off with no success since; 0: nowhere
-    uint64_t put_off_ns;    // since when
-    int final;              // not 0: the producer is done for, every append ends with this code
+    int final; // not 0: the producer is done for, every append ends with this code
     struct append_action hint;
     uint32_t failures_count; // in a row
+    uint64_t put_off_place;  // where something was put off with no success since; 0: nowhere
+    uint64_t put_off_ns;     // since when
     uint64_t pause_until_ns;
     uint64_t now_ns; // of the last event
     struct pawl_random random;
