@@ -45,10 +45,6 @@ struct sim_params {
     uint32_t think_max_us;  // between two submits
     uint32_t deadline_ms;   // of an append
     uint32_t attempt_ms;
-    uint32_t lease_ms;
-    uint32_t suspect_ms;
-    uint32_t dead_ms;
-    uint32_t command_ms;
     uint32_t delay_max_us;    // of a message
     uint32_t spike_permille;  // messages that take up to 300 ms
     uint32_t disk_max_us;     // of a flush
@@ -65,10 +61,14 @@ struct sim_params {
     uint32_t client_crash_ms;
     uint32_t all_crash_ms;
     uint32_t faults_ms; // length of the phase with faults
-    bool remove;        // files are deleted while they are appended to
-    bool named;         // producers have names
-    bool shared_name;   // the first two clients fight for one name
-    bool overtake;      // flushes of records may end in another order
+    uint32_t lease_ms;
+    uint32_t suspect_ms;
+    uint32_t dead_ms;
+    uint32_t command_ms;
+    bool remove;      // files are deleted while they are appended to
+    bool named;       // producers have names
+    bool shared_name; // the first two clients fight for one name
+    bool overtake;    // flushes of records may end in another order
 };
 
 struct sim;
@@ -77,6 +77,10 @@ struct sim_conn;
 struct sim_frame;
 struct sim_oracle;
 struct sim_disk;
+struct sim_disk_op;
+struct sim_append;
+struct sim_node;
+struct append_action;
 
 enum sim_role { SIM_MASTER = 1, SIM_CHUNKD, SIM_CLIENT };
 
@@ -94,10 +98,6 @@ struct sim_node {
 };
 
 typedef void sim_event_fn(struct sim *sim, struct sim_event *event);
-
-struct sim_append;
-struct sim_disk_op;
-struct append_action;
 
 // Instead of a seed: a script that draws, decides about each message and sees all that happens
 // (tests/golden). It may crash nodes where it is asked about a message, and nowhere else.

@@ -56,9 +56,12 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
 
 void sim_params_draw(struct sim_params *params, struct pawl_random *random)
 {
-    *params = (struct sim_params){
-        .lease_ms = 2000, .suspect_ms = 1000, .dead_ms = 3000, .command_ms = 1000};
+    *params = (struct sim_params){0};
     draw_cluster(params, random);
     draw_work(params, random);
     draw_faults(params, random);
+    params->lease_ms = 2000;
+    params->suspect_ms = 1000;
+    params->dead_ms = 3000;
+    params->command_ms = 1000;
 }
