@@ -3,6 +3,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 // A replica that may have lost something, or found bytes that are not what was written, orders
@@ -25,6 +26,7 @@ static void chunk_fail(struct chunk_core *core, struct chunk *chunk, int code)
     chunk->report_next_ns = core->now_ns + CHUNK_REPORT_NS;
     chunk_report_add(core, chunk, PAWL__REPORT_KIND__REPORT_DAMAGED, core->options.server_id);
     if (was_primary) {
+        PAWL_MARK(primary_fails);
         // Nobody else knows that this chunk has no primary any more.
         chunk->report_self = PAWL__REPORT_KIND__REPORT_BROKEN;
         chunk_report_add(core, chunk, chunk->report_self, core->options.server_id);
@@ -32,11 +34,45 @@ static void chunk_fail(struct chunk_core *core, struct chunk *chunk, int code)
     }
 }
 
+// The store had no room for a record. It has lost nothing, so this replica is as good as one that
+// crashed before it wrote: it orders nothing more under this version, and when all that is under way has
+// ended its log is cut back to what is durable (chunk_cut). Recovery makes all equal, and a chunk whose
+// primary has no room goes on elsewhere.
+static void chunk_refused(struct chunk_core *core, struct chunk *chunk, int code)
+{
+    bool was_primary = chunk->primary;
+
+    chunk_step_down(core, chunk);
+    chunk_waiters_refuse(core, chunk, code);
+    chunk_level_cancel(core, chunk, code);
+    chunk->cut_wanted = true;
+    if (was_primary) {
+        chunk->report_self = PAWL__REPORT_KIND__REPORT_BROKEN;
+        chunk->report_next_ns = core->now_ns + CHUNK_REPORT_NS;
+        chunk_report_add(core, chunk, chunk->report_self, core->options.server_id);
+        chunk_activate(core, chunk);
+    }
+}
+
+void chunk_cut(struct chunk_core *core, struct chunk *chunk)
+{
+    pawl_assert(chunk->persisting_count == 0 && !chunk->primary);
+    chunk->cut_wanted = false;
+    if (chunk->damaged || chunk->durable_count == chunk->records.count) {
+        return;
+    }
+    PAWL_MARK(log_cut_for_want_of_room);
+    record_table_truncate(&chunk->records, chunk->durable_count);
+    chunk_producers_rebuild(core, chunk);
+    inflight_cut(&chunk->inflight, chunk->durable_count);
+}
+
 void chunk_damaged(struct chunk_core *core, uint64_t handle)
 {
     struct chunk *chunk = chunk_find(core, handle);
     core->counters.mismatches_count++;
     if (chunk) {
+        PAWL_MARK(damage_found_by_reading);
         chunk_fail(core, chunk, PAWL_ECORRUPT);
     }
 }
@@ -44,6 +80,9 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
 static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
 {
     inflight_at(&chunk->inflight, index)->durable = true;
+    if (index != chunk->durable_count) {
+        PAWL_MARK(durable_out_of_order);
+    }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&
            inflight_at(&chunk->inflight, chunk->durable_count)->durable) {
@@ -89,6 +128,7 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
         chunk_commands_end(core, chunk, PAWL__REQUEST__BODY_DROP, status);
         break;
     case CHUNK_OP_CREATE:
+        PAWL_MARK(create_fails);
         // It holds nothing: out of service, as if the command had never come.
         if (chunk->state == CHUNK_STATE_CREATING) {
             chunk->state = CHUNK_STATE_GONE;
@@ -97,7 +137,12 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
         chunk_commands_end(core, chunk, PAWL__REQUEST__BODY__NOT_SET, status);
         break;
     default:
-        if (chunk->state < CHUNK_STATE_DROPPING) {
+        // Behind a record that was refused no other one fits: they fail for that, not for want of room.
+        if (op->kind == CHUNK_OP_APPEND && (status == PAWL_ENOSPACE || chunk->cut_wanted)) {
+            if (chunk->state < CHUNK_STATE_DROPPING) {
+                chunk_refused(core, chunk, PAWL_ENOSPACE);
+            }
+        } else if (chunk->state < CHUNK_STATE_DROPPING) {
             chunk_fail(core, chunk, status);
         }
     }
@@ -114,6 +159,7 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
     chunk_op_end(core, found);
 
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
+        PAWL_MARK(create_overtaken);
         // A newer creation has taken its place; the store carries them out in order.
     } else if (event->status < 0) {
         persist_failed(core, chunk, &op, event->status);

@@ -4,9 +4,12 @@
 // A command is kept until what it asks for is durable, then answered from the chunk's state; the same
 // command again joins it, or is answered at once when all is done. Commands of an older term or
 // version are refused: the master that sent them has been overtaken.
+#include <errno.h>
+
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 // ---- pending commands ------------------------------------------------------------------------
@@ -58,7 +61,11 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
 int chunk_command_check(const struct chunk *chunk, uint64_t version)
 {
     if (version < chunk->promised) {
+        PAWL_MARK(command_of_older_version);
         return PAWL_ESTALE;
+    }
+    if (chunk->damaged) {
+        PAWL_MARK(command_to_damaged);
     }
     return chunk->damaged ? chunk->damage_code : 0;
 }
@@ -90,6 +97,9 @@ static void chunk_report_end(struct chunk *chunk)
 // would let the old primary go on with a replica whose log the master has counted.
 static void chunk_promise(struct chunk_core *core, struct chunk *chunk, uint64_t version)
 {
+    if (chunk->persisting_count > 0) {
+        PAWL_MARK(fence_drains);
+    }
     chunk_stop(core, chunk);
     chunk_report_end(chunk);
     chunk->promised = version;
@@ -111,9 +121,11 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
         if (fence->version > chunk->promised) {
             chunk_promise(core, chunk, fence->version);
         } else if (chunk->promise_used) {
+            PAWL_MARK(fence_of_used_promise);
             rc = PAWL_ESTALE; // somebody orders under this version already: its count is no barrier
         } else {
             // Repeated, perhaps after a restart: the promise stands and nothing was ordered.
+            PAWL_MARK(fence_repeated);
             chunk->promise_fresh = true;
         }
     }
@@ -147,6 +159,9 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
         return PAWL_ECORRUPT;
     }
     bool is_cut = command->count < chunk->records.count;
+    if (is_cut) {
+        PAWL_MARK(seal_cuts);
+    }
     record_table_truncate(&chunk->records, command->count);
     if (is_cut) {
         chunk_producers_rebuild(core, chunk);
@@ -164,6 +179,7 @@ static void command_seal(struct chunk_core *core, const Pawl__Seal *seal, uint64
     struct chunk *chunk = chunk_find(core, seal->handle);
     int rc = chunk ? chunk_command_check(chunk, seal->version) : PAWL_ENOCHUNK;
     if (rc == 0 && chunk_is_sealed(chunk)) {
+        PAWL_MARK(seal_repeated);
         bool is_same = seal->count == chunk->records.count &&
                        seal->length == chunk_bytes_at(chunk, chunk->records.count);
         rc = is_same ? 0 : PAWL_ESTALE; // a sealed chunk's length never changes
@@ -175,6 +191,7 @@ static void command_seal(struct chunk_core *core, const Pawl__Seal *seal, uint64
     if (!chunk_is_sealed(chunk)) {
         // A replica that missed the fence is fenced by the seal.
         if (seal->version > chunk->promised) {
+            PAWL_MARK(seal_fences);
             chunk_promise(core, chunk, seal->version);
         } else {
             chunk_halt(core, chunk);
@@ -217,9 +234,11 @@ static int open_replace(struct chunk_core *core, struct chunk *chunk,
     if (rc) {
         return rc;
     }
+    PAWL_MARK(open_replaces);
     // The store may still be reading the old table.
     struct chunk_op *op = chunk_op_find(core, chunk->create_token);
     if (op) {
+        PAWL_MARK(open_replaces_while_written);
         op->owned = old;
     } else {
         pawl_alloc_free(core->alloc, old);
@@ -242,6 +261,29 @@ static int open_new(struct chunk_core *core, const struct chunk_create *create,
     return rc;
 }
 
+// The table that the chunk begins with: that of the chunk before, without those whose sessions have
+// ended. Every replica is given the same of both, so every one begins with the same.
+static int open_inherit(struct chunk_core *core, const Pawl__Open *open,
+                        struct wire_producer **ret_rows, uint32_t *ret_count)
+{
+    struct producer_sessions sessions[WIRE_SESSIONS_MAX];
+    struct producer_legacy legacy = {.producers = open->producers.data, .sessions = sessions};
+    if (open->chunk_bytes == 0 || open->n_sessions > WIRE_SESSIONS_MAX ||
+        open->producers.len % sizeof(struct wire_producer) != 0 ||
+        open->producers.len / sizeof(struct wire_producer) > WIRE_TABLE_ROWS_MAX) {
+        return PAWL_EINVALID;
+    }
+    for (size_t i = 0; i < open->n_sessions; i++) {
+        sessions[i] = (struct producer_sessions){.first = open->sessions[i]->first,
+                                                 .last = open->sessions[i]->last};
+    }
+    legacy.producers_count = (uint32_t)(open->producers.len / sizeof(struct wire_producer));
+    legacy.sessions_count = (uint32_t)open->n_sessions;
+    int rc = producer_table_legacy(core->alloc, &legacy, ret_rows, ret_count);
+    core->no_memory |= rc == -ENOMEM;
+    return rc == -ENOMEM ? 0 : rc;
+}
+
 // Creates or replaces the chunk. The inherited table is durable with the creation: a chunk that
 // takes a record knows every duplicate that its file has had.
 static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl__Open *open)
@@ -252,18 +294,12 @@ static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl_
                                   .base_offset = open->base_offset,
                                   .chunk_bytes = open->chunk_bytes,
                                   .index = open->index};
-    if (open->chunk_bytes == 0 || open->producers.len % sizeof(struct wire_producer) != 0 ||
-        open->producers.len / sizeof(struct wire_producer) > WIRE_PRODUCERS_MAX) {
-        return PAWL_EINVALID;
+    struct wire_producer *inherited = NULL;
+    int rc = open_inherit(core, open, &inherited, &create.producers_count);
+    if (rc || core->no_memory) {
+        return rc;
     }
-    create.producers_count = (uint32_t)(open->producers.len / sizeof(struct wire_producer));
-    struct wire_producer *inherited =
-        chunk_producers_copy(core, open->producers.data, create.producers_count);
-    if (core->no_memory) {
-        return 0;
-    }
-    int rc =
-        chunk ? open_replace(core, chunk, &create, inherited) : open_new(core, &create, inherited);
+    rc = chunk ? open_replace(core, chunk, &create, inherited) : open_new(core, &create, inherited);
     if (rc) {
         pawl_alloc_free(core->alloc, inherited);
     }
@@ -293,6 +329,7 @@ static void command_open(struct chunk_core *core, const Pawl__Open *open, uint64
         rc = open_create(core, chunk, open);
         chunk = pawl_map_get(&core->chunks, open->handle);
     } else if (rc == 0 && !chunk->promise_used) {
+        PAWL_MARK(open_repeated);
         chunk->promise_fresh = true; // repeated, perhaps after a restart
     }
     if (rc || core->no_memory) {
@@ -315,6 +352,7 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
         return;
     }
     if (drop->version < chunk->promised) {
+        PAWL_MARK(drop_of_older_version);
         chunk_answer_add(core, request, PAWL_ESTALE);
         return;
     }
@@ -347,6 +385,9 @@ void chunk_settle(struct chunk_core *core, struct chunk *chunk)
             chunk_free(core, chunk);
         }
         return;
+    }
+    if (chunk->cut_wanted) {
+        chunk_cut(core, chunk);
     }
     chunk_level_continue(core, chunk);
     struct chunk_command **place = &chunk->commands;
@@ -423,6 +464,7 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
     } else if (place.handle == 0 || place.version == 0) {
         rc = PAWL_EINVALID;
     } else if (place.term < core->term) {
+        PAWL_MARK(command_of_older_term);
         rc = PAWL_ESTALE;
     }
     if (rc) {

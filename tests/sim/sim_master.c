@@ -52,6 +52,7 @@ struct sim_master {
     struct pawl_map tokens;   // token > struct sim_asked (conn, our request id)
     uint64_t request_last;
     uint64_t command_last;
+    uint64_t steps;
 };
 
 struct sim_log *sim_log_new(void)
@@ -148,7 +149,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     int side = conn != NULL ? sim_side_of(conn, m->node) : 0;
     bool open = conn != NULL && conn->side[side].open;
     int late_code = open ? PAWL_EDEADLINE : PAWL_EDISCONNECTED;
-    sim_at(sim, open ? out->deadline_ms * SIM_MS : 0,
+    sim_at(sim, open ? sim_world_ns(m->node, out->deadline_ms * SIM_MS) : 0,
            (struct sim_event){.run = on_command_late,
                               .node = m->node,
                               .a = out->token,
@@ -157,7 +158,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         sim_frame_free(out->frame);
         return;
     }
-    if (sim_permille(sim, sim->params.double_permille)) {
+    if (sim_fault(sim, SIM_FAULT_DOUBLE, sim->params.double_permille * 10)) {
         struct sim_frame *twin = sim_frame_copy(out->frame);
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
@@ -244,7 +245,7 @@ static void master_step(struct sim *sim, struct sim_master *m, struct master_eve
     int code = master_core_step(m->core, &event, &actions);
     pawl_assert(code == 0);
     carry_out(sim, m, actions);
-    if (!sim->no_validate) {
+    if (sim_validates(sim, &m->steps)) {
         master_core_validate(m->core);
     }
 }
@@ -270,8 +271,8 @@ static void flush_begin(struct sim *sim, struct sim_master *m)
     }
     m->log->flushing = m->log->count;
     uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
-    if (sim_permille(sim, sim->params.stall_permille)) {
-        us += sim_below(sim, 800000);
+    if (sim_fault(sim, SIM_FAULT_STALL, sim->params.stall_permille * 10)) {
+        us += sim_fault_below(sim, 800000);
     }
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_flushed, .node = m->node});
 }
@@ -291,6 +292,8 @@ static struct master_core *core_new(struct sim *sim)
                                           .dead_ms = sim->params.dead_ms,
                                           .lease_ms = sim->params.lease_ms,
                                           .command_ms = sim->params.command_ms,
+                                          .session_ms = sim->params.session_ms,
+                                          .session_block = 3,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;
@@ -345,7 +348,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
         return;
     }
     master_step(sim, event->node->state, (struct master_event){.type = MASTER_EVENT_TICK});
-    sim_at(sim, (50 + sim_below(sim, 50)) * SIM_MS,
+    sim_at(sim, sim_world_ns(event->node, (50 + sim_below(sim, 50)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = event->node});
 }
 
