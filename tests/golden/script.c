@@ -165,9 +165,9 @@ static void do_cut(struct golden_run *run, const struct golden_action *action,
         const struct sim_node *other = &sim->nodes[i];
         if (other != node &&
             (strcmp(action->other, "all") == 0 || golden_node(run, action->other) == other)) {
-            sim->blocked_until_ns[node->id][other->id] = until_ns;
+            sim->blocks[node->id][other->id] = (struct sim_block){.until_ns = until_ns};
             if (!action->one_way) {
-                sim->blocked_until_ns[other->id][node->id] = until_ns;
+                sim->blocks[other->id][node->id] = (struct sim_block){.until_ns = until_ns};
             }
         }
     }
