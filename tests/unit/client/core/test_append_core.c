@@ -238,6 +238,50 @@ static void test_busy_pauses_and_sends_again_to_the_same_place(void **state)
     assert_true(previous_ns >= 100 * MS); // has grown to the upper half of retry_max_ms
 }
 
+// A primary that was cut off and replaced says BUSY for as long as its lease lasts.
+static void test_busy_for_long_asks_for_the_tail(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 1, 9);
+    struct append_action send = expect_send(b, 1, 9);
+    uint64_t since_ns = b->now_ns;
+    for (;;) {
+        reply(b, &send, PAWL_EBUSY, 0);
+        wake(b);
+        if (b->actions->items[0].type == APPEND_ACTION_GET_TAIL) {
+            break;
+        }
+        send = expect_send(b, 1, 9);
+        assert_true(b->now_ns - since_ns < 2200 * MS);
+    }
+    assert_true(b->now_ns - since_ns >= 2000 * MS);
+    struct append_action ask = expect(b, APPEND_ACTION_GET_TAIL);
+    assert_int_equal(ask.hint_code, PAWL_EBUSY);
+    assert_int_equal(ask.hint_handle, 42);
+    tail(b, 0, 43, 1, 8);
+    send = expect_send(b, 1, 8);
+    reply(b, &send, 0, 5);
+    expect_done(b, 1, 0);
+}
+
+// Being busy now and then is no reason to doubt the place.
+static void test_busy_patience_begins_anew_after_a_success(void **state)
+{
+    struct bench *b = *state;
+    tail(b, 0, 42, 1, 9);
+    for (uint32_t i = 1; i <= 3; i++) {
+        submit(b, i);
+        struct append_action send = expect_send(b, i, 9);
+        reply(b, &send, PAWL_EBUSY, 0);
+        tick_after(b, 1500);
+        expect_none(b, APPEND_ACTION_GET_TAIL);
+        send = expect_send(b, i, 9);
+        reply(b, &send, 0, i);
+        expect_done(b, i, 0);
+    }
+}
+
 static void test_expect_sends_again_from_there(void **state)
 {
     struct bench *b = *state;
@@ -632,6 +676,8 @@ int main(void)
         CASE(test_appends_are_sent_in_order_up_to_depth),
         CASE(test_reply_to_older_attempt_is_ignored),
         CASE(test_busy_pauses_and_sends_again_to_the_same_place),
+        CASE(test_busy_for_long_asks_for_the_tail),
+        CASE(test_busy_patience_begins_anew_after_a_success),
         CASE(test_expect_sends_again_from_there),
         CASE(test_expect_of_committed_sequence_ends_the_producer),
         CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
