@@ -23,7 +23,7 @@ def run(cluster, arguments):
     begin = {name: cluster.rss_bytes(name) for name in PROCESSES}
 
     out = json.loads(cluster.trial("history", cluster.master, "/history", "abc", str(records), str(BYTES),
-                                   "65", str(chunk_bytes), "128", timeout=7200).stdout)
+                                   "65", str(chunk_bytes), "512", timeout=14400).stdout)
     check(out["acked"] == records, f"acknowledged: {out}")
     say(f"{records} records in {out['seconds']} s, {records / max(out['seconds'], 0.1):.0f} a second, "
         f"{out['retried']} of them by a retry")
