@@ -509,10 +509,21 @@ struct sim_sessions *sim_sessions_new(void);
 void sim_sessions_free(struct sim_sessions *sessions);
 void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions,
                       const Pawl__LogRecord *record);
-bool sim_sessions_ended(const struct sim_sessions *sessions, uint64_t hi);
-bool sim_sessions_allowed(struct sim *sim, const struct sim_sessions *sessions,
-                          const struct sim_allowed *before, const struct sim_chunk *replica,
-                          struct sim_allowed *ret);
+struct sim_producer { // a row of a table, by the oracle's count
+    uint64_t hi;
+    uint64_t lo;
+    uint64_t last_sequence;
+    uint32_t epoch;
+};
+struct sim_legacy { // what a chunk inherits
+    const struct sim_sessions *sessions;
+    const struct sim_allowed *before; // of the chunk before; NULL: it is the first
+    const struct sim_producer *rows;  // with those that were dropped
+    uint32_t rows_count;
+};
+bool sim_sessions_inherits(struct sim *sim, const struct sim_legacy *legacy,
+                           const struct sim_chunk *replica, struct sim_allowed *ret_allowed,
+                           uint64_t *ret_dropped_count);
 void sim_fault_cut(struct sim *sim);
 
 // ---- sim_oracle.c
@@ -566,7 +577,7 @@ bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
 // Bytes of a chunk that somebody was told of.
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
-// Rows that were dropped from tables, and refusals that followed.
+// Rows that were dropped from tables.
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 // A chunk as the log has it.

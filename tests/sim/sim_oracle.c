@@ -18,15 +18,8 @@ struct oracle_record {
     struct sim_append *append; // NULL: an epoch record
 };
 
-struct oracle_producer {
-    uint64_t hi;
-    uint64_t lo;
-    uint64_t last_sequence;
-    uint32_t epoch;
-};
-
 struct oracle_table {
-    struct oracle_producer *rows;
+    struct sim_producer *rows;
     uint32_t count;
 };
 
@@ -239,8 +232,7 @@ uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
 
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
 
-static struct oracle_producer *table_row(struct oracle_table *table,
-                                         const struct wire_record_id *id)
+static struct sim_producer *table_row(struct oracle_table *table, const struct wire_record_id *id)
 {
     for (uint32_t i = 0; i < table->count; i++) {
         if (table->rows[i].hi == id->producer_hi && table->rows[i].lo == id->producer_lo) {
@@ -249,14 +241,13 @@ static struct oracle_producer *table_row(struct oracle_table *table,
     }
     table->rows = realloc(table->rows, (table->count + 1) * sizeof(table->rows[0]));
     pawl_assert(table->rows != NULL);
-    table->rows[table->count] =
-        (struct oracle_producer){.hi = id->producer_hi, .lo = id->producer_lo};
+    table->rows[table->count] = (struct sim_producer){.hi = id->producer_hi, .lo = id->producer_lo};
     return &table->rows[table->count++];
 }
 
 static bool table_take(struct oracle_table *table, const struct wire_record_id *id)
 {
-    struct oracle_producer *row = table_row(table, id);
+    struct sim_producer *row = table_row(table, id);
     bool epoch_record = (id->flags & WIRE_RECORD_EPOCH) != 0;
     bool right = epoch_record ? id->epoch > row->epoch && id->sequence == row->last_sequence
                               : id->epoch == row->epoch && id->sequence == row->last_sequence + 1;
@@ -447,46 +438,15 @@ static const struct oracle_chunk *chunk_before(const struct sim_oracle *oracle,
     return NULL;
 }
 
-static bool row_is_there(const struct sim_chunk *replica, uint32_t from,
-                         const struct oracle_producer *own)
-{
-    for (uint32_t i = from; i < replica->producers_count; i++) {
-        const struct wire_producer *row = &replica->producers[i];
-        if (own->hi == row->producer_hi && own->lo == row->producer_lo) {
-            return own->epoch == row->epoch && own->last_sequence == row->last_sequence;
-        }
-    }
-    return false;
-}
-
-// A replica's inherited table, row by row; rows may stand in any order. Only what was bound to a session
-// whose end is in the log may be missing, and nothing else is there.
-static bool inherits(struct sim *sim, struct oracle_chunk *chunk, const struct sim_chunk *replica)
+static bool inherits(struct sim *sim, struct oracle_chunk *chunk, const struct sim_chunk *replica,
+                     uint64_t *dropped_count)
 {
     const struct oracle_chunk *before = chunk_before(sim->oracle, chunk);
-    uint32_t found = 0;
-    if (!sim_sessions_allowed(sim, sim->oracle->sessions, before ? &before->allowed : NULL, replica,
-                              &chunk->allowed)) {
-        return false;
-    }
-    for (uint32_t k = 0; k < chunk->inherited.count; k++) {
-        const struct oracle_producer *own = &chunk->inherited.rows[k];
-        if (row_is_there(replica, chunk->allowed.count, own)) {
-            found++;
-        } else if (own->epoch != 0 || !sim_sessions_ended(sim->oracle->sessions, own->hi)) {
-            return false;
-        }
-    }
-    return found + chunk->allowed.count == replica->producers_count;
-}
-
-static void oracle_dropped(struct sim_oracle *oracle, const struct oracle_chunk *chunk,
-                           const struct sim_chunk *replica, uint32_t member)
-{
-    if (member == 0) {
-        oracle->dropped_count +=
-            chunk->inherited.count - (replica->producers_count - chunk->allowed.count);
-    }
+    struct sim_legacy legacy = {.sessions = sim->oracle->sessions,
+                                .before = before != NULL ? &before->allowed : NULL,
+                                .rows = chunk->inherited.rows,
+                                .rows_count = chunk->inherited.count};
+    return sim_sessions_inherits(sim, &legacy, replica, &chunk->allowed, dropped_count);
 }
 
 // From here on the chunk may hold records: all of its set must have been told what came before.
@@ -497,12 +457,13 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
         sim_violation(sim, "chunk %llu is called ready twice, or has no set", ULL(handle));
         return;
     }
+    uint64_t dropped_count = 0;
     chunk->ready = true;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
         const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], handle);
         struct sim_allowed first = chunk->allowed;
-        bool sound = replica != NULL && inherits(sim, chunk, replica);
+        bool sound = replica != NULL && inherits(sim, chunk, replica, &dropped_count);
         if (sound && i > 0 && memcmp(&first, &chunk->allowed, sizeof(first)) != 0) {
             sim_violation(sim, "chunk %llu: %s takes other sessions than the first replica",
                           ULL(handle), node->name);
@@ -512,8 +473,8 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
                           ULL(handle), node->name);
             return;
         }
-        oracle_dropped(sim->oracle, chunk, replica, i);
     }
+    sim->oracle->dropped_count += dropped_count;
 }
 
 static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)

@@ -107,8 +107,17 @@ static int do_open(struct fake_server *server, const Pawl__Open *open)
     if (replica->exists && (replica->count > 0 || replica->version > open->version)) {
         return PAWL_ESTALE;
     }
+    if (replica->exists && replica->version == open->version) {
+        return 0; // asked again: what is durable stays
+    }
     *replica = (struct fake_replica){
         .exists = true, .version = open->version, .table_bytes = open->producers.len};
+    assert_true(open->n_sessions <= WIRE_SESSIONS_MAX);
+    replica->sessions_count = open->n_sessions;
+    for (size_t i = 0; i < open->n_sessions; i++) {
+        replica->sessions[i][0] = open->sessions[i]->first;
+        replica->sessions[i][1] = open->sessions[i]->last;
+    }
     return 0;
 }
 

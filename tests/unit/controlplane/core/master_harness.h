@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 #include "controlplane/core/master_core.h"
+#include "proto/wire.h"
 
 #define WORLD_SERVERS 6
 #define WORLD_CHUNKS 512
@@ -36,6 +37,8 @@ struct fake_replica {
     bool copying;
     uint64_t lease_until_ns;
     size_t table_bytes;
+    size_t sessions_count; // ranges that came with OPEN
+    uint64_t sessions[WIRE_SESSIONS_MAX][2];
     uint32_t members_count;
     uint64_t members[MASTER_SET_MAX];
 };

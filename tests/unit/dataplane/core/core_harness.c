@@ -655,7 +655,8 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
     bool is_epoch = (append->flags & WIRE_RECORD_EPOCH) != 0;
     struct wire_append message = {.chunk = H_CHUNK,
                                   .version = append->version ? append->version : 1,
-                                  .id = {.producer_lo = append->producer,
+                                  .id = {.producer_hi = append->producer_hi,
+                                         .producer_lo = append->producer,
                                          .sequence = append->sequence,
                                          .epoch = append->epoch,
                                          .flags = append->flags}};

@@ -162,6 +162,7 @@ void h_ready(struct harness *h, uint32_t members);
 struct h_append {
     uint64_t conn;
     uint64_t version; // 0: 1
+    uint64_t producer_hi;
     uint64_t producer;
     uint64_t sequence;
     uint32_t epoch;
