@@ -189,18 +189,14 @@ static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, ui
 uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    bool member = false;
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return 0;
     }
-    uint64_t committed = durable_count(sim, chunk);
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        member |= chunk->set[i] == SIM_SERVER_ID(server);
-    }
     // The set of an open chunk loses members that are away when it is sealed.
     uint32_t wanted = chunk->sealed ? 1 : 2;
-    return member && good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed
-                                                                                        : 0;
+    uint64_t committed = durable_count(sim, chunk);
+    bool spare = good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
+    return spare ? committed : 0;
 }
 
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
