@@ -69,7 +69,7 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     // after a secondary had its last record, before it had it itself; come back and granted the same
     // version again, it would give that index to another record. So the promise must be one of this
     // life of the server, and nothing may have been ordered under it.
-    if (!chunk->promise_fresh || chunk->promise_used) {
+    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease)) {
         return PAWL_ESTALE;
     }
     if (chunk->commands || chunk->persisting_count || chunk->state != CHUNK_STATE_OPEN) {
@@ -136,6 +136,9 @@ void chunk_step_down(struct chunk_core *core, struct chunk *chunk)
     chunk->primary = false;
     chunk->lease = (struct chunk_lease){0};
     inflight_settle(&chunk->inflight, chunk->durable_count);
+    if (PAWL_MUTANT(primary_truncates) && chunk->persisting_count == 0) {
+        chunk_cut(core, chunk, chunk->commit_count);
+    }
     if (chunk->report_self == PAWL__REPORT_KIND__REPORT_NONE) {
         pawl_list_remove(&chunk->active);
     }
@@ -205,7 +208,7 @@ static void chunk_reports_repeat(struct chunk_core *core, struct chunk *chunk)
 static void tick_deadlines(struct chunk_core *core, struct chunk *chunk)
 {
     uint64_t prepare_ns = (uint64_t)core->options.prepare_ms * CHUNK_NS_PER_MS;
-    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+    for (uint32_t i = PAWL_MUTANT(commit_without_one); i < chunk->lease.secondaries_count; i++) {
         struct chunk_member *member = &chunk->lease.secondaries[i];
         if (member->prepared_count >= chunk->records.count) {
             continue;

@@ -43,7 +43,11 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
 
 static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
 {
-    inflight_at(&chunk->inflight, index)->durable = true;
+    if (PAWL_MUTANT(durable_out_of_order)) {
+        chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
+    } else {
+        inflight_at(&chunk->inflight, index)->durable = true;
+    }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&
            inflight_at(&chunk->inflight, chunk->durable_count)->durable) {
@@ -115,7 +119,7 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
 
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
         // A newer creation has taken its place; the store carries them out in order.
-    } else if (event->status < 0) {
+    } else if (event->status < 0 && !PAWL_MUTANT(flush_error_ignored)) {
         persist_failed(core, chunk, &op, event->status);
     } else {
         persist_done(core, chunk, &op);

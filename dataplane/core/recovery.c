@@ -68,7 +68,9 @@ int chunk_command_check(const struct chunk *chunk, uint64_t version)
 static void chunk_halt(struct chunk_core *core, struct chunk *chunk)
 {
     chunk_step_down(core, chunk);
-    chunk_waiters_refuse(core, chunk, PAWL_ESTALE);
+    if (!PAWL_MUTANT(prepared_after_fence)) {
+        chunk_waiters_refuse(core, chunk, PAWL_ESTALE);
+    }
     chunk_level_cancel(core, chunk, PAWL_ESTALE);
 }
 
@@ -95,7 +97,11 @@ static void chunk_promise(struct chunk_core *core, struct chunk *chunk, uint64_t
     chunk->promised = version;
     chunk->promise_fresh = true;
     chunk->promise_used = false;
-    chunk_persist_add(core, chunk, CHUNK_OP_PROMISE, version);
+    if (PAWL_MUTANT(fence_not_durable)) {
+        chunk->promised_durable = version;
+    } else {
+        chunk_persist_add(core, chunk, CHUNK_OP_PROMISE, version);
+    }
     core->counters.fences_count++;
 }
 
@@ -123,11 +129,25 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     }
     struct chunk_command command = {
         .kind = PAWL__REQUEST__BODY_FENCE, .version = fence->version, .request = request};
+    if (PAWL_MUTANT(fence_not_drained) || PAWL_MUTANT(prepared_after_fence)) {
+        chunk_answer_state(core, chunk, &command);
+        return;
+    }
     chunk_command_add(core, chunk, &command);
     chunk_settle(core, chunk);
 }
 
 // ---- seal ------------------------------------------------------------------------------------
+
+void chunk_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
+{
+    if (count < chunk->records.count) {
+        record_table_truncate(&chunk->records, count);
+        chunk_producers_rebuild(core, chunk);
+    }
+    chunk->durable_count = count;
+    inflight_reset(&chunk->inflight, count);
+}
 
 // The master has logged count and length; this is the only thing that ever cuts a log. What is cut
 // was never committed: a committed record is on every member of the set, and the count is that of
@@ -146,16 +166,12 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
     if (chunk_bytes_at(chunk, command->count) != command->length) {
         return PAWL_ECORRUPT;
     }
-    bool is_cut = command->count < chunk->records.count;
-    record_table_truncate(&chunk->records, command->count);
-    if (is_cut) {
-        chunk_producers_rebuild(core, chunk);
+    if (!PAWL_MUTANT(seal_not_cut)) {
+        chunk_cut(core, chunk, command->count);
     }
-    chunk->durable_count = command->count;
-    chunk->commit_count = command->count;
-    inflight_reset(&chunk->inflight, command->count);
+    chunk->commit_count = chunk->records.count;
     chunk->state = CHUNK_STATE_SEALING;
-    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count = command->count;
+    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count = chunk->records.count;
     return 0;
 }
 
@@ -314,7 +330,7 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
         chunk_answer_add(core, request, 0);
         return;
     }
-    if (drop->version < chunk->promised) {
+    if (drop->version < chunk->promised && !PAWL_MUTANT(drop_older_taken)) {
         chunk_answer_add(core, request, PAWL_ESTALE);
         return;
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sim.h"
+#include "sim_mutants.h"
 
 struct sim_options {
     uint64_t first;
@@ -16,6 +17,10 @@ struct sim_options {
     bool no_validate;
     bool twice; // run each seed twice and compare
     const char *file;
+    bool one; // seed
+    bool mutants;
+    const char *mutant;
+    uint32_t jobs;
 };
 
 struct sim_totals {
@@ -138,6 +143,10 @@ static int usage(FILE *out, int code)
         "  --file F    run the seeds that F lists\n"
         "  --twice     run each twice: both runs must be the same\n"
         "  --no-validate  leave out the cores' own checks (for planted bugs)\n"
+        "  --mutants   plant each bug of base/mutant_list.h until an oracle sees it, within N "
+        "seeds\n"
+        "              (20000); --jobs J at a time\n"
+        "  --mutant A,B  only these; with --seed: one, and the run as ever\n"
         "  -v          print the trace\n"
         "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n");
     return code;
@@ -146,15 +155,12 @@ static int usage(FILE *out, int code)
 static int parse(int argc, char **argv, struct sim_options *options)
 {
     static const struct option longs[] = {
-        {"seeds", required_argument, NULL, 'n'},
-        {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},
-        {"file", required_argument, NULL, 'l'},
-        {"twice", no_argument, NULL, 't'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"no-validate", no_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"seeds", required_argument, NULL, 'n'},  {"first", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},   {"file", required_argument, NULL, 'l'},
+        {"twice", no_argument, NULL, 't'},        {"verbose", no_argument, NULL, 'v'},
+        {"no-validate", no_argument, NULL, 'c'},  {"mutants", no_argument, NULL, 'm'},
+        {"mutant", required_argument, NULL, 'M'}, {"jobs", required_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "vh", longs, NULL)) != -1) {
@@ -168,6 +174,7 @@ static int parse(int argc, char **argv, struct sim_options *options)
         case 's':
             options->first = strtoull(optarg, NULL, 10);
             options->count = 1;
+            options->one = true;
             break;
         case 'l':
             options->file = optarg;
@@ -181,6 +188,15 @@ static int parse(int argc, char **argv, struct sim_options *options)
         case 'c':
             options->no_validate = true;
             break;
+        case 'm':
+            options->mutants = true;
+            break;
+        case 'M':
+            options->mutant = optarg;
+            break;
+        case 'j':
+            options->jobs = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
         case 'h':
             return -1;
         default:
@@ -192,12 +208,26 @@ static int parse(int argc, char **argv, struct sim_options *options)
 
 int main(int argc, char **argv)
 {
-    struct sim_options options = {.first = 1, .count = 100};
+    struct sim_options options = {.first = 1, .jobs = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
     struct sim_totals totals = {0};
     int parsed = parse(argc, argv, &options);
     if (parsed != 0) {
         return parsed == -1 ? usage(stdout, 0) : usage(stderr, 2);
     }
+    if (options.mutants || (options.mutant != NULL && !options.one)) {
+        return sim_mutants_run(
+            &(struct sim_mutants_options){.names = options.mutant,
+                                          .first = options.first,
+                                          .count = options.count != 0 ? options.count : 20000,
+                                          .jobs = PAWL_MAX(options.jobs, 1u)});
+    }
+    if (options.mutant != NULL) {
+        options.no_validate = true;
+        if (!sim_mutant_activate(options.mutant)) {
+            return usage(stderr, 2);
+        }
+    }
+    options.count = options.count != 0 ? options.count : 100;
     signal(SIGABRT, on_abort);
     if (options.file != NULL) {
         int code = run_file(&options, &totals);

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/util.h"
 #include "control.pb-c.h"
@@ -126,6 +127,7 @@ struct sim {
     void *client_notes[SIM_CLIENTS_MAX]; // what a client's application remembers
     bool faults;                         // phase one
     bool violated;
+    char violation[SIM_TRACE_BYTES]; // the first
     bool verbose;
     bool no_validate; // the cores' own checks are left out: the oracle alone has to find it
     char (*trace)[SIM_TRACE_BYTES];
@@ -254,7 +256,8 @@ struct sim_disk {
     uint32_t queue_capacity;
     uint32_t writing_count; // ops of the batch under way
     bool writing;
-    bool failed; // until its server starts again
+    bool failed;             // until its server starts again
+    struct sim_frame *grant; // planted: the last one
 };
 struct sim_disk *sim_disk_new(struct sim_node *node);
 void sim_disk_free(struct sim_disk *disk);

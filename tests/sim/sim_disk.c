@@ -43,6 +43,7 @@ void sim_disk_free(struct sim_disk *disk)
     for (uint32_t i = 0; i < disk->queue_count; i++) {
         op_fini(&disk->queue[i]);
     }
+    sim_frame_free(disk->grant);
     free(disk->chunks);
     free(disk->queue);
     free(disk);
@@ -87,6 +88,9 @@ static void apply_create(struct sim *sim, struct sim_disk *disk, struct sim_disk
 static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chunk *chunk,
                          struct sim_disk_op *op)
 {
+    while (PAWL_MUTANT(primary_truncates) && op->index < chunk->records_count) {
+        free(chunk->records[--chunk->records_count].payload);
+    }
     if (op->index != chunk->records_count) {
         sim_violation(sim, "%s chunk %llu stores record %llu while it has %llu", disk->node->name,
                       (unsigned long long)op->handle, (unsigned long long)op->index,
@@ -308,6 +312,13 @@ static void write_begin(struct sim *sim, struct sim_disk *disk)
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_written, .node = disk->node});
 }
 
+static void on_told_early(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life)) {
+        sim_chunkd_persisted(sim, event->node, event->a, 0);
+    }
+}
+
 void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op)
 {
     if (disk->queue_count == disk->queue_capacity) {
@@ -316,6 +327,10 @@ void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_dis
         pawl_assert(disk->queue != NULL);
     }
     disk->queue[disk->queue_count++] = *op;
+    if (PAWL_MUTANT(persisted_before_flush)) {
+        sim_at(sim, 0,
+               (struct sim_event){.run = on_told_early, .node = disk->node, .a = op->token});
+    }
     write_begin(sim, disk);
 }
 

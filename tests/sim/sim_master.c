@@ -188,7 +188,7 @@ static void out_add(struct sim_master *m, struct sim_out out)
         m->outs = realloc(m->outs, m->outs_capacity * sizeof(m->outs[0]));
         pawl_assert(m->outs != NULL);
     }
-    out.need = m->log->count;
+    out.need = PAWL_MUTANT(answered_before_log) ? 0 : m->log->count;
     m->outs[m->outs_count++] = out;
 }
 
@@ -206,6 +206,22 @@ static void carry_out_reply(struct sim *sim, struct sim_master *m,
     free(asked);
 }
 
+static void carry_out_command(struct sim *sim, struct sim_master *m,
+                              const struct master_action *action)
+{
+    struct sim_out out = {.command = true,
+                          .conn = action->conn,
+                          .token = action->token,
+                          .deadline_ms = action->deadline_ms,
+                          .frame = sim_frame_request(0, action->command)};
+    bool drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    if (drop && PAWL_MUTANT(drop_before_log)) {
+        command_send(sim, m, &out);
+    } else {
+        out_add(m, out);
+    }
+}
+
 static void carry_out(struct sim *sim, struct sim_master *m, const struct master_actions *actions)
 {
     for (uint32_t i = 0; i < actions->count && !sim->violated; i++) {
@@ -218,11 +234,7 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
             carry_out_reply(sim, m, action);
             break;
         case MASTER_ACTION_COMMAND:
-            out_add(m, (struct sim_out){.command = true,
-                                        .conn = action->conn,
-                                        .token = action->token,
-                                        .deadline_ms = action->deadline_ms,
-                                        .frame = sim_frame_request(0, action->command)});
+            carry_out_command(sim, m, action);
             break;
         case MASTER_ACTION_NOTE:
             sim_note(sim, "m1 note: %s", action->text);

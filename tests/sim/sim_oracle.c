@@ -348,9 +348,10 @@ static void on_chunk_create(struct sim *sim, const Pawl__LogChunkCreate *body)
 {
     struct sim_oracle *oracle = sim->oracle;
     for (uint32_t i = 0; i < oracle->chunks_count; i++) {
-        if (oracle->chunks[i]->file_id == body->file_id ||
-            oracle->chunks[i]->handle == body->handle) {
-            sim_violation(sim, "file %llu gets a second first chunk", ULL(body->file_id));
+        const struct oracle_chunk *chunk = oracle->chunks[i];
+        if (chunk->file_id == body->file_id || chunk->handle == body->handle) {
+            sim_violation(sim, "file %llu gets a second %s chunk", ULL(body->file_id),
+                          chunk->sealed ? "first" : "unsealed");
             return;
         }
     }

@@ -99,6 +99,7 @@ void sim_violation(struct sim *sim, const char *format, ...)
     sim_note(sim, "VIOLATION %s", text);
     if (!sim->violated) {
         fprintf(stderr, "seed %llu: VIOLATION %s\n", (unsigned long long)sim->seed, text);
+        memcpy(sim->violation, text, sizeof(text));
     }
     sim->violated = true;
 }
