@@ -30,8 +30,9 @@ struct pawl_mark {
         pawl_mark_##word.count++;                                                                  \
     } while (0)
 
-extern struct pawl_mark *const __start_pawl_marks[];
-extern struct pawl_mark *const __stop_pawl_marks[];
+// Defined by the linker; weak, for a program that has no mark.
+extern struct pawl_mark *const __start_pawl_marks[] __attribute__((weak));
+extern struct pawl_mark *const __stop_pawl_marks[] __attribute__((weak));
 
 static inline struct pawl_mark *const *pawl_marks_begin(void)
 {

@@ -206,6 +206,12 @@ static void control_ask(struct sim *sim, struct sim_chunkd *s, const Pawl__Reque
     s->asked_request = s->control_request;
 }
 
+// In a script the master places by order, not by lot: the first has the most room.
+static uint64_t space_bytes(const struct sim *sim, const struct sim_chunkd *s)
+{
+    return (1ull << 40) - (sim->script != NULL ? (uint64_t)s->node->index << 32 : 0);
+}
+
 static void send_register(struct sim *sim, struct sim_chunkd *s)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
@@ -219,7 +225,7 @@ static void send_register(struct sim *sim, struct sim_chunkd *s)
     body.cluster_id = s->disk->cluster_id;
     body.name = s->node->name;
     body.fabric_address = address;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_REGISTER;
@@ -236,7 +242,7 @@ static void send_heartbeat(struct sim *sim, struct sim_chunkd *s)
     inventory_take(&inventory, s->core, true);
     body.server_id = SIM_SERVER_ID(s->node->index);
     body.incarnation = s->incarnation;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_HEARTBEAT;
@@ -360,7 +366,7 @@ static void on_control_tick(struct sim *sim, struct sim_event *event)
     } else if (s->control_open && !s->asked) {
         send_heartbeat(sim, s);
     }
-    sim_at(sim, (150 + sim_below(sim, 100)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (150 + sim_below(sim, 100)) * SIM_MS),
            (struct sim_event){.run = on_control_tick, .node = s->node});
 }
 
@@ -397,7 +403,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
     struct sim_chunkd *s = event->node->state;
     chunkd_step(sim, s, (struct chunk_event){.type = CHUNK_EVENT_TICK});
     fabric_tick(sim, s);
-    sim_at(sim, (10 + sim_below(sim, 30)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (10 + sim_below(sim, 30)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = s->node});
 }
 

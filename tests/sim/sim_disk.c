@@ -130,6 +130,9 @@ static void apply_seal(struct sim *sim, struct sim_disk *disk, struct sim_chunk 
 static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op)
 {
     struct sim_chunk *chunk = sim_disk_chunk(disk, op->handle);
+    if (sim->script != NULL) {
+        sim->script->durable(sim, disk->node, op);
+    }
     if (op->kind == SIM_DISK_CREATE) {
         apply_create(sim, disk, op);
         return;
@@ -267,13 +270,12 @@ static void fail(struct sim *sim, struct sim_disk *disk)
 static void on_written(struct sim *sim, struct sim_event *event)
 {
     struct sim_disk *disk = sim->disks[event->node->index];
-    uint32_t error_permyriad = sim->params.error_permyriad;
     uint64_t tokens[64];
     uint32_t tokens_count = 0;
     if (!sim_alive(event->node, event->life)) {
         return;
     }
-    if (disk->failed || (error_permyriad != 0 && sim_below(sim, 10000) < error_permyriad)) {
+    if (disk->failed || sim_fault(sim, SIM_FAULT_ERROR, sim->params.error_permyriad)) {
         fail(sim, disk);
         return;
     }
@@ -306,8 +308,8 @@ static void write_begin(struct sim *sim, struct sim_disk *disk)
     }
     disk->writing_count = PAWL_MIN(disk->writing_count, 64u);
     uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
-    if (sim_permille(sim, sim->params.stall_permille)) {
-        us += sim_below(sim, 800000);
+    if (sim_fault(sim, SIM_FAULT_STALL, sim->params.stall_permille * 10)) {
+        us += sim_fault_below(sim, 800000);
     }
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_written, .node = disk->node});
 }
@@ -354,4 +356,10 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     }
     disk->writing = false;
     disk->writing_count = 0;
+}
+
+void sim_disk_rot(struct sim *sim, struct sim_disk *disk)
+{
+    (void)sim;
+    (void)disk;
 }

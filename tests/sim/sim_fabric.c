@@ -236,7 +236,8 @@ static void peer_send(struct sim *sim, struct sim_chunkd *s, struct sim_peer *pe
 {
     struct sim_frame *frame = call->frame;
     call->frame = NULL;
-    if (call->type == WIRE_PREPARE && sim_permille(sim, sim->params.double_permille)) {
+    if (call->type == WIRE_PREPARE &&
+        sim_fault(sim, SIM_FAULT_DOUBLE, sim->params.double_permille * 10)) {
         // The same again under a request id that nobody waits for.
         struct sim_frame *twin = sim_frame_copy(frame);
         struct wire_header header;
@@ -261,7 +262,7 @@ static void peer_call(struct sim *sim, struct sim_chunkd *s, uint64_t server_id,
         peer->calls = realloc(peer->calls, peer->calls_capacity * sizeof(peer->calls[0]));
         pawl_assert(peer->calls != NULL);
     }
-    call.deadline_ns = sim->now_ns + SIM_OPERATION_MS * SIM_MS;
+    call.deadline_ns = sim_clock(sim, s->node) + SIM_OPERATION_MS * SIM_MS;
     peer->calls[peer->calls_count++] = call;
     if (peer->open) {
         peer_send(sim, s, peer, &peer->calls[peer->calls_count - 1]);
@@ -346,8 +347,8 @@ void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_
 // Bytes that land may differ from those that were sent; the checksum has to find out.
 static void tear(struct sim *sim, uint8_t *data, uint32_t bytes)
 {
-    if (bytes != 0 && sim_permille(sim, sim->params.tear_permille)) {
-        data[sim_below(sim, bytes)] ^= (uint8_t)(1 + sim_below(sim, 255));
+    if (bytes != 0 && sim_fault(sim, SIM_FAULT_TEAR, sim->params.tear_permille * 10)) {
+        data[sim_fault_below(sim, bytes)] ^= (uint8_t)(1 + sim_fault_below(sim, 255));
     }
 }
 
@@ -433,9 +434,10 @@ static void on_reply(struct sim *sim, struct sim_chunkd *s, struct sim_conn *con
 
 void fabric_tick(struct sim *sim, struct sim_chunkd *s)
 {
+    uint64_t now_ns = sim_clock(sim, s->node);
     for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
         struct sim_peer *peer = &s->peers[i];
-        if (peer->calls_count > 0 && peer->calls[0].deadline_ns < sim->now_ns) {
+        if (peer->calls_count > 0 && peer->calls[0].deadline_ns < now_ns) {
             sim_close(sim, peer->conn, sim_side_of(peer->conn, s->node));
             peer_lost(sim, s, i);
         }

@@ -92,7 +92,7 @@ static void link_connect(struct sim *sim, struct sim_client *c, struct sim_link 
     bool master = link == &c->master;
     struct sim_node *to = sim_node_of(sim, master ? SIM_MASTER : SIM_CHUNKD, master ? 0 : server);
     link->conn = sim_connect(sim, c->node, to, master);
-    sim_at(sim, SIM_CONNECT_MS * SIM_MS,
+    sim_at(sim, sim_world_ns(c->node, SIM_CONNECT_MS * SIM_MS),
            (struct sim_event){.run = on_connect_late,
                               .node = c->node,
                               .a = link->conn->id,
@@ -103,7 +103,7 @@ uint64_t link_ask_master(struct sim *sim, struct sim_client *c, struct sim_ask a
                          const Pawl__Request *message)
 {
     ask.request = ++c->request_last;
-    ask.deadline_ns = sim->now_ns + SIM_CALL_MS * SIM_MS;
+    ask.deadline_ns = sim_clock(sim, c->node) + SIM_CALL_MS * SIM_MS;
     link_connect(sim, c, &c->master, 0);
     link_add(&c->master, ask);
     link_send(sim, &c->master, sim_frame_request(ask.request, message));
@@ -144,7 +144,7 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
         if (old.asks[i].kind == SIM_CALL_LOOKUP) {
             struct sim_ask lookup = old.asks[i];
             lookup.request = ++c->request_last;
-            lookup.deadline_ns = sim->now_ns; // ends at the next tick
+            lookup.deadline_ns = sim_clock(sim, c->node); // ends at the next tick
             link_add(&c->master, lookup);
         }
     }
@@ -154,9 +154,10 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
 
 void link_tick(struct sim *sim, struct sim_client *c)
 {
+    uint64_t now_ns = sim_clock(sim, c->node);
     for (uint32_t i = 0; i < c->master.asks_count;) {
         struct sim_ask ask = c->master.asks[i];
-        if (ask.deadline_ns > sim->now_ns) {
+        if (ask.deadline_ns > now_ns) {
             i++;
             continue;
         }

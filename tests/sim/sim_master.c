@@ -100,6 +100,9 @@ static void log_now_durable(struct sim *sim, struct sim_log *log, uint64_t count
     for (; log->durable < count; log->durable++) {
         Pawl__LogRecord *record = log_unpack(&log->records[log->durable]);
         sim_oracle_log(sim, record);
+        if (sim->script != NULL) {
+            sim->script->logged(sim, record);
+        }
         pawl__log_record__free_unpacked(record, NULL);
     }
 }
@@ -145,7 +148,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     int side = conn != NULL ? sim_side_of(conn, m->node) : 0;
     bool open = conn != NULL && conn->side[side].open;
     int late_code = open ? PAWL_EDEADLINE : PAWL_EDISCONNECTED;
-    sim_at(sim, open ? out->deadline_ms * SIM_MS : 0,
+    sim_at(sim, open ? sim_world_ns(m->node, out->deadline_ms * SIM_MS) : 0,
            (struct sim_event){.run = on_command_late,
                               .node = m->node,
                               .a = out->token,
@@ -154,7 +157,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         sim_frame_free(out->frame);
         return;
     }
-    if (sim_permille(sim, sim->params.double_permille)) {
+    if (sim_fault(sim, SIM_FAULT_DOUBLE, sim->params.double_permille * 10)) {
         struct sim_frame *twin = sim_frame_copy(out->frame);
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
@@ -279,8 +282,8 @@ static void flush_begin(struct sim *sim, struct sim_master *m)
     }
     m->log->flushing = m->log->count;
     uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
-    if (sim_permille(sim, sim->params.stall_permille)) {
-        us += sim_below(sim, 800000);
+    if (sim_fault(sim, SIM_FAULT_STALL, sim->params.stall_permille * 10)) {
+        us += sim_fault_below(sim, 800000);
     }
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_flushed, .node = m->node});
 }
@@ -296,10 +299,10 @@ static int keep_record(void *user, const Pawl__LogRecord *record)
 static struct master_core *core_new(struct sim *sim)
 {
     struct master_core_options options = {.heartbeat_ms = 200,
-                                          .suspect_ms = 1000,
-                                          .dead_ms = 3000,
-                                          .lease_ms = 2000,
-                                          .command_ms = 1000,
+                                          .suspect_ms = sim->params.suspect_ms,
+                                          .dead_ms = sim->params.dead_ms,
+                                          .lease_ms = sim->params.lease_ms,
+                                          .command_ms = sim->params.command_ms,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;
@@ -354,7 +357,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
         return;
     }
     master_step(sim, event->node->state, (struct master_event){.type = MASTER_EVENT_TICK});
-    sim_at(sim, (50 + sim_below(sim, 50)) * SIM_MS,
+    sim_at(sim, sim_world_ns(event->node, (50 + sim_below(sim, 50)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = event->node});
 }
 

@@ -14,9 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sim.h"
+#include "sim_runs.h"
 
 #define SEED_SECONDS 120u // a run that takes longer hangs
+#define MUTANT_SEEDS 20000u
 
 struct sim_mutant {
     const char *name;
@@ -67,7 +68,7 @@ static void hunt_seeds(struct sim_hunt *hunt)
     pawl_mutant_active = (enum pawl_mutant)hunt->mutant;
     for (; hunt->seed < hunt->end && !hunt->violated; hunt->seed++) {
         alarm(SEED_SECONDS);
-        struct sim *sim = sim_new(hunt->seed, false);
+        struct sim *sim = sim_new(hunt->seed, SIM_TRACE_NONE, NULL);
         sim->no_validate = hunt->mutant != PAWL_MUTANT_NONE;
         hunt->violated = !sim_run(sim);
         memcpy(hunt->text, sim->violation, sizeof(hunt->text));
@@ -182,8 +183,7 @@ static bool names_take(const char *names, struct sim_hunt *hunts)
 }
 
 // The seeds that were needed, without a bug: shared out among the jobs.
-static uint64_t run_without(const struct sim_mutants_options *options, struct sim_hunt *hunts,
-                            uint64_t end)
+static uint64_t run_without(const struct sim_options *options, struct sim_hunt *hunts, uint64_t end)
 {
     uint64_t violations = 0;
     uint64_t each = (end - options->first + options->jobs - 1) / options->jobs;
@@ -207,7 +207,7 @@ static uint64_t run_without(const struct sim_mutants_options *options, struct si
     return violations;
 }
 
-int sim_mutants_run(const struct sim_mutants_options *options)
+int sim_mutants_run(const struct sim_options *options)
 {
     size_t bytes = (PAWL_MUTANTS_END + options->jobs) * sizeof(struct sim_hunt);
     struct sim_hunt *hunts =
@@ -216,14 +216,14 @@ int sim_mutants_run(const struct sim_mutants_options *options)
         perror("mmap");
         return 2;
     }
-    if (!names_take(options->names, hunts)) {
+    if (!names_take(options->mutant, hunts)) {
         return 2;
     }
     for (int i = 1; i < PAWL_MUTANTS_END; i++) {
         hunts[i].mutant = i;
-        hunts[i].wanted |= options->names == NULL;
+        hunts[i].wanted |= options->mutant == NULL;
         hunts[i].seed = options->first;
-        hunts[i].end = options->first + options->count;
+        hunts[i].end = options->first + (options->count != 0 ? options->count : MUTANT_SEEDS);
     }
     if (!hunts_run(hunts, PAWL_MUTANTS_END, options->jobs, options->first)) {
         return 2;

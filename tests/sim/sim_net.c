@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "sim.h"
 
 struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id)
@@ -52,10 +53,16 @@ static void closed(struct sim *sim, struct sim_conn *conn, int side)
 static uint64_t delay(struct sim *sim)
 {
     uint64_t us = 10 + sim_below(sim, sim->params.delay_max_us);
-    if (sim_permille(sim, sim->params.spike_permille)) {
-        us += sim_below(sim, 300000);
+    if (sim_fault(sim, SIM_FAULT_SPIKE, sim->params.spike_permille * 10)) {
+        us += sim_fault_below(sim, 300000);
     }
     return us * SIM_US;
+}
+
+bool sim_block_leaks(const struct sim_block *block, const struct sim_conn *conn)
+{
+    return block->leak_permille != 0 &&
+           pawl_hash_u64(conn->id ^ (uint64_t)block->salt << 32) % 1000 < block->leak_permille;
 }
 
 // When something that is sent now reaches `to` of the connection: behind all before it.
@@ -63,7 +70,9 @@ static uint64_t arrival(struct sim *sim, struct sim_conn *conn, int to)
 {
     uint32_t from_id = conn->side[1 - to].node->id;
     uint32_t to_id = conn->side[to].node->id;
-    uint64_t from_ns = PAWL_MAX(sim->now_ns, sim->blocked_until_ns[from_id][to_id]);
+    const struct sim_block *block = &sim->blocks[from_id][to_id];
+    bool blocked = block->until_ns > sim->now_ns && !sim_block_leaks(block, conn);
+    uint64_t from_ns = blocked ? block->until_ns : sim->now_ns;
     uint64_t at_ns = PAWL_MAX(from_ns + delay(sim), conn->side[to].last_ns);
     conn->side[to].last_ns = at_ns;
     return at_ns - sim->now_ns;
@@ -80,6 +89,9 @@ static void on_learn_closed(struct sim *sim, struct sim_event *event)
     int side = (int)event->b;
     if (side_alive(conn, side)) {
         conn->side[side].open = false;
+        if (sim->script != NULL) {
+            sim->script->closed(sim, conn, side);
+        }
         closed(sim, conn, side);
     }
 }
@@ -138,13 +150,28 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
     return conn;
 }
 
+static void frame_lost(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame)
+{
+    if (sim->script != NULL) {
+        sim->script->lost(sim, conn, to, frame);
+    }
+    sim_frame_free(frame);
+}
+
 static void on_deliver(struct sim *sim, struct sim_event *event)
 {
     struct sim_frame *frame = event->p;
     struct sim_conn *conn = sim_conn_of(sim, event->a);
     int side = (int)event->b;
-    if (!side_alive(conn, side) || conn->cut[side]) {
-        sim_frame_free(frame);
+    bool whole = side_alive(conn, side) && !conn->cut[side];
+    if (whole && sim->script != NULL) {
+        if (!sim->script->arrives(sim, conn, side, frame)) {
+            return;
+        }
+        whole = side_alive(conn, side) && !conn->cut[side];
+    }
+    if (!whole) {
+        frame_lost(sim, conn, side, frame);
         return;
     }
     switch (conn->side[side].node->role) {
@@ -161,19 +188,32 @@ static void on_deliver(struct sim *sim, struct sim_event *event)
     sim_frame_free(frame);
 }
 
-void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+void sim_deliver(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame,
+                 uint64_t delay_ns)
 {
-    int to = 1 - side;
-    if (!conn->side[side].open || conn->cut[to]) {
-        sim_frame_free(frame);
-        return;
-    }
-    sim_at(sim, arrival(sim, conn, to),
+    sim_at(sim, delay_ns,
            (struct sim_event){.run = on_deliver,
                               .node = conn->side[to].node,
                               .p = frame,
                               .a = conn->id,
                               .b = (uint64_t)to});
+}
+
+void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+{
+    int to = 1 - side;
+    if (!conn->side[side].open || conn->cut[to]) {
+        frame_lost(sim, conn, to, frame);
+        return;
+    }
+    if (sim_fault(sim, SIM_FAULT_LOSE, sim->params.lose_permyriad)) {
+        sim_note(sim, "conn %llu breaks: a message to %s is lost", (unsigned long long)conn->id,
+                 conn->side[to].node->name);
+        sim_break(sim, conn);
+        frame_lost(sim, conn, to, frame);
+        return;
+    }
+    sim_deliver(sim, conn, to, frame, arrival(sim, conn, to));
 }
 
 void sim_close(struct sim *sim, struct sim_conn *conn, int side)
