@@ -108,6 +108,7 @@ struct sim_node {
     uint64_t clock_ns;        // what its clock said at clock_at_ns
     uint64_t clock_at_ns;     // of the world's time
     uint32_t clock_rate;      // its seconds in a million of the world's
+    uint64_t echo_until_ns;   // an old message is on its way to it
     uint64_t frozen_until_ns; // stopped, not dead: all that happens to it waits until then
     char name[16];
     void *state; // struct sim_master, sim_chunkd, sim_client; NULL while down
@@ -158,6 +159,7 @@ enum sim_fault_kind {
     SIM_FAULT_LOSE,
     SIM_FAULT_LATE,
     SIM_FAULT_DOUBLE,
+    SIM_FAULT_ECHO,
     SIM_FAULT_TEAR,
     SIM_FAULT_ERROR,
     SIM_FAULT_STALL, // from here on: only slow
@@ -320,6 +322,9 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
                              bool control);
 // TAKES the frame. What is sent on a closed or broken connection is lost.
 void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
+// Fault: the message, which is sent now, arrives once more, much later, on whatever connection the two nodes
+// have then. Its answer must be nobody's.
+void sim_echo(struct sim *sim, const struct sim_conn *conn, int to, const struct sim_frame *frame);
 // Closes one side at once, without a callback; the other side learns later.
 void sim_close(struct sim *sim, struct sim_conn *conn, int side);
 // Breaks a connection: both sides learn, each in its time.

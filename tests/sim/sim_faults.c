@@ -22,6 +22,7 @@ static const char *const names[SIM_FAULT_KINDS] = {
     [SIM_FAULT_LOSE] = "lose",
     [SIM_FAULT_LATE] = "late",
     [SIM_FAULT_DOUBLE] = "double",
+    [SIM_FAULT_ECHO] = "echo",
     [SIM_FAULT_TEAR] = "tear",
     [SIM_FAULT_ERROR] = "error",
     [SIM_FAULT_STALL] = "stall",

@@ -162,6 +162,10 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
     }
+    if (sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+        out->frame->request = UINT64_MAX;
+        sim_echo(sim, conn, 1 - side, out->frame);
+    }
     out->frame->request = request;
     sim_send(sim, conn, side, out->frame);
 }
