@@ -23,7 +23,12 @@
     X(primary_truncates, "3.1", "a primary never truncates")                                       \
     X(version_not_logged, "3.2", "the new version is in the log before anybody hears of it")       \
     X(answered_before_log, "3.2", "the master answers and commands only what is in its log")       \
-    X(version_granted_twice, "3.2", "a version is granted to one primary, once")                   \
+    X(version_not_raised, "3.2", "the version is raised before every new grant or fence") \
+    X(version_used_twice, "3.1", "a version never uses an index twice") \
+    X(older_command_taken, "3.2", "commands of an older version are refused") \
+    X(older_term_taken, "3.2", "commands of an older term are refused") \
+    X(empty_replica_answers, "3.2", "no such chunk is no answer to a fence") \
+    X(commit_heard_ignored, "3.2", "the master never settles below the highest commit index it heard") \
     X(restart_keeps_lease, "3.2", "a restart voids a lease; only the same incarnation renews")     \
     X(fence_not_durable, "3.2", "a fence persists the promise before it answers")                  \
     X(fence_not_drained, "3.2", "a fence drains what is being written before it answers")          \

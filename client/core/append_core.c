@@ -105,7 +105,7 @@ void append_slot_fail(struct append_core *core, uint32_t at, int code)
     append_slot_end(core, at, (struct append_action){.status = code});
     if (code == PAWL_EIDREUSED && !epoch) {
         append_committed(core, slot.sequence);
-    } else if (PAWL_MUTANT(unknown_sequence_reused)) {
+    } else if (PAWL_MUTANT(unknown_sequence_reused) || PAWL_MUTANT(unknown_is_failed)) {
         core->next_sequence = PAWL_MIN(core->next_sequence, slot.sequence);
     } else if (slot.chain && !epoch && core->final == 0) {
         unknown_insert(core, &slot, code != PAWL_EUNKNOWN);

@@ -103,10 +103,6 @@ bool master_granting_drive(struct master_core *core, struct master_chunk *chunk)
     if (member->step == MASTER_STEP_DONE) {
         work->lease_until_ns = work->sent_ns + master_ms_to_ns(core->options.lease_ms);
         granted(core, chunk, "granted");
-    } else if (PAWL_MUTANT(version_granted_twice)) {
-        work->cause = MASTER_CAUSE_HINT; // rather to another one
-        work->phase = MASTER_PHASE_LEVELLING;
-        master_chunk_grant(core, chunk);
     } else {
         if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL) {
             work->cause = MASTER_CAUSE_LOST;

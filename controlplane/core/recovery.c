@@ -142,7 +142,9 @@ static void recovery_begin(struct master_core *core, struct master_chunk *chunk)
     record->chunk_version->set = master_arena_ids(core, chunk->set, chunk->set_count);
     record->chunk_version->n_set = chunk->set_count;
     record->chunk_version->failure = failure && !work->counted;
-    master_log(core, record);
+    if (!PAWL_MUTANT(version_not_raised)) {
+        master_log(core, record);
+    }
     if (failure) {
         master_note(core, MASTER_LEVEL_INFO, "chunk %lu version %lu recovery begins: %s",
                     chunk->handle, chunk->version, cause_text(core, work));
@@ -312,7 +314,8 @@ static bool fencing_decide(struct master_core *core, struct master_chunk *chunk)
         master_chunk_again(core, chunk, false);
         return true;
     }
-    if (work->members[longest].count < committed) {
+    if (work->members[longest].count < committed && !PAWL_MUTANT(commit_heard_ignored) &&
+        !PAWL_MUTANT(alive_not_awaited)) {
         recovery_block(core, chunk, "a replica knows of more committed records than any holds");
         return true;
     }

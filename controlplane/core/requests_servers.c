@@ -227,9 +227,9 @@ static void report_broken(struct master_core *core, struct master_chunk *chunk,
         return;
     }
     if (broken_id == sender->id) {
-        // Its own store failed: what it holds is not to be trusted for the next chunk either.
+        // Its own store failed, or has no room: nothing for the next chunk either. Whether what it holds
+        // is damaged is another report's matter.
         sender->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);
-        master_replica_damaged(core, chunk, sender);
     }
     // Unless the damage has begun it already.
     if (chunk->work->phase == MASTER_PHASE_GRANTED) {

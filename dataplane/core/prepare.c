@@ -42,6 +42,9 @@ static int order_check(const struct chunk *chunk, uint64_t version)
     if (chunk->primary || chunk->commands) {
         return PAWL_ESTALE;
     }
+    if (chunk->cut_wanted) {
+        return PAWL_ENOSPACE; // what comes behind a record that the store refused has no place
+    }
     return chunk->damaged ? chunk->damage_code : 0;
 }
 

@@ -57,7 +57,7 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
 
 int chunk_command_check(const struct chunk *chunk, uint64_t version)
 {
-    if (version < chunk->promised) {
+    if (version < chunk->promised && !PAWL_MUTANT(older_command_taken)) {
         return PAWL_ESTALE;
     }
     return chunk->damaged ? chunk->damage_code : 0;
@@ -114,9 +114,11 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     struct chunk *chunk = chunk_find(core, fence->handle);
     int rc = chunk ? chunk_command_check(chunk, fence->version) : PAWL_ENOCHUNK;
     if (rc == 0 && !chunk_is_sealed(chunk)) {
-        if (fence->version > chunk->promised) {
+        if (fence->version > chunk->promised ||
+            (PAWL_MUTANT(version_not_raised) && fence->version == chunk->promised)) {
             chunk_promise(core, chunk, fence->version);
-        } else if (chunk->promise_used) {
+        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_raised) &&
+                   !PAWL_MUTANT(version_not_logged)) {
             rc = PAWL_ESTALE; // somebody orders under this version already: its count is no barrier
         } else {
             // Repeated, perhaps after a restart: the promise stands and nothing was ordered.
@@ -139,7 +141,7 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
 
 // ---- seal ------------------------------------------------------------------------------------
 
-void chunk_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
+void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
 {
     if (count < chunk->records.count) {
         record_table_truncate(&chunk->records, count);
@@ -167,7 +169,7 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
         return PAWL_ECORRUPT;
     }
     if (!PAWL_MUTANT(seal_not_cut)) {
-        chunk_cut(core, chunk, command->count);
+        chunk_log_cut(core, chunk, command->count);
     }
     chunk->commit_count = chunk->records.count;
     chunk->state = CHUNK_STATE_SEALING;
@@ -364,6 +366,9 @@ void chunk_settle(struct chunk_core *core, struct chunk *chunk)
         }
         return;
     }
+    if (chunk->cut_wanted) {
+        chunk_cut(core, chunk);
+    }
     chunk_level_continue(core, chunk);
     struct chunk_command **place = &chunk->commands;
     while (*place) {
@@ -438,7 +443,7 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
         rc = PAWL_EPROTOCOL;
     } else if (place.handle == 0 || place.version == 0) {
         rc = PAWL_EINVALID;
-    } else if (place.term < core->term) {
+    } else if (place.term < core->term && !PAWL_MUTANT(older_term_taken)) {
         rc = PAWL_ESTALE;
     }
     if (rc) {

@@ -290,6 +290,12 @@ void sim_fault_list_print(const struct sim_fault_list *list, FILE *out);
 void sim_fault_list_add(struct sim_fault_list *list, struct sim_fault_name name);
 
 // ---- sim_net.c: ordered streams
+enum sim_target {
+    SIM_TARGET_READER = 0, // a client's own buffer, which is the frame's
+    SIM_TARGET_WINDOW,     // target_number: first slot of the receiver's window
+    SIM_TARGET_LANDING,    // target_number: of the fetcher's memory
+};
+
 struct sim_frame {
     bool control; // packed protobuf; otherwise a wire message
     bool reply;   // control frames
@@ -298,12 +304,15 @@ struct sim_frame {
     uint32_t extra_bytes; // what RDMA wrote before this message
     uint8_t *data;
     uint8_t *extra;
+    enum sim_target target;
+    uint32_t target_number;
 };
 
 struct sim_side {
     struct sim_node *node;
     uint64_t life;
     bool open;
+    bool endpoint;    // remote writes land: it goes a little later than `open`
     uint64_t last_ns; // delivery of the last message towards this side
 };
 
@@ -312,7 +321,7 @@ struct sim_conn {
     bool control;
     bool cut[2];             // messages towards this side are lost from now on
     struct sim_side side[2]; // 0 has connected
-    uint64_t user[2];
+    uint32_t window;         // of side 1, a chunk server: its number there + 1
 };
 
 // Whether a partial partition lets this connection through.
@@ -345,10 +354,18 @@ struct sim_frame *sim_frame_copy(const struct sim_frame *frame);
 void sim_frame_extra(struct sim_frame *frame, const void *data, uint32_t bytes);
 void sim_frame_free(struct sim_frame *frame);
 
+// ---- sim_window.c: slots of a peer's window, as their sender sees them
+#define SIM_SLOT_BYTES 1024u
+uint64_t sim_slots_mask(uint32_t first, uint32_t count);
+bool sim_slots_take(uint64_t *used, uint32_t slots, uint32_t count, uint16_t *ret_first);
+// How many a payload needs; 0: it goes inside the message.
+uint16_t sim_slots_count(const struct sim *sim, uint32_t bytes);
+
 // ---- sim_disk.c: the store of a chunk server
 struct sim_record {
     struct pawl_record record;
     uint8_t *payload;
+    bool rotten; // a byte of it has changed
 };
 struct sim_chunk {
     uint64_t handle;
@@ -361,6 +378,8 @@ struct sim_chunk {
     struct wire_producer *producers;
     uint64_t commit_count;
     bool sealed;
+    bool damaged;          // what describes it has rotted: found when the server starts
+    uint32_t rotten_count; // records
     struct sim_record *records;
     uint64_t records_count;
     uint64_t records_capacity;
@@ -382,8 +401,18 @@ struct sim_disk_op {
     uint64_t index;
     uint64_t count;
     uint64_t commit_count;
-    struct sim_record record; // OWNS its payload until applied
+    uint64_t payload;         // the driver's name for it
+    const uint8_t *source;    // what is written is read from here when it is written
+    struct sim_record record; // OWNS its payload, from then on until applied
     struct sim_chunk create;  // OWNS its producers until applied
+};
+
+// The end of an operation.
+struct sim_done {
+    uint64_t token;
+    int status;
+    uint64_t payload;
+    uint32_t crc; // of the record
 };
 struct sim_disk {
     struct sim_node *node;
@@ -402,12 +431,19 @@ struct sim_disk {
 };
 struct sim_disk *sim_disk_new(struct sim_node *node);
 void sim_disk_free(struct sim_disk *disk);
-void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op);
+// TAKES what the operation owns. 0, or a code: it does nothing and ends in nothing.
+int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op);
 // What was queued and not flushed is lost, but for what the disk had taken already.
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk);
 struct sim_chunk *sim_disk_chunk(const struct sim_disk *disk, uint64_t handle);
-// A stored byte changes, if as many good copies remain as the file needs to be read.
+
+// ---- sim_rot.c
+// A stored byte changes, of a chunk of which another replica is good from end to end.
 void sim_disk_rot(struct sim *sim, struct sim_disk *disk);
+// Verifies the stored records that hold bytes [offset, offset + length), as the store does before it
+// gives any of them out.
+bool sim_chunk_is_sound(const struct sim_chunk *chunk, uint64_t offset, uint64_t length);
+bool sim_record_is_sound(const struct sim_chunk *chunk, uint64_t index);
 
 // ---- the three drivers
 struct sim_log *sim_log_new(void);
@@ -423,7 +459,12 @@ void sim_chunkd_stop(struct sim *sim, struct sim_node *node);
 void sim_chunkd_opened(struct sim *sim, struct sim_conn *conn, int side);
 void sim_chunkd_closed(struct sim *sim, struct sim_conn *conn, int side);
 void sim_chunkd_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
-void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, uint64_t token, int status);
+void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct sim_done *done);
+// A one-sided write whose message does not come.
+void sim_chunkd_landed(struct sim *sim, struct sim_conn *conn, int side,
+                       const struct sim_frame *frame);
+// Nothing lands any more.
+void sim_chunkd_gone(struct sim *sim, struct sim_conn *conn, int side);
 // Payloads that the core never gave back, or -1 when it is down.
 int sim_chunkd_payloads(const struct sim_node *node);
 
@@ -492,6 +533,13 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
 void sim_oracle_end(struct sim *sim);
+// Committed records of a chunk that may rot on this server: another member of the set has them all, in
+// good order. 0: none may.
+uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle);
+// No member of the set is good any more: rot, and the others left the set since.
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
+// Bytes of a chunk that somebody was told of.
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 

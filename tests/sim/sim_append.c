@@ -225,6 +225,9 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
     case SIM_CALL_PLACE:
         on_place(sim, c, ask, status, reply);
         break;
+    case SIM_CALL_SCAN_CHUNKS:
+        reader_chunks(sim, c, status, reply);
+        break;
     case SIM_CALL_CHUNKS:
         on_chunks(sim, c, status, reply);
         break;

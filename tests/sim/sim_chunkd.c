@@ -9,6 +9,7 @@
 #include <pawl/error.h>
 
 #include "base/alloc.h"
+#include "base/crc32c.h"
 
 // ---- actions of the core -------------------------------------------------------------------------
 
@@ -59,6 +60,31 @@ static void carry_out_answer(struct sim *sim, struct sim_chunkd *s,
     free(served);
 }
 
+static void on_refused(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life)) {
+        struct sim_done done = {.token = event->a, .status = (int)(int64_t)event->b};
+        sim_chunkd_persisted(sim, event->node, &done);
+    }
+}
+
+// What the store refuses at once ends in the next turn.
+static void disk_queue(struct sim *sim, struct sim_chunkd *s, struct sim_disk_op *op)
+{
+    int code = sim_disk_queue(sim, s->disk, op);
+    if (code == 0) {
+        return;
+    }
+    sim_note(sim, "%s chunk %llu: the store refuses a change with %d", s->node->name,
+             (unsigned long long)op->handle, code);
+    if (op->payload != 0) {
+        payload_release(sim, s, op->payload);
+    }
+    sim_at(sim, 0,
+           (struct sim_event){
+               .run = on_refused, .node = s->node, .a = op->token, .b = (uint64_t)(int64_t)code});
+}
+
 static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
 {
     const struct chunk_create *create = &action->create;
@@ -74,7 +100,7 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
                                         .index = create->index,
                                         .producers_count = create->producers_count,
                                         .producers = sim_copy(create->producers, bytes)}};
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
@@ -86,14 +112,16 @@ static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chu
                              .commit_count = action->commit_count,
                              .record = {.record = action->record}};
     if (action->payload != 0) {
-        const struct sim_payload *payload = payload_of(sim, s, action->payload);
+        struct sim_payload *payload = payload_of(sim, s, action->payload);
         if (payload == NULL || payload->bytes < action->record.length) {
             sim_violation(sim, "%s stores a record without its payload", s->node->name);
             return;
         }
-        op.record.payload = sim_copy(payload->data, action->record.length);
+        payload->uses++;
+        op.payload = payload->number;
+        op.source = payload->data;
     }
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void store_other(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action,
@@ -104,7 +132,7 @@ static void store_other(struct sim *sim, struct sim_chunkd *s, const struct chun
                              .handle = action->handle,
                              .version = action->version,
                              .count = action->count};
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
@@ -154,11 +182,26 @@ void chunkd_step(struct sim *sim, struct sim_chunkd *s, struct chunk_event event
     }
 }
 
-void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, uint64_t token, int status)
+void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct sim_done *done)
 {
-    chunkd_step(
-        sim, node->state,
-        (struct chunk_event){.type = CHUNK_EVENT_PERSISTED, .token = token, .status = status});
+    struct sim_chunkd *s = node->state;
+    int status = done->status;
+    if (done->payload != 0) {
+        const struct sim_payload *payload = payload_of(sim, s, done->payload);
+        if (payload == NULL) {
+            return;
+        }
+        // A slot that was written to meanwhile may have been stored torn.
+        if (status == 0 && payload->window != NULL &&
+            pawl_crc32c(0, payload->data, payload->bytes) != done->crc) {
+            sim_note(sim, "%s a payload has changed while it was stored", node->name);
+            status = PAWL_ECORRUPT;
+        }
+        payload_release(sim, s, done->payload);
+    }
+    chunkd_step(sim, s,
+                (struct chunk_event){
+                    .type = CHUNK_EVENT_PERSISTED, .token = done->token, .status = status});
 }
 
 // ---- registration and heartbeats -------------------------------------------------------------------
@@ -389,6 +432,7 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                               .version = chunk->version,
                               .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
                               .sealed = chunk->sealed,
+                              .damaged = chunk->damaged,
                               .records = records,
                               .records_count = chunk->records_count};
     pawl_assert(chunk_core_load(s->core, &load) == 0);
@@ -461,6 +505,7 @@ void sim_chunkd_stop(struct sim *sim, struct sim_node *node)
     }
     pawl_map_fini(&s->commands);
     fabric_fini(s);
+    windows_fini(s);
     chunk_core_free(s->core);
     free(s);
     node->state = NULL;

@@ -221,6 +221,7 @@ static void file_lost(struct sim *sim, struct sim_client *c)
     if (c->core != NULL) {
         core_stop(sim, c);
     }
+    reader_fini(c);
     notes->file_id = 0;
     notes->pending_count = 0;
     notes->acked_count = 0;
@@ -518,6 +519,12 @@ static bool work(struct sim *sim, struct sim_client *c)
     return true;
 }
 
+static bool appends_finished(const struct sim_client *c)
+{
+    return c->notes->finishing && c->state == SIM_RUNNING && c->notes->pending_count == 0 &&
+           append_core_inflight(c->core) == 0 && c->notes->finish_count >= SIM_FINISH_APPENDS;
+}
+
 static void on_pump(struct sim *sim, struct sim_event *event)
 {
     if (!sim_alive(event->node, event->life)) {
@@ -540,6 +547,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         ask_create(sim, c);
     } else if (c->state == SIM_OPENING && !c->asked) {
         ask_producer(sim, c);
+    } else if (c->state == SIM_RUNNING && appends_finished(c)) {
+        us = reader_work(sim, c) ? 10 : PAWL_MIN(PAWL_MAX(us, 1000u), 5000u);
     } else if (c->state == SIM_RUNNING && !work(sim, c)) {
         us = PAWL_MAX(us, 1000u);
     }
@@ -604,6 +613,7 @@ void sim_client_stop(struct sim *sim, struct sim_node *node)
     core_stop(sim, c);
     pawl_map_fini(&c->jobs);
     link_fini(c);
+    reader_fini(c);
     free(c);
     node->state = NULL;
 }
@@ -629,9 +639,7 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     if (c == NULL) {
         return false;
     }
-    return c->notes->retired ||
-           (c->state == SIM_RUNNING && c->notes->pending_count == 0 &&
-            append_core_inflight(c->core) == 0 && c->notes->finish_count >= SIM_FINISH_APPENDS);
+    return c->notes->retired || (appends_finished(c) && c->notes->has_read);
 }
 
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
@@ -639,8 +647,9 @@ void sim_client_describe(const struct sim *sim, const struct sim_node *node, cha
 {
     const struct sim_client *c = node->state;
     (void)sim;
-    snprintf(buf, bytes, "state %d, %u pending, %u in flight, %u of %u acknowledged at last",
-             (int)c->state, c->notes->pending_count,
-             c->core != NULL ? append_core_inflight(c->core) : 0, c->notes->finish_count,
-             SIM_FINISH_APPENDS);
+    snprintf(
+        buf, bytes,
+        "state %d, %u pending, %u in flight, %u of %u acknowledged at last, reads chunk %u of %u",
+        (int)c->state, c->notes->pending_count, c->core != NULL ? append_core_inflight(c->core) : 0,
+        c->notes->finish_count, SIM_FINISH_APPENDS, c->reader.at, c->reader.count);
 }

@@ -10,7 +10,7 @@
 
 #include "sim_runs.h"
 
-#define SET_BYTES 512u
+#define SET_BYTES 2048u
 
 struct minimise {
     const struct sim_options *options;
@@ -133,6 +133,12 @@ static void fewer_faults(struct minimise *m)
     }
 }
 
+static void set_add(struct minimise *m, const char *name, uint32_t value)
+{
+    size_t used = strlen(m->set);
+    snprintf(m->set + used, SET_BYTES - used, "%s%s=%u", used > 0 ? "," : "", name, value);
+}
+
 static void smaller_params(struct minimise *m)
 {
     static const struct {
@@ -146,20 +152,23 @@ static void smaller_params(struct minimise *m)
     sim_free(sim);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(fields); i++) {
         uint32_t *value = sim_params_field(&params, fields[i].name);
+        size_t used = strlen(m->set);
+        bool changed = false;
         // Toward the least in halves of what is between.
         for (uint32_t step = *value - PAWL_MIN(fields[i].least, *value); step > 0; step /= 2) {
-            char before[SET_BYTES];
-            memcpy(before, m->set, sizeof(before));
             if (*value < fields[i].least + step) {
                 continue;
             }
-            size_t used = strlen(m->set);
-            snprintf(m->set + used, SET_BYTES - used, "%s%s=%u", used > 0 ? "," : "",
-                     fields[i].name, *value - step);
-            if (strlen(m->set) < SET_BYTES - 32 && fails(m, &m->faults)) {
+            // Each name once: what was tried for it before is cut away.
+            m->set[used] = '\0';
+            set_add(m, fields[i].name, *value - step);
+            if (fails(m, &m->faults)) {
                 *value -= step;
-            } else {
-                memcpy(m->set, before, sizeof(before));
+                changed = true;
+            }
+            m->set[used] = '\0';
+            if (changed) {
+                set_add(m, fields[i].name, *value);
             }
         }
     }

@@ -78,6 +78,27 @@ static uint64_t arrival(struct sim *sim, struct sim_conn *conn, int to)
     return at_ns - sim->now_ns;
 }
 
+// Whether remote writes still land there.
+static bool endpoint_there(const struct sim_conn *conn, int side)
+{
+    return conn->side[side].endpoint && sim_alive(conn->side[side].node, conn->side[side].life);
+}
+
+static void endpoint_gone(struct sim *sim, struct sim_conn *conn, int side)
+{
+    if (endpoint_there(conn, side)) {
+        conn->side[side].endpoint = false;
+        if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
+            sim_chunkd_gone(sim, conn, side);
+        }
+    }
+}
+
+static void on_endpoint_gone(struct sim *sim, struct sim_event *event)
+{
+    endpoint_gone(sim, sim_conn_of(sim, event->a), (int)event->b);
+}
+
 static bool side_alive(const struct sim_conn *conn, int side)
 {
     return conn->side[side].open && sim_alive(conn->side[side].node, conn->side[side].life);
@@ -89,6 +110,7 @@ static void on_learn_closed(struct sim *sim, struct sim_event *event)
     int side = (int)event->b;
     if (side_alive(conn, side)) {
         conn->side[side].open = false;
+        endpoint_gone(sim, conn, side);
         if (sim->script != NULL) {
             sim->script->closed(sim, conn, side);
         }
@@ -127,6 +149,7 @@ static void on_arrive(struct sim *sim, struct sim_event *event)
     }
     target->life = target->node->life;
     target->open = true;
+    target->endpoint = true;
     opened(sim, conn, 1);
     sim_at(sim, arrival(sim, conn, 0),
            (struct sim_event){.run = on_open_initiator, .node = conn->side[0].node, .a = conn->id});
@@ -144,10 +167,40 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
     sim->conns[sim->conns_count++] = conn;
     conn->id = sim->conns_count;
     conn->control = control;
-    conn->side[0] = (struct sim_side){.node = from, .life = from->life, .open = true};
+    conn->side[0] =
+        (struct sim_side){.node = from, .life = from->life, .open = true, .endpoint = true};
     conn->side[1] = (struct sim_side){.node = to};
     sim_at(sim, arrival(sim, conn, 1), (struct sim_event){.run = on_arrive, .a = conn->id});
     return conn;
+}
+
+static void on_land(struct sim *sim, struct sim_event *event)
+{
+    struct sim_frame *frame = event->p;
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    int side = (int)event->b;
+    if (endpoint_there(conn, side)) {
+        sim_chunkd_landed(sim, conn, side, frame);
+    }
+    sim_frame_free(frame);
+}
+
+// The message does not come, and its sender takes it all for lost; but what it wrote before may land, at
+// any time until the endpoint is gone.
+static bool lands_late(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+{
+    if (frame->target == SIM_TARGET_READER || !endpoint_there(conn, side) ||
+        !sim_fault(sim, SIM_FAULT_LATE, sim->params.late_permille * 10)) {
+        return false;
+    }
+    uint64_t late_us = sim_fault_below(sim, sim_fault_below(sim, 2) != 0 ? 2000000 : 2000);
+    sim_at(sim, late_us * SIM_US,
+           (struct sim_event){.run = on_land,
+                              .node = conn->side[side].node,
+                              .p = frame,
+                              .a = conn->id,
+                              .b = (uint64_t)side});
+    return true;
 }
 
 static void frame_lost(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame)
@@ -171,7 +224,9 @@ static void on_deliver(struct sim *sim, struct sim_event *event)
         whole = side_alive(conn, side) && !conn->cut[side];
     }
     if (!whole) {
-        frame_lost(sim, conn, side, frame);
+        if (!lands_late(sim, conn, side, frame)) {
+            frame_lost(sim, conn, side, frame);
+        }
         return;
     }
     switch (conn->side[side].node->role) {
@@ -210,7 +265,7 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
         sim_note(sim, "conn %llu breaks: a message to %s is lost", (unsigned long long)conn->id,
                  conn->side[to].node->name);
         sim_break(sim, conn);
-        frame_lost(sim, conn, to, frame);
+        sim_deliver(sim, conn, to, frame, arrival(sim, conn, to)); // its end is cut
         return;
     }
     sim_deliver(sim, conn, to, frame, arrival(sim, conn, to));
@@ -260,6 +315,14 @@ void sim_close(struct sim *sim, struct sim_conn *conn, int side)
     conn->cut[1 - side] |= sim_permille(sim, 500);
     conn->cut[side] = true;
     learn_closed(sim, conn, 1 - side, arrival(sim, conn, 1 - side));
+    // The endpoint is torn down while we go on.
+    if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
+        sim_at(sim, sim_below(sim, 20000) * SIM_US,
+               (struct sim_event){.run = on_endpoint_gone,
+                                  .node = conn->side[side].node,
+                                  .a = conn->id,
+                                  .b = (uint64_t)side});
+    }
 }
 
 void sim_break(struct sim *sim, struct sim_conn *conn)
@@ -280,6 +343,7 @@ void sim_net_node_down(struct sim *sim, const struct sim_node *node)
             continue;
         }
         conn->side[side].open = false;
+        conn->side[side].endpoint = false;
         conn->cut[side] = true;
         // A killed process's peers are told; a machine without power tells nobody.
         uint64_t late_ns = sim_permille(sim, 200) ? sim_below(sim, 4000) * SIM_MS : 0;

@@ -172,6 +172,49 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
     return chunk->set_count != 0 ? count : 0;
 }
 
+// Members of the set, but for one, that hold so many records, all of them in good order.
+static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
+                           uint64_t count)
+{
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], chunk->handle);
+        good += chunk->set[i] != but_id && replica != NULL && replica->records_count >= count &&
+                replica->rotten_count == 0 && !replica->damaged;
+    }
+    return good;
+}
+
+uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    bool member = false;
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+        return 0;
+    }
+    uint64_t committed = durable_count(sim, chunk);
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        member |= chunk->set[i] == SIM_SERVER_ID(server);
+    }
+    // The set of an open chunk loses members that are away when it is sealed.
+    uint32_t wanted = chunk->sealed ? 1 : 2;
+    return member && good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed
+                                                                                        : 0;
+}
+
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL && good_count(sim, chunk, 0, durable_count(sim, chunk)) == 0;
+}
+
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL ? records_end(chunk, chunk->answered_count) : 0;
+}
+
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
 
 static struct oracle_producer *table_row(struct oracle_table *table,
