@@ -36,14 +36,21 @@ static void op_fini(struct sim_disk_op *op)
     free(op->create.producers);
 }
 
+void sim_disk_clear(struct sim_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->chunks_count; i++) {
+        chunk_fini(&disk->chunks[i]);
+    }
+    disk->chunks_count = 0;
+}
+
 void sim_disk_free(struct sim_disk *disk)
 {
     if (disk == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < disk->chunks_count; i++) {
-        chunk_fini(&disk->chunks[i]);
-    }
+    sim_disk_clear(disk);
+    free(disk->losses);
     for (uint32_t i = 0; i < disk->queue_count; i++) {
         op_fini(&disk->queue[i]);
     }
@@ -446,4 +453,5 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     }
     disk->writing = false;
     disk->writing_count = 0;
+    sim_disk_lose(sim, disk);
 }

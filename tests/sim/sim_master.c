@@ -459,6 +459,14 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     pawl__reply__free_unpacked(reply, NULL);
 }
 
+static void heartbeat_heard(struct sim *sim, const Pawl__Heartbeat *heartbeat)
+{
+    for (size_t i = 0; i < heartbeat->n_replicas; i++) {
+        const Pawl__Replica *replica = heartbeat->replicas[i];
+        sim_oracle_heard(sim, heartbeat->server_id, replica->handle, replica->commit_count);
+    }
+}
+
 void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
 {
     struct sim_master *m = conn->side[side].node->state;
@@ -470,6 +478,9 @@ void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     struct sim_asked *asked = sim_alloc(sizeof(*asked));
     pawl_assert(message != NULL);
     *asked = (struct sim_asked){.conn = conn->id, .request = frame->request};
+    if (message->body_case == PAWL__REQUEST__BODY_HEARTBEAT) {
+        heartbeat_heard(sim, message->heartbeat);
+    }
     uint64_t number = ++m->request_last;
     pawl_assert(pawl_map_put(&m->requests, number, asked) == 0);
     master_step(
