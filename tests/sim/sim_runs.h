@@ -19,6 +19,9 @@ struct sim_options {
     bool no_validate;
     bool twice; // run each seed twice and compare
     bool minimise;
+    bool one; // --seed
+    bool mutants;
+    const char *mutant;    // names; NULL: all
     bool marks;            // print them
     const char *file;      // of seeds
     const char *only_text; // as given

@@ -280,6 +280,7 @@ struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set)
     pawl_random_seed(&sim->random, seed);
     sim_faults_init(sim);
     sim_params_draw(&sim->params, &sim->random);
+    sim_params_losses(&sim->params, seed);
     if (set != NULL) {
         pawl_assert(sim_params_set(&sim->params, set)); // its syntax was checked before
     }
