@@ -103,11 +103,13 @@ void append_slot_fail(struct append_core *core, uint32_t at, int code)
     bool doubt = slot.doubt || slot.state != APPEND_SLOT_WAITING;
     if (doubt && !code_leaves_no_doubt(code)) {
         PAWL_MARK(client_unknown);
-        code = PAWL_EUNKNOWN;
+        code = PAWL_MUTANT(unknown_is_failed) ? PAWL_EDEADLINE : PAWL_EUNKNOWN;
     }
     append_slot_end(core, at, (struct append_action){.status = code});
     if (code == PAWL_EIDREUSED && !epoch) {
         append_committed(core, slot.sequence);
+    } else if (PAWL_MUTANT(unknown_sequence_reused) || PAWL_MUTANT(unknown_is_failed)) {
+        core->next_sequence = PAWL_MIN(core->next_sequence, slot.sequence);
     } else if (slot.chain && !epoch && core->final == 0) {
         unknown_insert(core, &slot, code != PAWL_EUNKNOWN);
     }
@@ -222,9 +224,6 @@ static int check_named(const struct append_core *core, const struct append_event
     for (uint32_t i = 0; i < core->unknowns_count; i++) {
         const struct append_unknown *unknown = &core->unknowns[i];
         if (unknown->sequence == event->sequence) {
-            if (unknown->refused) {
-                PAWL_MARK(client_refused_sequence_again);
-            }
             bool same = unknown->length == event->length && unknown->crc == event->crc;
             *ret_unknown = unknown;
             return same || unknown->refused ? 0 : PAWL_EINVALID;

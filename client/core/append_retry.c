@@ -156,6 +156,9 @@ static void on_expect(struct append_core *core, uint32_t at, uint64_t expected)
         append_all_fail(core, PAWL_EPROTOCOL);
         return;
     }
+    if (PAWL_MUTANT(expect_renumbers)) {
+        core->slots[at].sequence = expected;
+    }
     if (expected > core->committed_sequence && !is_waiting(core, expected)) {
         PAWL_MARK(client_expects_one_on_its_way);
         pause_begin(core);
@@ -180,6 +183,8 @@ static bool code_is_refusal(int code)
     case PAWL_EINVALID:
     case PAWL_ENOSPACE:
         return true;
+    case PAWL_ESTALE:
+        return PAWL_MUTANT(fence_is_refusal);
     default:
         return false;
     }
@@ -328,6 +333,9 @@ void append_on_disconnected(struct append_core *core, uint64_t server)
             slot->state = APPEND_SLOT_WAITING;
             PAWL_MARK(client_in_doubt);
             slot->doubt = true;
+            if (PAWL_MUTANT(retry_renumbers)) {
+                slot->sequence = core->next_sequence++;
+            }
             lost |= slot->place == core->place;
         }
     }

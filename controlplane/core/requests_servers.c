@@ -46,7 +46,7 @@ static struct master_server *log_server(struct master_core *core, const Pawl__Re
 static int bind_connection(struct master_core *core, struct master_server *server, uint64_t conn,
                            uint64_t incarnation)
 {
-    if (server->conn && server->incarnation != incarnation) {
+    if (server->conn && server->incarnation != incarnation && !PAWL_MUTANT(restart_keeps_lease)) {
         PAWL_MARK(restart_seen_before_its_loss);
         master_server_lost(core, server, "it restarted");
     }
@@ -93,7 +93,7 @@ static bool claim_lease(struct master_core *core, struct master_server *server,
     // Adopting may have begun a recovery at once, for a member that is gone.
     const struct master_work *work = chunk->work;
     if (!work || work->phase != MASTER_PHASE_GRANTED || work->primary_id != server->id ||
-        work->primary_incarnation != server->incarnation) {
+        (work->primary_incarnation != server->incarnation && !PAWL_MUTANT(restart_keeps_lease))) {
         return false;
     }
     chunk->work->lease_until_ns = core->now_ns + master_ms_to_ns(core->options.lease_ms);

@@ -25,6 +25,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "dataplane/core/chunk_core.h"
 #include "dataplane/core/producer_table.h"
 #include "dataplane/core/record_table.h"
@@ -340,6 +341,8 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
                         int code);
 // Carries pending commands on as far as they can go now, or frees a chunk that is gone.
 void chunk_settle(struct chunk_core *core, struct chunk *chunk);
+// Takes away the records from `count` on; nothing is in flight.
+void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count);
 // Code that a command for this chunk is refused with (unknown, older than the promise, damaged).
 int chunk_command_check(const struct chunk *chunk, uint64_t version);
 

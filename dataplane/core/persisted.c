@@ -79,9 +79,13 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
 
 static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
 {
-    inflight_at(&chunk->inflight, index)->durable = true;
     if (index != chunk->durable_count) {
         PAWL_MARK(durable_out_of_order);
+    }
+    if (PAWL_MUTANT(durable_out_of_order)) {
+        chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
+    } else {
+        inflight_at(&chunk->inflight, index)->durable = true;
     }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&
@@ -166,7 +170,7 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
         PAWL_MARK(create_overtaken);
         // A newer creation has taken its place; the store carries them out in order.
-    } else if (event->status < 0) {
+    } else if (event->status < 0 && !PAWL_MUTANT(flush_error_ignored)) {
         persist_failed(core, chunk, &op, event->status);
     } else {
         persist_done(core, chunk, &op);

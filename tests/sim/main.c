@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "sim_mutants.h"
 #include "sim_runs.h"
 
 static int usage(FILE *out, int code)
@@ -25,6 +26,10 @@ static int usage(FILE *out, int code)
         "  --only-faults LIST  let only these faults happen: crash1,tear7\n"
         "  --set LIST  change parameters of the run: clients=1,records=10\n"
         "  --no-validate  leave out the cores' own checks (for planted bugs)\n"
+        "  --mutants   plant each bug of base/mutant_list.h until an oracle sees it, within N "
+        "seeds\n"
+        "              (20000)\n"
+        "  --mutant LIST  only these; with --seed: one of them, and the run as ever\n"
         "  --tail      print the last lines of the trace\n"
         "  -v          print the trace\n"
         "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
@@ -45,6 +50,8 @@ enum {
     OPTION_SET,
     OPTION_NO_VALIDATE,
     OPTION_TAIL,
+    OPTION_MUTANTS,
+    OPTION_MUTANT,
 };
 
 static bool parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *ret)
@@ -66,6 +73,7 @@ static bool parse_one(int c, const char *value, struct sim_options *options)
         return parse_number(value, 0, UINT64_MAX, &options->first);
     case OPTION_SEED:
         options->count = 1;
+        options->one = true;
         options->file = NULL;
         return parse_number(value, 0, UINT64_MAX, &options->first);
     case OPTION_FILE:
@@ -98,6 +106,12 @@ static bool parse_one(int c, const char *value, struct sim_options *options)
     case OPTION_TAIL:
         options->tail = true;
         return true;
+    case OPTION_MUTANTS:
+        options->mutants = true;
+        return true;
+    case OPTION_MUTANT:
+        options->mutant = value;
+        return true;
     case 'v':
         options->verbose = true;
         return true;
@@ -122,6 +136,8 @@ static int parse(int argc, char **argv, struct sim_options *options)
         {"set", required_argument, NULL, OPTION_SET},
         {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
         {"tail", no_argument, NULL, OPTION_TAIL},
+        {"mutants", no_argument, NULL, OPTION_MUTANTS},
+        {"mutant", required_argument, NULL, OPTION_MUTANT},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -149,25 +165,36 @@ static void print_totals(const struct sim_totals *t, double seconds)
 {
     double seeds = t->seeds != 0 ? (double)t->seeds : 1;
     printf("seeds %llu events %llu acknowledged %llu crashes %llu partitions %llu faults %llu "
-           "seals %llu copies %llu dropped %llu violations %llu mean events %.0f mean faults %.1f "
+           "seals %llu copies %llu dropped %llu excused %llu violations %llu mean events %.0f mean "
+           "faults %.1f "
            "events/s %.0f\n",
            (unsigned long long)t->seeds, (unsigned long long)t->events,
            (unsigned long long)t->acknowledged, (unsigned long long)t->crashes,
            (unsigned long long)t->partitions, (unsigned long long)t->faults,
            (unsigned long long)t->seals, (unsigned long long)t->copies,
-           (unsigned long long)t->dropped, (unsigned long long)t->violations,
-           (double)t->events / seeds, (double)t->faults / seeds,
+           (unsigned long long)t->dropped, (unsigned long long)t->excused,
+           (unsigned long long)t->violations, (double)t->events / seeds, (double)t->faults / seeds,
            seconds > 0 ? (double)t->events / seconds : 0);
 }
 
 int main(int argc, char **argv)
 {
-    struct sim_options options = {.argc = argc, .argv = argv, .first = 1, .count = 100, .jobs = 1};
+    struct sim_options options = {.argc = argc, .argv = argv, .first = 1, .jobs = 1};
     struct sim_totals totals = {0};
     int parsed = parse(argc, argv, &options);
     if (parsed != 0) {
         return parsed == -1 ? usage(stdout, 0) : usage(stderr, 2);
     }
+    if (options.mutants || (options.mutant != NULL && !options.one)) {
+        return sim_mutants_run(&options);
+    }
+    if (options.mutant != NULL) {
+        options.no_validate = true;
+        if (!sim_mutant_activate(options.mutant)) {
+            return usage(stderr, 2);
+        }
+    }
+    options.count = options.count != 0 ? options.count : 100;
     if (options.minimise) {
         return sim_minimise(&options, options.first);
     }

@@ -20,6 +20,7 @@
 
 #include "base/assert.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/util.h"
 #include "control.pb-c.h"
@@ -58,12 +59,14 @@ struct sim_params {
     uint32_t double_permille; // requests that arrive twice
     uint32_t trip_permyriad;  // flushes and commands that their process does not outlive for long
     uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
-    uint32_t lose_permyriad;  // messages that are lost with the rest of their stream
-    uint32_t late_permille;   // one-sided writes of broken streams that land all the same
-    uint32_t inline_max;      // payloads above it are pushed into slots
-    uint32_t window_slots;    // that a receiver grants to a connection
-    uint32_t clock_ppm;       // clocks run faster or slower by so much at most
-    uint32_t reset_ms;        // mean time between faults of a kind; 0: none
+    uint32_t rollback_permyriad; // crashes after which a disk is in an older state
+    uint32_t wipe_permyriad;     // crashes after which a disk is empty
+    uint32_t lose_permyriad;     // messages that are lost with the rest of their stream
+    uint32_t late_permille;      // one-sided writes of broken streams that land all the same
+    uint32_t inline_max;         // payloads above it are pushed into slots
+    uint32_t window_slots;       // that a receiver grants to a connection
+    uint32_t clock_ppm;          // clocks run faster or slower by so much at most
+    uint32_t reset_ms;           // mean time between faults of a kind; 0: none
     uint32_t block_ms;
     uint32_t freeze_ms;
     uint32_t crash_ms;
@@ -111,6 +114,7 @@ struct sim_node {
     uint64_t clock_ns;        // what its clock said at clock_at_ns
     uint64_t clock_at_ns;     // of the world's time
     uint32_t clock_rate;      // its seconds in a million of the world's
+    uint64_t echo_until_ns;   // an old message is on its way to it
     uint64_t frozen_until_ns; // stopped, not dead: all that happens to it waits until then
     char name[16];
     void *state; // struct sim_master, sim_chunkd, sim_client; NULL while down
@@ -162,6 +166,9 @@ enum sim_fault_kind {
     SIM_FAULT_LOSE,
     SIM_FAULT_LATE,
     SIM_FAULT_DOUBLE,
+    SIM_FAULT_ECHO,
+    SIM_FAULT_ROLLBACK,
+    SIM_FAULT_WIPE,
     SIM_FAULT_TEAR,
     SIM_FAULT_ERROR,
     SIM_FAULT_STALL, // from here on: only slow
@@ -206,7 +213,8 @@ struct sim {
     uint64_t crashes_count;
     uint64_t partitions_count;
     uint64_t copies_count;
-    uint64_t hash; // of all events: two runs of a seed must agree
+    uint64_t excused_count; // clients that could not end, as their file has lost something
+    uint64_t hash;          // of all events: two runs of a seed must agree
     struct sim_faults fault;
     struct sim_event *heap;
     size_t heap_count;
@@ -270,6 +278,8 @@ void *sim_copy(const void *data, size_t bytes);
 
 // ---- sim_params.c
 void sim_params_draw(struct sim_params *params, struct pawl_random *random);
+// Losses of disks are not drawn but follow from the seed, so that they move nothing else.
+void sim_params_losses(struct sim_params *params, uint64_t seed);
 void sim_params_print(const struct sim_params *params, FILE *out);
 // "name=value,name=value": what is named is not as drawn. False: an unknown name, or no number.
 bool sim_params_set(struct sim_params *params, const char *text);
@@ -337,6 +347,9 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
                              bool control);
 // TAKES the frame. What is sent on a closed or broken connection is lost.
 void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
+// Fault: the message, which is sent now, arrives once more, much later, on whatever connection the two nodes
+// have then. Its answer must be nobody's.
+void sim_echo(struct sim *sim, const struct sim_conn *conn, int to, const struct sim_frame *frame);
 // Closes one side at once, without a callback; the other side learns later.
 void sim_close(struct sim *sim, struct sim_conn *conn, int side);
 // Breaks a connection: both sides learn, each in its time.
@@ -417,6 +430,10 @@ struct sim_done {
     uint64_t payload;
     uint32_t crc; // of the record
 };
+struct sim_loss {
+    uint64_t handle;
+    uint64_t count;
+};
 struct sim_disk {
     struct sim_node *node;
     uint64_t cluster_id;
@@ -430,6 +447,9 @@ struct sim_disk {
     bool writing;
     bool failed; // until its server starts again
     uint64_t full_until_ns;
+    struct sim_loss *losses;
+    uint32_t losses_count;
+    struct sim_frame *grant; // planted: the last one
 };
 struct sim_disk *sim_disk_new(struct sim_node *node);
 void sim_disk_free(struct sim_disk *disk);
@@ -444,6 +464,11 @@ bool sim_disk_is_writing(const struct sim_disk *disk, uint64_t handle);
 // ---- sim_rot.c
 // A stored byte changes, of a chunk of which another replica is good from end to end.
 void sim_disk_rot(struct sim *sim, struct sim_disk *disk);
+// After a crash: what was durable may be gone all the same, if others still hold it.
+void sim_disk_lose(struct sim *sim, struct sim_disk *disk);
+// Was something of the chunk lost? *ret_count: the records that there were.
+bool sim_disk_lost(const struct sim_disk *disk, uint64_t handle, uint64_t *ret_count);
+void sim_disk_clear(struct sim_disk *disk);
 // Verifies the stored records that hold bytes [offset, offset + length), as the store does before it
 // gives any of them out.
 bool sim_chunk_is_sound(const struct sim_chunk *chunk, uint64_t offset, uint64_t length);
@@ -492,6 +517,8 @@ void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.
 void sim_client_finish(struct sim *sim, struct sim_node *node);
 bool sim_client_finished(const struct sim *sim, const struct sim_node *node);
+// Its file has lost something: nobody can say when it ends.
+bool sim_client_is_excused(struct sim *sim, const struct sim_node *node);
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
                          size_t bytes);
 
@@ -568,12 +595,18 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                        const struct wire_appended *reply);
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
+// May the server lose what it has of the chunk? Others have it then.
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle);
+// The master has been told that so many records are committed.
+void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
+uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
 void sim_oracle_end(struct sim *sim);
-// Committed records of a chunk that may rot on this server: another member of the set has them all, in
-// good order. 0: none may.
-uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle);
+// Whether a chunk may rot on this server: others of the set have all that is committed, in good order.
+bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle);
 // No member of the set is good any more: rot, and the others left the set since.
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
+// Of a chunk of the file: what was lost is waited for, for ever.
+bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id);
 // Bytes of a chunk that somebody was told of.
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);

@@ -49,6 +49,10 @@ static void carry_out_answer(struct sim *sim, struct sim_chunkd *s,
         return;
     }
     struct sim_conn *conn = sim_conn_of(sim, served->conn);
+    if (conn == NULL) { // planted: nobody asked
+        free(served);
+        return;
+    }
     sim_note(sim, "%s answers command %llu with %d", s->node->name,
              (unsigned long long)action->request, action->answer.code);
     sim_watch_answer(sim, s->node->index, served->command, served->handle, &action->answer);
@@ -367,6 +371,10 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     served->handle = message->fence->handle;
     uint64_t number = ++s->command_last;
     pawl_assert(pawl_map_put(&s->commands, number, served) == 0);
+    if (PAWL_MUTANT(restart_keeps_lease) && message->body_case == PAWL__REQUEST__BODY_GRANT) {
+        sim_frame_free(s->disk->grant);
+        s->disk->grant = sim_frame_copy(frame);
+    }
     // All commands begin with term, handle, version.
     sim_note(sim, "%s is told to %s chunk %llu version %llu (command %llu)", s->node->name,
              command_name(message), (unsigned long long)message->fence->handle,
@@ -449,6 +457,24 @@ static void on_tick(struct sim *sim, struct sim_event *event)
            (struct sim_event){.run = on_tick, .node = s->node});
 }
 
+// Planted: the last grant is kept over a restart and taken up again.
+static void grant_again(struct sim *sim, struct sim_chunkd *s)
+{
+    if (s->disk->grant == NULL) {
+        return;
+    }
+    Pawl__Request *message =
+        pawl__request__unpack(NULL, s->disk->grant->bytes, s->disk->grant->data);
+    const struct sim_chunk *chunk = sim_disk_chunk(s->disk, message->grant->handle);
+    uint64_t number = ++s->command_last;
+    pawl_assert(pawl_map_put(&s->commands, number, sim_alloc(sizeof(struct sim_served))) == 0);
+    message->grant->commit_count = chunk != NULL ? chunk->records_count : 0;
+    chunkd_step(
+        sim, s,
+        (struct chunk_event){.type = CHUNK_EVENT_COMMAND, .request = number, .command = message});
+    pawl__request__free_unpacked(message, NULL);
+}
+
 void sim_chunkd_start(struct sim *sim, struct sim_node *node)
 {
     struct sim_chunkd *s = sim_alloc(sizeof(*s));
@@ -465,6 +491,9 @@ void sim_chunkd_start(struct sim *sim, struct sim_node *node)
     pawl_assert(chunk_core_new(&options, &s->core) == 0);
     for (uint32_t i = 0; i < s->disk->chunks_count; i++) {
         load_chunk(s, &s->disk->chunks[i]);
+    }
+    if (PAWL_MUTANT(restart_keeps_lease)) {
+        grant_again(sim, s);
     }
     sim_at(sim, 0, (struct sim_event){.run = on_control_tick, .node = node});
     sim_at(sim, sim_below(sim, 20) * SIM_MS, (struct sim_event){.run = on_tick, .node = node});

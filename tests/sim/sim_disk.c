@@ -36,17 +36,25 @@ static void op_fini(struct sim_disk_op *op)
     free(op->create.producers);
 }
 
+void sim_disk_clear(struct sim_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->chunks_count; i++) {
+        chunk_fini(&disk->chunks[i]);
+    }
+    disk->chunks_count = 0;
+}
+
 void sim_disk_free(struct sim_disk *disk)
 {
     if (disk == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < disk->chunks_count; i++) {
-        chunk_fini(&disk->chunks[i]);
-    }
+    sim_disk_clear(disk);
+    free(disk->losses);
     for (uint32_t i = 0; i < disk->queue_count; i++) {
         op_fini(&disk->queue[i]);
     }
+    sim_frame_free(disk->grant);
     free(disk->chunks);
     free(disk->queue);
     free(disk);
@@ -107,6 +115,9 @@ static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chun
                       (unsigned long long)op->handle);
         return;
     }
+    while (PAWL_MUTANT(primary_truncates) && op->index < chunk->records_count) {
+        free(chunk->records[--chunk->records_count].payload);
+    }
     if (op->index != chunk->records_count) {
         sim_violation(sim, "%s chunk %llu stores record %llu while it has %llu", disk->node->name,
                       (unsigned long long)op->handle, (unsigned long long)op->index,
@@ -122,6 +133,9 @@ static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chun
     chunk->records[chunk->records_count++] = op->record;
     op->record.payload = NULL;
     chunk->commit_count = PAWL_MAX(chunk->commit_count, op->commit_count);
+    if (PAWL_MUTANT(fence_not_durable)) {
+        chunk->version = PAWL_MAX(chunk->version, op->record.record.version);
+    }
     sim_oracle_record(sim, disk->node->index, chunk, op->index);
 }
 
@@ -349,6 +363,13 @@ static void write_begin(struct sim *sim, struct sim_disk *disk)
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_written, .node = disk->node});
 }
 
+static void on_told_early(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life)) {
+        sim_chunkd_persisted(sim, event->node, &(struct sim_done){.token = event->a});
+    }
+}
+
 // The index that the chunk's next record has when all that is queued is done; UINT64_MAX: it takes none.
 static uint64_t next_index(const struct sim_disk *disk, uint64_t handle)
 {
@@ -377,7 +398,9 @@ static int check_queue(const struct sim *sim, const struct sim_disk *disk,
     if (grows && disk->full_until_ns > sim->now_ns) {
         return PAWL_ENOSPACE;
     }
-    return op->kind == SIM_DISK_APPEND && op->index != next_index(disk, op->handle) ? -EINVAL : 0;
+    bool cuts = PAWL_MUTANT(primary_truncates) || PAWL_MUTANT(shortest_wins);
+    bool next = op->index == next_index(disk, op->handle) || cuts;
+    return op->kind == SIM_DISK_APPEND && !next ? -EINVAL : 0;
 }
 
 int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op)
@@ -393,6 +416,10 @@ int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk
         pawl_assert(disk->queue != NULL);
     }
     disk->queue[disk->queue_count++] = *op;
+    if (PAWL_MUTANT(persisted_before_flush)) {
+        sim_at(sim, 0,
+               (struct sim_event){.run = on_told_early, .node = disk->node, .a = op->token});
+    }
     write_begin(sim, disk);
     return 0;
 }
@@ -445,4 +472,5 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     }
     disk->writing = false;
     disk->writing_count = 0;
+    sim_disk_lose(sim, disk);
 }

@@ -355,6 +355,17 @@ static void peer_send(struct sim *sim, struct sim_chunkd *s, struct sim_peer *pe
         memcpy(twin->data, &header, sizeof(header));
         sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), twin);
     }
+    // Memory that it would write into may be another's by then: only a message by itself.
+    if (call->type == WIRE_PREPARE && call->slot_count == 0 &&
+        sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+        struct sim_frame *late = sim_frame_copy(frame);
+        struct wire_header header;
+        memcpy(&header, late->data, sizeof(header));
+        header.request = UINT64_MAX;
+        memcpy(late->data, &header, sizeof(header));
+        sim_echo(sim, peer->conn, 1 - sim_side_of(peer->conn, s->node), late);
+        sim_frame_free(late);
+    }
     sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), frame);
 }
 

@@ -163,6 +163,10 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
     }
+    if (sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+        out->frame->request = UINT64_MAX;
+        sim_echo(sim, conn, 1 - side, out->frame);
+    }
     out->frame->request = request;
     sim_send(sim, conn, side, out->frame);
 }
@@ -192,7 +196,7 @@ static void out_add(struct sim_master *m, struct sim_out out)
         m->outs = realloc(m->outs, m->outs_capacity * sizeof(m->outs[0]));
         pawl_assert(m->outs != NULL);
     }
-    out.need = m->log->count;
+    out.need = PAWL_MUTANT(answered_before_log) ? 0 : m->log->count;
     m->outs[m->outs_count++] = out;
 }
 
@@ -210,6 +214,22 @@ static void carry_out_reply(struct sim *sim, struct sim_master *m,
     free(asked);
 }
 
+static void carry_out_command(struct sim *sim, struct sim_master *m,
+                              const struct master_action *action)
+{
+    struct sim_out out = {.command = true,
+                          .conn = action->conn,
+                          .token = action->token,
+                          .deadline_ms = action->deadline_ms,
+                          .frame = sim_frame_request(0, action->command)};
+    bool drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    if (drop && PAWL_MUTANT(drop_before_log)) {
+        command_send(sim, m, &out);
+    } else {
+        out_add(m, out);
+    }
+}
+
 static void carry_out(struct sim *sim, struct sim_master *m, const struct master_actions *actions)
 {
     for (uint32_t i = 0; i < actions->count && !sim->violated; i++) {
@@ -222,11 +242,7 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
             carry_out_reply(sim, m, action);
             break;
         case MASTER_ACTION_COMMAND:
-            out_add(m, (struct sim_out){.command = true,
-                                        .conn = action->conn,
-                                        .token = action->token,
-                                        .deadline_ms = action->deadline_ms,
-                                        .frame = sim_frame_request(0, action->command)});
+            carry_out_command(sim, m, action);
             break;
         case MASTER_ACTION_NOTE:
             sim_note(sim, "m1 note: %s", action->text);
@@ -451,6 +467,14 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     pawl__reply__free_unpacked(reply, NULL);
 }
 
+static void heartbeat_heard(struct sim *sim, const Pawl__Heartbeat *heartbeat)
+{
+    for (size_t i = 0; i < heartbeat->n_replicas; i++) {
+        const Pawl__Replica *replica = heartbeat->replicas[i];
+        sim_oracle_heard(sim, heartbeat->server_id, replica->handle, replica->commit_count);
+    }
+}
+
 void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
 {
     struct sim_master *m = conn->side[side].node->state;
@@ -462,6 +486,9 @@ void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     struct sim_asked *asked = sim_alloc(sizeof(*asked));
     pawl_assert(message != NULL);
     *asked = (struct sim_asked){.conn = conn->id, .request = frame->request};
+    if (message->body_case == PAWL__REQUEST__BODY_HEARTBEAT) {
+        heartbeat_heard(sim, message->heartbeat);
+    }
     uint64_t number = ++m->request_last;
     pawl_assert(pawl_map_put(&m->requests, number, asked) == 0);
     master_step(

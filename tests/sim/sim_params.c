@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "sim.h"
 
 static uint32_t pick(struct pawl_random *random, const uint32_t *values, uint32_t count)
@@ -35,7 +36,7 @@ static void draw_work(struct sim_params *p, struct pawl_random *r)
     p->deadline_ms = PICK(r, 300, 2000, 8000, 30000);
     p->attempt_ms = PICK(r, 150, 600, 2000);
     p->inline_max = PICK(r, 0, 256, 1024, 65536);
-    p->window_slots = PICK(r, 16, 20, 32, 64);
+    p->window_slots = PICK(r, 20, 24, 32, 64);
 }
 
 static void draw_faults(struct sim_params *p, struct pawl_random *r)
@@ -111,6 +112,8 @@ static const struct {
     FIELD(double, double_permille),
     FIELD(lose, lose_permyriad),
     FIELD(late, late_permille),
+    FIELD(rollback, rollback_permyriad),
+    FIELD(wipe, wipe_permyriad),
     FIELD(trip, trip_permyriad),
     FIELD(error, error_permyriad),
     FIELD(clock_ppm, clock_ppm),
@@ -206,4 +209,13 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     params->dead_ms = 3000;
     params->command_ms = 1000;
     draw_sessions(params, random);
+}
+
+void sim_params_losses(struct sim_params *params, uint64_t seed)
+{
+    uint64_t lot = pawl_hash_u64(seed ^ 0x1055) % 6;
+    // A master that restarts has forgotten what it was told.
+    bool told = params->master_crash_ms == 0 && params->all_crash_ms == 0;
+    params->rollback_permyriad = lot < 2 && told ? 3000 : 0;
+    params->wipe_permyriad = lot == 5 ? 2000 : 0;
 }

@@ -19,6 +19,9 @@ struct sim_options {
     bool no_validate;
     bool twice; // run each seed twice and compare
     bool minimise;
+    bool one; // --seed
+    bool mutants;
+    const char *mutant;    // names; NULL: all
     bool marks;            // print them
     const char *file;      // of seeds
     const char *only_text; // as given
@@ -32,6 +35,7 @@ struct sim_totals {
     uint64_t acknowledged;
     uint64_t crashes;
     uint64_t partitions;
+    uint64_t excused;
     uint64_t faults;
     uint64_t seals;
     uint64_t copies;
