@@ -9,7 +9,7 @@
 
 #define SIM_CLOCK_TRUE 1000000u   // rate of a clock that is right
 #define SIM_WATCH_EVENTS 4096u    // between two looks at everything
-#define SIM_VALIDATE_STEPS 64u   // between two checks of a core of itself
+#define SIM_VALIDATE_STEPS 64u    // between two checks of a core of itself
 #define SIM_LIVENESS_MS 120000ull // everything pending ends so long after the last fault
 
 void *sim_alloc(size_t bytes)
