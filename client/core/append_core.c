@@ -10,6 +10,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "client/core/append_core_private.h"
 
 struct append_action *append_action_add(struct append_core *core, enum append_action_type type)
@@ -70,6 +71,7 @@ void append_committed(struct append_core *core, uint64_t sequence)
     core->committed_sequence = PAWL_MAX(core->committed_sequence, sequence);
     core->next_sequence = PAWL_MAX(core->next_sequence, sequence + 1);
     while (core->unknowns_count > 0 && core->unknowns[0].sequence <= core->committed_sequence) {
+        PAWL_MARK(client_unknown_settled_by_later);
         unknown_remove(core, 0);
     }
     for (uint32_t i = 0; i < core->slots_count; i++) {
@@ -100,6 +102,7 @@ void append_slot_fail(struct append_core *core, uint32_t at, int code)
     bool epoch = (slot.record_flags & WIRE_RECORD_EPOCH) != 0;
     bool doubt = slot.doubt || slot.state != APPEND_SLOT_WAITING;
     if (doubt && !code_leaves_no_doubt(code)) {
+        PAWL_MARK(client_unknown);
         code = PAWL_MUTANT(unknown_is_failed) ? PAWL_EDEADLINE : PAWL_EUNKNOWN;
     }
     append_slot_end(core, at, (struct append_action){.status = code});
@@ -129,6 +132,7 @@ static bool rest_is_unsent(const struct append_core *core, uint32_t at)
 // follow end now, and their sequences are free again.
 static void end_unsent(struct append_core *core, uint32_t at, int code)
 {
+    PAWL_MARK(client_sequence_given_back);
     core->next_sequence = core->slots[at].sequence;
     while (core->slots_count > at) {
         append_slot_end(core, at, (struct append_action){.status = code});
@@ -171,6 +175,7 @@ static void expire(struct append_core *core)
         } else if (slot->chain && rest_is_unsent(core, at)) {
             end_unsent(core, at, PAWL_EDEADLINE);
         } else {
+            PAWL_MARK(client_deadline_after_send);
             // A repeat of a committed sequence may not be called absent, sent or not.
             slot->doubt |= !epoch;
             append_slot_fail(core, at, slot->doubt ? PAWL_EUNKNOWN : PAWL_EDEADLINE);
@@ -211,6 +216,9 @@ static int check_named(const struct append_core *core, const struct append_event
     for (uint32_t i = 0; i < core->unknowns_count; i++) {
         const struct append_unknown *unknown = &core->unknowns[i];
         if (unknown->sequence == event->sequence) {
+            if (unknown->refused) {
+                PAWL_MARK(client_refused_sequence_again);
+            }
             bool same = unknown->length == event->length && unknown->crc == event->crc;
             *ret_unknown = unknown;
             return same || unknown->refused ? 0 : PAWL_EINVALID;
@@ -263,6 +271,7 @@ static int submit(struct append_core *core, const struct append_event *event)
     slot->crc = event->crc;
     slot->record_flags = event->record_flags;
     if (unknown != NULL) {
+        PAWL_MARK(client_resolves_unknown);
         unknown_remove(core, (uint32_t)(unknown - core->unknowns));
     } else if (!epoch) {
         core->next_sequence = PAWL_MAX(core->next_sequence, sequence + 1);

@@ -3,6 +3,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "client/core/append_core_private.h"
 
 // Pauses double from retry_min_ms to retry_max_ms; each is drawn from its upper half, so that
@@ -157,6 +158,7 @@ static void on_expect(struct append_core *core, uint32_t at, uint64_t expected)
         core->slots[at].sequence = expected;
     }
     if (expected > core->committed_sequence && !is_waiting(core, expected)) {
+        PAWL_MARK(client_expects_one_on_its_way);
         pause_begin(core);
     }
 }
@@ -234,11 +236,13 @@ void append_on_reply(struct append_core *core, const struct append_event *event)
     uint32_t at = 0;
     struct append_slot *slot = slot_of_attempt(core, event->attempt, APPEND_SLOT_SENT, &at);
     if (slot == NULL) {
+        PAWL_MARK(client_answer_of_older_attempt);
         return; // an older attempt, or one that was given back
     }
     if (event->status == 0) {
         slot_done(core, at, event, event->reply.duplicate != 0);
     } else if (event->status == PAWL_EEARLIER) {
+        PAWL_MARK(client_follows_earlier);
         // It is committed; only its place is to be found.
         slot->lookup_chunk = event->reply.earlier_chunk;
         uint64_t sequence = slot->sequence;
@@ -261,6 +265,7 @@ void append_on_looked_up(struct append_core *core, const struct append_event *ev
         slot_done(core, at, event, true);
         break;
     case PAWL_EEARLIER:
+        PAWL_MARK(client_walks_back_again);
         slot->lookup_chunk = event->reply.earlier_chunk;
         slot_ask(core, slot);
         break;
@@ -272,6 +277,7 @@ void append_on_looked_up(struct append_core *core, const struct append_event *ev
         append_all_fail(core, event->status);
         break;
     default:
+        PAWL_MARK(client_lookup_again);
         // Even "absent": the tail's table says that it is there, so this replica was a stale one.
         slot_ask_later(core, slot);
         break;
@@ -291,6 +297,7 @@ void append_on_disconnected(struct append_core *core, uint64_t server)
         struct append_slot *slot = &core->slots[i];
         if (slot->state == APPEND_SLOT_SENT && slot->server == server) {
             slot->state = APPEND_SLOT_WAITING;
+            PAWL_MARK(client_in_doubt);
             slot->doubt = true;
             if (PAWL_MUTANT(retry_renumbers)) {
                 slot->sequence = core->next_sequence++;
@@ -314,6 +321,7 @@ static void time_out_attempts(struct append_core *core)
             append_closing(core, slot->server)) {
             continue;
         }
+        PAWL_MARK(client_attempt_times_out);
         disconnect(core, slot->server);
         if (slot->place == core->place || slot->server == core->tail.primary_id) {
             tail_drop(core, PAWL_EDEADLINE, slot->server);
@@ -350,6 +358,7 @@ static void send_waiting(struct append_core *core)
         if (slot->state == APPEND_SLOT_WAITING) {
             slot_send(core, slot);
         } else if (slot->state == APPEND_SLOT_SENT && slot->chain && slot->place != core->place) {
+            PAWL_MARK(client_waits_for_older_place);
             return;
         }
     }

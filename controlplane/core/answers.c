@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Facts about open chunks, as they come in: answers to commands, members that go and come. Each is
 // noted with its member; master_chunk_drive() sees what follows from it.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 static bool fenced_is_sound(const struct master_chunk *chunk, const Pawl__Fenced *fenced)
@@ -61,6 +62,7 @@ static void level_found_damage(struct master_core *core, struct master_chunk *ch
     struct master_server *source = master_server_get(core, chunk->work->source_id);
     struct master_replica *replica = master_replica_find(chunk, source);
     if (replica && !replica->damaged) {
+        PAWL_MARK(level_source_is_damaged);
         master_replica_damaged(core, chunk, source);
         master_chunk_again(core, chunk, true);
     }
@@ -73,6 +75,7 @@ void master_chunk_answered(struct master_core *core, struct master_chunk *chunk,
     int index = master_chunk_member_index(chunk, command->server->id);
     struct master_work *work = chunk->work;
     if (!work || index < 0 || work->members[index].token != command->token) {
+        PAWL_MARK(answer_of_phase_that_is_over);
         return; // of a phase that is over
     }
     struct master_member *member = &work->members[index];
@@ -115,6 +118,7 @@ void master_chunk_member_lost(struct master_core *core, struct master_chunk *chu
     bool anew =
         work->phase == MASTER_PHASE_LEVELLING ? took_part : work->phase == MASTER_PHASE_GRANTING;
     if (!server->conn && anew) {
+        PAWL_MARK(recovery_loses_member);
         work->cause = MASTER_CAUSE_LOST;
         work->cause_server = server->id;
         master_chunk_again(core, chunk, true);
@@ -130,11 +134,13 @@ void master_chunk_member_here(struct master_core *core, struct master_chunk *chu
     switch (work->phase) {
     case MASTER_PHASE_FENCING:
         if (work->members[index].step != MASTER_STEP_DONE) {
+            PAWL_MARK(fence_of_late_member);
             master_chunk_fence(core, chunk, index);
         }
         break;
     case MASTER_PHASE_OPENING:
         if (work->members[index].step != MASTER_STEP_DONE) {
+            PAWL_MARK(open_of_late_member);
             master_opening_ask(core, chunk, index);
         }
         break;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Leases of open chunks: who gets one, and what ends it.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 // ---- GRANTING ------------------------------------------------------------------------------------
@@ -60,6 +61,7 @@ void master_chunk_grant(struct master_core *core, struct master_chunk *chunk)
     int index = master_chunk_member_index(chunk, work->primary_id);
     struct master_member *member = &work->members[index];
     if (!primary) {
+        PAWL_MARK(grant_to_nobody);
         member->step = MASTER_STEP_FAILED;
         return;
     }
@@ -104,6 +106,7 @@ bool master_granting_drive(struct master_core *core, struct master_chunk *chunk)
         work->lease_until_ns = work->sent_ns + master_ms_to_ns(core->options.lease_ms);
         granted(core, chunk, "granted");
     } else {
+        PAWL_MARK(grant_fails);
         if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL) {
             work->cause = MASTER_CAUSE_LOST;
             work->cause_server = work->primary_id;
@@ -117,6 +120,7 @@ void master_chunk_adopt(struct master_core *core, struct master_chunk *chunk,
                         struct master_server *server)
 {
     struct master_work *work = chunk->work;
+    PAWL_MARK(lease_adopted_after_restart);
     pawl_assert(work->phase == MASTER_PHASE_IDLE);
     work->primary_id = server->id;
     work->primary_incarnation = server->incarnation;

@@ -7,12 +7,14 @@
 //   sealed, replica too short      stale: kept, not listed
 //   open, server in its set        noted
 //   open, server not in its set    an empty one is left of an earlier set: DROP; else kept, not used
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 static void inventory_unknown(struct master_core *core, struct master_server *server,
                               const Pawl__Replica *replica)
 {
     if (replica->handle != 0 && replica->handle < core->next_handle) {
+        PAWL_MARK(replica_of_deleted_chunk);
         master_server_drop(core, server, replica->handle, replica->version);
     } else if (!server->warned) {
         server->warned = true;
@@ -35,6 +37,7 @@ static void inventory_sealed(struct master_core *core, struct master_server *ser
                              struct master_chunk *chunk, const Pawl__Replica *report)
 {
     if (sealed_is_stale(chunk, report)) {
+        PAWL_MARK(replica_is_stale);
         master_replica_remove(chunk, server);
         if (report->count == 0 && report->version < chunk->version &&
             master_chunk_member_index(chunk, server->id) < 0) {
@@ -70,6 +73,7 @@ static void inventory_open(struct master_core *core, struct master_server *serve
 {
     if (master_chunk_member_index(chunk, server->id) < 0) {
         if (report->count == 0 && report->version < chunk->version) {
+            PAWL_MARK(replica_of_earlier_set);
             master_server_drop(core, server, chunk->handle, report->version);
         }
         return;
@@ -115,6 +119,7 @@ void master_replica_damaged(struct master_core *core, struct master_chunk *chunk
     // An open chunk goes on without it, if there is somebody to go on with.
     if (!chunk->sealed && chunk->work->phase == MASTER_PHASE_GRANTED &&
         master_chunk_good_count(core, chunk) > 0) {
+        PAWL_MARK(damage_starts_recovery);
         master_chunk_want(core, chunk, MASTER_CAUSE_DAMAGED, server->id);
     }
 }

@@ -2,6 +2,7 @@
 // Chunks that were never ready: a set, the producer table of the chunk before, OPEN to every member,
 // and when all have made it durable the chunk is ready. Until then it holds no record, so that its
 // set may change at will, each time under a higher version.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 #define OPEN_ATTEMPTS 2u // of a member that does not answer in time, before it is replaced
@@ -23,8 +24,10 @@ static int place_again(struct master_core *core, struct master_chunk *chunk)
     uint32_t count;
     int rc = master_place(core, chunk->file, set, &count);
     if (rc) {
+        PAWL_MARK(no_other_set);
         return rc;
     }
+    PAWL_MARK(opening_placed_anew);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_PLACE);
     record->chunk_place = MASTER_MESSAGE(core, Pawl__LogChunkPlace, pawl__log_chunk_place__init);
     record->chunk_place->handle = chunk->handle;
@@ -128,6 +131,7 @@ static bool opening_failed(struct master_core *core, struct master_chunk *chunk,
     bool lost = server->conn == 0;
     work->attempts++;
     if (!lost && (work->members[index].refused || work->attempts >= OPEN_ATTEMPTS)) {
+        PAWL_MARK(opening_avoids_server);
         server->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);
         work->place_again = true;
     }

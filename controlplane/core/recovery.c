@@ -7,6 +7,7 @@
 // Every failure on the way leads back to IDLE with a pause, and from there with a higher version on.
 // Nothing waits without a deadline: commands have one, pauses have one, and where nobody is there to
 // talk to, the next registration goes on.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 static const bool phase_moves[MASTER_PHASES][MASTER_PHASES] = {
@@ -182,6 +183,7 @@ static bool idle_drive(struct master_core *core, struct master_chunk *chunk)
     // A server that is just coming back, like its neighbours, need not be sealed out of its set.
     uint64_t grace_ns = PAWL_MAX(core->grace_ns, work->grace_ns);
     if (count < chunk->set_count && core->now_ns < grace_ns) {
+        PAWL_MARK(recovery_waits_for_neighbours);
         return false;
     }
     recovery_begin(core, chunk);
@@ -258,6 +260,7 @@ static bool lengths_agree(const struct master_core *core, const struct master_ch
 // Never settles below what somebody knows to be committed: waits for somebody who has it.
 static void recovery_block(struct master_core *core, struct master_chunk *chunk, const char *why)
 {
+    PAWL_MARK(recovery_blocked);
     struct master_work *work = chunk->work;
     uint32_t answered = 0;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
@@ -304,10 +307,12 @@ static bool fencing_decide(struct master_core *core, struct master_chunk *chunk)
     bool with_damaged = false;
     int longest = longest_member(core, chunk, false);
     if (longest < 0 || work->members[longest].count < committed) {
+        PAWL_MARK(recovery_with_damaged);
         with_damaged = true;
         longest = longest_member(core, chunk, true);
     }
     if (longest < 0) {
+        PAWL_MARK(recovery_without_answers);
         master_note(core, MASTER_LEVEL_WARN,
                     "chunk %lu version %lu recovery waits: no replica of its set answers",
                     chunk->handle, chunk->version);
@@ -333,11 +338,13 @@ static bool fencing_decide(struct master_core *core, struct master_chunk *chunk)
         bool candidate = member->step == MASTER_STEP_DONE &&
                          (with_damaged || !member_is_damaged(core, chunk, i));
         if (member->step == MASTER_STEP_ASKED) {
+            PAWL_MARK(recovery_leaves_one_behind);
             member->step = MASTER_STEP_FAILED; // its answer to the fence comes too late
             member->token = 0;
         }
         member->level = candidate && member->count == work->target_count;
         if (candidate && member->count < work->target_count) {
+            PAWL_MARK(recovery_levels);
             level_send(core, chunk, i, source);
         }
     }
@@ -402,6 +409,7 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
     struct master_work *work = chunk->work;
     struct master_inode *file = chunk->file;
     if (regrants_are_vain(work)) {
+        PAWL_MARK(regrants_in_vain);
         struct master_server *blamed = master_server_get(core, work->cause_server);
         if (blamed) {
             blamed->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);
@@ -410,10 +418,14 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
     uint64_t next_set[MASTER_SET_MAX];
     uint32_t next_count = 0;
     if (master_place(core, file, next_set, &next_count)) {
+        PAWL_MARK(next_chunk_waits_for_servers);
         next_count = 0; // it waits for servers
     }
     uint64_t set[MASTER_SET_MAX];
     uint32_t set_count = level_members(chunk, set);
+    if (set_count < chunk->set_count) {
+        PAWL_MARK(sealed_with_smaller_set);
+    }
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_SEAL);
     Pawl__LogChunkSeal *seal = MASTER_MESSAGE(core, Pawl__LogChunkSeal, pawl__log_chunk_seal__init);
     record->chunk_seal = seal;
@@ -461,6 +473,7 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
     // make chunks without end.
     bool seal_wanted = work->want_seal && work->target_count > 0;
     if (equal && !seal_wanted && !regrants_are_vain(work)) {
+        PAWL_MARK(granted_to_same_set);
         master_chunk_grant(core, chunk);
         return true;
     }

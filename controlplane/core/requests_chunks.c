@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests about chunks, producers and servers.
 #include "base/hash.h"
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 static struct master_inode *file_of(struct master_core *core, uint64_t request, uint64_t file_id)
@@ -79,6 +80,7 @@ static void take_hint(struct master_core *core, struct master_chunk *chunk, cons
     struct master_work *work = chunk->work;
     if (hint->code == PAWL_ECHUNKFULL) {
         if (!full_can_wait(core, work)) {
+            PAWL_MARK(hint_of_full_chunk);
             master_chunk_want(core, chunk, MASTER_CAUSE_FULL, 0);
         }
         return;
@@ -87,6 +89,7 @@ static void take_hint(struct master_core *core, struct master_chunk *chunk, cons
     bool young = core->now_ns < work->granted_ns + master_ms_to_ns(MASTER_HINT_MS);
     if (work->phase == MASTER_PHASE_GRANTED && hint_is_about_reach(hint->code) && of_primary &&
         !young) {
+        PAWL_MARK(hint_starts_recovery);
         master_chunk_want(core, chunk, MASTER_CAUSE_HINT, work->primary_id);
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests of chunk servers: registration, heartbeats, reports.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 #define SPACE_BYTES_MAX (UINT64_C(1) << 60) // keeps sums of hostile figures in range
@@ -46,9 +47,11 @@ static int bind_connection(struct master_core *core, struct master_server *serve
                            uint64_t incarnation)
 {
     if (server->conn && server->incarnation != incarnation && !PAWL_MUTANT(restart_keeps_lease)) {
+        PAWL_MARK(restart_seen_before_its_loss);
         master_server_lost(core, server, "it restarted");
     }
     if (server->conn) {
+        PAWL_MARK(newer_connection_wins);
         pawl_map_remove(&core->conns, server->conn);
     }
     server->conn = conn;
@@ -200,6 +203,7 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
     answer->term = core->term;
     if (!server || server->id != heartbeat->server_id ||
         server->incarnation != heartbeat->incarnation) {
+        PAWL_MARK(heartbeat_of_stranger);
         answer->register_again = true;
         master_reply(core, event->request, reply);
         return;
@@ -227,6 +231,7 @@ static void report_broken(struct master_core *core, struct master_chunk *chunk,
         return;
     }
     if (broken_id == sender->id) {
+        PAWL_MARK(primary_reports_itself);
         // Its own store failed, or has no room: nothing for the next chunk either. Whether what it holds
         // is damaged is another report's matter.
         sender->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);

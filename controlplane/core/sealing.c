@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sealed chunks: every replica that holds all of the records learns the final length. A longer one
 // cuts there; before that it serves nothing that the seal has not kept.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 static bool replica_is_reachable(const struct master_chunk *chunk,
@@ -62,6 +63,7 @@ void master_sealing_ask_table(struct master_core *core, struct master_chunk *chu
         }
     }
     if (best) {
+        PAWL_MARK(table_asked_again);
         seal_send(core, chunk, best);
     }
 }
@@ -81,6 +83,7 @@ static const Pawl__Sealed *sealed_check(const struct master_chunk *chunk, const 
 static void seal_refused(struct master_core *core, struct master_chunk *chunk,
                          struct master_replica *replica, int code)
 {
+    PAWL_MARK(seal_refused);
     struct master_server *server = replica->server;
     master_note(core, MASTER_LEVEL_WARN, "chunk %lu server %s failed to seal: %s", chunk->handle,
                 server->name, pawl_strerror(code));

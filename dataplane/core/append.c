@@ -6,6 +6,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 static struct wire_appended *append_reply(struct chunk_core *core, const struct chunk *chunk,
@@ -54,6 +55,7 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
     if (index == RECORD_ABSENT && is_epoch) {
         // The epoch was opened in an earlier chunk. Its client appends nothing before it is
         // answered, so the last sequence is still the one before the epoch.
+        PAWL_MARK(append_epoch_opened_earlier);
         const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
         struct wire_appended *appended = append_reply(core, chunk, waiter, WIRE_APPEND, 0);
         appended->sequence = row->last_sequence;
@@ -61,16 +63,20 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         return;
     }
     if (index == RECORD_ABSENT) {
+        PAWL_MARK(append_repeats_earlier_chunk);
         chunk_reply_earlier(core, chunk, &message->id, waiter, WIRE_APPEND);
         return;
     }
     const struct pawl_record *record = record_table_at(&chunk->records, index);
     bool is_other = record->length != message->length || record->crc != message->crc;
     if (is_other && !PAWL_MUTANT(id_reuse_unchecked)) {
+        PAWL_MARK(append_id_reused);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
     } else if (index < chunk->commit_count || PAWL_MUTANT(inflight_answered)) {
+        PAWL_MARK(append_repeats_committed);
         chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
     } else {
+        PAWL_MARK(append_joins_inflight);
         // In flight: an answer now would promise what a failure may still take away.
         inflight_wait(core, inflight_at(&chunk->inflight, index), waiter->conn, waiter->request,
                       true);
@@ -132,10 +138,12 @@ static int append_admit(struct chunk_core *core, struct chunk *chunk,
     }
     // What a broken member doesn't get can't be committed any more: don't begin it.
     if (chunk_has_broken_member(chunk) || !inflight_has_room(&chunk->inflight)) {
+        PAWL_MARK(append_while_member_broken);
         return PAWL_EBUSY;
     }
     uint64_t end = chunk_bytes_at(chunk, chunk->records.count);
     if (message->length > chunk->chunk_bytes - end || chunk->records.count >= CHUNK_RECORDS_MAX) {
+        PAWL_MARK(append_fills_chunk);
         chunk->full = true;
     }
     // From then on for every new sequence: a smaller record that still fits must not pass one of the
@@ -156,6 +164,7 @@ static void append_judge(struct chunk_core *core, struct chunk *chunk,
 
     switch (producer_table_judge(&chunk->producers, &message->id)) {
     case PRODUCER_FENCED:
+        PAWL_MARK(append_of_older_epoch);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EFENCED);
         break;
     case PRODUCER_REPEATED:
@@ -163,6 +172,7 @@ static void append_judge(struct chunk_core *core, struct chunk *chunk,
         break;
     case PRODUCER_EARLY:
         // Never held: a gap that is filled by somebody's later record would be no order at all.
+        PAWL_MARK(append_too_early);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EEXPECT)->sequence =
             (row ? row->last_sequence : 0) + 1;
         break;
@@ -189,8 +199,10 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     } else if (chunk_is_sealed(chunk) || message->version != chunk->promised) {
         rc = PAWL_ESTALE;
     } else if (!chunk_lease_is_held(core, chunk)) {
+        PAWL_MARK(append_without_lease);
         rc = PAWL_ENOTPRIMARY;
     } else if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_primary)) {
+        PAWL_MARK(append_payload_torn);
         rc = PAWL_EBADPAYLOAD;
         core->counters.mismatches_count++;
     }
@@ -220,6 +232,9 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
     if (reach == chunk->commit_count) {
         return;
     }
+    if (reach - chunk->commit_count > 1) {
+        PAWL_MARK(commit_of_several);
+    }
     for (; chunk->commit_count < reach; chunk->commit_count++) {
         struct inflight_slot *slot = inflight_at(&chunk->inflight, chunk->commit_count);
         while (inflight_waiter_pop(core, slot, &waiter)) {
@@ -248,6 +263,7 @@ void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
 {
     struct chunk *chunk = chunk_find(core, event->handle);
     if (!chunk || !chunk->primary || event->version != chunk->promised) {
+        PAWL_MARK(prepared_of_older_version);
         return;
     }
     struct chunk_member *member = secondary_find(chunk, event->server);
@@ -258,6 +274,9 @@ void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
     if (event->status < 0 || event->index >= chunk->records.count) {
         chunk_member_break(core, chunk, member);
         return;
+    }
+    if (member->broken) {
+        PAWL_MARK(prepared_by_broken_member);
     }
     // A late answer of a member that was reported counts: the record is durable there.
     member->prepared_count = PAWL_MAX(member->prepared_count, event->index + 1);

@@ -9,6 +9,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 bool chunk_lease_is_held(const struct chunk_core *core, const struct chunk *chunk)
@@ -59,19 +60,19 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     if (rc) {
         return rc;
     }
-    bool is_older = grant->version < chunk->promised && PAWL_MUTANT(older_command_taken);
-    if (chunk_is_sealed(chunk) || (grant->version != chunk->promised && !is_older)) {
+    if (chunk_is_sealed(chunk) || grant->version != chunk->promised) {
         return PAWL_ESTALE;
     }
     if (chunk->primary) {
+        PAWL_MARK(grant_repeated);
         return 0; // repeated
     }
     // A version never gives out an index twice. Closed here: the primary of this version crashed
     // after a secondary had its last record, before it had it itself; come back and granted the same
     // version again, it would give that index to another record. So the promise must be one of this
     // life of the server, and nothing may have been ordered under it.
-    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease) &&
-        !PAWL_MUTANT(version_used_twice)) {
+    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease)) {
+        PAWL_MARK(grant_of_older_life);
         return PAWL_ESTALE;
     }
     if (chunk->commands || chunk->persisting_count || chunk->state != CHUNK_STATE_OPEN) {
@@ -133,6 +134,9 @@ void chunk_step_down(struct chunk_core *core, struct chunk *chunk)
 {
     if (!chunk->primary) {
         return;
+    }
+    if (!inflight_is_empty(&chunk->inflight)) {
+        PAWL_MARK(primary_stops_with_records_in_flight);
     }
     chunk_waiters_refuse(core, chunk, PAWL_ESTALE);
     chunk->primary = false;
@@ -220,6 +224,7 @@ static void tick_deadlines(struct chunk_core *core, struct chunk *chunk)
         }
         uint64_t sent_ns = inflight_at(&chunk->inflight, member->prepared_count)->sent_ns;
         if (core->now_ns >= sent_ns + prepare_ns) {
+            PAWL_MARK(prepare_deadline);
             chunk_member_break(core, chunk, member);
         }
     }
@@ -242,6 +247,7 @@ static void tick_commit(struct chunk_core *core, struct chunk *chunk)
         if (lease->secondaries[i].broken) {
             continue;
         }
+        PAWL_MARK(commit_told_alone);
         struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_COMMIT);
         action->server = lease->secondaries[i].server_id;
         action->commit = (struct wire_commit){.chunk = chunk->handle,

@@ -8,6 +8,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 static int level_check(const struct chunk_core *core, const struct chunk *chunk,
@@ -97,6 +98,7 @@ static int fetched_check(struct chunk_core *core, const struct chunk *chunk,
 {
     const struct wire_fetched *message = (const void *)event->message;
     if (event->status < 0) {
+        PAWL_MARK(level_fetch_fails);
         return event->status;
     }
     if (!message || message->header.status != 0 || message->chunk != chunk->handle ||
@@ -104,6 +106,7 @@ static int fetched_check(struct chunk_core *core, const struct chunk *chunk,
         return PAWL_EPROTOCOL;
     }
     if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_level)) {
+        PAWL_MARK(level_payload_torn);
         core->counters.mismatches_count++;
         return PAWL_EBADPAYLOAD;
     }
@@ -126,6 +129,7 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event)
     struct chunk *chunk = op->chunk;
     chunk_op_end(core, op);
     if (chunk->level.token != event->token) {
+        PAWL_MARK(level_abandoned);
         chunk_settle(core, chunk); // abandoned; a chunk that is gone may have waited for this
         return;
     }
@@ -135,6 +139,9 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event)
     if (rc) {
         chunk_level_cancel(core, chunk, rc);
         return;
+    }
+    if (chunk->records.count + 1 < chunk->level.count) {
+        PAWL_MARK(level_of_several);
     }
     chunk_record_add(core, chunk, &record);
     if (!core->no_memory && inflight_push(core, &chunk->inflight)) {

@@ -3,6 +3,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 // A replica that may have lost something, or found bytes that are not what was written, orders
@@ -25,6 +26,7 @@ static void chunk_fail(struct chunk_core *core, struct chunk *chunk, int code)
     chunk->report_next_ns = core->now_ns + CHUNK_REPORT_NS;
     chunk_report_add(core, chunk, PAWL__REPORT_KIND__REPORT_DAMAGED, core->options.server_id);
     if (was_primary) {
+        PAWL_MARK(primary_fails);
         // Nobody else knows that this chunk has no primary any more.
         chunk->report_self = PAWL__REPORT_KIND__REPORT_BROKEN;
         chunk_report_add(core, chunk, chunk->report_self, core->options.server_id);
@@ -59,6 +61,7 @@ void chunk_cut(struct chunk_core *core, struct chunk *chunk)
     if (chunk->damaged || chunk->durable_count == chunk->records.count) {
         return;
     }
+    PAWL_MARK(log_cut_for_want_of_room);
     record_table_truncate(&chunk->records, chunk->durable_count);
     chunk_producers_rebuild(core, chunk);
     inflight_cut(&chunk->inflight, chunk->durable_count);
@@ -69,12 +72,16 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
     struct chunk *chunk = chunk_find(core, handle);
     core->counters.mismatches_count++;
     if (chunk) {
+        PAWL_MARK(damage_found_by_reading);
         chunk_fail(core, chunk, PAWL_ECORRUPT);
     }
 }
 
 static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
 {
+    if (index != chunk->durable_count) {
+        PAWL_MARK(durable_out_of_order);
+    }
     if (PAWL_MUTANT(durable_out_of_order)) {
         chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
     } else {
@@ -125,6 +132,7 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
         chunk_commands_end(core, chunk, PAWL__REQUEST__BODY_DROP, status);
         break;
     case CHUNK_OP_CREATE:
+        PAWL_MARK(create_fails);
         // It holds nothing: out of service, as if the command had never come.
         if (chunk->state == CHUNK_STATE_CREATING) {
             chunk->state = CHUNK_STATE_GONE;
@@ -155,6 +163,7 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
     chunk_op_end(core, found);
 
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
+        PAWL_MARK(create_overtaken);
         // A newer creation has taken its place; the store carries them out in order.
     } else if (event->status < 0 && !PAWL_MUTANT(flush_error_ignored)) {
         persist_failed(core, chunk, &op, event->status);

@@ -6,6 +6,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 static void prepare_reply(struct chunk_core *core, const struct chunk_waiter *waiter,
@@ -35,14 +36,17 @@ static int order_check(const struct chunk *chunk, uint64_t version)
     bool is_older = version < chunk->promised && !PAWL_MUTANT(older_prepare_taken);
     if (is_older || version > chunk->promised || chunk->promised_durable != chunk->promised ||
         chunk->state != CHUNK_STATE_OPEN) {
+        PAWL_MARK(prepare_of_other_version);
         return PAWL_ESTALE;
     }
     // Two primaries of one version there can't be. While a command is carried out (a fence drains, a
     // log levels) the master has not yet granted this version to anybody.
     if (chunk->primary || chunk->commands) {
+        PAWL_MARK(prepare_while_recovering);
         return PAWL_ESTALE;
     }
     if (chunk->cut_wanted) {
+        PAWL_MARK(prepare_while_cut);
         return PAWL_ENOSPACE; // what comes behind a record that the store refused has no place
     }
     return chunk->damaged ? chunk->damage_code : 0;
@@ -65,8 +69,10 @@ static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
     if (message->index < chunk->durable_count) {
         struct wire_prepared place = {
             .chunk = chunk->handle, .version = chunk->promised, .index = message->index};
+        PAWL_MARK(prepare_repeats_durable);
         prepare_reply(core, waiter, &place, 0);
     } else {
+        PAWL_MARK(prepare_joins_inflight);
         inflight_wait(core, inflight_at(&chunk->inflight, message->index), waiter->conn,
                       waiter->request, true);
     }
@@ -84,6 +90,7 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
                                  .crc = message->crc};
     // What landed is checked, not what was sent: a slot may have been torn or overwritten.
     if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_secondary)) {
+        PAWL_MARK(prepare_payload_torn);
         core->counters.mismatches_count++;
         return PAWL_EBADPAYLOAD;
     }
@@ -127,6 +134,7 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
         if (message->index < chunk->records.count) {
             rc = prepare_repeated(core, chunk, message, &waiter);
         } else if (message->index > chunk->records.count && !PAWL_MUTANT(prepare_hole_filled)) {
+            PAWL_MARK(prepare_leaves_hole);
             rc = PAWL_EEXPECT; // a hole is never filled later: the primary reports it
         } else {
             rc = prepare_next(core, chunk, event, &waiter);

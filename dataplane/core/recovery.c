@@ -7,6 +7,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 // ---- pending commands ------------------------------------------------------------------------
@@ -55,10 +56,26 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
     }
 }
 
+static bool older_is_taken(void)
+{
+    return PAWL_MUTANT(older_command_taken) || PAWL_MUTANT(older_term_taken);
+}
+
+// Has this version's promise still to be made?
+static bool fence_raises(const struct chunk *chunk, uint64_t version)
+{
+    bool again = PAWL_MUTANT(version_not_raised) && version == chunk->promised;
+    return version > chunk->promised || again || (older_is_taken() && version < chunk->promised);
+}
+
 int chunk_command_check(const struct chunk *chunk, uint64_t version)
 {
-    if (version < chunk->promised && !PAWL_MUTANT(older_command_taken)) {
+    if (version < chunk->promised && !older_is_taken()) {
+        PAWL_MARK(command_of_older_version);
         return PAWL_ESTALE;
+    }
+    if (chunk->damaged) {
+        PAWL_MARK(command_to_damaged);
     }
     return chunk->damaged ? chunk->damage_code : 0;
 }
@@ -92,6 +109,9 @@ static void chunk_report_end(struct chunk *chunk)
 // would let the old primary go on with a replica whose log the master has counted.
 static void chunk_promise(struct chunk_core *core, struct chunk *chunk, uint64_t version)
 {
+    if (chunk->persisting_count > 0) {
+        PAWL_MARK(fence_drains);
+    }
     chunk_stop(core, chunk);
     chunk_report_end(chunk);
     chunk->promised = version;
@@ -114,14 +134,14 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     struct chunk *chunk = chunk_find(core, fence->handle);
     int rc = chunk ? chunk_command_check(chunk, fence->version) : PAWL_ENOCHUNK;
     if (rc == 0 && !chunk_is_sealed(chunk)) {
-        if (fence->version > chunk->promised ||
-            (PAWL_MUTANT(version_not_raised) && fence->version == chunk->promised)) {
+        if (fence_raises(chunk, fence->version)) {
             chunk_promise(core, chunk, fence->version);
-        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_raised) &&
-                   !PAWL_MUTANT(version_not_logged)) {
+        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_logged)) {
+            PAWL_MARK(fence_of_used_promise);
             rc = PAWL_ESTALE; // somebody orders under this version already: its count is no barrier
         } else {
             // Repeated, perhaps after a restart: the promise stands and nothing was ordered.
+            PAWL_MARK(fence_repeated);
             chunk->promise_fresh = true;
         }
     }
@@ -168,6 +188,9 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
     if (chunk_bytes_at(chunk, command->count) != command->length) {
         return PAWL_ECORRUPT;
     }
+    if (command->count < chunk->records.count) {
+        PAWL_MARK(seal_cuts);
+    }
     if (!PAWL_MUTANT(seal_not_cut)) {
         chunk_log_cut(core, chunk, command->count);
     }
@@ -182,6 +205,7 @@ static void command_seal(struct chunk_core *core, const Pawl__Seal *seal, uint64
     struct chunk *chunk = chunk_find(core, seal->handle);
     int rc = chunk ? chunk_command_check(chunk, seal->version) : PAWL_ENOCHUNK;
     if (rc == 0 && chunk_is_sealed(chunk)) {
+        PAWL_MARK(seal_repeated);
         bool is_same = seal->count == chunk->records.count &&
                        seal->length == chunk_bytes_at(chunk, chunk->records.count);
         rc = is_same ? 0 : PAWL_ESTALE; // a sealed chunk's length never changes
@@ -193,6 +217,7 @@ static void command_seal(struct chunk_core *core, const Pawl__Seal *seal, uint64
     if (!chunk_is_sealed(chunk)) {
         // A replica that missed the fence is fenced by the seal.
         if (seal->version > chunk->promised) {
+            PAWL_MARK(seal_fences);
             chunk_promise(core, chunk, seal->version);
         } else {
             chunk_halt(core, chunk);
@@ -235,9 +260,11 @@ static int open_replace(struct chunk_core *core, struct chunk *chunk,
     if (rc) {
         return rc;
     }
+    PAWL_MARK(open_replaces);
     // The store may still be reading the old table.
     struct chunk_op *op = chunk_op_find(core, chunk->create_token);
     if (op) {
+        PAWL_MARK(open_replaces_while_written);
         op->owned = old;
     } else {
         pawl_alloc_free(core->alloc, old);
@@ -311,6 +338,7 @@ static void command_open(struct chunk_core *core, const Pawl__Open *open, uint64
         rc = open_create(core, chunk, open);
         chunk = pawl_map_get(&core->chunks, open->handle);
     } else if (rc == 0 && !chunk->promise_used) {
+        PAWL_MARK(open_repeated);
         chunk->promise_fresh = true; // repeated, perhaps after a restart
     }
     if (rc || core->no_memory) {
@@ -333,6 +361,7 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
         return;
     }
     if (drop->version < chunk->promised && !PAWL_MUTANT(drop_older_taken)) {
+        PAWL_MARK(drop_of_older_version);
         chunk_answer_add(core, request, PAWL_ESTALE);
         return;
     }
@@ -444,6 +473,7 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
     } else if (place.handle == 0 || place.version == 0) {
         rc = PAWL_EINVALID;
     } else if (place.term < core->term && !PAWL_MUTANT(older_term_taken)) {
+        PAWL_MARK(command_of_older_term);
         rc = PAWL_ESTALE;
     }
     if (rc) {

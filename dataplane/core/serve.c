@@ -3,6 +3,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 // Only committed bytes: what is beyond may be cut by a seal, and a reader must never have seen it.
@@ -47,6 +48,7 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
     } else if (message->version != chunk->promised) {
         rc = PAWL_ESTALE;
     } else if (chunk->damaged) {
+        PAWL_MARK(fetch_from_damaged);
         rc = PAWL_ECORRUPT;
     } else if (message->index >= chunk->durable_count) {
         rc = PAWL_EEXPECT;
@@ -80,6 +82,7 @@ static void lookup_found(struct chunk_core *core, const struct chunk *chunk, uin
         message->compare && (record->length != message->length || record->crc != message->crc);
 
     if (index >= chunk->commit_count) {
+        PAWL_MARK(lookup_of_uncommitted);
         chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP, PAWL_EBUSY);
     } else if (is_other) {
         chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP, PAWL_EIDREUSED);
@@ -117,6 +120,7 @@ void chunk_lookup(struct chunk_core *core, const struct chunk_event *event)
     if (index != RECORD_ABSENT) {
         lookup_found(core, chunk, index, event);
     } else if (row && !is_epoch && message->id.sequence <= row->last_sequence) {
+        PAWL_MARK(lookup_walks_back);
         chunk_reply_earlier(core, chunk, &message->id, &waiter, WIRE_LOOKUP);
     } else {
         lookup_absent(core, chunk, event);

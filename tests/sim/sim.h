@@ -92,6 +92,7 @@ struct sim_event;
 struct sim_conn;
 struct sim_frame;
 struct sim_oracle;
+struct sim_watch;
 struct sim_disk;
 struct sim_disk_op;
 struct sim_append;
@@ -219,6 +220,7 @@ struct sim {
     size_t conns_capacity;
     struct sim_block blocks[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
     struct sim_oracle *oracle;
+    struct sim_watch *watch;
     struct sim_disk *disks[SIM_SERVERS_MAX];
     void *master_disk;                   // struct sim_log
     void *client_notes[SIM_CLIENTS_MAX]; // what a client's application remembers
@@ -263,6 +265,8 @@ void sim_violation(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_crash(struct sim *sim, struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, enum sim_role role, uint32_t index);
 struct sim_node *sim_server_node(struct sim *sim, uint64_t server_id);
+// Whether a core checks itself now: that takes longer than the step. Always in a script.
+bool sim_validates(const struct sim *sim, uint64_t *steps);
 void *sim_alloc(size_t bytes); // zeroed, never NULL
 void *sim_copy(const void *data, size_t bytes);
 
@@ -448,6 +452,8 @@ int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk
 // What was queued and not flushed is lost, but for what the disk had taken already.
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk);
 struct sim_chunk *sim_disk_chunk(const struct sim_disk *disk, uint64_t handle);
+// Whether a record of the chunk is still to be written.
+bool sim_disk_is_writing(const struct sim_disk *disk, uint64_t handle);
 
 // ---- sim_rot.c
 // A stored byte changes, of a chunk of which another replica is good from end to end.
@@ -549,8 +555,8 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                        const struct wire_appended *reply);
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
-// May the server lose what it has of the chunk? Others have it then.
-bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle);
+// May the server lose what it has of the chunk? If it is open, so many others have it.
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others);
 // The master has been told that so many records are committed.
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
@@ -564,5 +570,19 @@ bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
+
+// ---- sim_watch.c
+struct sim_watch *sim_watch_new(void);
+void sim_watch_free(struct sim_watch *watch);
+// A server tells another one to store a record.
+void sim_watch_order(struct sim *sim, uint32_t server, uint64_t handle, uint64_t version);
+// A server has stored it, as it says.
+void sim_watch_prepared(struct sim *sim, uint32_t server, const struct wire_prepared *prepared);
+// A server answers a command of the master.
+void sim_watch_answer(struct sim *sim, uint32_t server, Pawl__Request__BodyCase command,
+                      uint64_t handle, const Pawl__Reply *answer);
+// Every replica against every other.
+void sim_watch_all(struct sim *sim);
+void sim_watch_end(struct sim *sim);
 
 #endif

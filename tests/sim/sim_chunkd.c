@@ -55,6 +55,7 @@ static void carry_out_answer(struct sim *sim, struct sim_chunkd *s,
     }
     sim_note(sim, "%s answers command %llu with %d", s->node->name,
              (unsigned long long)action->request, action->answer.code);
+    sim_watch_answer(sim, s->node->index, served->command, served->handle, &action->answer);
     sim_send(sim, conn, sim_side_of(conn, s->node),
              sim_frame_reply(served->request, &action->answer));
     free(served);
@@ -174,7 +175,7 @@ void chunkd_step(struct sim *sim, struct sim_chunkd *s, struct chunk_event event
     event.now_ns = sim_clock(sim, s->node);
     int code = chunk_core_step(s->core, &event, &actions);
     pawl_assert(code == 0);
-    if (!sim->no_validate) {
+    if (sim_validates(sim, &s->steps)) {
         chunk_core_validate(s->core);
     }
     for (uint32_t i = 0; i < actions->count && !sim->violated; i++) {
@@ -192,7 +193,7 @@ void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct s
             return;
         }
         // A slot that was written to meanwhile may have been stored torn.
-        if (status == 0 && payload->window != NULL &&
+        if (status == 0 && payload->window != NULL && !PAWL_MUTANT(stored_unchecked) &&
             pawl_crc32c(0, payload->data, payload->bytes) != done->crc) {
             sim_note(sim, "%s a payload has changed while it was stored", node->name);
             status = PAWL_ECORRUPT;
@@ -363,6 +364,8 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     pawl_assert(message != NULL);
     served->conn = conn->id;
     served->request = frame->request;
+    served->command = message->body_case;
+    served->handle = message->fence->handle;
     uint64_t number = ++s->command_last;
     pawl_assert(pawl_map_put(&s->commands, number, served) == 0);
     if (PAWL_MUTANT(restart_keeps_lease) && message->body_case == PAWL__REQUEST__BODY_GRANT) {
@@ -376,8 +379,12 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     chunkd_step(
         sim, s,
         (struct chunk_event){.type = CHUNK_EVENT_COMMAND, .request = number, .command = message});
+    bool fence = message->body_case == PAWL__REQUEST__BODY_FENCE;
     pawl__request__free_unpacked(message, NULL);
     sim_trip(sim, s->node, sim->params.trip_permyriad, sim->params.disk_max_us * SIM_US + 1);
+    if (fence) { // what was promised must outlive the process
+        sim_trip(sim, s->node, 5 * sim->params.trip_permyriad, 300 * SIM_MS);
+    }
 }
 
 static void control_lost(struct sim_chunkd *s)

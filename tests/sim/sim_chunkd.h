@@ -61,6 +61,8 @@ struct sim_peer {
 struct sim_served {
     uint64_t conn;
     uint64_t request;
+    uint64_t handle; // of a command
+    Pawl__Request__BodyCase command;
     uint64_t payload;
     uint64_t slots;
     struct sim_frame *frame; // a copy: reads and answers are checked against it
@@ -70,6 +72,7 @@ struct sim_chunkd {
     struct sim_node *node;
     struct sim_disk *disk;
     struct chunk_core *core;
+    uint64_t steps;
     uint64_t incarnation;
     // Control plane.
     struct sim_conn *control;

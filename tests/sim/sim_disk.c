@@ -70,6 +70,17 @@ struct sim_chunk *sim_disk_chunk(const struct sim_disk *disk, uint64_t handle)
     return NULL;
 }
 
+bool sim_disk_is_writing(const struct sim_disk *disk, uint64_t handle)
+{
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        const struct sim_disk_op *op = &disk->queue[i];
+        if (op->kind == SIM_DISK_APPEND && op->handle == handle && !op->reported) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void remove_chunk(struct sim_disk *disk, struct sim_chunk *chunk)
 {
     chunk_fini(chunk);
@@ -99,6 +110,11 @@ static void apply_create(struct sim *sim, struct sim_disk *disk, struct sim_disk
 static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chunk *chunk,
                          struct sim_disk_op *op)
 {
+    if (chunk->sealed) {
+        sim_violation(sim, "%s chunk %llu is sealed and stores a record", disk->node->name,
+                      (unsigned long long)op->handle);
+        return;
+    }
     while (PAWL_MUTANT(primary_truncates) && op->index < chunk->records_count) {
         free(chunk->records[--chunk->records_count].payload);
     }

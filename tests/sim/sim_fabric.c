@@ -167,6 +167,9 @@ static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
         memcpy(&append, served->frame->data, sizeof(append));
         sim_oracle_answer(sim, s->node->index, &append, &action->reply.appended);
     }
+    if (request.type == WIRE_PREPARE && header->status == 0) {
+        sim_watch_prepared(sim, s->node->index, &action->reply.prepared);
+    }
     uint32_t bytes = wire_struct_bytes(header->type);
     reply_send(sim, s, served, sim_frame_wire(&action->reply, bytes, NULL, 0));
 }
@@ -387,6 +390,7 @@ static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
 {
     const struct wire_prepare *prepare = &action->prepare;
     struct sim_payload *payload = action->payload != 0 ? payload_of(sim, s, action->payload) : NULL;
+    sim_watch_order(sim, s->node->index, prepare->chunk, prepare->version);
     if (sim->violated) {
         return;
     }
@@ -637,7 +641,8 @@ static enum chunk_event_type event_of(uint16_t type)
 static void slots_check(struct sim *sim, struct sim_chunkd *s, const struct sim_served *served)
 {
     for (uint32_t i = 0; i < s->served_count; i++) {
-        if (s->served[i].conn == served->conn && (s->served[i].slots & served->slots) != 0) {
+        if (s->served[i].conn == served->conn && (s->served[i].slots & served->slots) != 0 &&
+            !PAWL_MUTANT(stored_unchecked)) {
             sim_violation(sim, "%s is sent a request that names slots in use", s->node->name);
         }
     }

@@ -87,7 +87,7 @@ static bool endpoint_there(const struct sim_conn *conn, int side)
 static void endpoint_gone(struct sim *sim, struct sim_conn *conn, int side)
 {
     if (endpoint_there(conn, side)) {
-        conn->side[side].endpoint = false;
+        conn->side[side].endpoint = PAWL_MUTANT(window_reused);
         if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
             sim_chunkd_gone(sim, conn, side);
         }

@@ -209,13 +209,13 @@ uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
                                                                                         : 0;
 }
 
-bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle)
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) || !chunk->ready) {
         return true;
     }
-    uint32_t wanted = chunk->sealed ? 1 : 2;
+    uint32_t wanted = chunk->sealed ? 1 : others;
     uint64_t id = SIM_SERVER_ID(server);
     return good_count(sim, chunk, id, durable_count(sim, chunk)) >= wanted;
 }

@@ -8,6 +8,8 @@
 #include "sim.h"
 
 #define SIM_CLOCK_TRUE 1000000u   // rate of a clock that is right
+#define SIM_WATCH_EVENTS 4096u    // between two looks at everything
+#define SIM_VALIDATE_STEPS 64u    // between two checks of a core of itself
 #define SIM_LIVENESS_MS 120000ull // everything pending ends so long after the last fault
 
 void *sim_alloc(size_t bytes)
@@ -24,6 +26,11 @@ void *sim_copy(const void *data, size_t bytes)
         memcpy(p, data, bytes);
     }
     return p;
+}
+
+bool sim_validates(const struct sim *sim, uint64_t *steps)
+{
+    return !sim->no_validate && (sim->script != NULL || ++*steps % SIM_VALIDATE_STEPS == 0);
 }
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
@@ -253,6 +260,7 @@ static void populate(struct sim *sim, enum sim_trace trace)
     sim->verbose = trace == SIM_TRACE_PRINT;
     sim->trace = sim->tracing ? sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0])) : NULL;
     sim->oracle = sim_oracle_new(sim);
+    sim->watch = sim_watch_new();
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
@@ -318,6 +326,7 @@ void sim_free(struct sim *sim)
     }
     sim_log_free(sim->master_disk);
     sim_oracle_free(sim->oracle);
+    sim_watch_free(sim->watch);
     sim_net_fini(sim);
     sim_faults_fini(sim);
     free(sim->trace);
@@ -338,6 +347,9 @@ void sim_run_until(struct sim *sim, uint64_t end_ns)
         sim->events_count++;
         sim->hash = (sim->hash ^ event.at_ns ^ event.order << 40) * 0x9e3779b97f4a7c15u;
         event.run(sim, &event);
+        if (sim->events_count % SIM_WATCH_EVENTS == 0) {
+            sim_watch_all(sim);
+        }
     }
     sim->now_ns = PAWL_MAX(sim->now_ns, end_ns);
 }
@@ -396,6 +408,7 @@ bool sim_run(struct sim *sim)
         sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);
         sim_oracle_end(sim);
+        sim_watch_end(sim);
     }
     return !sim->violated;
 }
