@@ -167,9 +167,6 @@ void chunk_peer_down(struct chunk_core *core, uint64_t server)
 {
     pawl_list_for_each (node, &core->active) {
         struct chunk *chunk = pawl_container_of(node, struct chunk, active);
-        if (PAWL_MUTANT(fence_not_durable) && inflight_is_empty(&chunk->inflight)) {
-            continue;
-        }
         for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
             if (chunk->lease.secondaries[i].server_id == server) {
                 chunk_member_break(core, chunk, &chunk->lease.secondaries[i]);
