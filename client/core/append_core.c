@@ -216,9 +216,6 @@ static int check_named(const struct append_core *core, const struct append_event
     for (uint32_t i = 0; i < core->unknowns_count; i++) {
         const struct append_unknown *unknown = &core->unknowns[i];
         if (unknown->sequence == event->sequence) {
-            if (unknown->refused) {
-                PAWL_MARK(client_refused_sequence_again);
-            }
             bool same = unknown->length == event->length && unknown->crc == event->crc;
             *ret_unknown = unknown;
             return same || unknown->refused ? 0 : PAWL_EINVALID;

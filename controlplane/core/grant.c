@@ -61,7 +61,6 @@ void master_chunk_grant(struct master_core *core, struct master_chunk *chunk)
     int index = master_chunk_member_index(chunk, work->primary_id);
     struct master_member *member = &work->members[index];
     if (!primary) {
-        PAWL_MARK(grant_to_nobody);
         member->step = MASTER_STEP_FAILED;
         return;
     }

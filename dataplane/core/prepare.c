@@ -42,7 +42,6 @@ static int order_check(const struct chunk *chunk, uint64_t version)
     // Two primaries of one version there can't be. While a command is carried out (a fence drains, a
     // log levels) the master has not yet granted this version to anybody.
     if (chunk->primary || chunk->commands) {
-        PAWL_MARK(prepare_while_recovering);
         return PAWL_ESTALE;
     }
     if (chunk->cut_wanted) {

@@ -208,7 +208,8 @@ struct sim {
     uint64_t events_count;
     uint64_t crashes_count;
     uint64_t partitions_count;
-    uint64_t hash; // of all events: two runs of a seed must agree
+    uint64_t excused_count; // clients that could not end, as their file has lost something
+    uint64_t hash;          // of all events: two runs of a seed must agree
     struct sim_faults fault;
     struct sim_event *heap;
     size_t heap_count;
@@ -509,6 +510,8 @@ void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.
 void sim_client_finish(struct sim *sim, struct sim_node *node);
 bool sim_client_finished(const struct sim *sim, const struct sim_node *node);
+// Its file has lost something: nobody can say when it ends.
+bool sim_client_is_excused(struct sim *sim, const struct sim_node *node);
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
                          size_t bytes);
 
@@ -561,11 +564,12 @@ bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
 void sim_oracle_end(struct sim *sim);
-// Committed records of a chunk that may rot on this server: another member of the set has them all, in
-// good order. 0: none may.
-uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle);
+// Whether a chunk may rot on this server: others of the set have all that is committed, in good order.
+bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle);
 // No member of the set is good any more: rot, and the others left the set since.
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
+// Of a chunk of the file: what was lost is waited for, for ever.
+bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id);
 // Bytes of a chunk that somebody was told of.
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);

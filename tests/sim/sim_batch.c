@@ -85,6 +85,7 @@ static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool 
     totals->acknowledged += sim_oracle_acknowledged(sim->oracle);
     totals->crashes += sim->crashes_count;
     totals->partitions += sim->partitions_count;
+    totals->excused += sim->excused_count;
     totals->faults += sim_faults_count(sim);
     totals->seals += sim_oracle_seals(sim->oracle);
     uint64_t hash = sim->hash;
@@ -209,6 +210,7 @@ static void totals_add(struct sim_totals *to, const struct sim_totals *from)
     to->acknowledged += from->acknowledged;
     to->crashes += from->crashes;
     to->partitions += from->partitions;
+    to->excused += from->excused;
     to->faults += from->faults;
     to->seals += from->seals;
     to->violations += from->violations;

@@ -642,6 +642,12 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     return c->notes->retired || (appends_finished(c) && c->notes->has_read);
 }
 
+bool sim_client_is_excused(struct sim *sim, const struct sim_node *node)
+{
+    const struct sim_notes *notes = sim->client_notes[node->index];
+    return sim_oracle_has_losses(sim, notes->file_id);
+}
+
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
                          size_t bytes)
 {

@@ -192,21 +192,16 @@ static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, ui
     return good;
 }
 
-uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
+bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    bool member = false;
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
-        return 0;
-    }
-    uint64_t committed = durable_count(sim, chunk);
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        member |= chunk->set[i] == SIM_SERVER_ID(server);
+        return false;
     }
     // The set of an open chunk loses members that are away when it is sealed.
     uint32_t wanted = chunk->sealed ? 1 : 2;
-    return member && good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed
-                                                                                        : 0;
+    uint64_t committed = durable_count(sim, chunk);
+    return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
 }
 
 bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
@@ -247,6 +242,16 @@ bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
     return chunk != NULL && good_count(sim, chunk, 0, durable_count(sim, chunk)) == 0;
+}
+
+bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
+        const struct oracle_chunk *chunk = sim->oracle->chunks[i];
+        lost |= chunk->file_id == file_id && chunk->ready && sim_oracle_is_lost(sim, chunk->handle);
+    }
+    return lost;
 }
 
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)

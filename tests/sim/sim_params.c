@@ -36,7 +36,7 @@ static void draw_work(struct sim_params *p, struct pawl_random *r)
     p->deadline_ms = PICK(r, 300, 2000, 8000, 30000);
     p->attempt_ms = PICK(r, 150, 600, 2000);
     p->inline_max = PICK(r, 0, 256, 1024, 65536);
-    p->window_slots = PICK(r, 16, 20, 32, 64);
+    p->window_slots = PICK(r, 20, 24, 32, 64);
 }
 
 static void draw_faults(struct sim_params *p, struct pawl_random *r)

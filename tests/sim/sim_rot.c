@@ -30,18 +30,17 @@ void sim_disk_rot(struct sim *sim, struct sim_disk *disk)
         return;
     }
     struct sim_chunk *chunk = &disk->chunks[sim_fault_below(sim, disk->chunks_count)];
-    uint64_t committed = sim_oracle_spare(sim, disk->node->index, chunk->handle);
-    committed = PAWL_MIN(committed, chunk->records_count);
-    if (committed == 0) {
+    if (chunk->records_count == 0 || !sim_oracle_spares(sim, disk->node->index, chunk->handle)) {
         return;
     }
-    if (sim_fault_below(sim, 4) == 0) {
+    if (sim_fault_below(sim, 4) == 0 && chunk->sealed) {
         sim_note(sim, "%s chunk %llu: its table rots", disk->node->name,
                  (unsigned long long)chunk->handle);
         chunk->damaged = true;
         return;
     }
-    uint64_t index = sim_fault_below(sim, committed);
+    // Committed or not: one that is not may be lost by it, and nobody was told of that one.
+    uint64_t index = sim_fault_below(sim, chunk->records_count);
     struct sim_record *r = &chunk->records[index];
     if (r->record.length == 0 || r->rotten) {
         return;

@@ -126,6 +126,7 @@ bool sim_slots_take(uint64_t *used, uint32_t slots, uint32_t count, uint16_t *re
 
 uint16_t sim_slots_count(const struct sim *sim, uint32_t bytes)
 {
-    bool push = sim->params.window_slots != 0 && bytes > sim->params.inline_max;
+    uint32_t inline_max = PAWL_MIN(sim->params.inline_max, WIRE_INLINE_MAX);
+    bool push = sim->params.window_slots != 0 && bytes > inline_max;
     return push ? (uint16_t)((bytes + SIM_SLOT_BYTES - 1) / SIM_SLOT_BYTES) : 0;
 }
