@@ -45,6 +45,7 @@ static void wipe(struct sim *sim, struct sim_disk *disk)
 // as many are lost that the master knows better.
 static void rollback(struct sim *sim, struct sim_disk *disk)
 {
+    bool lost = false;
     for (uint32_t i = 0; i < disk->chunks_count; i++) {
         struct sim_chunk *chunk = &disk->chunks[i];
         uint64_t heard = sim_oracle_heard_count(sim, chunk->handle);
@@ -64,6 +65,14 @@ static void rollback(struct sim *sim, struct sim_disk *disk)
             free(chunk->records[--chunk->records_count].payload);
         }
         chunk->commit_count = PAWL_MIN(chunk->commit_count, count);
+        lost = true;
+    }
+    // Alone with what is left it must not be believed: the others may come back later than it does.
+    for (uint32_t i = 0; lost && i < sim->params.servers_count; i++) {
+        struct sim_node *node = sim_node_of(sim, SIM_CHUNKD, i);
+        if (node != disk->node) {
+            sim_trip(sim, node, 8000, 10 * SIM_MS);
+        }
     }
 }
 
