@@ -458,6 +458,12 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
     if (code != 0 || done == NULL) {
         return code != 0 ? code : PAWL_EINVALID;
     }
+    if (options == NULL || options->sequence == 0) {
+        code = session_renew(file);
+        if (code != 0) {
+            return code;
+        }
+    }
     struct file_append *append = calloc(1, sizeof *append);
     if (append == NULL) {
         return -ENOMEM;
@@ -488,6 +494,31 @@ static void on_append_done(void *user, const struct pawl_append_result *result)
     wait->done = true;
 }
 
+// Submits and waits. The code of the submit, or the append's status.
+static int append_and_wait(struct pawl_file *file, const void *data, size_t bytes,
+                           const struct pawl_append_options *options, uint64_t until_ns,
+                           struct append_wait *wait)
+{
+    int code = pawl_append_submit(file, data, bytes, options, on_append_done, wait);
+    while (code == -EAGAIN && pawl_clock_ns() < until_ns) {
+        client_turn(file->pawl, until_ns);
+        code = pawl_append_submit(file, data, bytes, options, on_append_done, wait);
+    }
+    while (code == 0 && !wait->done) {
+        client_turn(file->pawl, UINT64_MAX); // the append's own deadline ends it
+    }
+    return code != 0 ? code : wait->result.status;
+}
+
+// What is left of the time, for one more attempt.
+static struct pawl_append_options again_options(uint64_t until_ns)
+{
+    uint64_t now_ns = pawl_clock_ns();
+    uint64_t left_ms = until_ns > now_ns ? (until_ns - now_ns) / PAWL_NS_PER_MS + 1 : 1;
+    return (struct pawl_append_options){.size = sizeof(struct pawl_append_options),
+                                        .deadline_ms = (uint32_t)left_ms};
+}
+
 int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                 const struct pawl_append_options *options, struct pawl_append_result *ret_result)
 {
@@ -498,17 +529,17 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
         uint64_t until_ns =
             client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
         file_keep(file);
-        code = pawl_append_submit(file, data, bytes, options, on_append_done, &wait);
-        while (code == -EAGAIN && pawl_clock_ns() < until_ns) {
-            client_turn(file->pawl, until_ns);
-            code = pawl_append_submit(file, data, bytes, options, on_append_done, &wait);
-        }
-        while (code == 0 && !wait.done) {
-            client_turn(file->pawl, UINT64_MAX); // the append's own deadline ends it
+        code = append_and_wait(file, data, bytes, options, until_ns, &wait);
+        // It is not in the file, and the next attempt goes by another session.
+        while (code == PAWL_ESESSION && (options == NULL || options->sequence == 0) &&
+               !file->closed && pawl_clock_ns() < until_ns) {
+            struct pawl_append_options again = again_options(until_ns);
+            wait = (struct append_wait){0};
+            code = append_and_wait(file, data, bytes, &again, until_ns, &wait);
         }
         file_outside_done(file);
     }
-    if (code != 0) {
+    if (code != 0 && !wait.done) {
         wait.result.status = code == -EAGAIN ? PAWL_EDEADLINE : code;
     }
     if (ret_result != NULL) {

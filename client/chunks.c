@@ -247,7 +247,7 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
         if (code == PAWL_EEARLIER && (ret->earlier_chunk == 0 || ret->earlier_chunk == handle)) {
             code = PAWL_EPROTOCOL;
         }
-        if (code == 0 || code == PAWL_EEARLIER || code == PAWL_EABSENT) {
+        if (code == 0 || code == PAWL_EEARLIER || code == PAWL_EABSENT || code == PAWL_ESESSION) {
             break;
         }
     }

@@ -289,16 +289,6 @@ static int open_loop(struct pawl *pawl)
     return code; // libuv's codes are negative errno
 }
 
-static int take_cluster(void *user, const Pawl__Reply *reply)
-{
-    struct pawl *pawl = user;
-    if (reply->body_case != PAWL__REPLY__BODY_SERVERS) {
-        return PAWL_EPROTOCOL;
-    }
-    pawl->cluster_id = reply->servers->cluster_id;
-    return 0;
-}
-
 int pawl_connect(const struct pawl_options *options, struct pawl **ret)
 {
     if (options == NULL || options->size != sizeof *options || options->master == NULL ||
@@ -318,13 +308,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     pawl_random_seed(&pawl->random, seed);
     code = code != 0 ? code : copy_options(pawl, options);
     code = code != 0 ? code : open_loop(pawl);
-    if (code == 0) {
-        Pawl__ListServers list = PAWL__LIST_SERVERS__INIT;
-        Pawl__Request request = PAWL__REQUEST__INIT;
-        request.body_case = PAWL__REQUEST__BODY_LIST_SERVERS;
-        request.list_servers = &list;
-        code = control_call(pawl, &request, client_deadline_ns(pawl, 0), take_cluster, pawl, NULL);
-    }
+    code = code != 0 ? code : session_open(pawl, client_deadline_ns(pawl, 0));
     if (code != 0) {
         pawl_close(pawl);
         return code;

@@ -126,6 +126,11 @@ struct pawl {
     uint64_t master_retry_ns;
     uint32_t master_pause_ms;
     uint64_t cluster_id;
+    uint64_t session;         // 0: not yet
+    uint64_t producers_count; // given to files in this session
+    uint64_t session_retry_ns;
+    bool session_here;     // the master has it on this connection
+    bool session_asked;    // a call is under way
     struct fabric *fabric; // NULL until the data plane is first needed
     struct staging staging;
     struct pawl_list links;
@@ -169,6 +174,22 @@ int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t dea
                    rpc_call_fn *done, void *user) PAWL_MUST_CHECK;
 void control_keep(struct pawl *pawl, uint64_t now_ns);
 void control_close(struct pawl *pawl);
+
+// ---- session.c ----------------------------------------------------------------------------------
+
+// The first one; waits.
+int session_open(struct pawl *pawl, uint64_t deadline_ns) PAWL_MUST_CHECK;
+// Takes it up again on a new connection.
+void session_keep(struct pawl *pawl, uint64_t now_ns);
+// Says goodbye; the connection is closed behind it.
+void session_close(struct pawl *pawl);
+// Gives the file an anonymous producer of the session, one that was never used.
+int session_producer(struct pawl_file *file) PAWL_MUST_CHECK;
+// Changes a file over whose producer's session has ended, if nothing is under way. -EAGAIN: not yet.
+int session_renew(struct pawl_file *file) PAWL_MUST_CHECK;
+// Where is a record whose producer the tail refuses with PAWL_ESESSION? 0, PAWL_EEARLIER, PAWL_EABSENT.
+int session_lookup(struct pawl_file *file, const struct pawl_record_id *id, uint64_t deadline_ns,
+                   struct wire_appended *ret) PAWL_MUST_CHECK;
 
 // ---- files --------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ static void on_close(void *user, struct rpc_conn *conn, int why)
         return;
     }
     pawl->master = NULL;
+    pawl->session_here = false;
     pawl->answered = true;
     pawl->master_retry_ns = pawl_clock_ns() + (uint64_t)pawl->master_pause_ms * 1000000u;
     pawl->master_pause_ms = PAWL_MIN(pawl->master_pause_ms * 2, CONTROL_PAUSE_MAX_MS);
@@ -43,6 +44,9 @@ static void on_close(void *user, struct rpc_conn *conn, int why)
 // Connects when there is no connection and the pause is over.
 void control_keep(struct pawl *pawl, uint64_t now_ns)
 {
+    if (pawl->master != NULL && !pawl->closing) {
+        session_keep(pawl, now_ns);
+    }
     if (pawl->master != NULL || pawl->closing || now_ns < pawl->master_retry_ns) {
         return;
     }
@@ -61,7 +65,8 @@ void control_keep(struct pawl *pawl, uint64_t now_ns)
 void control_close(struct pawl *pawl)
 {
     if (pawl->master != NULL) {
-        rpc_conn_close(pawl->master, PAWL_ESHUTDOWN);
+        session_close(pawl);
+        rpc_conn_close_flushed(pawl->master, PAWL_ESHUTDOWN);
     }
 }
 

@@ -75,9 +75,7 @@ static int file_new(struct pawl *pawl, struct pawl_file **ret)
     pawl_list_init(&file->events);
     pawl_list_init(&file->pending);
     pawl_list_init(&file->done);
-    uint64_t producer[2];
-    int code = pawl_random_os(producer, sizeof producer);
-    code = code != 0 ? code : file_core_reset(file, producer[0], producer[1] | 1u, 0, 0);
+    int code = session_producer(file);
     if (code != 0) {
         free(file);
         return code;
@@ -262,7 +260,8 @@ int pawl_producer_open(struct pawl_file *file, const char *name, uint64_t *ret_l
 int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                       uint64_t last_sequence)
 {
-    if (!fresh(file) || (producer_hi == 0 && producer_lo == 0)) {
+    if (!fresh(file) || (producer_hi == 0 && producer_lo == 0) ||
+        (producer_hi & WIRE_SESSION_BIT) != 0) {
         return PAWL_EINVALID;
     }
     int code = file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
@@ -340,6 +339,9 @@ static int resolve(struct pawl_file *file, const struct pawl_record_id *id,
             break;
         }
         code = handle == 0 ? code : file_lookup(file, handle, id, deadline_ns, &found);
+        if (code == PAWL_ESESSION) {
+            code = session_lookup(file, id, deadline_ns, &found);
+        }
         if (code == PAWL_EEARLIER && found.earlier_chunk != 0) {
             handle = found.earlier_chunk;
         } else if (code == 0 || pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {

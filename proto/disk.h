@@ -172,7 +172,7 @@ static_assert(sizeof(struct disk_footer) == 128, "disk_footer");
 #define DISK_RECORDS_MAX 262144u
 #define DISK_FOOTER_PLACE_BYTES (32u << 20)
 static_assert(DISK_PAGE_BYTES + DISK_RECORDS_MAX * sizeof(struct disk_record) +
-                      WIRE_PRODUCERS_MAX * sizeof(struct wire_producer) <=
+                      WIRE_TABLE_ROWS_MAX * sizeof(struct wire_producer) <=
                   DISK_FOOTER_PLACE_BYTES,
               "a footer fits its place");
 

@@ -42,6 +42,8 @@ static const char *check_id(const struct wire_record_id *id, uint32_t length)
 
     if (id->flags & ~WIRE_RECORD_EPOCH)
         return "record has unknown flags";
+    if (id->producer_hi == 0 && id->producer_lo == 0)
+        return "record has no producer";
     if (is_epoch && id->epoch == 0)
         return "epoch record without an epoch";
     if (is_epoch && length != 0)

@@ -17,6 +17,7 @@
 #define PAWL_PROTO_WIRE_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/util.h"
@@ -66,6 +67,11 @@ struct wire_record_id {
 };
 static_assert(sizeof(struct wire_record_id) == 32, "wire_record_id");
 #define WIRE_RECORD_EPOCH 1u // opens an epoch of a named producer; no payload
+
+// An anonymous producer may be bound to its client's session: producer_hi is this bit and the session's
+// number. Such a producer is forgotten, and refused, once the end of its session is in the master's log.
+#define WIRE_SESSION_BIT (UINT64_C(1) << 63)
+#define WIRE_SESSION_MAX (WIRE_SESSION_BIT - 1) // highest number of a session; the lowest is 1
 
 struct wire_hello {
     struct wire_header header;
@@ -235,7 +241,31 @@ struct wire_producer {
     uint64_t reserved2;
 };
 static_assert(sizeof(struct wire_producer) == 64, "wire_producer");
-#define WIRE_PRODUCERS_MAX 65536u // rows of a table
+
+// Rows of the same size in front of the producers of an inherited table: the sessions, as ranges by rising
+// number, whose producers may start here. Without such a row all may.
+struct wire_sessions {
+    uint64_t producer_hi; // 0: no producer has the id 0, 0
+    uint64_t producer_lo; // 0
+    uint64_t first;
+    uint64_t last; // WIRE_SESSION_MAX: and all that are still to be opened
+    uint64_t reserved;
+    uint64_t reserved2;
+    uint64_t reserved3;
+    uint64_t reserved4;
+};
+static_assert(sizeof(struct wire_sessions) == sizeof(struct wire_producer), "rows of one table");
+#define WIRE_TABLE_ROWS_MAX 65536u // rows of a table
+#define WIRE_SESSIONS_MAX 33u      // of them, ranges of sessions
+#define WIRE_PRODUCERS_MAX (WIRE_TABLE_ROWS_MAX - WIRE_SESSIONS_MAX)
+static_assert(WIRE_PRODUCERS_MAX == 65503, "documented");
+
+// Number of the session that a producer is bound to; 0: none.
+static inline uint64_t wire_session_of(const struct wire_record_id *id)
+{
+    bool bound = id->epoch == 0 && (id->producer_hi & WIRE_SESSION_BIT) != 0;
+    return bound ? id->producer_hi & WIRE_SESSION_MAX : 0;
+}
 
 // Checks everything about a received message that needs no state: size against the struct of its
 // type, magic, format, type, inline payload length, slot ranges, limits. `message_bytes` is what

@@ -85,7 +85,7 @@ void append_committed(struct append_core *core, uint64_t sequence)
 static bool code_is_final(int code)
 {
     return code == PAWL_EFENCED || code == PAWL_EDELETED || code == PAWL_ENOTFOUND ||
-           code == PAWL_EPROTOCOL;
+           code == PAWL_EPROTOCOL || code == PAWL_ESESSION;
 }
 
 // Where nothing of the file is left, nothing is unknown.
@@ -164,6 +164,14 @@ bool append_closing(const struct append_core *core, uint64_t server)
     return false;
 }
 
+// What an append ends with that surely reached nobody: why the master gave out no tail, if that is
+// something that somebody can mend.
+static int deadline_code(const struct append_core *core)
+{
+    bool mendable = core->tail_status == PAWL_ENOSPACE || core->tail_status == PAWL_ENOSERVERS;
+    return mendable ? core->tail_status : PAWL_EDEADLINE;
+}
+
 static void expire(struct append_core *core)
 {
     uint32_t at = 0;
@@ -173,12 +181,12 @@ static void expire(struct append_core *core)
         if (slot->deadline_ns > core->now_ns) {
             at++;
         } else if (slot->chain && rest_is_unsent(core, at)) {
-            end_unsent(core, at, PAWL_EDEADLINE);
+            end_unsent(core, at, deadline_code(core));
         } else {
             PAWL_MARK(client_deadline_after_send);
             // A repeat of a committed sequence may not be called absent, sent or not.
             slot->doubt |= !epoch;
-            append_slot_fail(core, at, slot->doubt ? PAWL_EUNKNOWN : PAWL_EDEADLINE);
+            append_slot_fail(core, at, slot->doubt ? PAWL_EUNKNOWN : deadline_code(core));
         }
     }
 }
@@ -391,6 +399,16 @@ uint64_t append_core_wake_ns(const struct append_core *core)
         }
     }
     return wake_ns;
+}
+
+bool append_core_is_clear(const struct append_core *core)
+{
+    return core->slots_count == 0 && core->unknowns_count == 0;
+}
+
+int append_core_final(const struct append_core *core)
+{
+    return core->final;
 }
 
 uint64_t append_core_next_sequence(const struct append_core *core)

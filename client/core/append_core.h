@@ -18,8 +18,9 @@
 //  - PAWL_EEARLIER is followed chunk by chunk with LOOKUP to learn the old offset.
 //  - Every status but 0 and PAWL_EUNKNOWN promises that the record is not in the file. So an append
 //    that is given up while its outcome is open ends as PAWL_EUNKNOWN, whatever the reason; one
-//    that reached nobody, or was refused each time, ends with the reason (PAWL_EDEADLINE at its
-//    deadline), together with those that were to follow it, and its sequence is free again.
+//    that reached nobody, or was refused each time, ends with the reason (at its
+//    deadline PAWL_ENOSPACE or PAWL_ENOSERVERS if that was the master's last word, else
+//    PAWL_EDEADLINE), together with those that were to follow it, and its sequence is free again.
 //  - While a sequence is unknown new appends are refused with PAWL_EUNKNOWN. It is resolved by a
 //    submit that names it (same length and crc), by append_core_resolved(), or by a later sequence
 //    that turns out to be committed. Those in flight behind it are sent on until their own
@@ -142,8 +143,8 @@ void append_core_free(struct append_core *core);
 // The step. Only a submit can be refused, and then changes nothing: PAWL_EINVALID when its sequence
 // is under way, leaves a gap or is unknown with another length or crc; -EAGAIN beyond depth_max,
 // while an epoch record is under way, and for an epoch record while anything is; PAWL_EUNKNOWN, see
-// above; PAWL_EFENCED, PAWL_EDELETED, PAWL_ENOTFOUND, PAWL_EPROTOCOL once one of these has ended
-// the producer. Every GET_TAIL, LOOKUP and DISCONNECT is answered by exactly one TAIL, LOOKED_UP or
+// above; PAWL_EFENCED, PAWL_ESESSION, PAWL_EDELETED, PAWL_ENOTFOUND, PAWL_EPROTOCOL once one of these
+// has ended the producer. Every GET_TAIL, LOOKUP and DISCONNECT is answered by exactly one TAIL, LOOKED_UP or
 // DISCONNECTED; a SEND by a REPLY or the DISCONNECTED of its server. Actions are valid until the
 // next step.
 int append_core_step(struct append_core *core, const struct append_event *event,
@@ -155,6 +156,10 @@ uint64_t append_core_wake_ns(const struct append_core *core);
 // The caller learnt elsewhere (a lookup) that `sequence` is committed, and so all before it.
 void append_core_resolved(struct append_core *core, uint64_t sequence);
 
+// Nothing is under way, and no outcome unknown.
+bool append_core_is_clear(const struct append_core *core);
+// The code that has ended the producer; 0: it has not.
+int append_core_final(const struct append_core *core);
 uint64_t append_core_next_sequence(const struct append_core *core);
 uint32_t append_core_inflight(const struct append_core *core);
 const struct append_counters *append_core_counters(const struct append_core *core);

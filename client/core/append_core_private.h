@@ -69,7 +69,8 @@ struct append_core {
     uint64_t place; // counts tails
     bool tail_known;
     bool tail_asked;
-    int final; // not 0: the producer is done for, every append ends with this code
+    int tail_status; // of the last answer about the tail
+    int final;       // not 0: the producer is done for, every append ends with this code
     struct append_action hint;
     uint32_t failures_count; // in a row
     uint64_t pause_until_ns;

@@ -63,6 +63,7 @@ static void disconnect(struct append_core *core, uint64_t server)
 void append_on_tail(struct append_core *core, const struct append_event *event)
 {
     core->tail_asked = false;
+    core->tail_status = event->status;
     if (event->status == 0) {
         bool moved = event->tail.handle != core->tail.handle;
         core->tail = event->tail;
@@ -175,6 +176,7 @@ static bool code_is_refusal(int code)
     case PAWL_ENOCHUNK:
     case PAWL_ENOTPRIMARY:
     case PAWL_EFENCED:
+    case PAWL_ESESSION:
     case PAWL_EIDREUSED:
     case PAWL_ETOOLARGE:
     case PAWL_EINVALID:
@@ -187,8 +189,23 @@ static bool code_is_refusal(int code)
     }
 }
 
+// A chunk that does not know the producer and won't take it refuses each of its records: also those
+// whose answers are still on their way.
+static void on_session_over(struct append_core *core, uint64_t place)
+{
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        struct append_slot *slot = &core->slots[i];
+        if (slot->state == APPEND_SLOT_SENT && slot->place == place) {
+            slot->state = APPEND_SLOT_WAITING;
+        }
+    }
+}
+
 static void on_give_up(struct append_core *core, uint32_t at, int code)
 {
+    if (code == PAWL_ESESSION) {
+        on_session_over(core, core->slots[at].place);
+    }
     bool one = code == PAWL_EIDREUSED || code == PAWL_ETOOLARGE || code == PAWL_EINVALID;
     if (one) {
         append_slot_fail(core, at, code);

@@ -137,6 +137,10 @@ static int add_chunk(struct master_core *core, struct master_inode *file, uint64
         return rc;
     }
     master_chunk_set_place(chunk, set, set_count);
+    rc = master_chunk_set_sessions(core, chunk);
+    if (rc) {
+        return rc;
+    }
     core->next_handle = PAWL_MAX(core->next_handle, handle + 1);
     return 0;
 }
@@ -176,6 +180,9 @@ static int apply_chunk_ready(struct master_core *core, const Pawl__LogChunkReady
         return PAWL_EFORMAT;
     }
     chunk->ready = true;
+    pawl_alloc_free(core->alloc, chunk->work->sessions);
+    chunk->work->sessions = NULL;
+    chunk->work->sessions_count = 0;
     return 0;
 }
 
@@ -289,6 +296,12 @@ int master_apply(struct master_core *core, const Pawl__LogRecord *record)
         return apply_server(core, record->server);
     case PAWL__LOG_RECORD__BODY_COUNTERS:
         return apply_counters(core, record->counters);
+    case PAWL__LOG_RECORD__BODY_SESSIONS:
+        return master_apply_sessions(core, record->sessions);
+    case PAWL__LOG_RECORD__BODY_SESSIONS_END:
+        return master_apply_sessions_end(core, record->sessions_end);
+    case PAWL__LOG_RECORD__BODY_CHUNK_SESSIONS:
+        return master_apply_chunk_sessions(core, record->chunk_sessions);
     default:
         return PAWL_EFORMAT;
     }

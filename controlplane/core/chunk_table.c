@@ -70,6 +70,7 @@ static void work_free(struct master_core *core, struct master_chunk *chunk)
         struct master_server *primary = master_server_get(core, chunk->work->primary_id);
         primary->primaries_count--;
     }
+    pawl_alloc_free(core->alloc, chunk->work->sessions);
     pawl_alloc_free(core->alloc, chunk->work->table);
     pawl_alloc_free(core->alloc, chunk->work);
     chunk->work = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state as the shortest log that gives it back. Order: term, servers, then the tree from the top
+// The state as the shortest log that gives it back. Order: term, servers, sessions, then the tree from the top
 // (parents before children, names in order), each file with its producers and chunks; counters last.
 // The same state gives the same records, whatever way it came about.
 #include "controlplane/core/master_core_private.h"
@@ -137,6 +137,9 @@ static int dump_chunks(const struct dump *dump, const struct master_inode *file)
             record.chunk_create = &create;
             rc = emit(dump, PAWL__LOG_RECORD__BODY_CHUNK_CREATE, &record, file->modified_ms);
         }
+        if (rc == 0 && !chunk->ready) {
+            rc = master_chunk_sessions_dump(chunk, dump->emit, dump->user);
+        }
         if (rc == 0) {
             rc = chunk->sealed ? dump_seal(dump, chunk) : dump_open_chunk(dump, chunk);
         }
@@ -193,6 +196,7 @@ int master_core_dump(const struct master_core *core,
     if (rc == 0) {
         rc = dump_servers(&dump);
     }
+    rc = rc ? rc : master_sessions_dump(core, emit_record, user);
     const struct master_inode *inode = master_inode_walk(core->root, core->root);
     for (; rc == 0 && inode; inode = master_inode_walk(core->root, inode)) {
         rc = dump_inode(&dump, inode);

@@ -10,6 +10,8 @@ static void options_defaults(struct master_core_options *options)
     options->dead_ms = options->dead_ms ? options->dead_ms : 3000;
     options->lease_ms = options->lease_ms ? options->lease_ms : 2000;
     options->command_ms = options->command_ms ? options->command_ms : 1000;
+    options->session_ms = options->session_ms ? options->session_ms : 300000;
+    options->session_block = options->session_block ? options->session_block : 1000;
 }
 
 int master_core_new(const struct master_core_options *options, struct master_core **ret)
@@ -27,6 +29,7 @@ int master_core_new(const struct master_core_options *options, struct master_cor
     pawl_map_init(&core->servers, core->alloc);
     pawl_map_init(&core->conns, core->alloc);
     pawl_map_init(&core->commands, core->alloc);
+    master_sessions_init(core);
     pawl_list_init(&core->open_chunks);
     pawl_list_init(&core->active_chunks);
     pawl_random_seed(&core->random, options->random_seed);
@@ -47,6 +50,7 @@ void master_core_free(struct master_core *core)
     core->started = false; // nobody is told to drop anything
     master_namespace_fini(core);
     master_servers_fini(core);
+    master_sessions_fini(core);
     size_t cursor = 0;
     uint64_t token;
     void *command;
@@ -99,6 +103,7 @@ int master_core_start(struct master_core *core, uint64_t random, uint64_t now_ns
     master_log(core, record);
     core->started = true;
     core->grace_ns = core->now_ns + master_ms_to_ns(core->options.suspect_ms);
+    master_sessions_start(core);
     pawl_list_for_each (node, &core->open_chunks) {
         struct master_chunk *chunk = pawl_container_of(node, struct master_chunk, open_node);
         if (chunk->ready) {
@@ -118,6 +123,7 @@ int master_core_start(struct master_core *core, uint64_t random, uint64_t now_ns
 static void step_tick(struct master_core *core)
 {
     master_servers_tick(core);
+    master_sessions_tick(core);
     struct pawl_list due;
     pawl_list_init(&due);
     pawl_list_append_all(&due, &core->active_chunks);
@@ -152,6 +158,7 @@ static void step_closed(struct master_core *core, const struct master_event *eve
         pawl_assert(server->conn == event->conn);
         master_server_lost(core, server, "its connection closed");
     }
+    master_session_away(core, event->conn);
 }
 
 // Time in which this process did not run (stopped, starved, its machine suspended) is nobody's
@@ -165,6 +172,7 @@ static void step_forgive_gap(struct master_core *core, uint64_t now_ns)
     for (uint32_t i = 0; i < core->servers_count; i++) {
         core->servers_order[i]->heard_ns += gap_ns;
     }
+    master_sessions_forgive(core, gap_ns);
 }
 
 int master_core_step(struct master_core *core, const struct master_event *event,

@@ -36,12 +36,14 @@
 struct master_core;
 
 struct master_core_options {
-    uint32_t heartbeat_ms; // 200
-    uint32_t suspect_ms;   // 1,000: no heartbeat for so long: suspect, not placed on
-    uint32_t dead_ms;      // 3,000
-    uint32_t lease_ms;     // 2,000
-    uint32_t command_ms;   // 1,000: deadline of a command to a chunk server
-    uint64_t random_seed;  // placement's tie breaks, ids
+    uint32_t heartbeat_ms;  // 200
+    uint32_t suspect_ms;    // 1,000: no heartbeat for so long: suspect, not placed on
+    uint32_t dead_ms;       // 3,000
+    uint32_t lease_ms;      // 2,000
+    uint32_t command_ms;    // 1,000: deadline of a command to a chunk server
+    uint32_t session_ms;    // 300,000: a client that stays away for so long has no session any more
+    uint32_t session_block; // 1,000: numbers of sessions that are logged at once
+    uint64_t random_seed;   // placement's tie breaks, ids
     const struct pawl_alloc *alloc;
 };
 

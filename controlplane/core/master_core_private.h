@@ -39,7 +39,8 @@
 #define MASTER_SERVER_NAME_MAX 63u  // what a chunk server takes in a grant
 #define MASTER_ADDRESS_MAX 95u
 #define MASTER_LOCATION_MAX 255u
-#define MASTER_REPLICAS_MAX 16u // replicas of a chunk that are remembered
+#define MASTER_SESSIONS_MAX 1048576u // clients
+#define MASTER_REPLICAS_MAX 16u      // replicas of a chunk that are remembered
 #define MASTER_PAGE_DEFAULT 256u
 #define MASTER_PAGE_MAX 1024u
 #define MASTER_DROPS_MAX 1048576u // waiting drops of a server
@@ -214,6 +215,8 @@ struct master_work {
     uint64_t full_ns;       // when a client first said that the chunk is full; 0: nobody has
     uint64_t granted_count; // records at the last grant; UINT64_MAX: no grant of ours yet
     uint32_t regrants;      // grants in a row that no record came of
+    struct master_sessions_range *sessions; // whose producers may start here; until it is ready
+    uint32_t sessions_count;
     bool table_known;
     uint8_t *table;
     size_t table_bytes;
@@ -255,6 +258,42 @@ struct master_chunk {
     struct pawl_list active_node;
 };
 
+// ---- sessions of clients -------------------------------------------------------------------------
+
+// Rising numbers, both ends included.
+struct master_sessions_range {
+    uint64_t first;
+    uint64_t last;
+};
+
+struct master_session {
+    struct pawl_list node; // in away or ending, or in none
+    uint64_t id;
+    uint64_t conn; // 0: its client is away, or it has ended
+    uint64_t away_ns;
+    bool ending;
+};
+
+struct master_sessions {
+    // Durable. A number is live from the block that it came with to the record of its end.
+    struct master_sessions_range *live; // rising, not touching each other
+    uint32_t live_count;
+    uint32_t live_capacity;
+    uint64_t next;        // the first that was never in a block
+    uint64_t block_first; // of the newest block; 0: none yet
+    // Volatile.
+    struct pawl_map by_id;   // those that this term has heard of
+    struct pawl_map by_conn; // those whose client is here
+    struct pawl_list away;   // longest first
+    struct pawl_list ending; // over, and not logged so
+    uint32_t ending_count;
+    uint64_t ending_ns;    // when the last ends were logged
+    uint64_t issue_next;   // of a block of this term; 0: none
+    uint64_t before_term;  // lower ones are of earlier terms
+    uint64_t unheard_ns;   // those of earlier terms that were not heard of by then have ended
+    bool unheard_are_over; // and were logged so
+};
+
 // ---- the core ----------------------------------------------------------------------------------
 
 enum master_command_kind {
@@ -289,6 +328,7 @@ struct master_core {
     struct pawl_map inodes;
     struct pawl_map chunks;
     struct pawl_map servers;
+    struct master_sessions sessions;
     struct master_inode *root;
     struct master_server **servers_order;
     uint32_t servers_count;
@@ -445,6 +485,41 @@ void master_server_drop(struct master_core *core, struct master_server *server, 
 void master_server_pump_drops(struct master_core *core, struct master_server *server);
 void master_server_dropped(struct master_core *core, struct master_server *server, uint64_t handle,
                            uint64_t token, int code);
+
+// ---- session.c ---------------------------------------------------------------------------------
+
+void master_sessions_init(struct master_core *core);
+void master_sessions_fini(struct master_core *core);
+void master_sessions_start(struct master_core *core);
+void master_sessions_tick(struct master_core *core);
+void master_sessions_forgive(struct master_core *core, uint64_t gap_ns);
+// The connection is gone; it may have been nobody's.
+void master_session_away(struct master_core *core, uint64_t conn);
+void master_request_open_session(struct master_core *core, const struct master_event *event);
+void master_request_close_session(struct master_core *core, const struct master_event *event);
+void master_sessions_validate(const struct master_core *core);
+
+// ---- session_log.c: the durable part of sessions ---------------------------------------------------
+
+bool master_session_is_live(const struct master_core *core, uint64_t id);
+int master_apply_sessions(struct master_core *core,
+                          const Pawl__LogSessions *record) PAWL_MUST_CHECK;
+int master_apply_sessions_end(struct master_core *core,
+                              const Pawl__LogSessionsEnd *record) PAWL_MUST_CHECK;
+int master_apply_chunk_sessions(struct master_core *core,
+                                const Pawl__LogChunkSessions *record) PAWL_MUST_CHECK;
+// The sessions whose producers may start in a chunk that is created now. -ENOMEM.
+int master_chunk_set_sessions(struct master_core *core, struct master_chunk *chunk) PAWL_MUST_CHECK;
+// In the arena; NULL for none.
+Pawl__SessionRange **master_sessions_message(struct master_core *core,
+                                             const struct master_sessions_range *ranges,
+                                             size_t count);
+int master_sessions_dump(const struct master_core *core,
+                         int (*emit)(void *user, const Pawl__LogRecord *record),
+                         void *user) PAWL_MUST_CHECK;
+int master_chunk_sessions_dump(const struct master_chunk *chunk,
+                               int (*emit)(void *user, const Pawl__LogRecord *record),
+                               void *user) PAWL_MUST_CHECK;
 
 // ---- placement.c -------------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ void master_opening_ask(struct master_core *core, struct master_chunk *chunk, ui
     // The table is kept until the grant, so the message may borrow it until the next step.
     open->producers.data = work->table;
     open->producers.len = work->table_bytes;
+    open->sessions = master_sessions_message(core, work->sessions, work->sessions_count);
+    open->n_sessions = open->sessions ? work->sessions_count : 0;
     work->members[index] = (struct master_member){.step = MASTER_STEP_ASKED};
     work->members[index].token =
         master_command(core, server, MASTER_COMMAND_OPEN, request, core->options.command_ms);

@@ -362,6 +362,15 @@ static bool regrants_are_vain(const struct master_work *work)
     return about_reach && work->regrants >= allowed && work->granted_count == work->target_count;
 }
 
+// Whom the primary did not reach and who could not be made level either is cut off from its
+// neighbours: with it in the next set, the next chunk would only wait for the same deadlines again.
+static bool blamed_fell_behind(const struct master_chunk *chunk)
+{
+    int index = master_chunk_member_index(chunk, chunk->work->cause_server);
+    return chunk->work->cause == MASTER_CAUSE_BROKEN && index >= 0 &&
+           !chunk->work->members[index].level;
+}
+
 static uint32_t level_members(const struct master_chunk *chunk, uint64_t set[MASTER_SET_MAX])
 {
     uint32_t count = 0;
@@ -408,7 +417,7 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
     struct master_inode *file = chunk->file;
-    if (regrants_are_vain(work)) {
+    if (regrants_are_vain(work) || blamed_fell_behind(chunk)) {
         PAWL_MARK(regrants_in_vain);
         struct master_server *blamed = master_server_get(core, work->cause_server);
         if (blamed) {

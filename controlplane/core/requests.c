@@ -385,6 +385,10 @@ void master_request(struct master_core *core, const struct master_event *event)
         return master_request_open_producer(core, event);
     case PAWL__REQUEST__BODY_LIST_SERVERS:
         return master_request_list_servers(core, event);
+    case PAWL__REQUEST__BODY_OPEN_SESSION:
+        return master_request_open_session(core, event);
+    case PAWL__REQUEST__BODY_CLOSE_SESSION:
+        return master_request_close_session(core, event);
     case PAWL__REQUEST__BODY_REGISTER:
         return master_request_register(core, event);
     case PAWL__REQUEST__BODY_HEARTBEAT:

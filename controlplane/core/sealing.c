@@ -76,7 +76,7 @@ static const Pawl__Sealed *sealed_check(const struct master_chunk *chunk, const 
     const Pawl__Sealed *sealed = reply->sealed;
     size_t row_bytes = sizeof(struct wire_producer);
     bool sound = sealed->handle == chunk->handle && sealed->producers.len % row_bytes == 0 &&
-                 sealed->producers.len / row_bytes <= WIRE_PRODUCERS_MAX;
+                 sealed->producers.len / row_bytes <= WIRE_TABLE_ROWS_MAX;
     return sound ? sealed : NULL;
 }
 

@@ -181,4 +181,5 @@ void master_core_validate(const struct master_core *core)
     validate_namespace(core);
     validate_chunks(core);
     validate_servers(core);
+    master_sessions_validate(core);
 }

@@ -197,6 +197,7 @@ static int master_core_open(struct master *master)
         .dead_ms = master->config->dead_ms,
         .lease_ms = master->config->lease_ms,
         .command_ms = 1000,
+        .session_ms = master->config->session_ms,
         .alloc = pawl_alloc_heap(),
     };
     int rc = pawl_random_os(&options.random_seed, sizeof(options.random_seed));

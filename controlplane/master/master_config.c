@@ -21,6 +21,7 @@ struct master_yaml {
     uint32_t suspect_ms;
     uint32_t dead_ms;
     uint32_t lease_ms;
+    uint32_t session_ms;
     enum pawl_log_level *log_level;
     enum security security;
     char *port_file;
@@ -44,6 +45,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_UINT("suspect_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, suspect_ms),
     CYAML_FIELD_UINT("dead_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, dead_ms),
     CYAML_FIELD_UINT("lease_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, lease_ms),
+    CYAML_FIELD_UINT("session_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, session_ms),
     CYAML_FIELD_ENUM_PTR("log_level", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
                          struct master_yaml, log_level, log_levels, PAWL_ARRAY_COUNT(log_levels)),
     CYAML_FIELD_ENUM("security", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct master_yaml,
@@ -83,6 +85,9 @@ static int check_times(const char *name, const struct master_config *config,
                                   "heartbeats renew leases",
                                   config->lease_ms, config->heartbeat_ms);
     }
+    if (config->session_ms < 1000 || config->session_ms > 7 * 86400000u) {
+        return pawl_config_refuse(ret_error, name, "session_ms must be 1000 to a week");
+    }
     return 0;
 }
 
@@ -119,6 +124,7 @@ static int config_fill(const char *name, struct master_yaml *yaml, struct master
     config->suspect_ms = value_or(yaml->suspect_ms, 5 * config->heartbeat_ms);
     config->dead_ms = value_or(yaml->dead_ms, 3 * config->suspect_ms);
     config->lease_ms = value_or(yaml->lease_ms, 10 * config->heartbeat_ms);
+    config->session_ms = value_or(yaml->session_ms, 300000);
     config->log_level = yaml->log_level != NULL ? *yaml->log_level : PAWL_LOG_INFO;
     config->snapshot_after_bytes = UINT64_C(64) << 20;
     if (yaml->snapshot_after != NULL &&

@@ -163,6 +163,9 @@ static void append_judge(struct chunk_core *core, struct chunk *chunk,
     int rc;
 
     switch (producer_table_judge(&chunk->producers, &message->id)) {
+    case PRODUCER_ENDED:
+        append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_ESESSION);
+        break;
     case PRODUCER_FENCED:
         PAWL_MARK(append_of_older_epoch);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EFENCED);

@@ -20,6 +20,7 @@ void producer_table_init(struct producer_table *table, const struct pawl_alloc *
 
 void producer_table_fini(struct producer_table *table)
 {
+    pawl_alloc_free(table->alloc, table->sessions);
     pawl_alloc_free(table->alloc, table->rows);
     pawl_alloc_free(table->alloc, table->slots);
     producer_table_init(table, table->alloc);
@@ -84,6 +85,9 @@ static int row_add(struct producer_table *table, const struct wire_producer *row
 // A producer without records stands in no chunk; one with records has a first and a last one.
 static bool row_is_sound(const struct wire_producer *row)
 {
+    if (row->producer_hi == 0 && row->producer_lo == 0) {
+        return false; // sessions stand in front
+    }
     if (row->last_sequence == 0) {
         return row->last_chunk == 0 && row->first_sequence == 0 && row->previous_chunk == 0;
     }
@@ -92,20 +96,131 @@ static bool row_is_sound(const struct wire_producer *row)
            (row->first_sequence == 1) == (row->previous_chunk == 0);
 }
 
+// ---- sessions --------------------------------------------------------------------------------
+
+static bool row_is_sessions(const struct wire_producer *row)
+{
+    return row->producer_hi == 0 && row->producer_lo == 0;
+}
+
+static bool sessions_rise(const struct producer_sessions *sessions, uint32_t count)
+{
+    uint64_t before = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (sessions[i].first <= before || sessions[i].last < sessions[i].first ||
+            sessions[i].last > WIRE_SESSION_MAX) {
+            return false;
+        }
+        before = sessions[i].last;
+    }
+    return count <= WIRE_SESSIONS_MAX;
+}
+
+static bool sessions_allow(const struct producer_sessions *sessions, uint32_t count,
+                           uint64_t session)
+{
+    bool allowed = count == 0;
+    for (uint32_t i = 0; i < count; i++) {
+        allowed |= session >= sessions[i].first && session <= sessions[i].last;
+    }
+    return allowed;
+}
+
+// COPIES the ranges out of the first `count` rows.
+static int sessions_inherit(struct producer_table *table, const struct wire_producer *rows,
+                            uint32_t count)
+{
+    if (count == 0) {
+        return 0;
+    }
+    if (count > WIRE_SESSIONS_MAX) {
+        return PAWL_EINVALID;
+    }
+    table->sessions = pawl_alloc_array(table->alloc, count, sizeof(table->sessions[0]));
+    if (!table->sessions) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_sessions row;
+        memcpy(&row, &rows[i], sizeof(row));
+        table->sessions[i] = (struct producer_sessions){.first = row.first, .last = row.last};
+    }
+    table->sessions_count = count;
+    return sessions_rise(table->sessions, count) ? 0 : PAWL_EINVALID;
+}
+
+static uint32_t session_rows_count(const struct wire_producer *rows, uint32_t count)
+{
+    uint32_t sessions_count = 0;
+    while (sessions_count < count && row_is_sessions(&rows[sessions_count])) {
+        sessions_count++;
+    }
+    return sessions_count;
+}
+
+// "Entries go only while a chunk is being opened, for sessions whose end is in the master's log."
+static bool row_stays(const struct producer_legacy *legacy, const struct wire_producer *row)
+{
+    if (legacy->sessions_count == 0) {
+        return true;
+    }
+    if (row_is_sessions(row)) {
+        return false; // of the chunk before
+    }
+    struct wire_record_id id = {.producer_hi = row->producer_hi, .epoch = row->epoch};
+    uint64_t session = wire_session_of(&id);
+    return session == 0 || sessions_allow(legacy->sessions, legacy->sessions_count, session);
+}
+
+int producer_table_legacy(const struct pawl_alloc *alloc, const struct producer_legacy *legacy,
+                          struct wire_producer **ret_rows, uint32_t *ret_count)
+{
+    uint64_t room = (uint64_t)legacy->sessions_count + legacy->producers_count;
+    if (!sessions_rise(legacy->sessions, legacy->sessions_count)) {
+        return PAWL_EINVALID;
+    }
+    if (room == 0) {
+        *ret_rows = NULL;
+        *ret_count = 0;
+        return 0;
+    }
+    struct wire_producer *rows = pawl_alloc_array(alloc, room, sizeof(*rows));
+    if (!rows) {
+        return -ENOMEM;
+    }
+    uint32_t count = 0;
+    for (; count < legacy->sessions_count; count++) {
+        struct wire_sessions row = {.first = legacy->sessions[count].first,
+                                    .last = legacy->sessions[count].last};
+        memcpy(&rows[count], &row, sizeof(row));
+    }
+    for (uint32_t i = 0; i < legacy->producers_count; i++) {
+        struct wire_producer row;
+        memcpy(&row, (const uint8_t *)legacy->producers + i * sizeof(row), sizeof(row));
+        if (row_stays(legacy, &row)) {
+            rows[count++] = row;
+        }
+    }
+    *ret_rows = rows;
+    *ret_count = count;
+    return 0;
+}
+
+// ---- rows ------------------------------------------------------------------------------------
+
 int producer_table_inherit(struct producer_table *table, const struct wire_producer *rows,
                            uint32_t count)
 {
     producer_table_fini(table);
-    if (count > WIRE_PRODUCERS_MAX) {
+    if (count > WIRE_TABLE_ROWS_MAX) {
         return PAWL_EINVALID;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        int rc = row_is_sound(&rows[i]) ? row_add(table, &rows[i]) : PAWL_EINVALID;
-        if (rc) {
-            return rc;
-        }
+    uint32_t sessions_count = session_rows_count(rows, count);
+    int rc = sessions_inherit(table, rows, sessions_count);
+    for (uint32_t i = sessions_count; rc == 0 && i < count; i++) {
+        rc = row_is_sound(&rows[i]) ? row_add(table, &rows[i]) : PAWL_EINVALID;
     }
-    return 0;
+    return rc;
 }
 
 const struct wire_producer *producer_table_find(const struct producer_table *table,
@@ -138,6 +253,11 @@ enum producer_verdict producer_table_judge(const struct producer_table *table,
     bool is_older_taken = id->epoch < epoch && PAWL_MUTANT(epoch_unchecked);
     if (id->epoch != epoch && !is_older_taken && !is_unknown_taken) {
         return PRODUCER_FENCED;
+    }
+    // Its row may have been dropped: a retry of what it has stored would look like its first record.
+    uint64_t session = row ? 0 : wire_session_of(id);
+    if (session != 0 && !sessions_allow(table->sessions, table->sessions_count, session)) {
+        return PRODUCER_ENDED;
     }
     // An unknown producer may start only at its first sequence: last is 0 then.
     bool is_repeated = id->sequence <= last && !PAWL_MUTANT(dedupe_skipped);

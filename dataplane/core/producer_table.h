@@ -4,6 +4,10 @@
 // It OWNS its rows. It is the one judge of whether a record may come next: the primary asks it when
 // it assigns an index, secondaries, levelling replicas and the loader ask it about what they are
 // given, so that no table can go where another one wouldn't.
+//
+// What it inherited may begin with the ranges of sessions (struct wire_sessions) whose producers may
+// start in this chunk. A producer of another session that stands in no row is refused: its row may have
+// been dropped, and with it what it has stored.
 #ifndef PAWL_DATAPLANE_PRODUCER_TABLE_H
 #define PAWL_DATAPLANE_PRODUCER_TABLE_H
 
@@ -14,8 +18,15 @@
 #include "base/util.h"
 #include "proto/wire.h"
 
+struct producer_sessions {
+    uint64_t first;
+    uint64_t last;
+};
+
 struct producer_table {
     const struct pawl_alloc *alloc;
+    struct producer_sessions *sessions; // by rising number; none: all
+    uint32_t sessions_count;
     struct wire_producer *rows;
     uint32_t *slots; // hash of the producer > row + 1; 0: free
     uint32_t count;
@@ -28,13 +39,14 @@ enum producer_verdict {
     PRODUCER_REPEATED, // a record (or epoch) that the table has
     PRODUCER_FENCED,   // of an epoch that is not the producer's
     PRODUCER_EARLY,    // a sequence before it is missing
+    PRODUCER_ENDED,    // unknown, and its session may not start one
 };
 
 void producer_table_init(struct producer_table *table, const struct pawl_alloc *alloc);
 void producer_table_fini(struct producer_table *table);
 
 // Forgets all, then COPIES the inherited rows. -ENOMEM; PAWL_EINVALID when a producer stands there
-// twice, a row contradicts itself or there are more than WIRE_PRODUCERS_MAX.
+// twice, a row contradicts itself or there are more than WIRE_TABLE_ROWS_MAX.
 int producer_table_inherit(struct producer_table *table, const struct wire_producer *rows,
                            uint32_t count) PAWL_MUST_CHECK;
 
@@ -61,7 +73,20 @@ int producer_table_apply(struct producer_table *table, uint64_t chunk,
 uint64_t producer_table_earlier(const struct producer_table *table, uint64_t chunk,
                                 const struct wire_record_id *id);
 
-// Writes `table->count` rows in the order of the producer ids.
+// Rows that a chunk inherits: `producers` (rows of the chunk before, which may lie unaligned) without
+// those of sessions outside of `sessions`, behind a row for each of these. Without `sessions` all of
+// `producers` as they are. -ENOMEM; PAWL_EINVALID when the ranges don't rise or there are too many.
+// *ret_rows (NULL: no row) is the caller's to free.
+struct producer_legacy {
+    const void *producers;
+    uint32_t producers_count;
+    const struct producer_sessions *sessions;
+    uint32_t sessions_count;
+};
+int producer_table_legacy(const struct pawl_alloc *alloc, const struct producer_legacy *legacy,
+                          struct wire_producer **ret_rows, uint32_t *ret_count) PAWL_MUST_CHECK;
+
+// Writes `table->count` rows in the order of the producer ids; no sessions.
 void producer_table_copy_sorted(const struct producer_table *table, struct wire_producer *ret_rows);
 
 #endif

@@ -4,6 +4,8 @@
 // A command is kept until what it asks for is durable, then answered from the chunk's state; the same
 // command again joins it, or is answered at once when all is done. Commands of an older term or
 // version are refused: the master that sent them has been overtaken.
+#include <errno.h>
+
 #include <pawl/error.h>
 
 #include "base/assert.h"
@@ -287,6 +289,29 @@ static int open_new(struct chunk_core *core, const struct chunk_create *create,
     return rc;
 }
 
+// The table that the chunk begins with: that of the chunk before, without those whose sessions have
+// ended. Every replica is given the same of both, so every one begins with the same.
+static int open_inherit(struct chunk_core *core, const Pawl__Open *open,
+                        struct wire_producer **ret_rows, uint32_t *ret_count)
+{
+    struct producer_sessions sessions[WIRE_SESSIONS_MAX];
+    struct producer_legacy legacy = {.producers = open->producers.data, .sessions = sessions};
+    if (open->chunk_bytes == 0 || open->n_sessions > WIRE_SESSIONS_MAX ||
+        open->producers.len % sizeof(struct wire_producer) != 0 ||
+        open->producers.len / sizeof(struct wire_producer) > WIRE_TABLE_ROWS_MAX) {
+        return PAWL_EINVALID;
+    }
+    for (size_t i = 0; i < open->n_sessions; i++) {
+        sessions[i] = (struct producer_sessions){.first = open->sessions[i]->first,
+                                                 .last = open->sessions[i]->last};
+    }
+    legacy.producers_count = (uint32_t)(open->producers.len / sizeof(struct wire_producer));
+    legacy.sessions_count = (uint32_t)open->n_sessions;
+    int rc = producer_table_legacy(core->alloc, &legacy, ret_rows, ret_count);
+    core->no_memory |= rc == -ENOMEM;
+    return rc == -ENOMEM ? 0 : rc;
+}
+
 // Creates or replaces the chunk. The inherited table is durable with the creation: a chunk that
 // takes a record knows every duplicate that its file has had.
 static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl__Open *open)
@@ -297,18 +322,12 @@ static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl_
                                   .base_offset = open->base_offset,
                                   .chunk_bytes = open->chunk_bytes,
                                   .index = open->index};
-    if (open->chunk_bytes == 0 || open->producers.len % sizeof(struct wire_producer) != 0 ||
-        open->producers.len / sizeof(struct wire_producer) > WIRE_PRODUCERS_MAX) {
-        return PAWL_EINVALID;
+    struct wire_producer *inherited = NULL;
+    int rc = open_inherit(core, open, &inherited, &create.producers_count);
+    if (rc || core->no_memory) {
+        return rc;
     }
-    create.producers_count = (uint32_t)(open->producers.len / sizeof(struct wire_producer));
-    struct wire_producer *inherited =
-        chunk_producers_copy(core, open->producers.data, create.producers_count);
-    if (core->no_memory) {
-        return 0;
-    }
-    int rc =
-        chunk ? open_replace(core, chunk, &create, inherited) : open_new(core, &create, inherited);
+    rc = chunk ? open_replace(core, chunk, &create, inherited) : open_new(core, &create, inherited);
     if (rc) {
         pawl_alloc_free(core->alloc, inherited);
     }

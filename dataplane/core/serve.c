@@ -48,7 +48,6 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
     } else if (message->version != chunk->promised) {
         rc = PAWL_ESTALE;
     } else if (chunk->damaged) {
-        PAWL_MARK(fetch_from_damaged);
         rc = PAWL_ECORRUPT;
     } else if (message->index >= chunk->durable_count) {
         rc = PAWL_EEXPECT;
@@ -96,6 +95,11 @@ static void lookup_absent(struct chunk_core *core, const struct chunk *chunk,
 {
     const struct wire_lookup *message = (const void *)event->message;
     const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
+    if (producer_table_judge(&chunk->producers, &message->id) == PRODUCER_ENDED) {
+        // No chunk behind this one, nor this one, can hold it; those before may, and know.
+        chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP, PAWL_ESESSION);
+        return;
+    }
     // An open replica may lag behind: that it has no such record says nothing. Its primary has all.
     bool is_final = chunk_is_sealed(chunk) || chunk_lease_is_held(core, chunk);
     union chunk_reply *reply = chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP,

@@ -62,7 +62,7 @@ int footer_decode(const void *data, size_t bytes, struct disk_footer *ret)
     if (footer.format != DISK_FORMAT || footer.features != DISK_FEATURES) {
         return PAWL_EFORMAT;
     }
-    if (footer.records_count > DISK_RECORDS_MAX || footer.producers_count > WIRE_PRODUCERS_MAX) {
+    if (footer.records_count > DISK_RECORDS_MAX || footer.producers_count > WIRE_TABLE_ROWS_MAX) {
         return -EBADMSG;
     }
     *ret = footer;

@@ -212,7 +212,7 @@ static uint64_t space_used(const struct store *store)
     return store_segments_bytes(store) + store->chunks_space_bytes;
 }
 
-void store_space(const struct store *store, struct store_space *ret_space)
+static void space_as_seen(const struct store *store, struct store_space *ret_space)
 {
     uint64_t used = space_used(store);
     uint64_t fs_free = store->fs_free_bytes;
@@ -229,15 +229,21 @@ void store_space(const struct store *store, struct store_space *ret_space)
     };
 }
 
+// Others write to this file system too: each look is a new one.
+void store_space(struct store *store, struct store_space *ret_space)
+{
+    store_space_refresh(store);
+    space_as_seen(store, ret_space);
+}
+
 // Takes the space, or refuses: before the disk is full, so that what was accepted can be written.
 static int space_take(struct store_replica *replica, uint64_t bytes)
 {
     struct store *store = replica->store;
     struct store_space space;
 
-    store_space(store, &space);
+    space_as_seen(store, &space);
     if (space.free_bytes < bytes || store->fs_since_bytes >= QUEUE_FS_LOOK_BYTES) {
-        store_space_refresh(store);
         store_space(store, &space);
     }
     if (space.free_bytes < bytes) {
@@ -261,7 +267,7 @@ static int create_check(const struct store *store, const struct store_chunk *chu
         sizeof(struct disk_create) + chunk->producers_count * sizeof(struct wire_producer);
 
     if (chunk->chunk_bytes == 0 || chunk->chunk_bytes > STORE_CHUNK_BYTES_MAX ||
-        chunk->producers_count > WIRE_PRODUCERS_MAX) {
+        chunk->producers_count > WIRE_TABLE_ROWS_MAX) {
         return -EINVAL;
     }
     // The producer table is one entry: it has to fit a journal segment.

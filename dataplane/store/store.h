@@ -148,7 +148,7 @@ struct store_space {
     uint64_t used_bytes;
     uint64_t free_bytes;
 };
-void store_space(const struct store *store, struct store_space *ret_space);
+void store_space(struct store *store, struct store_space *ret_space);
 
 // "io_uring, O_DIRECT (512-byte blocks), journal 4 x 32 MiB" for logs and doctor.
 const char *store_describe(const struct store *store);

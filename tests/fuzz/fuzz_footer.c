@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(&footer, data + 1, sizeof(footer));
     memcpy(body, data + 1 + sizeof(footer), bytes);
     if ((data[0] & 1) != 0 && footer.records_count <= DISK_RECORDS_MAX &&
-        footer.producers_count <= WIRE_PRODUCERS_MAX &&
+        footer.producers_count <= WIRE_TABLE_ROWS_MAX &&
         footer_body_bytes(footer.records_count, footer.producers_count) <= bytes) {
         footer_encode(&footer, body);
     }

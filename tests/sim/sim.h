@@ -81,10 +81,13 @@ struct sim_params {
     uint32_t suspect_ms;
     uint32_t dead_ms;
     uint32_t command_ms;
+    uint32_t session_ms;
+    uint32_t cut_ms;  // mean time between clients that are cut off for longer than that
     bool remove;      // files are deleted while they are appended to
     bool named;       // producers have names
     bool shared_name; // the first two clients fight for one name
     bool overtake;    // flushes of records may end in another order
+    bool sessions;    // anonymous producers are bound to sessions
 };
 
 struct sim;
@@ -159,6 +162,7 @@ enum sim_fault_kind {
     SIM_FAULT_JUMP,
     SIM_FAULT_ROT,
     SIM_FAULT_FULL,
+    SIM_FAULT_CUT,
     SIM_FAULT_LOSE,
     SIM_FAULT_LATE,
     SIM_FAULT_DOUBLE,
@@ -505,6 +509,8 @@ int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
                       struct sim_append **ret);
 int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
                       bool forged);
+// Asks the master for the tail, as one that wants to append; nobody waits for the answer.
+void sim_client_ask_tail(struct sim *sim, struct sim_node *node);
 bool sim_client_is_running(const struct sim_node *node);
 void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.
@@ -514,6 +520,26 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node);
 bool sim_client_is_excused(struct sim *sim, const struct sim_node *node);
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,
                          size_t bytes);
+
+// ---- sim_session.c
+struct sim_sessions { // as the log has them
+    bool *ended;      // by number
+    uint64_t next;
+    uint64_t ended_count;
+};
+struct sim_allowed { // whose producers may start in a chunk; none: all
+    struct wire_sessions rows[WIRE_SESSIONS_MAX];
+    uint32_t count;
+};
+struct sim_sessions *sim_sessions_new(void);
+void sim_sessions_free(struct sim_sessions *sessions);
+void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions,
+                      const Pawl__LogRecord *record);
+bool sim_sessions_ended(const struct sim_sessions *sessions, uint64_t hi);
+bool sim_sessions_allowed(struct sim *sim, const struct sim_sessions *sessions,
+                          const struct sim_allowed *before, const struct sim_chunk *replica,
+                          struct sim_allowed *ret);
+void sim_fault_cut(struct sim *sim);
 
 // ---- sim_oracle.c
 enum sim_told {
@@ -573,6 +599,8 @@ bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id);
 // Bytes of a chunk that somebody was told of.
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
+// Rows that were dropped from tables, and refusals that followed.
+uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 
 // ---- sim_watch.c

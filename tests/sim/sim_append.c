@@ -219,6 +219,9 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
     case SIM_CALL_PRODUCER:
         client_producer(sim, c, status, reply);
         break;
+    case SIM_CALL_SESSION:
+        session_answer(sim, c, status, reply);
+        break;
     case SIM_CALL_TAIL:
         on_tail(sim, c, status, reply);
         break;

@@ -31,6 +31,8 @@ struct sim_notes *sim_notes_new(struct sim *sim, uint32_t client)
     if (sim->params.named) {
         snprintf(notes->name, sizeof(notes->name), "p%u", notes->shared ? 0 : client);
     }
+    notes->sessions = sim->params.sessions && notes->name[0] == 0;
+    notes->zombie = notes->sessions && sim->seed / 2 % 2 == client % 2;
     notes->producer_hi = sim_below(sim, UINT64_MAX);
     notes->producer_lo = 1000 + client;
     return notes;
@@ -162,7 +164,7 @@ static void core_start(struct sim *sim, struct sim_client *c, uint64_t last_sequ
     pawl_assert(append_core_new(&options, &c->core) == 0);
 }
 
-static void core_stop(struct sim *sim, struct sim_client *c)
+void client_core_stop(struct sim *sim, struct sim_client *c)
 {
     size_t cursor = 0;
     uint64_t key = 0;
@@ -181,7 +183,7 @@ static void core_stop(struct sim *sim, struct sim_client *c)
     c->tick_ns = UINT64_MAX;
 }
 
-static void begin_running(struct sim *sim, struct sim_client *c)
+void client_begin_running(struct sim *sim, struct sim_client *c)
 {
     c->producer_hi = c->notes->producer_hi;
     c->producer_lo = c->notes->producer_lo;
@@ -219,7 +221,7 @@ static void file_lost(struct sim *sim, struct sim_client *c)
     struct sim_notes *notes = c->notes;
     sim_note(sim, "%s file %llu is gone", c->node->name, ULL(notes->file_id));
     if (c->core != NULL) {
-        core_stop(sim, c);
+        client_core_stop(sim, c);
     }
     reader_fini(c);
     notes->file_id = 0;
@@ -239,11 +241,17 @@ static bool means_gone(const struct sim *sim, int code)
 static void producer_lost(struct sim *sim, struct sim_client *c)
 {
     sim_note(sim, "%s epoch %u is over", c->node->name, c->epoch);
-    core_stop(sim, c);
+    client_core_stop(sim, c);
     c->state = SIM_RESTING;
 }
 
 // ---- ends of appends ---------------------------------------------------------------------------------------------
+
+// Nobody gave out a tail until the deadline.
+static bool means_no_room(int code)
+{
+    return code == PAWL_ENOSPACE || code == PAWL_ENOSERVERS;
+}
 
 static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct append_action *done)
 {
@@ -253,7 +261,7 @@ static void on_epoch_done(struct sim *sim, struct sim_client *c, const struct ap
         c->lost = true;
         c->gone |= means_gone(sim, done->status);
         if (!c->gone && done->status != PAWL_EFENCED && done->status != PAWL_EUNKNOWN &&
-            done->status != PAWL_EDEADLINE) {
+            done->status != PAWL_EDEADLINE && !means_no_room(done->status)) {
             sim_violation(sim, "%s epoch record ends with %d", c->node->name, done->status);
         }
     }
@@ -276,7 +284,16 @@ static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_app
         sim_oracle_told(sim, append, SIM_TOLD_UNKNOWN, 0);
         break;
     case PAWL_EDEADLINE:
+    case PAWL_ENOSPACE:
+    case PAWL_ENOSERVERS:
         absent(sim, c->notes, append);
+        break;
+    case PAWL_ESESSION:
+        absent(sim, c->notes, append);
+        c->session_over = true;
+        if (!c->notes->sessions) {
+            sim_violation(sim, "%s has no session, and it has ended", c->node->name);
+        }
         break;
     case PAWL_EFENCED:
     case PAWL_EIDREUSED:
@@ -319,7 +336,8 @@ void client_done(struct sim *sim, struct sim_client *c, const struct append_acti
     } else if (job->repeat) {
         if (done->status == 0) {
             sim_oracle_told(sim, job->append, SIM_TOLD_OK, done->file_offset);
-        } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE) {
+        } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE ||
+                   done->status == PAWL_ESESSION || means_no_room(done->status)) {
             sim_violation(sim, "%s repeats sequence %llu: %d", c->node->name, ULL(done->sequence),
                           done->status);
         }
@@ -343,8 +361,8 @@ void client_created(struct sim *sim, struct sim_client *c, int status, const Paw
     }
     c->notes->file_id = reply->file->file_id;
     c->state = SIM_OPENING;
-    if (c->notes->name[0] == 0) {
-        begin_running(sim, c);
+    if (c->notes->name[0] == 0 && !c->notes->sessions) {
+        client_begin_running(sim, c);
     }
 }
 
@@ -417,7 +435,10 @@ static void check_submit(struct sim *sim, struct sim_client *c, int code)
 {
     c->lost |= code == PAWL_EFENCED;
     c->gone |= means_gone(sim, code);
-    if (!c->gone && code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
+    bool over = code == PAWL_ESESSION && c->notes->sessions;
+    c->session_over |= over;
+    if (!c->gone && !over && code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN &&
+        code != PAWL_EFENCED) {
         sim_violation(sim, "%s submit is refused with %d", c->node->name, code);
     }
 }
@@ -541,6 +562,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         us += sim_below(sim, 1000000);
     } else if (c->notes->retired) {
         return;
+    } else if (c->notes->sessions && session_pump(sim, c)) {
+        us = PAWL_MAX(us, 1000u);
     } else if (c->state == SIM_RESTING) {
         c->state = SIM_OPENING;
     } else if (c->state == SIM_CREATING && !c->asked) {
@@ -567,6 +590,9 @@ void sim_client_start(struct sim *sim, struct sim_node *node)
     c->notes = sim->client_notes[node->index];
     c->state = SIM_CREATING;
     c->tick_ns = UINT64_MAX;
+    if (c->notes->sessions) {
+        session_start(c);
+    }
     pawl_map_init(&c->jobs, pawl_alloc_heap());
     sim_at(sim, sim_below(sim, 50) * SIM_MS, (struct sim_event){.run = on_pump, .node = node});
 }
@@ -601,6 +627,18 @@ int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append 
     return code;
 }
 
+void sim_client_ask_tail(struct sim *sim, struct sim_node *node)
+{
+    struct sim_client *c = node->state;
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetTail body = PAWL__GET_TAIL__INIT;
+    body.file_id = c->notes->file_id;
+    body.append = true;
+    message.body_case = PAWL__REQUEST__BODY_GET_TAIL;
+    message.get_tail = &body;
+    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_REMOVE}, &message);
+}
+
 void sim_client_retire(const struct sim_node *node)
 {
     struct sim_client *c = node->state;
@@ -610,7 +648,7 @@ void sim_client_retire(const struct sim_node *node)
 void sim_client_stop(struct sim *sim, struct sim_node *node)
 {
     struct sim_client *c = node->state;
-    core_stop(sim, c);
+    client_core_stop(sim, c);
     pawl_map_fini(&c->jobs);
     link_fini(c);
     reader_fini(c);
@@ -626,7 +664,7 @@ void sim_client_finish(struct sim *sim, struct sim_node *node)
     // Two that fight for one name would fight for ever.
     if (c->notes->shared && c->notes->client == 1) {
         c->notes->retired = true;
-        core_stop(sim, c);
+        client_core_stop(sim, c);
         c->state = SIM_RESTING;
         c->lost = c->gone = false;
     }

@@ -28,6 +28,8 @@ struct sim_notes {
     char path[16];
     char name[16]; // of the producer; "": anonymous
     bool shared;   // another client uses the same name
+    bool sessions; // its producer is bound to its session
+    bool zombie;   // it never asks whether its session still lives
     uint64_t file_id;
     uint64_t producer_hi;
     uint64_t producer_lo;
@@ -47,6 +49,8 @@ struct sim_notes {
 enum sim_call_kind {
     SIM_CALL_CREATE = 1,
     SIM_CALL_PRODUCER,
+    SIM_CALL_SESSION,
+    SIM_CALL_BYE,
     SIM_CALL_REMOVE,
     SIM_CALL_TAIL,
     SIM_CALL_PLACE,  // of a chunk, for a lookup
@@ -115,7 +119,12 @@ struct sim_client {
     uint32_t epoch;
     uint64_t producer_hi;
     uint64_t producer_lo;
-    uint64_t tick_ns;     // when the core's next tick is due
+    uint64_t tick_ns; // when the core's next tick is due
+    uint64_t session; // 0: none
+    uint64_t session_next;
+    uint64_t session_conn; // that the master has it on
+    bool session_asked;
+    bool session_over;    // a chunk has refused its producer
     bool gone;            // the file was deleted
     bool lost;            // the producer is fenced, or its epoch could not be opened
     struct pawl_map jobs; // number > struct sim_job
@@ -140,6 +149,15 @@ void reader_chunks(struct sim *sim, struct sim_client *c, int status, const Pawl
 void reader_read(struct sim *sim, struct sim_client *c, const struct wire_read_done *done);
 void reader_failed(struct sim *sim, struct sim_client *c);
 void reader_fini(struct sim_client *c);
+
+void client_core_stop(struct sim *sim, struct sim_client *c);
+void client_begin_running(struct sim *sim, struct sim_client *c);
+
+// sim_session.c
+void session_start(struct sim_client *c);
+// True when there is nothing else to do now.
+bool session_pump(struct sim *sim, struct sim_client *c);
+void session_answer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 
 // sim_append.c
 int client_step(struct sim *sim, struct sim_client *c, struct append_event event);

@@ -467,4 +467,8 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     disk->writing = false;
     disk->writing_count = 0;
     sim_disk_lose(sim, disk);
+    // Who comes back is asked for its log: a good moment to have rotted.
+    if (sim_fault(sim, SIM_FAULT_ROT, sim->params.rot_ms != 0 ? 10000 : 0)) {
+        sim_disk_rot(sim, disk);
+    }
 }

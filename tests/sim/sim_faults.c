@@ -19,6 +19,7 @@ static const char *const names[SIM_FAULT_KINDS] = {
     [SIM_FAULT_JUMP] = "jump",
     [SIM_FAULT_ROT] = "rot",
     [SIM_FAULT_FULL] = "full",
+    [SIM_FAULT_CUT] = "cut",
     [SIM_FAULT_LOSE] = "lose",
     [SIM_FAULT_LATE] = "late",
     [SIM_FAULT_DOUBLE] = "double",
@@ -305,6 +306,7 @@ static const struct sim_timed_fault timed[] = {
     TIMED(JUMP, jump, jump_ms),
     TIMED(ROT, rot, rot_ms),
     TIMED(FULL, full, full_ms),
+    {SIM_FAULT_CUT, sim_fault_cut, offsetof(struct sim_params, cut_ms)},
 };
 
 static void on_timed(struct sim *sim, struct sim_event *event)

@@ -232,6 +232,7 @@ void link_forget(struct sim *sim, struct sim_client *c)
     c->master.asks_count = 0;
     c->asked = false;
     c->reader.asked = false;
+    c->session_asked = false;
 }
 
 void link_fini(struct sim_client *c)

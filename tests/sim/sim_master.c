@@ -317,6 +317,8 @@ static struct master_core *core_new(struct sim *sim)
                                           .dead_ms = sim->params.dead_ms,
                                           .lease_ms = sim->params.lease_ms,
                                           .command_ms = sim->params.command_ms,
+                                          .session_ms = sim->params.session_ms,
+                                          .session_block = 3,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;

@@ -50,9 +50,10 @@ struct oracle_chunk {
     struct oracle_record *records;
     uint64_t records_count;
     uint64_t records_capacity;
-    uint64_t heard_count;    // the master was told that so many are committed
-    uint64_t answered_count; // records that were acknowledged: the highest index + 1
-    struct oracle_table inherited;
+    uint64_t heard_count;          // the master was told that so many are committed
+    uint64_t answered_count;       // records that were acknowledged: the highest index + 1
+    struct oracle_table inherited; // and what was dropped on the way
+    struct sim_allowed allowed;
     struct oracle_table table;
     struct oracle_answerer *answerers;
     uint32_t answerers_count;
@@ -75,12 +76,15 @@ struct sim_oracle {
     struct pawl_random random; // payloads
     uint64_t acknowledged_count;
     uint64_t seals_count;
+    uint64_t dropped_count;
+    struct sim_sessions *sessions;
 };
 
 struct sim_oracle *sim_oracle_new(struct sim *sim)
 {
     struct sim_oracle *oracle = sim_alloc(sizeof(*oracle));
     pawl_random_seed(&oracle->random, sim->seed ^ 0x5eed);
+    oracle->sessions = sim_sessions_new();
     return oracle;
 }
 
@@ -98,6 +102,7 @@ void sim_oracle_free(struct sim_oracle *oracle)
         free(oracle->appends[i]->payload);
         free(oracle->appends[i]);
     }
+    sim_sessions_free(oracle->sessions);
     free(oracle->files);
     free(oracle->chunks);
     free(oracle->appends);
@@ -107,6 +112,11 @@ void sim_oracle_free(struct sim_oracle *oracle)
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle)
 {
     return oracle->acknowledged_count;
+}
+
+uint64_t sim_oracle_dropped(const struct sim_oracle *oracle)
+{
+    return oracle->dropped_count;
 }
 
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle)
@@ -459,19 +469,58 @@ static void on_chunk_version(struct sim *sim, uint64_t handle, uint64_t version,
     chunk_set(chunk, set, set_count);
 }
 
-// A replica's inherited table, row by row; rows may stand in any order.
-static bool inherits(const struct oracle_chunk *chunk, const struct sim_chunk *replica)
+static const struct oracle_chunk *chunk_before(const struct sim_oracle *oracle,
+                                               const struct oracle_chunk *chunk)
 {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < replica->producers_count; i++) {
-        const struct wire_producer *row = &replica->producers[i];
-        for (uint32_t k = 0; k < chunk->inherited.count; k++) {
-            const struct oracle_producer *own = &chunk->inherited.rows[k];
-            found += own->hi == row->producer_hi && own->lo == row->producer_lo &&
-                     own->epoch == row->epoch && own->last_sequence == row->last_sequence;
+    for (uint32_t i = oracle->chunks_count; i > 0; i--) {
+        const struct oracle_chunk *other = oracle->chunks[i - 1];
+        if (other->file_id == chunk->file_id && other->index + 1 == chunk->index) {
+            return other;
         }
     }
-    return found == chunk->inherited.count && found == replica->producers_count;
+    return NULL;
+}
+
+static bool row_is_there(const struct sim_chunk *replica, uint32_t from,
+                         const struct oracle_producer *own)
+{
+    for (uint32_t i = from; i < replica->producers_count; i++) {
+        const struct wire_producer *row = &replica->producers[i];
+        if (own->hi == row->producer_hi && own->lo == row->producer_lo) {
+            return own->epoch == row->epoch && own->last_sequence == row->last_sequence;
+        }
+    }
+    return false;
+}
+
+// A replica's inherited table, row by row; rows may stand in any order. Only what was bound to a session
+// whose end is in the log may be missing, and nothing else is there.
+static bool inherits(struct sim *sim, struct oracle_chunk *chunk, const struct sim_chunk *replica)
+{
+    const struct oracle_chunk *before = chunk_before(sim->oracle, chunk);
+    uint32_t found = 0;
+    if (!sim_sessions_allowed(sim, sim->oracle->sessions, before ? &before->allowed : NULL, replica,
+                              &chunk->allowed)) {
+        return false;
+    }
+    for (uint32_t k = 0; k < chunk->inherited.count; k++) {
+        const struct oracle_producer *own = &chunk->inherited.rows[k];
+        if (row_is_there(replica, chunk->allowed.count, own)) {
+            found++;
+        } else if (own->epoch != 0 || !sim_sessions_ended(sim->oracle->sessions, own->hi)) {
+            return false;
+        }
+    }
+    return found + chunk->allowed.count == replica->producers_count;
+}
+
+static void oracle_dropped(struct sim_oracle *oracle, const struct oracle_chunk *chunk,
+                           const struct sim_chunk *replica, uint32_t member)
+{
+    if (member == 0) {
+        oracle->dropped_count +=
+            chunk->inherited.count - (replica->producers_count - chunk->allowed.count);
+    }
 }
 
 // From here on the chunk may hold records: all of its set must have been told what came before.
@@ -486,15 +535,22 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
         const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], handle);
+        struct sim_allowed first = chunk->allowed;
         uint64_t lost = 0;
         if (replica == NULL && sim_disk_lost(sim->disks[node->index], handle, &lost)) {
             continue;
         }
-        if (replica == NULL || !inherits(chunk, replica)) {
+        bool sound = replica != NULL && inherits(sim, chunk, replica);
+        if (sound && i > 0 && memcmp(&first, &chunk->allowed, sizeof(first)) != 0) {
+            sim_violation(sim, "chunk %llu: %s takes other sessions than the first replica",
+                          ULL(handle), node->name);
+        }
+        if (!sound) {
             sim_violation(sim, "chunk %llu is called ready, and %s has not made it durable",
                           ULL(handle), node->name);
             return;
         }
+        oracle_dropped(sim->oracle, chunk, replica, i);
     }
 }
 
@@ -563,6 +619,10 @@ static void on_remove(struct sim *sim, const char *path)
 void sim_oracle_log(struct sim *sim, const Pawl__LogRecord *record)
 {
     switch (record->body_case) {
+    case PAWL__LOG_RECORD__BODY_SESSIONS:
+    case PAWL__LOG_RECORD__BODY_SESSIONS_END:
+        sim_sessions_log(sim, sim->oracle->sessions, record);
+        break;
     case PAWL__LOG_RECORD__BODY_CREATE:
         on_create(sim, record->create);
         break;

@@ -66,6 +66,17 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
     p->overtake = pawl_random_chance(r, 1, 2);
 }
 
+// Of a stream of their own, so that seeds without sessions are the runs that they were.
+static void draw_sessions(struct sim_params *p, const struct pawl_random *random)
+{
+    struct pawl_random own = *random;
+    (void)pawl_random_next(&own);
+    pawl_random_seed(&own, pawl_random_next(&own) ^ 0x5e5510);
+    p->sessions = !p->named && pawl_random_chance(&own, 3, 4);
+    p->session_ms = PICK(&own, 300, 600, 1500, 10000);
+    p->cut_ms = p->sessions ? PICK(&own, 0, 1000, 3000) : 0;
+}
+
 static const struct {
     const char *name;
     size_t at;
@@ -121,10 +132,13 @@ static const struct {
     FIELD(suspect_ms, suspect_ms),
     FIELD(dead_ms, dead_ms),
     FIELD(command_ms, command_ms),
+    FIELD(session_ms, session_ms),
+    FIELD(cut_ms, cut_ms),
     FLAG(remove),
     FLAG(named),
     FLAG(shared_name),
     FLAG(overtake),
+    FLAG(sessions),
 };
 
 static int field_of(const char *name, size_t bytes)
@@ -194,6 +208,7 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     params->suspect_ms = 1000;
     params->dead_ms = 3000;
     params->command_ms = 1000;
+    draw_sessions(params, random);
 }
 
 void sim_params_losses(struct sim_params *params, uint64_t seed)

@@ -118,7 +118,8 @@ static int append_one(struct appender *appender, struct pawl_file *file, uint64_
         .size = sizeof options, .sequence = sequence, .deadline_ms = deadline_ms};
     record_make(&record, appender->client, sequence, appender->seed);
     int code = pawl_append(file, &record, sizeof record, &options, &result);
-    if (code == PAWL_EUNKNOWN || code == PAWL_EDEADLINE) {
+    if (code == PAWL_EUNKNOWN || code == PAWL_EDEADLINE || code == PAWL_ENOSPACE ||
+        code == PAWL_ENOSERVERS) {
         appender->unknown_count++;
         code = resolve(file, &record, &result);
     }
@@ -163,6 +164,7 @@ static int appenders(char **arguments)
     if (log == NULL || clients == 0 || clients > CLIENTS_MAX) {
         return 2;
     }
+    setvbuf(log, NULL, _IOLBF, 0); // others watch it grow
     for (uint32_t i = 0; i < clients; i++) {
         all[i] = (struct appender){.master = arguments[0],
                                    .path = arguments[1],

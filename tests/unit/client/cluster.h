@@ -93,9 +93,12 @@ struct cluster_master {
     int code;             // answers with this
     unsigned code_left;
     bool wrong_body;
-    bool gap;         // a hole in the chunk map
-    bool endless;     // listings that claim more and repeat themselves
-    bool no_replicas; // nobody holds anything
+    bool gap;                // a hole in the chunk map
+    bool endless;            // listings that claim more and repeat themselves
+    bool no_replicas;        // nobody holds anything
+    uint64_t session_ended;  // this session, and all before
+    uint64_t last_session;   // that was asked for
+    unsigned sessions_count; // questions for one
     unsigned requests_count;
     unsigned hints_count;
     unsigned entries_count; // of the directory "/"

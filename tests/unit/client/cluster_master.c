@@ -22,6 +22,7 @@ struct parts {
     Pawl__Tail tail;
     Pawl__Producer producer;
     Pawl__ServerList servers;
+    Pawl__Session session;
 };
 
 static void say_chunk(const struct cluster *cluster, struct parts *parts, unsigned index,
@@ -111,6 +112,19 @@ static void say_tail(struct cluster *cluster, struct parts *parts, const Pawl__G
     parts->reply.tail = &parts->tail;
 }
 
+static void say_session(struct cluster *cluster, struct parts *parts, const Pawl__OpenSession *open)
+{
+    struct cluster_master *master = &cluster->master;
+    master->sessions_count++;
+    master->last_session = open->session_id;
+    // One that the script has ended is answered with another.
+    bool lives = open->session_id > master->session_ended;
+    parts->session.session_id = lives ? open->session_id : master->session_ended + 1;
+    parts->session.cluster_id = 0xc1;
+    parts->reply.body_case = PAWL__REPLY__BODY_SESSION;
+    parts->reply.session = &parts->session;
+}
+
 static void say(struct cluster *cluster, struct parts *parts, const Pawl__Request *request)
 {
     int body = (int)request->body_case;
@@ -130,6 +144,8 @@ static void say(struct cluster *cluster, struct parts *parts, const Pawl__Reques
         parts->producer.epoch = ++cluster->epoch;
         parts->reply.body_case = PAWL__REPLY__BODY_PRODUCER;
         parts->reply.producer = &parts->producer;
+    } else if (body == PAWL__REQUEST__BODY_OPEN_SESSION) {
+        say_session(cluster, parts, request->open_session);
     } else if (body == PAWL__REQUEST__BODY_LIST_SERVERS) {
         parts->servers.cluster_id = 0xc1;
         parts->reply.body_case = PAWL__REPLY__BODY_SERVERS;
@@ -166,6 +182,7 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
     pawl__tail__init(&parts.tail);
     pawl__producer__init(&parts.producer);
     pawl__server_list__init(&parts.servers);
+    pawl__session__init(&parts.session);
     say_members(cluster, &parts);
     if (master->wrong_body) {
         parts.reply.body_case = PAWL__REPLY__BODY_PRODUCER;

@@ -335,7 +335,7 @@ static void test_check_when_an_epoch_record_then_it_has_no_payload(void **state)
     struct wire_append m = {.header = header_of(WIRE_APPEND, sizeof(m), 0),
                             .chunk = 1,
                             .version = 1,
-                            .id = {.epoch = 1, .flags = WIRE_RECORD_EPOCH}};
+                            .id = {.producer_lo = 2, .epoch = 1, .flags = WIRE_RECORD_EPOCH}};
     assert_int_equal(check(&m, sizeof(m)), 0);
     m.id.epoch = 0;
     assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);

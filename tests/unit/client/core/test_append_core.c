@@ -371,12 +371,23 @@ static void test_deadline_of_unsent_ends_it_and_what_follows(void **state)
     assert_int_equal(submit_at(b, 0, 2, 900), 0);
     tail(b, PAWL_ENOSERVERS, 0, 0, 0);
     tick_after(b, 100);
-    expect_done(b, 1, PAWL_EDEADLINE);
-    expect_done(b, 2, PAWL_EDEADLINE);
+    expect_done(b, 1, PAWL_ENOSERVERS); // it says why nobody could be asked
+    expect_done(b, 2, PAWL_ENOSERVERS);
     assert_int_equal(append_core_next_sequence(b->core), 1);
     submit(b, 3);
     tail(b, 0, 42, 1, 9);
     expect_send(b, 1, 9); // the sequence is used again: nobody has seen it
+}
+
+static void test_deadline_of_unsent_while_the_master_is_silent_is_a_deadline(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(submit_at(b, 0, 1, 100), 0);
+    tail(b, PAWL_ENOSPACE, 0, 0, 0);
+    wake(b);
+    tail(b, PAWL_EDISCONNECTED, 0, 0, 0); // the newest answer counts
+    tick_after(b, 100);
+    expect_done(b, 1, PAWL_EDEADLINE);
 }
 
 static void test_deadline_of_refused_is_no_unknown(void **state)
@@ -628,6 +639,7 @@ int main(void)
         CASE(test_later_sequence_waits_for_answer_from_older_place),
         CASE(test_earlier_is_followed_chunk_by_chunk),
         CASE(test_deadline_of_unsent_ends_it_and_what_follows),
+        CASE(test_deadline_of_unsent_while_the_master_is_silent_is_a_deadline),
         CASE(test_deadline_of_refused_is_no_unknown),
         CASE(test_deadline_of_sent_is_unknown_until_repeated),
         CASE(test_unknown_is_resolved_by_a_later_commit),

@@ -536,8 +536,12 @@ static void test_member_when_it_cannot_level_leaves_the_set(void **state)
     assert_int_equal(old->count, 7);
     assert_int_equal(old->n_replicas, 2);
     assert_true(old->under_replicated);
+    const Pawl__Chunk *next = world_granted(&world, file, 0);
+    assert_int_equal(next->n_replicas, 2); // its neighbours don't reach it: not in the next set
+    for (size_t i = 0; i < next->n_replicas; i++) {
+        assert_true(next->replicas[i]->server_id != 0xc0 + other);
+    }
     world_server(&world, other)->shy = false;
-    world_granted(&world, file, 3000);
     world_fini(&world);
 }
 

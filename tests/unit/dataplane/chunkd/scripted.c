@@ -237,7 +237,7 @@ int store_failed(const struct store *store)
     return script.store_failed;
 }
 
-void store_space(const struct store *store, struct store_space *ret_space)
+void store_space(struct store *store, struct store_space *ret_space)
 {
     (void)store;
     *ret_space = (struct store_space){.total_bytes = 1000, .used_bytes = 300, .free_bytes = 700};

@@ -322,6 +322,7 @@ static void test_fetch_when_answered_gives_the_core_a_payload(void **state)
                      fetch.header.request);
     fetched.chunk = 42;
     fetched.index = 5;
+    fetched.id.producer_lo = 2;
     fetched.id.sequence = 6;
     fetched.length = 20000;
     assert_int_equal(fabric_write(server.client.conn, server.client.region, server.client.memory,

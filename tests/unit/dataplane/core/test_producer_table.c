@@ -140,7 +140,7 @@ static void test_producer_table_when_rows_contradict_refuses_them(void **state)
     producer_table_init(&table, pawl_alloc_heap());
     assert_int_equal(producer_table_inherit(&table, twice, 2), PAWL_EINVALID);
     assert_int_equal(producer_table_inherit(&table, &bad, 1), PAWL_EINVALID);
-    assert_int_equal(producer_table_inherit(&table, NULL, WIRE_PRODUCERS_MAX + 1), PAWL_EINVALID);
+    assert_int_equal(producer_table_inherit(&table, NULL, WIRE_TABLE_ROWS_MAX + 1), PAWL_EINVALID);
     assert_int_equal(producer_table_inherit(&table, twice, 1), 0);
     producer_table_fini(&table);
 }
@@ -177,7 +177,7 @@ static void test_producer_table_when_full_admits_known_producers_only(void **sta
     producer_table_init(&table, pawl_alloc_heap());
     assert_int_equal(producer_table_inherit(&table, rows, WIRE_PRODUCERS_MAX), 0);
     struct wire_record_id known = data_id(5, 0, 1);
-    struct wire_record_id unknown = data_id(0, 0, 1);
+    struct wire_record_id unknown = data_id(UINT32_MAX, 0, 1);
     assert_true(producer_table_admits(&table, &known));
     assert_false(producer_table_admits(&table, &unknown));
     assert_true(producer_table_is_full(&table, &unknown));

@@ -158,7 +158,7 @@ static void test_create_when_it_has_producers_then_they_survive(void **state)
     assert_memory_equal(found.chunk.producers, producers, sizeof(producers));
     // A table that no segment can hold is refused, and nothing is left of the try.
     chunk.handle = 2;
-    chunk.producers_count = WIRE_PRODUCERS_MAX;
+    chunk.producers_count = WIRE_TABLE_ROWS_MAX;
     assert_int_equal(store_create(f->store, &chunk, 1), PAWL_ELIMIT);
     assert_false(fixture_find(f, 2).found);
     assert_false(store_busy(f->store));

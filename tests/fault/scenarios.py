@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short form: one scenario for each kind of fault, each a ctest test `fault_<name>`.
+
+No scenario asserts a time. What has to happen has the patience of world.py to happen in.
+"""
+import json
+import os
+import shutil
+import time
+
+from world import Failed, World, check, make_file, say, sha256
+
+SCENARIOS = {}
+
+
+def scenario(**options):
+    """Registers a scenario with the world that it wants."""
+    def register(function):
+        SCENARIOS[function.__name__] = (function, options)
+        return function
+    return register
+
+
+def hold(world, low, high):
+    """A fault stays for a time drawn from the seed."""
+    time.sleep(world.random.uniform(low, high))
+
+
+def target(world, trial, role):
+    if role == "master":
+        return "master"
+    primary, secondary = world.primary(trial.path)
+    return primary if role == "primary" else secondary
+
+
+# ---- processes ---------------------------------------------------------------------------------
+
+@scenario()
+def kill(world):
+    """SIGKILL and restart: of the primary, a secondary, the master, of all at once; put and repeated
+    ids meanwhile."""
+    trial = world.start_appenders()
+    source = os.path.join(world.dir, "source")
+    digest = make_file(source, 24 << 20, world.seed)
+    put = world.start_client("pawl", "--master", world.master_address, "--timeout", "120", "put",
+                             "--chunk-bytes", "4MiB", source, "/put")
+    first = repeat(world, 1)
+    for role in ("primary", "secondary", "master"):
+        name = target(world, trial, role)
+        world.kill(name)
+        if role != "master":
+            say(f"without {name}: {trial.progress(f'without {name}'):.2f} s to the next appends")
+        hold(world, 0.1, 0.6)
+        world.restart(name)
+        world.wait_live(3)
+        say(f"with {name} again: {trial.progress(f'with {name} again'):.2f} s to the next appends")
+    for name in world.names:
+        world.kill(name)
+    for name in reversed(world.names):
+        world.restart(name)
+    world.wait_live(3)
+    say(f"after all were killed: {trial.progress('after all were killed'):.2f} s to the next appends")
+    _, error = put.communicate(timeout=180)
+    check(put.returncode == 0, f"put failed: {error.decode(errors='replace')}")
+    copy = os.path.join(world.dir, "copy")
+    world.pawl("get", "/put", copy)
+    check(sha256(copy) == digest, "put and get: SHA-256 differs")
+    again = repeat(world, 1)
+    check(again["duplicate"] and again["offset"] == first["offset"], f"repeated id: {again}, {first}")
+
+
+def repeat(world, sequence):
+    out = world.trial("repeat", world.master_address, "/ids", "abc", str(sequence), "1000", "65").stdout
+    result = json.loads(out)
+    check(result["status"] == 0, f"append by its id: {result}")
+    return result
+
+
+@scenario()
+def freeze(world):
+    """SIGSTOP and SIGCONT: shorter than failure detection, and longer; of the primary, a secondary, the
+    master."""
+    trial = world.start_appenders()
+    for role in ("primary", "secondary", "master"):
+        name = target(world, trial, role)
+        say(f"SIGSTOP to {name} ({role}), short")
+        world.nodes[name].freeze()
+        hold(world, 0.1, 0.4)
+        world.nodes[name].thaw()
+        trial.progress(f"after a short stop of {name}")
+        name = target(world, trial, role)
+        say(f"SIGSTOP to {name} ({role}), long")
+        world.nodes[name].freeze()
+        if role != "master":
+            say(f"frozen {name}: {trial.progress(f'while {name} is frozen'):.2f} s to the next appends")
+        hold(world, 3.2, 4)  # dead to the master; leases have run out when the master is frozen
+        world.nodes[name].thaw()
+        world.wait_live(3)
+        trial.progress(f"after a long stop of {name}")
+
+
+# ---- networks ----------------------------------------------------------------------------------
+
+def cut_each(world, how, role_pairs, low, high):
+    trial = world.start_appenders()
+    for pair, both, goes_on in role_pairs:
+        primary, secondary = world.primary(trial.path)
+        roles = {"primary": primary, "secondary": secondary, "client": "client", "master": "master"}
+        source, sink = roles[pair[0]], roles[pair[1]]
+        say(f"{how}: {source} {'<->' if both else '->'} {sink} ({pair[0]}, {pair[1]})")
+        world.net.cut(source, sink, how, both)
+        if goes_on:
+            say(f"cut: {trial.progress(f'while {source} and {sink} are cut'):.2f} s to the next appends")
+        hold(world, low, high)
+        if goes_on:
+            trial.progress(f"{source} and {sink} are still cut")
+        world.net.join(source, sink)
+        say(f"joined: {trial.progress('after the cut'):.2f} s to the next appends")
+        world.wait_live(3)
+
+
+PAIRS = [(("client", "primary"), True, True), (("primary", "secondary"), True, True),
+         (("primary", "master"), True, True), (("secondary", "master"), True, True),
+         (("client", "master"), True, False)]
+ONE_WAY = [(("primary", "secondary"), False, True), (("secondary", "primary"), False, True),
+           (("client", "primary"), False, False), (("primary", "client"), False, False),
+           (("primary", "master"), False, True), (("master", "primary"), False, True)]
+
+
+@scenario()
+def cut_silent(world):
+    """Pairs that don't hear of each other any more; packets vanish."""
+    cut_each(world, "drop", PAIRS, 0.5, 3.5)
+
+
+@scenario()
+def cut_reset(world):
+    """Pairs whose connections are reset at each packet."""
+    cut_each(world, "reset", PAIRS, 0.3, 1)
+
+
+@scenario()
+def cut_one_way(world):
+    """One hears the other, and not the other way round."""
+    cut_each(world, "drop", ONE_WAY, 0.5, 2.5)
+
+
+@scenario()
+def cut_node(world):
+    """A whole node is cut off: the primary, then the master."""
+    trial = world.start_appenders()
+    for role in ("primary", "master"):
+        name = target(world, trial, role)
+        others = [other for other in [*world.names, "client"] if other != name]
+        say(f"{name} ({role}) is cut off")
+        for other in others:
+            world.net.cut(name, other)
+        if role == "primary":
+            say(f"cut off: {trial.progress(f'without {name}'):.2f} s to the next appends")
+        hold(world, 3.2, 4)
+        for other in others:
+            world.net.join(name, other)
+        say(f"joined: {trial.progress(f'with {name} again'):.2f} s to the next appends")
+        world.wait_live(3)
+
+
+@scenario()
+def slow_links(world):
+    """A slow link is no dead one: the primary's, then a secondary's, with large records meanwhile."""
+    trial = world.start_appenders()
+    source = os.path.join(world.dir, "source")
+    digest = make_file(source, 6 << 20, world.seed)
+    for role in ("primary", "secondary"):
+        name = target(world, trial, role)
+        say(f"the link of {name} ({role}) is slow")
+        world.net.slow(name, "40mbit")
+        world.pawl("--timeout", "120", "put", "--chunk-bytes", "4MiB", source, f"/slow-{role}")
+        trial.progress("over a slow link")
+        world.net.fast(name)
+        copy = os.path.join(world.dir, "copy")
+        world.pawl("get", f"/slow-{role}", copy)
+        check(sha256(copy) == digest, "put and get over a slow link: SHA-256 differs")
+        os.unlink(copy)
+
+
+# ---- disks -------------------------------------------------------------------------------------
+
+SMALL_JOURNAL = {"journal": {"segment": "512KiB", "segments": 2}}  # so that it is soon written back
+
+
+@scenario(servers=4, disks={"cs1": ("ext4", 96), "cs2": ("tmpfs", 96)}, chunkd=SMALL_JOURNAL)
+def full_chunkd(world):
+    """The disk of one chunk server is full: the file goes on with the others, and comes back to it. cs1
+    has filled its disk itself and sees it coming; on the disk of cs2 somebody else takes the last block."""
+    trial = world.start_appenders()
+    for name, leave in (("cs1", 3 << 20), ("cs2", 0)):
+        node = world.nodes[name]
+        say(f"the {node.disk.kind} of {name} fills up")
+        node.disk.fill(leave)
+        wait_left(world, trial, name)
+        trial.progress(f"with a full {name}", 500)
+        check(node.alive, f"{name} has ended")
+        failed = "has failed" in node.log
+        say(f"{name} is full, and {'out of service' if failed else 'in service'}")
+        check(not failed or leave == 0, f"{name} did not see that its disk was filling up")
+        node.disk.empty()
+        if failed:
+            world.kill(name)
+            world.restart(name)
+            world.wait_live(4)
+        wait_used(world, trial, name)
+    # A server that comes up with a full disk serves what it holds, or says why not.
+    world.nodes["cs1"].disk.fill()
+    world.kill("cs1")
+    world.restart("cs1")
+    world.killed.add("cs1")
+    trial.progress("with a full cs1 that was restarted")
+    world.nodes["cs1"].disk.empty()
+    world.kill("cs1")
+    world.restart("cs1")
+    world.wait_live(4)
+    wait_used(world, trial, "cs1")
+
+
+@scenario(disks={f"cs{i}": ("ext4", 96) for i in (1, 2, 3)}, chunkd=SMALL_JOURNAL)
+def full_all(world):
+    """All disks are full: appends wait or end with a clear error, reads go on, and when there is room
+    again so do the appends, with no restart."""
+    trial = world.start_appenders()
+    for name in world.servers:
+        world.nodes[name].disk.fill(3 << 20)
+    say("all disks fill up")
+    texts = []
+
+    def refused():
+        trial.going()
+        result = world.pawl("--timeout", "2", "put", "--chunk-bytes", "1MiB", __file__,
+                            f"/more-{len(texts)}", code=None)
+        texts.append(result.stderr.decode(errors="replace").strip())
+        return result.returncode != 0
+    world.wait("a put is refused", refused)
+    say(f"a put is refused: {texts[-1]}")
+    check("space" in texts[-1], f"no clear error: {texts[-1]}")
+    world.pawl("cat", "--length", "1024", trial.path)
+    for name in world.servers:
+        check(world.nodes[name].alive, f"{name} has ended")
+        world.nodes[name].disk.empty()
+    say("there is room again")
+    trial.progress("with room again", 200)
+
+
+def tail_members(world, trial):
+    return {replica["name"] for replica in world.tail(trial.path)["replicas"]}
+
+
+def wait_used(world, trial, name):
+    world.wait(f"{name} gets chunks again", lambda: trial.going() or name in tail_members(world, trial))
+    say(f"{name} gets chunks again")
+
+
+def wait_left(world, trial, name):
+    """Until the tail is on others. It moves on with each chunk; three in a row are no chance any more."""
+    left = []
+
+    def gone():
+        trial.going()
+        tail = world.tail(trial.path)
+        if name in {replica["name"] for replica in tail["replicas"]}:
+            left.clear()
+        elif tail["handle"] not in left:
+            left.append(tail["handle"])
+        return len(left) == 3
+    world.wait(f"the tail leaves {name}", gone)
+
+
+@scenario(servers=3, disks={"master": ("ext4", 16)})
+def full_master(world):
+    """No room for the master's log: what is acknowledged stays, and it goes on when there is room."""
+    trial = world.start_appenders()
+    master = world.nodes["master"]
+    world.killed.add("master")  # it may end with a clear error
+    master.disk.fill()
+    say("the master's disk is full")
+    names_until_full(world, master)
+    hold(world, 0.2, 1)
+    master.disk.empty()
+    if not master.alive:
+        say(f"the master has ended with {master.process.returncode}")
+        check("No space left" in master.log, "the master does not say why it has ended")
+        world.restart("master")
+    else:
+        world.killed.discard("master")
+    world.wait_live(3)
+    trial.progress("with room for the log again")
+    listed = {item["name"] for item in world.json("ls", "/")}
+    check(world.made <= listed, f"acknowledged and lost: {sorted(world.made - listed)[:5]}")
+
+
+def names_until_full(world, master):
+    """Makes names until the log takes no more; those that were acknowledged are remembered."""
+    world.made = set()
+    for number in range(100000):
+        name = f"name-{number}-" + "x" * 200
+        result = world.pawl("--timeout", "2", "mkdir", "/" + name, code=None)
+        if result.returncode == 0:
+            world.made.add(name)
+        else:
+            say(f"{len(world.made)} names were made, then: "
+                f"{result.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+            return
+    raise Failed("the master's disk was never full")
+
+
+@scenario(servers=4, disks={"cs1": ("ext4", 96)}, chunkd=SMALL_JOURNAL)
+def eio(world):
+    """A disk breaks off under a chunk server: reads and writes fail, flushes are lost. The server is not
+    trusted for what it held there, the others go on; with a new disk it is a new server."""
+    trial = world.start_appenders()
+    node = world.nodes["cs1"]
+    wait_used(world, trial, "cs1")
+    say("the disk of cs1 breaks off")
+    node.disk.break_off(2)
+    trial.progress("with a broken disk", 1200)
+    world.wait("cs1 says that its disk has failed",
+               lambda: not node.alive or "has failed" in node.log)
+    check("cs1" not in tail_members(world, trial), "the tail is on the broken disk")
+    # The device is whole again, with zeros where acknowledged bytes were: the flushes are lost.
+    node.disk.mend()
+    if node.alive:
+        world.kill("cs1")
+    trial.progress("without it")
+    world.killed.add("cs1")
+    node.start()
+    world.wait("cs1 is there, or refuses to be",
+               lambda: not node.alive or world.server_states().get("cs1") == "live")
+    say(f"on the mended disk: {'in service' if node.alive else 'refuses to start'}")
+    for line in [line for line in node.log.splitlines() if " error " in line][-3:]:
+        say(f"    {line}")
+    trial.progress("with what is left of it", 500)
+    node.kill()
+    node.disk.replace()
+    world.restart("cs1")
+    world.wait_live(4)
+    trial.progress("with a new disk", 1200)
+
+
+@scenario()
+def lost_flush(world):
+    """A disk has acknowledged flushes and lost what they covered: the server comes back with an old state
+    and without knowing. The others do know; what they hold wins."""
+    trial = world.start_appenders()
+    node = world.nodes["cs1"]
+    node.freeze()
+    old = node.data + ".old"
+    shutil.copytree(node.data, old)
+    node.thaw()
+    trial.progress("after the copy", 1200)
+    world.kill("cs1")
+    shutil.rmtree(node.data)
+    os.rename(old, node.data)
+    say("cs1 has lost what it wrote since")
+    world.restart("cs1")
+    world.wait_live(3)
+    trial.progress("with an old state of cs1", 200)
+    world.kill("cs2")
+    trial.progress("with cs1 and cs3 only")
+    world.restart("cs2")
+    world.wait_live(3)
+
+
+def world_of(name, bin_dir, seed):
+    return World(bin_dir, seed, **SCENARIOS[name][1])

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: Apache-2.0
+// What may happen next, and how it happens.
+//
+// Moves come first: messages, ends of connections, flushes, servers that register. Timers fire where
+// nothing moves; a budget lets them fire elsewhere. Faults have budgets. A server that is down may
+// start at any moment, and may stay down for any time: it does not count as something that moves.
+#include <stdio.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "model.h"
+
+struct list {
+    struct model_event *items;
+    uint32_t count;
+};
+
+static struct model_net *net(void)
+{
+    return model_region_root(model_world.regions[MODEL_PART_NET]);
+}
+
+static void add(struct list *list, struct model_event event)
+{
+    pawl_assert(list->count < MODEL_EVENTS_MAX);
+    list->items[list->count++] = event;
+}
+
+static bool has_budget(enum model_budget budget)
+{
+    return net()->budgets[budget] > 0;
+}
+
+// A fault of a budget that it is to be taken from: fault - 1 is the budget.
+static void add_fault(struct list *list, struct model_event event, enum model_budget budget)
+{
+    if (has_budget(budget)) {
+        event.fault = (uint8_t)(budget + 1);
+        add(list, event);
+    }
+}
+
+// ---- what may happen ---------------------------------------------------------------------------------
+
+static void conn_moves(struct list *list, uint32_t conn)
+{
+    const struct model_conn *c = model_conn_at(conn);
+    for (uint8_t side = 0; side < 2; side++) {
+        if (!c->open[side]) {
+            continue;
+        }
+        if (c->count[side] > 0) {
+            add(list,
+                (struct model_event){.kind = MODEL_EV_DELIVER, .a = (uint16_t)conn, .b = side});
+        }
+        if (c->cut || !c->open[1 - side]) {
+            add(list,
+                (struct model_event){.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn, .b = side});
+        }
+    }
+}
+
+static void server_moves(struct list *list, uint32_t server)
+{
+    const struct model_server *s = model_server_at(server);
+    struct model_event event = {.a = (uint16_t)server};
+    if (s->core == NULL) {
+        return;
+    }
+    for (uint32_t at = 0; at < s->disk.queue_count; at++) {
+        if (model_disk_may_finish(server, at, model_world.config->overtake)) {
+            event.kind = MODEL_EV_FLUSH;
+            event.b = (uint8_t)at;
+            add(list, event);
+        }
+    }
+    event.b = 0;
+    if (s->control == 0 && model_master_node()->core != NULL) {
+        event.kind = MODEL_EV_REGISTER;
+        add(list, event);
+    }
+    if (model_world.config->commits && model_server_has_commit(server)) {
+        event.kind = MODEL_EV_COMMIT;
+        add(list, event);
+    }
+}
+
+static void moves(struct list *list)
+{
+    const struct model_config *config = model_world.config;
+    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
+        if (model_conn_at(conn)->used) {
+            conn_moves(list, conn);
+        }
+    }
+    for (uint32_t server = 0; server < config->servers_count; server++) {
+        server_moves(list, server);
+    }
+    for (uint32_t client = 0; client < config->clients_count; client++) {
+        for (uint32_t server = 0; server < config->servers_count; server++) {
+            if (model_client_at(client)->closing[server]) {
+                add(list, (struct model_event){.kind = MODEL_EV_DESTROYED,
+                                               .a = (uint16_t)client,
+                                               .b = (uint8_t)server});
+            }
+        }
+    }
+}
+
+static void starts(struct list *list)
+{
+    for (uint32_t server = 0; server < model_world.config->servers_count; server++) {
+        if (model_server_at(server)->core == NULL) {
+            add(list, (struct model_event){.kind = MODEL_EV_RESTART, .a = (uint16_t)server});
+        }
+    }
+    if (model_master_node()->core == NULL) {
+        add(list, (struct model_event){.kind = MODEL_EV_MASTER_RESTART});
+    }
+    for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
+        const struct model_late *late = &net()->limbo[i];
+        bool up = late->message != 0 &&
+                  (late->node == MODEL_MASTER ? model_master_node()->core != NULL
+                                              : model_server_at(late->node)->core != NULL);
+        if (up) {
+            add(list, (struct model_event){.kind = MODEL_EV_GHOST, .a = (uint16_t)i});
+        }
+    }
+}
+
+static void timer(struct list *list, struct model_event event, bool still)
+{
+    if (still) {
+        add(list, event);
+    } else {
+        add_fault(list, event, MODEL_EARLY);
+    }
+}
+
+static void timers(struct list *list, bool still)
+{
+    const struct model_config *config = model_world.config;
+    for (uint32_t client = 0; client < config->clients_count; client++) {
+        if (model_client_has_timer(client, MODEL_EARLY)) {
+            timer(list, (struct model_event){.kind = MODEL_EV_WAKE, .a = (uint16_t)client}, still);
+        }
+    }
+    for (uint8_t which = MODEL_TIMER_RETRY; which <= MODEL_TIMER_GRACE; which++) {
+        if (model_master_has_timer(which)) {
+            timer(list, (struct model_event){.kind = MODEL_EV_MASTER_TIMER, .a = which}, still);
+        }
+    }
+    for (uint32_t server = 0; server < config->servers_count; server++) {
+        if (model_server_has_timer(server, MODEL_EARLY)) {
+            timer(list, (struct model_event){.kind = MODEL_EV_REPORT, .a = (uint16_t)server},
+                  still);
+        }
+        if (model_server_at(server)->control != 0) {
+            struct model_event beat = {.kind = MODEL_EV_BEAT, .a = (uint16_t)server};
+            if (still && model_server_has_timer(server, MODEL_BEAT)) {
+                add(list, beat);
+            } else {
+                add_fault(list, beat, MODEL_BEAT);
+            }
+        }
+    }
+}
+
+// A message may arrive twice if it is a request whose sender does not depend on its connection.
+static bool may_come_twice(const struct model_entry *entry)
+{
+    const struct model_message *message = model_message_at(entry->message);
+    if (entry->reply) {
+        return false;
+    }
+    return message->kind == MODEL_WIRE ||
+           (message->request->body_case != PAWL__REQUEST__BODY_REGISTER &&
+            message->request->body_case != PAWL__REQUEST__BODY_HEARTBEAT);
+}
+
+static bool has_limbo(void)
+{
+    for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
+        if (net()->limbo[i].message == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void conn_faults(struct list *list, uint32_t conn)
+{
+    const struct model_conn *c = model_conn_at(conn);
+    for (uint8_t side = 0; side < 2; side++) {
+        if (!c->open[side] || c->count[side] == 0) {
+            continue;
+        }
+        struct model_event event = {.a = (uint16_t)conn, .b = side};
+        const struct model_entry *entry = &c->queue[side][0];
+        const struct model_message *message = model_message_at(entry->message);
+        uint32_t to = side == 0 ? model_conn_from(conn) : model_conn_to(conn);
+        if (may_come_twice(entry) && has_limbo()) {
+            event.kind = MODEL_EV_TWIN;
+            add_fault(list, event, MODEL_TWIN);
+        }
+        if (message->payload != 0) {
+            event.kind = MODEL_EV_TORN;
+            add_fault(list, event, MODEL_TORN);
+        }
+        if (to == MODEL_MASTER && model_master_hint_counts(message)) {
+            event.kind = MODEL_EV_HINT;
+            add_fault(list, event, MODEL_HINT);
+        }
+    }
+    if (c->open[0] && c->open[1] && !c->cut) {
+        add_fault(list, (struct model_event){.kind = MODEL_EV_BREAK, .a = (uint16_t)conn},
+                  MODEL_BREAK);
+    }
+}
+
+static void node_faults(struct list *list)
+{
+    const struct model_config *config = model_world.config;
+    for (uint32_t server = 0; server < config->servers_count; server++) {
+        struct model_event event = {.kind = MODEL_EV_CRASH, .a = (uint16_t)server};
+        if (model_server_at(server)->core == NULL) {
+            continue;
+        }
+        add_fault(list, event, MODEL_CRASH);
+        event.kind = MODEL_EV_SERVER;
+        for (event.b = 0; event.b < MODEL_BUDGETS; event.b++) {
+            bool of_server = event.b == MODEL_SUSPECT || event.b == MODEL_LAPSE;
+            if (of_server && has_budget(event.b) && model_server_has_timer(server, event.b)) {
+                add_fault(list, event, event.b);
+            }
+        }
+    }
+    for (uint32_t client = 0; client < config->clients_count; client++) {
+        struct model_event event = {.kind = MODEL_EV_CLIENT, .a = (uint16_t)client};
+        for (event.b = MODEL_ATTEMPT; event.b <= MODEL_DEADLINE; event.b++) {
+            if (has_budget(event.b) && model_client_has_timer(client, event.b)) {
+                add_fault(list, event, event.b);
+            }
+        }
+    }
+    if (model_master_node()->core == NULL) {
+        return;
+    }
+    add_fault(list, (struct model_event){.kind = MODEL_EV_MASTER_CRASH}, MODEL_MASTER_CRASH);
+    if (has_budget(MODEL_LAPSE) && model_master_has_timer(MODEL_TIMER_LEASE)) {
+        add_fault(list, (struct model_event){.kind = MODEL_EV_LEASE}, MODEL_LAPSE);
+    }
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        if (model_master_node()->commands[i].conn != 0) {
+            add_fault(list, (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)i},
+                      MODEL_LATE);
+        }
+    }
+}
+
+uint32_t model_events(struct model_event *ret)
+{
+    struct list list = {.items = ret};
+    moves(&list);
+    bool still = list.count == 0;
+    starts(&list);
+    timers(&list, still);
+    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
+        if (model_conn_at(conn)->used) {
+            conn_faults(&list, conn);
+        }
+    }
+    node_faults(&list);
+    return list.count;
+}
+
+// ---- how it happens ----------------------------------------------------------------------------------
+
+static void limbo_put(uint32_t node, uint32_t conn, uint32_t message)
+{
+    for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
+        if (net()->limbo[i].message == 0) {
+            net()->limbo[i] = (struct model_late){
+                .message = message, .conn = (uint16_t)conn, .node = (uint8_t)node};
+            return;
+        }
+    }
+    pawl_assert(false);
+}
+
+static void deliver(struct model_event event)
+{
+    struct model_conn *c = model_conn_at(event.a);
+    uint32_t node = event.b == 0 ? model_conn_from(event.a) : model_conn_to(event.a);
+    pawl_assert(c->count[event.b] > 0);
+    struct model_entry entry = c->queue[event.b][0];
+    c->count[event.b]--;
+    memmove(&c->queue[event.b][0], &c->queue[event.b][1],
+            c->count[event.b] * sizeof(c->queue[0][0]));
+    c->queue[event.b][c->count[event.b]] = (struct model_entry){0};
+    if (event.kind == MODEL_EV_TWIN) {
+        limbo_put(node, event.a, entry.message);
+    }
+    if (node < MODEL_MASTER) {
+        model_server_frame(node, event.a, &entry, event.kind == MODEL_EV_TORN);
+    } else if (node == MODEL_MASTER) {
+        model_master_frame(event.a, &entry, event.kind == MODEL_EV_HINT);
+    } else {
+        model_client_frame(node - MODEL_CLIENT(0), event.a, &entry, event.chance);
+    }
+}
+
+// A late twin comes by a connection of its own; a report is known by its sender's connection.
+static void ghost(uint32_t at)
+{
+    struct model_late late = net()->limbo[at];
+    struct model_entry entry = {.message = late.message};
+    net()->limbo[at] = (struct model_late){0};
+    if (late.node == MODEL_MASTER) {
+        model_master_frame(late.conn, &entry, false);
+    } else {
+        model_server_frame(late.node, MODEL_GHOST, &entry, false);
+    }
+}
+
+static void closed(struct model_event event)
+{
+    uint32_t node = event.b == 0 ? model_conn_from(event.a) : model_conn_to(event.a);
+    if (node < MODEL_MASTER) {
+        model_server_closed(node, event.a);
+    } else if (node == MODEL_MASTER) {
+        model_master_closed(event.a);
+    } else {
+        model_client_closed(node - MODEL_CLIENT(0), event.a);
+    }
+}
+
+static void apply_timer(struct model_event event)
+{
+    switch (event.kind) {
+    case MODEL_EV_WAKE:
+        model_client_timer(event.a, MODEL_EARLY);
+        break;
+    case MODEL_EV_MASTER_TIMER:
+        model_master_timer(event.a);
+        break;
+    case MODEL_EV_REPORT:
+        model_server_timer(event.a, MODEL_EARLY);
+        break;
+    case MODEL_EV_BEAT:
+        model_server_beat(event.a);
+        break;
+    case MODEL_EV_SERVER:
+        model_server_timer(event.a, event.b);
+        break;
+    case MODEL_EV_CLIENT:
+        model_client_timer(event.a, event.b);
+        break;
+    case MODEL_EV_LEASE:
+        model_master_timer(MODEL_TIMER_LEASE);
+        break;
+    default:
+        pawl_assert(event.kind == MODEL_EV_LATE);
+        model_master_late(event.a);
+    }
+}
+
+static void apply(struct model_event event)
+{
+    switch (event.kind) {
+    case MODEL_EV_DELIVER:
+    case MODEL_EV_TWIN:
+    case MODEL_EV_TORN:
+    case MODEL_EV_HINT:
+        deliver(event);
+        break;
+    case MODEL_EV_CLOSED:
+        closed(event);
+        break;
+    case MODEL_EV_FLUSH:
+        model_server_flushed(event.a, event.b);
+        break;
+    case MODEL_EV_REGISTER:
+        model_server_register(event.a);
+        model_world.touched[event.a] = true;
+        break;
+    case MODEL_EV_DESTROYED:
+        model_client_destroyed(event.a, event.b);
+        break;
+    case MODEL_EV_COMMIT:
+        model_server_tell_commit(event.a);
+        break;
+    case MODEL_EV_GHOST:
+        ghost(event.a);
+        break;
+    case MODEL_EV_RESTART:
+        model_server_start(event.a);
+        break;
+    case MODEL_EV_MASTER_RESTART:
+        model_master_start();
+        break;
+    case MODEL_EV_CRASH:
+        model_server_crash(event.a);
+        break;
+    case MODEL_EV_MASTER_CRASH:
+        model_master_crash();
+        break;
+    case MODEL_EV_BREAK:
+        model_conn_at(event.a)->cut = true;
+        break;
+    default:
+        apply_timer(event);
+    }
+}
+
+void model_event_apply(struct model_event event)
+{
+    model_world.chance = event.chance;
+    model_world.lots = false;
+    if (event.fault != 0) {
+        net()->budgets[event.fault - 1]--;
+    }
+    apply(event);
+    model_world.touched[MODEL_PART_NET] = true;
+    if (!model_world.violated) {
+        model_oracle_check();
+    }
+}
+
+// ---- text ------------------------------------------------------------------------------------------
+
+static const char *node_name(uint32_t node)
+{
+    static const char *const names[MODEL_NODES] = {"cs1",    "cs2",     "cs3",
+                                                   "master", "client1", "client2"};
+    return names[node];
+}
+
+static void text_conn(struct model_event event, const char *verb, char *buf, size_t bytes)
+{
+    const struct model_conn *c = model_conn_at(event.a);
+    uint32_t nodes[2] = {model_conn_from(event.a), model_conn_to(event.a)};
+    char text[160] = "";
+    if (event.kind != MODEL_EV_CLOSED && event.kind != MODEL_EV_BREAK) {
+        model_message_text(c->queue[event.b][0].message, text, sizeof(text));
+    }
+    snprintf(buf, bytes, "%s < %s %s%s", node_name(nodes[event.b]), node_name(nodes[1 - event.b]),
+             verb, text);
+}
+
+static void text_ghost(uint32_t at, char *buf, size_t bytes)
+{
+    char text[160];
+    model_message_text(net()->limbo[at].message, text, sizeof(text));
+    snprintf(buf, bytes, "%s < late twin: %s", node_name(net()->limbo[at].node), text);
+}
+
+static const char *const event_names[MODEL_EV_KINDS] = {
+    [MODEL_EV_DELIVER] = "",
+    [MODEL_EV_CLOSED] = "connection closed",
+    [MODEL_EV_FLUSH] = "flush ends",
+    [MODEL_EV_REGISTER] = "registers",
+    [MODEL_EV_DESTROYED] = "endpoint destroyed",
+    [MODEL_EV_COMMIT] = "tells its commit count",
+    [MODEL_EV_RESTART] = "starts",
+    [MODEL_EV_MASTER_RESTART] = "master starts",
+    [MODEL_EV_WAKE] = "pause is over",
+    [MODEL_EV_MASTER_TIMER] = "master's timer",
+    [MODEL_EV_REPORT] = "repeats its reports",
+    [MODEL_EV_BEAT] = "heartbeat",
+    [MODEL_EV_CRASH] = "CRASH",
+    [MODEL_EV_MASTER_CRASH] = "CRASH master",
+    [MODEL_EV_BREAK] = "BREAK",
+    [MODEL_EV_TWIN] = "(a twin will come) ",
+    [MODEL_EV_TORN] = "TORN ",
+    [MODEL_EV_HINT] = "(the grant is old) ",
+    [MODEL_EV_SERVER] = "TIMER",
+    [MODEL_EV_CLIENT] = "TIMER",
+    [MODEL_EV_LEASE] = "LEASE lapses at the master",
+    [MODEL_EV_LATE] = "LATE command",
+};
+
+void model_event_text(struct model_event event, char *buf, size_t bytes)
+{
+    const char *name = event_names[event.kind];
+    switch (event.kind) {
+    case MODEL_EV_DELIVER:
+    case MODEL_EV_CLOSED:
+    case MODEL_EV_TWIN:
+    case MODEL_EV_TORN:
+    case MODEL_EV_HINT:
+    case MODEL_EV_BREAK:
+        text_conn(event, name, buf, bytes);
+        break;
+    case MODEL_EV_GHOST:
+        text_ghost(event.a, buf, bytes);
+        break;
+    case MODEL_EV_MASTER_RESTART:
+    case MODEL_EV_MASTER_CRASH:
+    case MODEL_EV_MASTER_TIMER:
+    case MODEL_EV_LEASE:
+    case MODEL_EV_LATE:
+        snprintf(buf, bytes, "%s %u", name, event.a);
+        break;
+    case MODEL_EV_DESTROYED:
+    case MODEL_EV_WAKE:
+    case MODEL_EV_CLIENT:
+        snprintf(buf, bytes, "%s %s %u", node_name(MODEL_CLIENT(event.a)), name, event.b);
+        break;
+    default:
+        snprintf(buf, bytes, "%s %s %u", node_name(event.a), name, event.b);
+    }
+}

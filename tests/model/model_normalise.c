@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Takes out of a core what tells of its past and has no part in what it does: two pasts that led to
+// the same state then count once.
+//
+// Nothing here may change what a core does next. Left over: old actions, counters for people, free
+// list order, names of operations that have ended. A field that is forgotten here costs states, no
+// truth.
+#include <string.h>
+
+#include "client/core/append_core_private.h"
+#include "controlplane/core/master_core_private.h"
+#include "dataplane/core/chunk_core_private.h"
+#include "model.h"
+
+// ---- chunk core --------------------------------------------------------------------------------------
+
+// A token is used once and the driver has ended all that are free, so a name may come again.
+static void ops_normalise(struct chunk_core *core)
+{
+    core->ops_free = 0;
+    for (uint32_t slot = core->ops_count; slot-- > 0;) {
+        struct chunk_op *op = &core->ops[slot];
+        if (op->kind == CHUNK_OP_NONE) {
+            *op = (struct chunk_op){.next_free = core->ops_free};
+            core->ops_free = slot + 1;
+        }
+    }
+}
+
+static void chunk_normalise(struct chunk *chunk)
+{
+    struct inflight *inflight = &chunk->inflight;
+    for (uint32_t i = 0; i < inflight->capacity; i++) {
+        uint64_t index = inflight->first + ((i - inflight->first) & (inflight->capacity - 1));
+        if (index >= inflight->end) {
+            inflight->slots[i] = (struct inflight_slot){0};
+        }
+    }
+    struct record_table *records = &chunk->records;
+    for (uint64_t i = records->count; i < records->capacity; i++) {
+        records->rows[i] = (struct pawl_record){0};
+    }
+    uint64_t token = chunk->create_token;
+    chunk->create_token = chunk->state == CHUNK_STATE_CREATING ? token : 0;
+}
+
+void model_normalise_server(struct chunk_core *core)
+{
+    size_t cursor = 0;
+    uint64_t handle;
+    void *value;
+    while (pawl_map_iterate(&core->chunks, &cursor, &handle, &value)) {
+        chunk_normalise(value);
+    }
+    ops_normalise(core);
+    while (core->waiters_free) {
+        struct chunk_waiter *waiter = core->waiters_free;
+        core->waiters_free = waiter->next;
+        pawl_alloc_free(core->alloc, waiter);
+    }
+    chunk_answer_memory_free(core);
+    if (core->actions.items) {
+        memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
+    }
+    core->actions.count = 0;
+    memset(&core->counters, 0, sizeof(core->counters));
+}
+
+// ---- master core -------------------------------------------------------------------------------------
+
+static uint64_t chance_seed(uint64_t chance)
+{
+    return 0x6d6f64656c + chance * 7919;
+}
+
+void model_normalise_chance(struct master_core *core, uint64_t chance)
+{
+    pawl_random_seed(&core->random, chance_seed(chance));
+}
+
+static void work_normalise(struct master_work *work)
+{
+    // Pauses grow, but a timer that runs is a timer that runs.
+    if (work->backoff_ms != 0) {
+        work->backoff_ms = MASTER_BACKOFF_MIN_MS;
+    }
+    if (work->retry_ns > MODEL_NOW_NS) {
+        work->retry_ns = MODEL_NOW_NS + master_ms_to_ns(MASTER_BACKOFF_MIN_MS);
+    } else {
+        work->retry_ns = 0;
+    }
+    work->regrants = PAWL_MIN(work->regrants, MASTER_SET_MAX);
+}
+
+bool model_normalise_master(struct master_core *core, uint64_t chance)
+{
+    struct pawl_random fresh;
+    pawl_random_seed(&fresh, chance_seed(chance));
+    bool drawn = memcmp(&fresh, &core->random, sizeof(fresh)) != 0;
+    pawl_random_seed(&core->random, chance_seed(0));
+    pawl_list_for_each (node, &core->open_chunks) {
+        struct master_chunk *chunk = pawl_container_of(node, struct master_chunk, open_node);
+        if (chunk->work) {
+            work_normalise(chunk->work);
+        }
+    }
+    for (uint32_t i = 0; i < core->servers_count; i++) {
+        core->servers_order[i]->reserved_bytes = 0; // as a heartbeat would
+    }
+    if (pawl_map_count(&core->commands) == 0) {
+        core->next_token = 1; // nobody remembers a command
+    }
+    core->recoveries_count = 0;
+    master_arena_fini(core);
+    if (core->actions.items) {
+        memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
+    }
+    core->actions.count = 0;
+    return drawn;
+}
+
+// ---- append core -------------------------------------------------------------------------------------
+
+// Attempts are named anew, in their order: who is still asked for keeps a name of its own.
+static void attempts_normalise(struct append_core *core, struct model_client *client)
+{
+    uint64_t last = 0;
+    for (;;) {
+        uint64_t least = UINT64_MAX;
+        for (uint32_t i = 0; i < core->slots_count; i++) {
+            uint64_t attempt = core->slots[i].attempt;
+            least = attempt > last ? PAWL_MIN(least, attempt) : least;
+        }
+        for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+            uint64_t attempt = client->asks[i].attempt;
+            least = attempt > last ? PAWL_MIN(least, attempt) : least;
+        }
+        if (least == UINT64_MAX) {
+            break;
+        }
+        last++;
+        for (uint32_t i = 0; i < core->slots_count; i++) {
+            core->slots[i].attempt =
+                core->slots[i].attempt == least ? last : core->slots[i].attempt;
+        }
+        for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+            client->asks[i].attempt =
+                client->asks[i].attempt == least ? last : client->asks[i].attempt;
+        }
+    }
+    core->attempt_last = last;
+}
+
+void model_normalise_client(struct append_core *core, struct model_client *client)
+{
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        struct append_slot *slot = &core->slots[i];
+        bool open = slot->state == APPEND_SLOT_SENT || slot->state == APPEND_SLOT_ASKING;
+        slot->attempt = open ? slot->attempt : 0;
+        // Only whether it is the present one is ever asked.
+        slot->place = slot->state == APPEND_SLOT_SENT && slot->place == core->place ? 1 : 0;
+        if (slot->state != APPEND_SLOT_SENT) {
+            slot->sent_ns = 0;
+            slot->server = 0;
+            slot->committed_at_send = 0;
+        }
+        slot->lookup_failures = PAWL_MIN(slot->lookup_failures, 1u);
+        slot->retry_ns = slot->retry_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;
+    }
+    core->place = 1;
+    memset(core->slots + core->slots_count, 0,
+           (core->options.depth_max - core->slots_count) * sizeof(core->slots[0]));
+    memset(core->unknowns + core->unknowns_count, 0,
+           (core->options.depth_max - core->unknowns_count) * sizeof(core->unknowns[0]));
+    memset(core->closing + core->closing_count, 0,
+           (core->options.depth_max + APPEND_CLOSING_SPARE - core->closing_count) *
+               sizeof(core->closing[0]));
+    attempts_normalise(core, client);
+    // Pauses are of one length here: only whether one has been made counts.
+    core->failures_count = PAWL_MIN(core->failures_count, 1u);
+    core->pause_until_ns = core->pause_until_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;
+    memset(&core->counters, 0, sizeof(core->counters));
+    memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
+    core->actions.count = 0;
+    pawl_random_seed(&core->random, 1);
+}

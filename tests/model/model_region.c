@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+// A part's memory: a region that never moves, a small heap in it, its images and their hash.
+//
+// Free memory is zero, so that an image is short: only lines that are not zero are kept. The hash
+// follows pointers from the root and gives each block a number in the order in which it is met, so
+// that states which differ only in where the heap put their blocks count as one. A word is a pointer
+// when its value lies in the region; regions lie where no number of a core does.
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "model.h"
+
+#define REGION_BYTES (256u << 10)
+#define LINE_BYTES 64u
+#define LINES_MAX (REGION_BYTES / LINE_BYTES)
+#define BLOCKS_MAX 512u
+#define ROUND 16u
+
+struct block {
+    uint32_t bytes; // behind this
+    uint32_t used;
+    uint64_t align;
+};
+
+// At the beginning of a region.
+struct model_region {
+    struct pawl_alloc alloc;
+    uint32_t heap; // offset of the first block
+    uint32_t end;  // offset behind the last one
+    uint64_t align;
+};
+
+static struct block *block_at(struct model_region *region, uint32_t offset)
+{
+    return (struct block *)(void *)((char *)region + offset);
+}
+
+static uint32_t block_next(struct model_region *region, uint32_t offset)
+{
+    return offset + (uint32_t)sizeof(struct block) + block_at(region, offset)->bytes;
+}
+
+static void *take(struct model_region *region, uint32_t offset, uint32_t bytes)
+{
+    struct block *block = block_at(region, offset);
+    if (block->bytes >= bytes + sizeof(*block) + ROUND) {
+        uint32_t rest = block->bytes - bytes - (uint32_t)sizeof(*block);
+        block->bytes = bytes;
+        *block_at(region, block_next(region, offset)) = (struct block){.bytes = rest};
+    }
+    block->used = 1;
+    return block + 1;
+}
+
+static void *region_alloc(void *ctx, size_t wanted)
+{
+    struct model_region *region = ctx;
+    uint32_t bytes = (uint32_t)pawl_align_up(wanted, (size_t)ROUND);
+    for (uint32_t at = region->heap; at < region->end; at = block_next(region, at)) {
+        if (!block_at(region, at)->used && block_at(region, at)->bytes >= bytes) {
+            return take(region, at, bytes);
+        }
+    }
+    uint32_t at = region->end;
+    pawl_assert(at + sizeof(struct block) + bytes <= REGION_BYTES);
+    *block_at(region, at) = (struct block){.bytes = bytes, .used = 1};
+    region->end = block_next(region, at);
+    return block_at(region, at) + 1;
+}
+
+// Neighbours that are free become one; behind the last one that is used there is nothing.
+static void merge(struct model_region *region)
+{
+    uint32_t last_end = region->heap;
+    for (uint32_t at = region->heap; at < region->end; at = block_next(region, at)) {
+        struct block *block = block_at(region, at);
+        while (!block->used && block_next(region, at) < region->end &&
+               !block_at(region, block_next(region, at))->used) {
+            struct block *next = block_at(region, block_next(region, at));
+            block->bytes += next->bytes + (uint32_t)sizeof(*next);
+            *next = (struct block){0};
+        }
+        if (block->used) {
+            last_end = block_next(region, at);
+        }
+    }
+    if (last_end < region->end) {
+        *block_at(region, last_end) = (struct block){0};
+        region->end = last_end;
+    }
+}
+
+static void region_free(void *ctx, void *p)
+{
+    struct block *block = (struct block *)p - 1;
+    pawl_assert(block->used == 1);
+    block->used = 0;
+    memset(p, 0, block->bytes);
+    merge(ctx);
+}
+
+struct model_region *model_region_new(size_t root_bytes)
+{
+    struct model_region *region =
+        mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pawl_assert(region != MAP_FAILED);
+    region->alloc = (struct pawl_alloc){.alloc = region_alloc, .free = region_free, .ctx = region};
+    region->heap = (uint32_t)pawl_align_up(sizeof(*region) + root_bytes, (size_t)LINE_BYTES);
+    region->end = region->heap;
+    return region;
+}
+
+void *model_region_root(struct model_region *region)
+{
+    return region + 1;
+}
+
+const struct pawl_alloc *model_region_alloc(struct model_region *region)
+{
+    return &region->alloc;
+}
+
+void model_region_reset(struct model_region *region)
+{
+    memset((char *)region + region->heap, 0, region->end - region->heap);
+    region->end = region->heap;
+}
+
+// ---- hash ------------------------------------------------------------------------------------------
+
+struct walk {
+    struct model_region *region;
+    struct model_hash hash;
+    uint32_t starts[BLOCKS_MAX]; // of the blocks in use, by offset
+    uint16_t names[BLOCKS_MAX];  // + 1, in the order in which they are met; 0: not met
+    uint16_t order[BLOCKS_MAX];
+    uint32_t count;
+    uint32_t met;
+};
+
+static inline uint64_t rotate(uint64_t x, unsigned by)
+{
+    return x << by | x >> (64 - by);
+}
+
+static inline void mix(struct model_hash *hash, uint64_t word)
+{
+    hash->a = (rotate(hash->a, 29) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    hash->b = (rotate(hash->b, 37) + word) * UINT64_C(0xc2b2ae3d27d4eb4f);
+    hash->a ^= hash->a >> 32;
+    hash->b ^= hash->b >> 29;
+}
+
+static uint32_t block_of(const struct walk *walk, uint32_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = walk->count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (walk->starts[middle] <= offset) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+// A pointer's name: the block, as the walk has met it, and the offset in it.
+static uint64_t name_of(struct walk *walk, uint64_t offset)
+{
+    if (offset < walk->region->heap || walk->count == 0) {
+        return offset;
+    }
+    uint32_t at = block_of(walk, (uint32_t)offset);
+    if (walk->names[at] == 0) {
+        walk->order[walk->met] = (uint16_t)at;
+        walk->names[at] = (uint16_t)++walk->met;
+    }
+    return (uint64_t)walk->names[at] << 32 | (offset - walk->starts[at]);
+}
+
+// Most of a region is zero: eight words are looked at in one go.
+static inline bool words_are_zero(const uint64_t *w)
+{
+    return ((w[0] | w[1]) | (w[2] | w[3]) | (w[4] | w[5]) | (w[6] | w[7])) == 0;
+}
+
+static void walk_words(struct walk *walk, uint32_t offset, uint32_t bytes)
+{
+    const uint64_t *words = (const void *)((const char *)walk->region + offset);
+    uint64_t base = (uint64_t)(uintptr_t)walk->region;
+    uint32_t count = bytes / 8;
+    for (uint32_t i = 0; i < count; i++) {
+        while (i + 8 <= count && words_are_zero(words + i)) {
+            i += 8;
+        }
+        uint64_t word = i < count ? words[i] : 0;
+        if (word == 0) {
+            continue;
+        }
+        mix(&walk->hash, i);
+        if (word - base < REGION_BYTES) {
+            mix(&walk->hash, UINT64_C(0x7000000000000000) | name_of(walk, word - base));
+        } else {
+            mix(&walk->hash, word);
+        }
+    }
+}
+
+struct model_hash model_region_hash(struct model_region *region)
+{
+    struct walk walk = {.region = region, .hash = {1, 2}};
+    for (uint32_t at = region->heap; at < region->end; at = block_next(region, at)) {
+        if (block_at(region, at)->used) {
+            pawl_assert(walk.count < BLOCKS_MAX);
+            walk.starts[walk.count++] = at + (uint32_t)sizeof(struct block);
+        }
+    }
+    walk_words(&walk, sizeof(*region), region->heap - (uint32_t)sizeof(*region));
+    for (uint32_t i = 0; i < walk.met; i++) {
+        uint32_t start = walk.starts[walk.order[i]];
+        uint32_t bytes = block_at(region, start - (uint32_t)sizeof(struct block))->bytes;
+        mix(&walk.hash, bytes);
+        walk_words(&walk, start, bytes);
+    }
+    // What nobody points to is lost for good: a leak in a core.
+    pawl_assert(walk.met == walk.count);
+    mix(&walk.hash, walk.met);
+    return walk.hash;
+}
+
+// ---- images ----------------------------------------------------------------------------------------
+
+struct image {
+    struct model_hash hash;
+    uint32_t end;
+    uint32_t lines_count;
+    uint64_t *data; // a bit for each line, then the lines that are not zero
+};
+
+struct model_store {
+    struct model_region *region;
+    struct image *images;
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t *slots; // image + 1
+    uint64_t slots_count;
+    uint64_t bytes;
+};
+
+struct model_store *model_store_new(struct model_region *region)
+{
+    struct model_store *store = calloc(1, sizeof(*store));
+    pawl_assert(store != NULL);
+    store->region = region;
+    store->slots_count = 1024;
+    store->slots = calloc(store->slots_count, sizeof(store->slots[0]));
+    pawl_assert(store->slots != NULL);
+    return store;
+}
+
+static uint32_t *slot_of(const struct model_store *store, const struct model_hash *hash)
+{
+    uint64_t at = hash->a & (store->slots_count - 1);
+    while (store->slots[at] != 0) {
+        const struct image *image = &store->images[store->slots[at] - 1];
+        if (image->hash.a == hash->a && image->hash.b == hash->b) {
+            break;
+        }
+        at = (at + 1) & (store->slots_count - 1);
+    }
+    return &store->slots[at];
+}
+
+static void store_grow(struct model_store *store)
+{
+    if (store->count == store->capacity) {
+        store->capacity = store->capacity != 0 ? store->capacity * 2 : 256;
+        store->images = realloc(store->images, store->capacity * sizeof(store->images[0]));
+        pawl_assert(store->images != NULL);
+    }
+    if (store->count * 2ull < store->slots_count) {
+        return;
+    }
+    free(store->slots);
+    store->slots_count *= 2;
+    store->slots = calloc(store->slots_count, sizeof(store->slots[0]));
+    pawl_assert(store->slots != NULL);
+    for (uint32_t i = 0; i < store->count; i++) {
+        *slot_of(store, &store->images[i].hash) = i + 1;
+    }
+}
+
+static void image_take(struct image *image, const struct model_region *region)
+{
+    static uint64_t buffer[LINES_MAX / 64 + REGION_BYTES / 8];
+    const uint64_t *from = (const void *)region;
+    uint32_t lines = (region->end + LINE_BYTES - 1) / LINE_BYTES;
+    uint32_t map_words = (lines + 63) / 64;
+    uint32_t used = map_words;
+    memset(buffer, 0, map_words * sizeof(buffer[0]));
+    for (uint32_t line = 0; line < lines; line++) {
+        const uint64_t *at = from + (size_t)line * (LINE_BYTES / 8);
+        if (!words_are_zero(at)) {
+            buffer[line / 64] |= UINT64_C(1) << line % 64;
+            memcpy(&buffer[used], at, LINE_BYTES);
+            used += LINE_BYTES / 8;
+        }
+    }
+    image->end = region->end;
+    image->lines_count = lines;
+    image->data = malloc(used * sizeof(buffer[0]));
+    pawl_assert(image->data != NULL);
+    memcpy(image->data, buffer, used * sizeof(buffer[0]));
+}
+
+uint32_t model_store_save(struct model_store *store)
+{
+    struct model_hash hash = model_region_hash(store->region);
+    uint32_t *slot = slot_of(store, &hash);
+    if (*slot != 0) {
+        return *slot - 1;
+    }
+    store_grow(store);
+    slot = slot_of(store, &hash);
+    struct image *image = &store->images[store->count++];
+    *image = (struct image){.hash = hash};
+    image_take(image, store->region);
+    store->bytes += image->lines_count / 8;
+    for (uint32_t i = 0; i < (image->lines_count + 63) / 64; i++) {
+        store->bytes += LINE_BYTES * (uint64_t)__builtin_popcountll(image->data[i]);
+    }
+    *slot = store->count;
+    return store->count - 1;
+}
+
+void model_store_load(struct model_store *store, uint32_t number)
+{
+    const struct image *image = &store->images[number];
+    uint64_t *to = (void *)store->region;
+    uint32_t end = store->region->end;
+    const uint64_t *line = image->data + (image->lines_count + 63) / 64;
+    for (uint32_t i = 0; i < image->lines_count; i++) {
+        uint64_t *at = to + (size_t)i * (LINE_BYTES / 8);
+        if ((image->data[i / 64] >> i % 64 & 1) != 0) {
+            memcpy(at, line, LINE_BYTES);
+            line += LINE_BYTES / 8;
+        } else {
+            memset(at, 0, LINE_BYTES);
+        }
+    }
+    // Behind the heap all is zero.
+    uint32_t reached = image->lines_count * LINE_BYTES;
+    if (end > reached) {
+        memset((char *)to + reached, 0, end - reached);
+    }
+}
+
+uint32_t model_store_count(const struct model_store *store)
+{
+    return store->count;
+}
+
+uint64_t model_store_bytes(const struct model_store *store)
+{
+    return store->bytes;
+}
