@@ -62,7 +62,6 @@ static void level_found_damage(struct master_core *core, struct master_chunk *ch
     struct master_server *source = master_server_get(core, chunk->work->source_id);
     struct master_replica *replica = master_replica_find(chunk, source);
     if (replica && !replica->damaged) {
-        PAWL_MARK(level_source_is_damaged);
         master_replica_damaged(core, chunk, source);
         master_chunk_again(core, chunk, true);
     }

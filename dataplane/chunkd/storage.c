@@ -288,6 +288,21 @@ static void read_completed(struct reactor *reactor, struct io *io,
 
 // ---- ends -------------------------------------------------------------------------------------
 
+// The bytes were read from memory that a peer can write to: what was stored is what was promised only if
+// they are still the same. A peer that keeps the rules writes to no slot before it is given back.
+static int persist_check(const struct reactor *reactor, const struct io *io, int status)
+{
+    const struct payload *payload = io->payload;
+    if (status != 0 || payload == NULL || payload->kind == PAYLOAD_INLINE ||
+        pawl_crc32c(0, payload->bytes, payload->length) == payload->crc) {
+        return status;
+    }
+    pawl_log_error(
+        "chunk %llu: a payload changed on %s while it was stored: its peer broke the rules",
+        (unsigned long long)io->handle, reactor->options.name);
+    return PAWL_ECORRUPT;
+}
+
 void storage_completed(struct reactor *reactor, const struct store_completion *completion)
 {
     struct io *io = slab_find(&reactor->ios, completion->token);
@@ -297,13 +312,14 @@ void storage_completed(struct reactor *reactor, const struct store_completion *c
         reactor_drain(reactor);
         return;
     }
-    if (completion->status != 0) {
+    int status = persist_check(reactor, io, completion->status);
+    if (status != 0) {
         pawl_log_error("chunk %llu: a change was not made durable: %s",
-                       (unsigned long long)io->handle, pawl_strerror(completion->status));
+                       (unsigned long long)io->handle, pawl_strerror(status));
     }
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PERSISTED);
     event.token = io->token;
-    event.status = completion->status;
+    event.status = status;
     io_free(reactor, io);
     reactor_step(reactor, &event);
 }

@@ -45,7 +45,6 @@ static int order_check(const struct chunk *chunk, uint64_t version)
         return PAWL_ESTALE;
     }
     if (chunk->cut_wanted) {
-        PAWL_MARK(prepare_while_cut);
         return PAWL_ENOSPACE; // what comes behind a record that the store refused has no place
     }
     return chunk->damaged ? chunk->damage_code : 0;

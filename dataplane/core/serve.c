@@ -48,7 +48,6 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
     } else if (message->version != chunk->promised) {
         rc = PAWL_ESTALE;
     } else if (chunk->damaged) {
-        PAWL_MARK(fetch_from_damaged);
         rc = PAWL_ECORRUPT;
     } else if (message->index == WIRE_FETCH_TABLE ? !chunk_is_sealed(chunk)
                                                   : message->index >= chunk->durable_count) {

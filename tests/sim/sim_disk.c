@@ -133,9 +133,6 @@ static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chun
     chunk->records[chunk->records_count++] = op->record;
     op->record.payload = NULL;
     chunk->commit_count = PAWL_MAX(chunk->commit_count, op->commit_count);
-    if (PAWL_MUTANT(fence_not_durable)) {
-        chunk->version = PAWL_MAX(chunk->version, op->record.record.version);
-    }
     sim_oracle_record(sim, disk->node->index, chunk, op->index);
 }
 
@@ -473,4 +470,8 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     disk->writing = false;
     disk->writing_count = 0;
     sim_disk_lose(sim, disk);
+    // Who comes back is asked for its log: a good moment to have rotted.
+    if (sim_fault(sim, SIM_FAULT_ROT, sim->params.rot_ms != 0 ? 10000 : 0)) {
+        sim_disk_rot(sim, disk);
+    }
 }

@@ -26,11 +26,11 @@ bool sim_disk_lost(const struct sim_disk *disk, uint64_t handle, uint64_t *ret_c
 }
 
 // All of it, where each chunk has as many good copies left as the file needs to be read.
-static void wipe(struct sim *sim, struct sim_disk *disk)
+static bool wipe(struct sim *sim, struct sim_disk *disk)
 {
     for (uint32_t i = 0; i < disk->chunks_count; i++) {
-        if (!sim_oracle_may_lose(sim, disk->node->index, disk->chunks[i].handle)) {
-            return;
+        if (!sim_oracle_may_lose(sim, disk->node->index, disk->chunks[i].handle, 2)) {
+            return false;
         }
     }
     sim_note(sim, "%s comes back with an empty disk", disk->node->name);
@@ -39,19 +39,21 @@ static void wipe(struct sim *sim, struct sim_disk *disk)
     }
     disk->cluster_id = 0;
     sim_disk_clear(disk);
+    return true;
 }
 
 // Open chunks lose records. That can be noticed only by somebody who knows that more were committed, so
 // as many are lost that the master knows better.
-static void rollback(struct sim *sim, struct sim_disk *disk)
+static bool rollback(struct sim *sim, struct sim_disk *disk)
 {
+    bool lost = false;
     for (uint32_t i = 0; i < disk->chunks_count; i++) {
         struct sim_chunk *chunk = &disk->chunks[i];
         uint64_t heard = sim_oracle_heard_count(sim, chunk->handle);
         uint64_t count = 0;
         if (chunk->sealed || heard == 0 || heard > chunk->records_count ||
             sim_disk_lost(disk, chunk->handle, &count) ||
-            !sim_oracle_may_lose(sim, disk->node->index, chunk->handle)) {
+            !sim_oracle_may_lose(sim, disk->node->index, chunk->handle, 1)) {
             continue;
         }
         count = sim_fault_below(sim, heard);
@@ -64,14 +66,29 @@ static void rollback(struct sim *sim, struct sim_disk *disk)
             free(chunk->records[--chunk->records_count].payload);
         }
         chunk->commit_count = PAWL_MIN(chunk->commit_count, count);
+        lost = true;
+    }
+    return lost;
+}
+
+// What takes a disk's contents seldom comes alone: the loss hurts most when this replica is the first to be
+// back, and nobody else is there to know better.
+static void others_down(struct sim *sim, const struct sim_disk *disk, bool master)
+{
+    for (uint32_t i = 0; i < sim->nodes_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node != disk->node &&
+            (node->role == SIM_CHUNKD || (master && node->role == SIM_MASTER))) {
+            sim_trip(sim, node, 6000, 100 * SIM_MS);
+        }
     }
 }
 
 void sim_disk_lose(struct sim *sim, struct sim_disk *disk)
 {
-    if (sim_fault(sim, SIM_FAULT_ROLLBACK, sim->params.rollback_permyriad)) {
-        rollback(sim, disk);
-    } else if (sim_fault(sim, SIM_FAULT_WIPE, sim->params.wipe_permyriad)) {
-        wipe(sim, disk);
+    if (sim_fault(sim, SIM_FAULT_ROLLBACK, sim->params.rollback_permyriad) && rollback(sim, disk)) {
+        others_down(sim, disk, false);
+    } else if (sim_fault(sim, SIM_FAULT_WIPE, sim->params.wipe_permyriad) && wipe(sim, disk)) {
+        others_down(sim, disk, true);
     }
 }

@@ -40,7 +40,9 @@ void sim_disk_rot(struct sim *sim, struct sim_disk *disk)
         return;
     }
     // Committed or not: one that is not may be lost by it, and nobody was told of that one.
-    uint64_t index = sim_fault_below(sim, chunk->records_count);
+    uint64_t last = chunk->records_count - 1;
+    bool newest = !chunk->sealed && sim_fault_below(sim, 8) != 0;
+    uint64_t index = newest ? last : sim_fault_below(sim, last + 1);
     struct sim_record *r = &chunk->records[index];
     if (r->record.length == 0 || r->rotten) {
         return;

@@ -244,6 +244,31 @@ static void test_append_when_payload_is_in_slots_reply_waits_for_the_last_use(vo
     assert_int_equal(script_count(CHUNK_EVENT_APPEND), 2);
 }
 
+static void test_append_when_slot_changes_while_it_is_stored_is_no_success(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    client_append(&client, 11, 300000, 1, 2);
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    assert_non_null(event);
+    struct chunk_action *append = script_action(CHUNK_ACTION_APPEND);
+    append->payload = event->event.payload;
+    append->token = 5;
+    append->handle = 42;
+    append->record.length = 300000;
+    script_run(&bench);
+    struct script_call *call = script_call_last("append");
+    assert_non_null(call);
+    // The peer took the append for failed and used the slot again before it was given back.
+    ((unsigned char *)(uintptr_t)call->memory)[299999] ^= 1;
+    script_complete(call->token, 0, NULL, 0);
+    bench_turn(&bench);
+    assert_int_equal(script_last(CHUNK_EVENT_PERSISTED)->event.token, 5);
+    assert_int_equal(script_last(CHUNK_EVENT_PERSISTED)->event.status, PAWL_ECORRUPT);
+    release(event);
+    script_run(&bench);
+}
+
 static void test_append_when_slot_is_in_use_closes(void **state)
 {
     (void)state;
@@ -408,6 +433,7 @@ int main(void)
         T(test_session_when_first_message_is_no_hello_is_closed),
         T(test_append_when_inline_reaches_the_core_with_its_payload),
         T(test_append_when_payload_is_in_slots_reply_waits_for_the_last_use),
+        T(test_append_when_slot_changes_while_it_is_stored_is_no_success),
         T(test_append_when_slot_is_in_use_closes),
         T(test_append_when_slot_is_beyond_the_window_closes),
         T(test_requests_when_more_than_granted_close),
