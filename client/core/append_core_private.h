@@ -69,7 +69,7 @@ struct append_core {
     bool tail_known;
     bool tail_asked;
     int tail_status; // of the last answer about the tail
-    int final; // not 0: the producer is done for, every append ends with this code
+    int final;       // not 0: the producer is done for, every append ends with this code
     struct append_action hint;
     uint32_t failures_count; // in a row
     uint64_t pause_until_ns;

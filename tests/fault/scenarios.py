@@ -368,5 +368,84 @@ def lost_flush(world):
     world.wait_live(3)
 
 
+# ---- the master's disk is lost -------------------------------------------------------------------
+
+@scenario(master={"snapshot_after": "1MiB"})
+def master_lost(world):
+    """The master comes back with an older copy of its directory, with a log that was cut short, with an
+    empty directory: each is refused with a clear message, nothing is deleted, and with the right
+    directory everything goes on."""
+    trial = world.start_appenders()
+    master = world.nodes["master"]
+    world.kill("master")
+    copy, newest = master.data + ".copy", master.data + ".newest"
+    shutil.copytree(master.data, copy)
+    world.restart("master")
+    world.wait_live(3)
+    trial.progress("with the master again", 1200)  # seals and new chunks
+    trial.stop()
+    world.pawl("mkdir", "/since-the-copy")
+    world.kill("master")
+    os.rename(master.data, newest)
+    for what, prepare in (("an older copy", lambda: shutil.copytree(copy, master.data)),
+                          ("a log that was cut short", lambda: cut_log(newest, master.data))):
+        before = chunk_files(world)
+        prepare()
+        say(f"the master starts with {what}")
+        master.start()
+        world.wait("the master says that records are missing",
+                   lambda: "records of this log are missing" in master.log)
+        for words in (("ls", "/"), ("servers",), ("mkdir", "/new")):
+            result = world.pawl("--timeout", "5", *words, code=None)
+            text = result.stderr.decode(errors="replace").strip()
+            check(result.returncode != 0 and "lacks what its cluster has seen" in text,
+                  f"pawl {words[0]}: exit {result.returncode} {text}")
+        say(f"    {text.splitlines()[0]}")
+        hold(world, 0.5, 1)
+        check(before <= chunk_files(world), "chunk files were deleted")
+        master.kill()
+        shutil.rmtree(master.data)
+        with open(os.path.join(master.dir, "log"), "ab") as log:
+            log.truncate(0)
+    empty_master(world, master, chunk_files(world))
+    say("the master has its own directory again")
+    shutil.rmtree(master.data)
+    os.rename(newest, master.data)
+    for name in world.names:
+        world.restart(name)
+    world.wait_live(3)
+    world.start_appenders("/after").progress("with the right directory", 200)
+    names = [item["name"] for item in world.json("ls", "/")]
+    check("since-the-copy" in names, f"acknowledged and lost: {names}")
+
+
+def empty_master(world, master, before):
+    say("the master starts with an empty directory")
+    master.start()
+    for name in world.servers:
+        world.killed.add(name)
+    world.wait("the servers refuse another cluster",
+               lambda: all(not world.nodes[name].alive for name in world.servers))
+    for name in world.servers:
+        node = world.nodes[name]
+        check(node.process.returncode == 3, f"{name} ended with {node.process.returncode}")
+        check("nothing of them is touched" in node.log, f"{name} does not say what is the matter")
+    check(before <= chunk_files(world), "chunk files were deleted")
+    master.kill()
+
+
+def chunk_files(world):
+    return {(name, file) for name in world.servers
+            for file in os.listdir(os.path.join(world.nodes[name].data, "chunks"))}
+
+
+def cut_log(source, target):
+    """A copy whose log lacks its last records."""
+    shutil.copytree(source, target)
+    last = max(name for name in os.listdir(target) if name.startswith("log."))
+    path = os.path.join(target, last)
+    os.truncate(path, os.path.getsize(path) - 400)
+
+
 def world_of(name, bin_dir, seed):
     return World(bin_dir, seed, **SCENARIOS[name][1])
