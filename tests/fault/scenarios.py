@@ -101,17 +101,17 @@ def freeze(world):
 
 # ---- networks ----------------------------------------------------------------------------------
 
-def cut_each(world, how, role_pairs, low, high):
+def cut_each(world, how, pairs):
     trial = world.start_appenders()
-    for pair, both, goes_on in role_pairs:
+    for one, two, both, goes_on, long in pairs:
         primary, secondary = world.primary(trial.path)
         roles = {"primary": primary, "secondary": secondary, "client": "client", "master": "master"}
-        source, sink = roles[pair[0]], roles[pair[1]]
-        say(f"{how}: {source} {'<->' if both else '->'} {sink} ({pair[0]}, {pair[1]})")
+        source, sink = roles[one], roles[two]
+        say(f"{how}: {source} {'<->' if both else '->'} {sink} ({one}, {two})")
         world.net.cut(source, sink, how, both)
         if goes_on:
             say(f"cut: {trial.progress(f'while {source} and {sink} are cut'):.2f} s to the next appends")
-        hold(world, low, high)
+        hold(world, *((3.2, 3.6) if long else (0.3, 1)))
         if goes_on:
             trial.progress(f"{source} and {sink} are still cut")
         world.net.join(source, sink)
@@ -119,30 +119,31 @@ def cut_each(world, how, role_pairs, low, high):
         world.wait_live(3)
 
 
-PAIRS = [(("client", "primary"), True, True), (("primary", "secondary"), True, True),
-         (("primary", "master"), True, True), (("secondary", "master"), True, True),
-         (("client", "master"), True, False)]
-ONE_WAY = [(("primary", "secondary"), False, True), (("secondary", "primary"), False, True),
-           (("client", "primary"), False, False), (("primary", "client"), False, False),
-           (("primary", "master"), False, True), (("master", "primary"), False, True)]
+# (from, to, both ways, appends must go on meanwhile, longer than leases and failure detection)
+PAIRS = [("client", "primary", True, True, False), ("primary", "secondary", True, True, False),
+         ("primary", "master", True, True, True), ("secondary", "master", True, True, False),
+         ("client", "master", True, False, False)]
+ONE_WAY = [("primary", "secondary", False, True, False), ("secondary", "primary", False, True, False),
+           ("client", "primary", False, True, False), ("primary", "client", False, True, False),
+           ("primary", "master", False, True, True), ("master", "primary", False, True, False)]
 
 
 @scenario()
 def cut_silent(world):
     """Pairs that don't hear of each other any more; packets vanish."""
-    cut_each(world, "drop", PAIRS, 0.5, 3.5)
+    cut_each(world, "drop", PAIRS)
 
 
 @scenario()
 def cut_reset(world):
     """Pairs whose connections are reset at each packet."""
-    cut_each(world, "reset", PAIRS, 0.3, 1)
+    cut_each(world, "reset", PAIRS)
 
 
 @scenario()
 def cut_one_way(world):
     """One hears the other, and not the other way round."""
-    cut_each(world, "drop", ONE_WAY, 0.5, 2.5)
+    cut_each(world, "drop", ONE_WAY)
 
 
 @scenario()
@@ -342,6 +343,21 @@ def eio(world):
     world.restart("cs1")
     world.wait_live(4)
     trial.progress("with a new disk", 1200)
+
+
+@scenario(servers=4, disks={f"cs{i}": ("ext4", 96) for i in (1, 2, 3, 4)})
+def hung_disk(world):
+    """A disk that neither answers nor fails: of the primary, then of a secondary."""
+    trial = world.start_appenders()
+    for role in ("primary", "secondary"):
+        name = target(world, trial, role)
+        say(f"the disk of {name} ({role}) hangs")
+        world.nodes[name].disk.hang()
+        say(f"hanging: {trial.progress(f'while the disk of {name} hangs'):.2f} s to the next appends")
+        trial.progress(f"while the disk of {name} still hangs", 1200)
+        world.nodes[name].disk.go_on()
+        trial.progress(f"with the disk of {name} again")
+        world.wait_live(4)
 
 
 @scenario()

@@ -240,6 +240,8 @@ class World:
         for trial in self.trials:
             trial.process.kill()
         for node in self.nodes.values():
+            if node.disk is not None:
+                node.disk.go_on()
             if node.alive:
                 node.process.kill()
                 node.process.wait()
