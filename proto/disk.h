@@ -3,6 +3,7 @@
 //
 // A store is a directory:
 //   identity              one disk_identity: who the store belongs to, and its format
+//   mark                  one disk_mark: the newest that was seen of the master's log
 //   journal/NN            segments: one page with a disk_segment, then batches
 //   chunks/HANDLE.LSN     chunk files (hexadecimal; LSN of the entry that created the chunk)
 //   damaged/              chunk files that describe themselves no more, kept for a human
@@ -41,6 +42,7 @@
 #define DISK_BATCH_MAGIC 0x54425750u    // "PWBT"
 #define DISK_ENTRY_MAGIC 0x4e455750u    // "PWEN"
 #define DISK_FOOTER_MAGIC 0x54465750u   // "PWFT"
+#define DISK_MARK_MAGIC 0x4b4d5750u     // "PWMK"
 
 struct disk_identity {
     uint32_t magic;
@@ -54,6 +56,19 @@ struct disk_identity {
     uint64_t reserved2;
 };
 static_assert(sizeof(struct disk_identity) == 48, "disk_identity");
+
+struct disk_mark {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t reserved;
+    uint32_t features;
+    uint32_t crc;
+    uint64_t cluster_id;
+    uint64_t term;     // of the master
+    uint64_t nonce;    // of the term
+    uint64_t position; // records of the master's log
+};
+static_assert(sizeof(struct disk_mark) == 48, "disk_mark");
 
 struct disk_segment {
     uint32_t magic;

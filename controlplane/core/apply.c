@@ -29,6 +29,7 @@ static int apply_term(struct master_core *core, const Pawl__LogTerm *record)
     }
     core->cluster_id = record->cluster_id;
     core->term = record->term;
+    master_history_add(core, record);
     return 0;
 }
 
@@ -265,10 +266,11 @@ static int apply_counters(struct master_core *core, const Pawl__LogCounters *rec
     core->next_handle = record->next_handle;
     core->recoveries_count = record->recoveries_count;
     core->seals_count = record->seals_count;
+    core->position = record->position != 0 ? record->position : core->position;
     return 0;
 }
 
-int master_apply(struct master_core *core, const Pawl__LogRecord *record)
+static int apply_body(struct master_core *core, const Pawl__LogRecord *record)
 {
     switch (record->body_case) {
     case PAWL__LOG_RECORD__BODY_TERM:
@@ -306,4 +308,12 @@ int master_apply(struct master_core *core, const Pawl__LogRecord *record)
     default:
         return PAWL_EFORMAT;
     }
+}
+
+int master_apply(struct master_core *core, const Pawl__LogRecord *record)
+{
+    int rc = apply_body(core, record);
+    // Counters are the end of a snapshot, not a record of the log.
+    core->position += rc == 0 && record->body_case != PAWL__LOG_RECORD__BODY_COUNTERS;
+    return rc;
 }

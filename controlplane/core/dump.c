@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state as the shortest log that gives it back. Order: term, servers, sessions, then the tree from the top
+// The state as the shortest log that gives it back. Order: terms, servers, sessions, then the tree from the top
 // (parents before children, names in order), each file with its producers and chunks; counters last.
 // The same state gives the same records, whatever way it came about.
 #include "controlplane/core/master_core_private.h"
@@ -18,17 +18,23 @@ static int emit(const struct dump *dump, Pawl__LogRecord__BodyCase body_case,
     return dump->emit(dump->user, record);
 }
 
-static int dump_term(const struct dump *dump)
+static int dump_terms(const struct dump *dump)
 {
-    Pawl__LogTerm term = PAWL__LOG_TERM__INIT;
-    Pawl__LogRecord record = PAWL__LOG_RECORD__INIT;
-    if (dump->core->term == 0) {
-        return 0;
+    for (uint32_t i = 0; i < dump->core->terms_count; i++) {
+        const struct master_term *from = &dump->core->terms[i];
+        Pawl__LogTerm term = PAWL__LOG_TERM__INIT;
+        Pawl__LogRecord record = PAWL__LOG_RECORD__INIT;
+        term.cluster_id = dump->core->cluster_id;
+        term.term = from->term;
+        term.nonce = from->nonce;
+        term.position = from->position;
+        record.term = &term;
+        int rc = emit(dump, PAWL__LOG_RECORD__BODY_TERM, &record, 0);
+        if (rc) {
+            return rc;
+        }
     }
-    term.cluster_id = dump->core->cluster_id;
-    term.term = dump->core->term;
-    record.term = &term;
-    return emit(dump, PAWL__LOG_RECORD__BODY_TERM, &record, 0);
+    return 0;
 }
 
 static int dump_servers(const struct dump *dump)
@@ -184,6 +190,7 @@ static int dump_counters(const struct dump *dump)
     counters.next_handle = dump->core->next_handle;
     counters.recoveries_count = dump->core->recoveries_count;
     counters.seals_count = dump->core->seals_count;
+    counters.position = dump->core->position;
     record.counters = &counters;
     return emit(dump, PAWL__LOG_RECORD__BODY_COUNTERS, &record, 0);
 }
@@ -192,7 +199,7 @@ int master_core_dump(const struct master_core *core,
                      int (*emit_record)(void *user, const Pawl__LogRecord *record), void *user)
 {
     const struct dump dump = {.core = core, .emit = emit_record, .user = user};
-    int rc = dump_term(&dump);
+    int rc = dump_terms(&dump);
     if (rc == 0) {
         rc = dump_servers(&dump);
     }

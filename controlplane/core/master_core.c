@@ -102,9 +102,13 @@ int master_core_start(struct master_core *core, uint64_t random, uint64_t now_ns
     // The term is in it, so that no two terms draw the same ids, whatever the driver's chance is worth.
     pawl_random_seed(&core->random, pawl_hash_u64(core->options.random_seed + core->term) ^ random);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_TERM);
-    record->term = MASTER_MESSAGE(core, Pawl__LogTerm, pawl__log_term__init);
-    record->term->cluster_id = core->cluster_id ? core->cluster_id : random;
-    record->term->term = core->term + 1;
+    // By pointers of its own: without memory all messages lie in the same spare bytes.
+    Pawl__LogTerm *term = MASTER_MESSAGE(core, Pawl__LogTerm, pawl__log_term__init);
+    term->cluster_id = core->cluster_id ? core->cluster_id : random;
+    term->term = core->term + 1;
+    term->nonce = pawl_hash_u64(random) | 1;
+    term->position = core->position + 1;
+    record->term = term;
     master_log(core, record);
     core->started = true;
     core->grace_ns = core->now_ns + master_ms_to_ns(core->options.suspect_ms);
@@ -185,15 +189,19 @@ static void step_forgive_gap(struct master_core *core, uint64_t now_ns)
     master_sessions_forgive(core, gap_ns);
 }
 
-int master_core_step(struct master_core *core, const struct master_event *event,
-                     const struct master_actions **ret_actions)
+// Of a log that is not the newest nothing is told and nothing is decided: what was acknowledged out of
+// the records that are missing would be contradicted.
+static void step_halted(struct master_core *core, const struct master_event *event)
 {
-    pawl_assert(core->started);
-    if (core->failed) {
-        return core->failed;
+    if (event->type == MASTER_EVENT_REQUEST) {
+        master_reply_code(core, event->request, PAWL_EHISTORY, "%s", core->halted);
+    } else if (event->type == MASTER_EVENT_ANSWER) {
+        pawl_alloc_free(core->alloc, pawl_map_remove(&core->commands, event->token));
     }
-    step_forgive_gap(core, event->now_ns);
-    step_begin(core, event->now_ns, event->wall_ms);
+}
+
+static void step_event(struct master_core *core, const struct master_event *event)
+{
     switch (event->type) {
     case MASTER_EVENT_TICK:
         step_tick(core);
@@ -207,6 +215,22 @@ int master_core_step(struct master_core *core, const struct master_event *event,
     case MASTER_EVENT_CONN_CLOSED:
         step_closed(core, event);
         break;
+    }
+}
+
+int master_core_step(struct master_core *core, const struct master_event *event,
+                     const struct master_actions **ret_actions)
+{
+    pawl_assert(core->started);
+    if (core->failed) {
+        return core->failed;
+    }
+    step_forgive_gap(core, event->now_ns);
+    step_begin(core, event->now_ns, event->wall_ms);
+    if (core->halted[0] != '\0') {
+        step_halted(core, event);
+    } else {
+        step_event(core, event);
     }
     *ret_actions = &core->actions;
     return core->failed;

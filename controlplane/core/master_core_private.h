@@ -334,6 +334,17 @@ struct master_command {
     struct master_server *server;
 };
 
+// ---- the log's own history ---------------------------------------------------------------------
+
+#define MASTER_TERMS_MAX 1024u // older ones are forgotten
+#define MASTER_HALT_TEXT_BYTES 320u
+
+struct master_term {
+    uint64_t term;
+    uint64_t nonce;
+    uint64_t position; // of its record
+};
+
 struct master_arena_block;
 #define MASTER_SPARE_BYTES 16384u
 
@@ -343,6 +354,9 @@ struct master_core {
     // Durable.
     uint64_t cluster_id;
     uint64_t term;
+    uint64_t position; // records of the log, those that snapshots have replaced included
+    struct master_term terms[MASTER_TERMS_MAX];
+    uint32_t terms_count;
     uint64_t next_file_id;
     uint64_t next_handle;
     uint64_t recoveries_count;
@@ -357,7 +371,8 @@ struct master_core {
     uint32_t servers_capacity;
     // Volatile.
     bool started;
-    int failed; // -ENOMEM: the core is dead
+    int failed;                          // -ENOMEM: the core is dead
+    char halted[MASTER_HALT_TEXT_BYTES]; // not empty: why it serves nobody any more
     uint64_t now_ns;
     uint64_t wall_ms;
     uint64_t grace_ns;        // servers may need until then to find a master that has just started
@@ -395,6 +410,12 @@ void master_arena_fini(struct master_core *core);
         init(master_message_);                                                                     \
         master_message_;                                                                           \
     })
+
+// ---- history.c -----------------------------------------------------------------------------------
+
+void master_history_add(struct master_core *core, const Pawl__LogTerm *record);
+// False, and the core is halted, when a server has seen a log that this one is not the continuation of.
+bool master_history_admits(struct master_core *core, const Pawl__Register *reg);
 
 // ---- actions.c ---------------------------------------------------------------------------------
 

@@ -362,13 +362,16 @@ static bool regrants_are_vain(const struct master_work *work)
     return about_reach && work->regrants >= allowed && work->granted_count == work->target_count;
 }
 
-// Whom the primary did not reach and who could not be made level either is cut off from its
-// neighbours: with it in the next set, the next chunk would only wait for the same deadlines again.
-static bool blamed_fell_behind(const struct master_chunk *chunk)
+// Who is connected and failed at the fence or at levelling is cut off from its neighbours, or its disk
+// is full or hangs: with it in the next set, the next chunk would only wait for the same deadlines again.
+static void avoid_failed(struct master_core *core, const struct master_chunk *chunk)
 {
-    int index = master_chunk_member_index(chunk, chunk->work->cause_server);
-    return chunk->work->cause == MASTER_CAUSE_BROKEN && index >= 0 &&
-           !chunk->work->members[index].level;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        struct master_server *server = master_chunk_member(core, chunk, i);
+        if (server->conn && chunk->work->members[i].step == MASTER_STEP_FAILED) {
+            server->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);
+        }
+    }
 }
 
 static uint32_t level_members(const struct master_chunk *chunk, uint64_t set[MASTER_SET_MAX])
@@ -417,7 +420,8 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
     struct master_inode *file = chunk->file;
-    if (regrants_are_vain(work) || blamed_fell_behind(chunk)) {
+    avoid_failed(core, chunk);
+    if (regrants_are_vain(work)) {
         PAWL_MARK(regrants_in_vain);
         struct master_server *blamed = master_server_get(core, work->cause_server);
         if (blamed) {

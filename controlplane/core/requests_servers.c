@@ -62,11 +62,14 @@ static int bind_connection(struct master_core *core, struct master_server *serve
 static void reply_registered(struct master_core *core, uint64_t request)
 {
     Pawl__Reply *reply = master_reply_new(core, PAWL__REPLY__BODY_REGISTERED);
-    reply->registered = MASTER_MESSAGE(core, Pawl__Registered, pawl__registered__init);
-    reply->registered->cluster_id = core->cluster_id;
-    reply->registered->term = core->term;
-    reply->registered->heartbeat_ms = core->options.heartbeat_ms;
-    reply->registered->lease_ms = core->options.lease_ms;
+    Pawl__Registered *registered = MASTER_MESSAGE(core, Pawl__Registered, pawl__registered__init);
+    registered->cluster_id = core->cluster_id;
+    registered->term = core->term;
+    registered->heartbeat_ms = core->options.heartbeat_ms;
+    registered->lease_ms = core->options.lease_ms;
+    registered->nonce = core->terms[core->terms_count - 1].nonce;
+    registered->position = core->position;
+    reply->registered = registered;
     master_reply(core, request, reply);
 }
 
@@ -163,6 +166,10 @@ void master_request_register(struct master_core *core, const struct master_event
                           core->cluster_id);
         return;
     }
+    if (!master_history_admits(core, reg)) {
+        master_reply_code(core, event->request, PAWL_EHISTORY, "%s", core->halted);
+        return;
+    }
     struct master_server *server = log_server(core, reg);
     if (server) {
         register_server(core, server, event);
@@ -203,6 +210,7 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
         MASTER_MESSAGE(core, Pawl__HeartbeatAnswer, pawl__heartbeat_answer__init);
     reply->heartbeat = answer;
     answer->term = core->term;
+    answer->position = core->position;
     if (!server || server->id != heartbeat->server_id ||
         server->incarnation != heartbeat->incarnation) {
         PAWL_MARK(heartbeat_of_stranger);

@@ -355,6 +355,10 @@ int control_run(const struct control_options *options, struct reactor *reactor)
     control.outbox = reactor_outbox(reactor);
     control.cluster_id = reactor_opened_cluster_id(reactor);
     control.state = CONTROL_OFF;
+    if (options->dir != NULL) {
+        mark_load(options->dir, &control.mark);
+        control.mark_saved = true;
+    }
     int code = uv_loop_init(&control.loop);
     if (code != 0) {
         struct mail *mail = mail_new(MAIL_STOP);
@@ -369,6 +373,7 @@ int control_run(const struct control_options *options, struct reactor *reactor)
         control_connect(&control);
     }
     uv_run(&control.loop, UV_RUN_DEFAULT);
+    mark_keep(&control);
     code = uv_loop_close(&control.loop);
     pawl_assert(code == 0);
     return control.exit_code;

@@ -27,6 +27,7 @@ struct control_options {
     uint16_t master_port;
     const char *name;
     const char *location;
+    const char *dir; // of the store, for what is seen of the master's log; NULL: not kept
 };
 
 // Runs until a signal has come and the reactor has drained (it is told so), or until this server

@@ -10,6 +10,7 @@
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/chunkd/control.h"
 #include "dataplane/chunkd/mailbox.h"
+#include "dataplane/chunkd/mark.h"
 
 enum control_state {
     CONTROL_OFF = 1,    // no connection: the retry timer runs, or it is being made
@@ -40,7 +41,12 @@ struct control {
     uint32_t heartbeat_ms;
     uint32_t lease_ms;
     uint32_t retry_ms;
-    bool said_lost; // that the master is gone: once each time
+    bool said_lost;   // that the master is gone: once each time
+    int said_refused; // why it refuses this server
+    struct mark mark; // the newest seen of its log
+    uint64_t mark_saved_ns;
+    bool mark_saved;
+    bool mark_failed; // said once
 };
 
 // Ends the process in good order with this exit code.
@@ -53,6 +59,8 @@ void control_post(struct control *control, struct mail *mail);
 // An inventory has come from the reactor: it goes out as Register or Heartbeat.
 void register_send(struct control *control, const struct mail *inventory);
 void heartbeat_send(struct control *control, const struct mail *inventory);
+// Makes what was seen of the master's log durable, if it is not.
+void mark_keep(struct control *control);
 void report_send(struct control *control, const struct mail *mail);
 
 #endif

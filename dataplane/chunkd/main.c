@@ -109,6 +109,7 @@ static int chunkd_serve(const struct chunkd_config *config, struct reactor *reac
         .master_port = config->master_port,
         .name = config->name,
         .location = config->location,
+        .dir = config->directory,
     };
     return control_run(&options, reactor);
 }

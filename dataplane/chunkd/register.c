@@ -13,6 +13,7 @@
 #define REGISTER_MS 5000u
 #define HEARTBEAT_MS_MIN 10u
 #define HEARTBEAT_MS_MAX 60000u
+#define MARK_MS 1000u // so often what was seen of the master's log is made durable
 
 // Pointers to the inventory's replicas, as protobuf wants them. NULL when there are none or no
 // memory.
@@ -34,15 +35,70 @@ static void registered_refused(struct control *control, const Pawl__Reply *reply
 {
     const char *text =
         reply->text != NULL && reply->text[0] != '\0' ? reply->text : pawl_strerror(reply->code);
-    pawl_log_error("the master at %s refuses this server: %s", rpc_conn_peer(control->conn), text);
+    if (reply->code != control->said_refused) { // it is asked again and again
+        control->said_refused = reply->code;
+        pawl_log_error("the master at %s refuses this server: %s", rpc_conn_peer(control->conn),
+                       text);
+    }
     if (reply->code == PAWL_ECLUSTER) {
-        pawl_log_error("this server's chunks belong to cluster %llx. Point it to that cluster's "
-                       "master, or give it an empty directory",
+        pawl_log_error("this server's chunks belong to cluster %llx, and nothing of them is "
+                       "touched. Point it to that cluster's master; to let it join another "
+                       "cluster, give it another directory. If the master's disk was lost, see "
+                       "docs/operations.md",
                        (unsigned long long)control->cluster_id);
         control_stop(control, CONTROL_EXIT_CLUSTER);
         return;
     }
     rpc_conn_close(control->conn, reply->code);
+}
+
+// ---- what was seen of the master's log ----------------------------------------------------------
+
+void mark_keep(struct control *control)
+{
+    if (control->mark_saved || control->options.dir == NULL) {
+        return;
+    }
+    int code = mark_save(control->options.dir, &control->mark);
+    control->mark_saved_ns = pawl_clock_ns();
+    control->mark_saved = code == 0;
+    if (code != 0 && !control->mark_failed) {
+        pawl_log_warn("%s/mark can't be written: %s", control->options.dir, pawl_strerror(code));
+    }
+    control->mark_failed = code != 0;
+}
+
+// A master that does not look at marks itself is looked at here.
+static bool master_is_behind(const struct control *control, const Pawl__Registered *body)
+{
+    const struct mark *mark = &control->mark;
+    if (mark->cluster_id != body->cluster_id) {
+        return false;
+    }
+    return body->term < mark->term || (body->term == mark->term && body->nonce != mark->nonce);
+}
+
+// Before any command of a new term is carried out: that it was there is durable first.
+static void mark_term(struct control *control, const Pawl__Registered *body)
+{
+    struct mark seen = {.cluster_id = body->cluster_id,
+                        .term = body->term,
+                        .nonce = body->nonce,
+                        .position = body->position};
+    control->mark = seen;
+    control->mark_saved = false;
+    mark_keep(control);
+}
+
+static void mark_position(struct control *control, uint64_t position)
+{
+    if (position > control->mark.position) {
+        control->mark.position = position;
+        control->mark_saved = false;
+    }
+    if (pawl_clock_ns() - control->mark_saved_ns >= MARK_MS * PAWL_NS_PER_MS) {
+        mark_keep(control);
+    }
 }
 
 static void cluster_learn(struct control *control, uint64_t cluster_id)
@@ -65,8 +121,19 @@ static void registered(struct control *control, const Pawl__Registered *body)
         control_stop(control, CONTROL_EXIT_CLUSTER);
         return;
     }
+    if (master_is_behind(control, body)) {
+        pawl_log_error("the master at %s is at term %llu, but this server has seen term %llu of "
+                       "its cluster: its log is not the newest. See docs/operations.md, \"The "
+                       "master's disk is lost\"",
+                       rpc_conn_peer(control->conn), (unsigned long long)body->term,
+                       (unsigned long long)control->mark.term);
+        rpc_conn_close(control->conn, PAWL_EHISTORY);
+        return;
+    }
+    mark_term(control, body);
     cluster_learn(control, body->cluster_id);
     control->state = CONTROL_REGISTERED;
+    control->said_refused = 0;
     control->retry_ms = 0;
     control->said_lost = false;
     control->heartbeat_ms =
@@ -129,6 +196,11 @@ void register_send(struct control *control, const struct mail *inventory)
     body.used_bytes = inventory->counters.used_bytes;
     body.replicas = replicas;
     body.n_replicas = inventory->replicas_count;
+    if (control->mark.cluster_id == control->cluster_id) {
+        body.seen_term = control->mark.term;
+        body.seen_nonce = control->mark.nonce;
+        body.seen_position = control->mark.position;
+    }
     request.body_case = PAWL__REQUEST__BODY_REGISTER;
     request.register_ = &body;
     control->calling = true;
@@ -184,6 +256,7 @@ static void heartbeat_answered(void *user, int code, const Pawl__Reply *reply)
         control_register_again(control);
     } else {
         leases_post(control, reply->heartbeat);
+        mark_position(control, reply->heartbeat->position);
     }
 }
 

@@ -16,6 +16,7 @@ class Disk:
         self.image = path + ".image"
         self.loop = None
         self.is_full = False
+        self.hangs = False
         os.makedirs(path, exist_ok=True)
         try:
             self.make()
@@ -59,6 +60,18 @@ class Disk:
     def empty(self):
         self.is_full = False
         os.unlink(os.path.join(self.path, BALLAST))
+
+    # ---- hanging ----------------------------------------------------------------------------------
+
+    def hang(self):
+        """Writes wait, without an error and without an end."""
+        command("fsfreeze", "--freeze", self.path)
+        self.hangs = True
+
+    def go_on(self):
+        if self.hangs:
+            command("fsfreeze", "--unfreeze", self.path)
+        self.hangs = False
 
     # ---- gone -------------------------------------------------------------------------------------
 

@@ -101,17 +101,17 @@ def freeze(world):
 
 # ---- networks ----------------------------------------------------------------------------------
 
-def cut_each(world, how, role_pairs, low, high):
+def cut_each(world, how, pairs):
     trial = world.start_appenders()
-    for pair, both, goes_on in role_pairs:
+    for one, two, both, goes_on, long in pairs:
         primary, secondary = world.primary(trial.path)
         roles = {"primary": primary, "secondary": secondary, "client": "client", "master": "master"}
-        source, sink = roles[pair[0]], roles[pair[1]]
-        say(f"{how}: {source} {'<->' if both else '->'} {sink} ({pair[0]}, {pair[1]})")
+        source, sink = roles[one], roles[two]
+        say(f"{how}: {source} {'<->' if both else '->'} {sink} ({one}, {two})")
         world.net.cut(source, sink, how, both)
         if goes_on:
             say(f"cut: {trial.progress(f'while {source} and {sink} are cut'):.2f} s to the next appends")
-        hold(world, low, high)
+        hold(world, *((3.2, 3.6) if long else (0.3, 1)))
         if goes_on:
             trial.progress(f"{source} and {sink} are still cut")
         world.net.join(source, sink)
@@ -119,30 +119,31 @@ def cut_each(world, how, role_pairs, low, high):
         world.wait_live(3)
 
 
-PAIRS = [(("client", "primary"), True, True), (("primary", "secondary"), True, True),
-         (("primary", "master"), True, True), (("secondary", "master"), True, True),
-         (("client", "master"), True, False)]
-ONE_WAY = [(("primary", "secondary"), False, True), (("secondary", "primary"), False, True),
-           (("client", "primary"), False, False), (("primary", "client"), False, False),
-           (("primary", "master"), False, True), (("master", "primary"), False, True)]
+# (from, to, both ways, appends must go on meanwhile, longer than leases and failure detection)
+PAIRS = [("client", "primary", True, True, False), ("primary", "secondary", True, True, False),
+         ("primary", "master", True, True, True), ("secondary", "master", True, True, False),
+         ("client", "master", True, False, False)]
+ONE_WAY = [("primary", "secondary", False, True, False), ("secondary", "primary", False, True, False),
+           ("client", "primary", False, True, False), ("primary", "client", False, True, False),
+           ("primary", "master", False, True, True), ("master", "primary", False, True, False)]
 
 
 @scenario()
 def cut_silent(world):
     """Pairs that don't hear of each other any more; packets vanish."""
-    cut_each(world, "drop", PAIRS, 0.5, 3.5)
+    cut_each(world, "drop", PAIRS)
 
 
 @scenario()
 def cut_reset(world):
     """Pairs whose connections are reset at each packet."""
-    cut_each(world, "reset", PAIRS, 0.3, 1)
+    cut_each(world, "reset", PAIRS)
 
 
 @scenario()
 def cut_one_way(world):
     """One hears the other, and not the other way round."""
-    cut_each(world, "drop", ONE_WAY, 0.5, 2.5)
+    cut_each(world, "drop", ONE_WAY)
 
 
 @scenario()
@@ -237,10 +238,10 @@ def full_all(world):
         result = world.pawl("--timeout", "2", "put", "--chunk-bytes", "1MiB", __file__,
                             f"/more-{len(texts)}", code=None)
         texts.append(result.stderr.decode(errors="replace").strip())
-        return result.returncode != 0
-    world.wait("a put is refused", refused)
+        # One that was under way when the room ended is unknown; the next one is told why.
+        return result.returncode != 0 and "space" in texts[-1]
+    world.wait("a put is refused for want of space", refused)
     say(f"a put is refused: {texts[-1]}")
-    check("space" in texts[-1], f"no clear error: {texts[-1]}")
     world.pawl("cat", "--length", "1024", trial.path)
     for name in world.servers:
         check(world.nodes[name].alive, f"{name} has ended")
@@ -344,6 +345,21 @@ def eio(world):
     trial.progress("with a new disk", 1200)
 
 
+@scenario(servers=4, disks={f"cs{i}": ("ext4", 96) for i in (1, 2, 3, 4)})
+def hung_disk(world):
+    """A disk that neither answers nor fails: of the primary, then of a secondary."""
+    trial = world.start_appenders()
+    for role in ("primary", "secondary"):
+        name = target(world, trial, role)
+        say(f"the disk of {name} ({role}) hangs")
+        world.nodes[name].disk.hang()
+        say(f"hanging: {trial.progress(f'while the disk of {name} hangs'):.2f} s to the next appends")
+        trial.progress(f"while the disk of {name} still hangs", 1200)
+        world.nodes[name].disk.go_on()
+        trial.progress(f"with the disk of {name} again")
+        world.wait_live(4)
+
+
 @scenario()
 def lost_flush(world):
     """A disk has acknowledged flushes and lost what they covered: the server comes back with an old state
@@ -366,6 +382,85 @@ def lost_flush(world):
     trial.progress("with cs1 and cs3 only")
     world.restart("cs2")
     world.wait_live(3)
+
+
+# ---- the master's disk is lost -------------------------------------------------------------------
+
+@scenario(master={"snapshot_after": "1MiB"})
+def master_lost(world):
+    """The master comes back with an older copy of its directory, with a log that was cut short, with an
+    empty directory: each is refused with a clear message, nothing is deleted, and with the right
+    directory everything goes on."""
+    trial = world.start_appenders()
+    master = world.nodes["master"]
+    world.kill("master")
+    copy, newest = master.data + ".copy", master.data + ".newest"
+    shutil.copytree(master.data, copy)
+    world.restart("master")
+    world.wait_live(3)
+    trial.progress("with the master again", 1200)  # seals and new chunks
+    trial.stop()
+    world.pawl("mkdir", "/since-the-copy")
+    world.kill("master")
+    os.rename(master.data, newest)
+    for what, prepare in (("an older copy", lambda: shutil.copytree(copy, master.data)),
+                          ("a log that was cut short", lambda: cut_log(newest, master.data))):
+        before = chunk_files(world)
+        prepare()
+        say(f"the master starts with {what}")
+        master.start()
+        world.wait("the master says that records are missing",
+                   lambda: "records of this log are missing" in master.log)
+        for words in (("ls", "/"), ("servers",), ("mkdir", "/new")):
+            result = world.pawl("--timeout", "5", *words, code=None)
+            text = result.stderr.decode(errors="replace").strip()
+            check(result.returncode != 0 and "lacks what its cluster has seen" in text,
+                  f"pawl {words[0]}: exit {result.returncode} {text}")
+        say(f"    {text.splitlines()[0]}")
+        hold(world, 0.5, 1)
+        check(before <= chunk_files(world), "chunk files were deleted")
+        master.kill()
+        shutil.rmtree(master.data)
+        with open(os.path.join(master.dir, "log"), "ab") as log:
+            log.truncate(0)
+    empty_master(world, master, chunk_files(world))
+    say("the master has its own directory again")
+    shutil.rmtree(master.data)
+    os.rename(newest, master.data)
+    for name in world.names:
+        world.restart(name)
+    world.wait_live(3)
+    world.start_appenders("/after").progress("with the right directory", 200)
+    names = [item["name"] for item in world.json("ls", "/")]
+    check("since-the-copy" in names, f"acknowledged and lost: {names}")
+
+
+def empty_master(world, master, before):
+    say("the master starts with an empty directory")
+    master.start()
+    for name in world.servers:
+        world.killed.add(name)
+    world.wait("the servers refuse another cluster",
+               lambda: all(not world.nodes[name].alive for name in world.servers))
+    for name in world.servers:
+        node = world.nodes[name]
+        check(node.process.returncode == 3, f"{name} ended with {node.process.returncode}")
+        check("nothing of them is touched" in node.log, f"{name} does not say what is the matter")
+    check(before <= chunk_files(world), "chunk files were deleted")
+    master.kill()
+
+
+def chunk_files(world):
+    return {(name, file) for name in world.servers
+            for file in os.listdir(os.path.join(world.nodes[name].data, "chunks"))}
+
+
+def cut_log(source, target):
+    """A copy whose log lacks its last records."""
+    shutil.copytree(source, target)
+    last = max(name for name in os.listdir(target) if name.startswith("log."))
+    path = os.path.join(target, last)
+    os.truncate(path, os.path.getsize(path) - 400)
 
 
 def world_of(name, bin_dir, seed):

@@ -240,6 +240,8 @@ class World:
         for trial in self.trials:
             trial.process.kill()
         for node in self.nodes.values():
+            if node.disk is not None:
+                node.disk.go_on()
             if node.alive:
                 node.process.kill()
                 node.process.wait()
@@ -255,7 +257,7 @@ class Appenders:
     """pawl-trial appenders: 1 KiB records by several clients; what they were told is in a file."""
 
     def __init__(self, world, path, clients, seconds):
-        self.world, self.path = world, path
+        self.world, self.path, self.stopped = world, path, False
         self.seed = str(world.random.randrange(1 << 32))
         self.told = os.path.join(world.dir, "told" + path.replace("/", "-"))
         self.process = world.start_client("pawl-trial", "appenders", world.master_address, path,
@@ -285,7 +287,10 @@ class Appenders:
         return time.monotonic() - begin
 
     def stop(self):
+        if self.stopped:
+            return
         self.going()
+        self.stopped = True
         self.process.terminate()
         out, error = self.process.communicate(timeout=PATIENCE_S * 2)
         say(f"{self.path}: {out.decode().strip()} {error.decode(errors='replace')[-500:]}")

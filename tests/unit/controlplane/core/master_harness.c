@@ -305,6 +305,9 @@ const Pawl__Reply *world_server_register(struct world *world, uint32_t i)
     reg.server_id = server->id;
     reg.incarnation = server->incarnation;
     reg.cluster_id = server->cluster_id;
+    reg.seen_term = server->seen_term;
+    reg.seen_nonce = server->seen_nonce;
+    reg.seen_position = server->seen_position;
     reg.name = server->name;
     reg.location = server->location;
     char address[32];
@@ -315,6 +318,9 @@ const Pawl__Reply *world_server_register(struct world *world, uint32_t i)
     const Pawl__Reply *reply = world_call_on(world, server->conn, WORLD_BODY(REGISTER), &reg);
     if (reply->code == 0) {
         server->cluster_id = reply->registered->cluster_id;
+        server->seen_term = reply->registered->term;
+        server->seen_nonce = reply->registered->nonce;
+        server->seen_position = reply->registered->position;
     }
     free(reg.replicas);
     free(storage);
@@ -333,6 +339,7 @@ void world_heartbeat(struct world *world, uint32_t i)
     const Pawl__Reply *reply =
         world_call_on(world, server->conn, WORLD_BODY(HEARTBEAT), &heartbeat);
     assert_int_equal(reply->code, 0);
+    server->seen_position = PAWL_MAX(server->seen_position, reply->heartbeat->position);
     for (size_t r = 0; r < reply->heartbeat->n_renewals; r++) {
         const Pawl__LeaseRenewal *renewal = reply->heartbeat->renewals[r];
         struct fake_replica *replica = fake_replica_of(server, renewal->handle);
@@ -551,8 +558,9 @@ void world_notes_clear(struct world *world)
 static void start_core(struct world *world)
 {
     const struct master_actions *actions;
-    assert_int_equal(
-        master_core_start(world->core, UINT64_C(0xc1a57e2), world->now_ns, 1000000, &actions), 0);
+    assert_int_equal(master_core_start(world->core, UINT64_C(0xc1a57e2) + world->starts_count++,
+                                       world->now_ns, 1000000, &actions),
+                     0);
     take_actions(world, actions);
 }
 

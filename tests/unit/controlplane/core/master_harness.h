@@ -48,6 +48,9 @@ struct fake_server {
     uint64_t conn; // 0: down
     uint64_t incarnation;
     uint64_t cluster_id;
+    uint64_t seen_term; // with nonce and position: the newest that it was told of the master's log
+    uint64_t seen_nonce;
+    uint64_t seen_position;
     char name[16];
     char location[16];
     uint64_t space_bytes;
@@ -85,6 +88,7 @@ struct world {
     uint64_t next_incarnation;
     struct fake_server servers[WORLD_SERVERS];
     uint32_t servers_count;
+    uint32_t starts_count;          // of the master
     struct world_command *commands; // FIFO
     struct world_command *held;     // with mute servers
     bool hold;                      // commands stay in the queue until the test pumps

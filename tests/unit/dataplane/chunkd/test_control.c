@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the control thread against a master that is played by a thread of the test: registration,
 // heartbeats, leases, commands, loss of the master, another cluster, the way down.
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/chunkd/control.h"
+#include "dataplane/chunkd/mark.h"
 #include "scripted.h"
 
 #define HEARTBEATS_WANTED 3u
@@ -32,6 +35,9 @@ struct master {
     int register_code;
     bool drop_once;      // closes the connection at the first heartbeat
     bool register_again; // asks for it at the first heartbeat
+    uint64_t old_term;   // of its first answer; 0: `term`
+    uint64_t term;
+    struct mark seen; // of the last Register
     unsigned registers_count;
     unsigned heartbeats_count;
     unsigned replicas_count; // of the last Register
@@ -42,6 +48,7 @@ struct master {
 };
 
 static struct master master;
+static char mark_dir[64]; // empty: none
 
 static void fence_answered(void *user, int code, const Pawl__Reply *reply)
 {
@@ -69,13 +76,18 @@ static void answer_register(struct rpc_conn *conn, uint64_t id, const Pawl__Regi
     Pawl__Registered registered = PAWL__REGISTERED__INIT;
     master.registers_count++;
     master.replicas_count = (unsigned)body->n_replicas;
+    master.seen = (struct mark){
+        .term = body->seen_term, .nonce = body->seen_nonce, .position = body->seen_position};
     strncpy(master.address, body->fabric_address, sizeof(master.address) - 1);
     if (master.register_code != 0) {
         rpc_reply_code(conn, id, master.register_code, "go away");
         return;
     }
     registered.cluster_id = master.cluster_id;
-    registered.term = 1;
+    registered.term =
+        master.old_term != 0 && master.registers_count == 1 ? master.old_term : master.term;
+    registered.nonce = 9;
+    registered.position = 5;
     registered.heartbeat_ms = 20;
     registered.lease_ms = 500;
     reply.body_case = PAWL__REPLY__BODY_REGISTERED;
@@ -95,6 +107,7 @@ static void answer_heartbeat(struct rpc_conn *conn, uint64_t id)
         return;
     }
     master.heartbeats_count++;
+    answer.position = 8;
     renewal.handle = 42;
     renewal.version = 7;
     answer.renewals = renewals;
@@ -180,7 +193,8 @@ static int chunkd_run(void)
                                       .master_host = "127.0.0.1",
                                       .master_port = master.port,
                                       .name = "cs1",
-                                      .location = "rack1"};
+                                      .location = "rack1",
+                                      .dir = mark_dir[0] != '\0' ? mark_dir : NULL};
     int status = control_run(&control, reactor_thread_reactor(thread));
     reactor_thread_join(thread);
     master_stop(); // what it saw is read after its end
@@ -202,8 +216,36 @@ static int setup(void **state)
     script.replicas[1] = replica;
     script.replicas_count = 2;
     master.cluster_id = SCRIPT_CLUSTER;
+    master.term = 1;
     master_start();
     return 0;
+}
+
+static int setup_dir(void **state)
+{
+    strcpy(mark_dir, "mark-XXXXXX");
+    return mkdtemp(mark_dir) == NULL ? -1 : setup(state);
+}
+
+static int teardown_dir(void **state)
+{
+    (void)state;
+    char path[96];
+    snprintf(path, sizeof(path), "%s/mark", mark_dir);
+    unlink(path);
+    int code = rmdir(mark_dir);
+    mark_dir[0] = '\0';
+    return code;
+}
+
+static void expect_mark(uint64_t term, uint64_t nonce, uint64_t position)
+{
+    struct mark mark;
+    mark_load(mark_dir, &mark);
+    assert_int_equal(mark.cluster_id, term == 0 ? 0 : SCRIPT_CLUSTER);
+    assert_int_equal(mark.term, term);
+    assert_int_equal(mark.nonce, nonce);
+    assert_int_equal(mark.position, position);
 }
 
 static void test_control_when_master_is_there_registers_and_renews_leases(void **state)
@@ -258,6 +300,63 @@ static void test_control_when_master_refuses_the_cluster_ends_with_3(void **stat
     assert_int_equal(master.registers_count, 1);
 }
 
+static void test_control_when_it_has_seen_a_log_tells_so_next_time(void **state)
+{
+    script.cluster_id = SCRIPT_CLUSTER;
+    master.term = 3;
+    expect_mark(0, 0, 0);
+    assert_int_equal(chunkd_run(), CONTROL_EXIT_OK);
+    assert_int_equal(master.seen.term, 0);
+    expect_mark(3, 9, 8);
+    setup(state);
+    script.cluster_id = SCRIPT_CLUSTER;
+    master.term = 4;
+    assert_int_equal(chunkd_run(), CONTROL_EXIT_OK);
+    assert_int_equal(master.seen.term, 3);
+    assert_int_equal(master.seen.nonce, 9);
+    assert_int_equal(master.seen.position, 8);
+    expect_mark(4, 9, 8);
+}
+
+static void test_control_when_the_master_is_behind_does_not_obey_it(void **state)
+{
+    (void)state;
+    struct mark mark = {.cluster_id = SCRIPT_CLUSTER, .term = 5, .nonce = 9, .position = 70};
+    script.cluster_id = SCRIPT_CLUSTER;
+    assert_int_equal(mark_save(mark_dir, &mark), 0);
+    master.old_term = 4;
+    master.term = 6;
+    assert_int_equal(chunkd_run(), CONTROL_EXIT_OK); // the second answer is a newer one
+    assert_int_equal(master.registers_count, 2);
+    assert_int_equal(master.seen.term, 5);
+    expect_mark(6, 9, 8);
+}
+
+static void test_mark_when_it_is_damaged_is_none(void **state)
+{
+    (void)state;
+    struct mark mark = {.cluster_id = SCRIPT_CLUSTER, .term = 5, .nonce = 9, .position = 70};
+    master_stop();
+    assert_int_equal(mark_save(mark_dir, &mark), 0);
+    expect_mark(5, 9, 70);
+    char path[96];
+    snprintf(path, sizeof(path), "%s/mark", mark_dir);
+    for (off_t at = 0; at < 48; at++) {
+        unsigned char byte;
+        int fd = open(path, O_RDWR);
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= 0x10;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        expect_mark(0, 0, 0);
+        byte ^= 0x10;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        close(fd);
+    }
+    assert_int_equal(truncate(path, 40), 0);
+    expect_mark(0, 0, 0);
+    assert_int_not_equal(mark_save("no/such/folder", &mark), 0);
+}
+
 static void *terminate_main(void *user)
 {
     (void)user;
@@ -283,6 +382,7 @@ static void test_control_when_nobody_answers_still_ends_by_signal(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, setup)
+#define D(name) cmocka_unit_test_setup_teardown(name, setup_dir, teardown_dir)
     const struct CMUnitTest tests[] = {
         T(test_control_when_master_is_there_registers_and_renews_leases),
         T(test_control_when_master_is_lost_registers_again),
@@ -290,6 +390,9 @@ int main(void)
         T(test_control_when_master_leads_another_cluster_ends_with_3),
         T(test_control_when_master_refuses_the_cluster_ends_with_3),
         T(test_control_when_nobody_answers_still_ends_by_signal),
+        D(test_control_when_it_has_seen_a_log_tells_so_next_time),
+        D(test_control_when_the_master_is_behind_does_not_obey_it),
+        D(test_mark_when_it_is_damaged_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
