@@ -122,6 +122,7 @@ uint64_t master_command(struct master_core *core, struct master_server *server,
                              : kind == MASTER_COMMAND_OPEN  ? &request->open->handle
                              : kind == MASTER_COMMAND_GRANT ? &request->grant->handle
                              : kind == MASTER_COMMAND_DROP  ? &request->drop->handle
+                             : kind == MASTER_COMMAND_COPY  ? &request->copy->handle
                                                             : &no_handle;
     *command = (struct master_command){
         .kind = kind, .token = core->next_token++, .handle = *handle, .server = server};
