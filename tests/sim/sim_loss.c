@@ -71,7 +71,11 @@ static void rollback(struct sim *sim, struct sim_disk *disk)
     for (uint32_t i = 0; lost && i < sim->params.servers_count; i++) {
         struct sim_node *node = sim_node_of(sim, SIM_CHUNKD, i);
         if (node != disk->node) {
+            uint32_t master = sim_node_of(sim, SIM_MASTER, 0)->id;
+            struct sim_block wall = {.until_ns =
+                                         sim->now_ns + (1000 + sim_below(sim, 6000)) * SIM_MS};
             sim_trip(sim, node, 8000, 10 * SIM_MS);
+            sim->blocks[node->id][master] = sim->blocks[master][node->id] = wall;
         }
     }
 }
