@@ -13,6 +13,9 @@
     X(id_reuse_unchecked, "3.1", "a repeated id with other bytes is ID_REUSED")                    \
     X(inflight_answered, "3.1", "a repeat of a record in flight joins it")                         \
     X(gap_taken, "3.1", "a sequence that is too early is refused")                                 \
+    X(slot_reused, "3.1", "on a timeout the endpoint is destroyed before a slot is used again") \
+    X(stored_unchecked, "3.1", "the crc is checked again once the write is complete") \
+    X(window_reused, "3.1", "each peer's window has its own remote key") \
     X(prepare_hole_filled, "3.1", "a replica takes records in index order")                        \
     X(older_prepare_taken, "3.1", "a replica refuses an older version than it has promised")       \
     X(prepared_before_durable, "3.1", "record and payload are durable before PREPARED")            \
@@ -23,8 +26,7 @@
     X(primary_truncates, "3.1", "a primary never truncates")                                       \
     X(version_not_logged, "3.2", "the new version is in the log before anybody hears of it")       \
     X(answered_before_log, "3.2", "the master answers and commands only what is in its log")       \
-    X(version_not_raised, "3.2", "the version is raised before every new grant or fence") \
-    X(version_used_twice, "3.1", "a version never uses an index twice") \
+    X(version_not_raised, "3.2", "a version never uses an index twice: every grant has a new one") \
     X(older_command_taken, "3.2", "commands of an older version are refused") \
     X(older_term_taken, "3.2", "commands of an older term are refused") \
     X(empty_replica_answers, "3.2", "no such chunk is no answer to a fence") \

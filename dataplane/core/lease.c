@@ -60,8 +60,7 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     if (rc) {
         return rc;
     }
-    bool is_older = grant->version < chunk->promised && PAWL_MUTANT(older_command_taken);
-    if (chunk_is_sealed(chunk) || (grant->version != chunk->promised && !is_older)) {
+    if (chunk_is_sealed(chunk) || grant->version != chunk->promised) {
         return PAWL_ESTALE;
     }
     if (chunk->primary) {
@@ -72,8 +71,7 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     // after a secondary had its last record, before it had it itself; come back and granted the same
     // version again, it would give that index to another record. So the promise must be one of this
     // life of the server, and nothing may have been ordered under it.
-    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease) &&
-        !PAWL_MUTANT(version_used_twice)) {
+    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease)) {
         PAWL_MARK(grant_of_older_life);
         return PAWL_ESTALE;
     }
@@ -169,9 +167,6 @@ void chunk_peer_down(struct chunk_core *core, uint64_t server)
 {
     pawl_list_for_each (node, &core->active) {
         struct chunk *chunk = pawl_container_of(node, struct chunk, active);
-        if (PAWL_MUTANT(fence_not_durable) && inflight_is_empty(&chunk->inflight)) {
-            continue;
-        }
         for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
             if (chunk->lease.secondaries[i].server_id == server) {
                 chunk_member_break(core, chunk, &chunk->lease.secondaries[i]);

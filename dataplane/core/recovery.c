@@ -58,9 +58,21 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
     }
 }
 
+static bool older_is_taken(void)
+{
+    return PAWL_MUTANT(older_command_taken) || PAWL_MUTANT(older_term_taken);
+}
+
+// Has this version's promise still to be made?
+static bool fence_raises(const struct chunk *chunk, uint64_t version)
+{
+    bool again = PAWL_MUTANT(version_not_raised) && version == chunk->promised;
+    return version > chunk->promised || again || (older_is_taken() && version < chunk->promised);
+}
+
 int chunk_command_check(const struct chunk *chunk, uint64_t version)
 {
-    if (version < chunk->promised && !PAWL_MUTANT(older_command_taken)) {
+    if (version < chunk->promised && !older_is_taken()) {
         PAWL_MARK(command_of_older_version);
         return PAWL_ESTALE;
     }
@@ -124,11 +136,9 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     struct chunk *chunk = chunk_find(core, fence->handle);
     int rc = chunk ? chunk_command_check(chunk, fence->version) : PAWL_ENOCHUNK;
     if (rc == 0 && !chunk_is_sealed(chunk)) {
-        if (fence->version > chunk->promised ||
-            (PAWL_MUTANT(version_not_raised) && fence->version == chunk->promised)) {
+        if (fence_raises(chunk, fence->version)) {
             chunk_promise(core, chunk, fence->version);
-        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_raised) &&
-                   !PAWL_MUTANT(version_not_logged)) {
+        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_logged)) {
             PAWL_MARK(fence_of_used_promise);
             rc = PAWL_ESTALE; // somebody orders under this version already: its count is no barrier
         } else {

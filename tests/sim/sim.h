@@ -595,8 +595,8 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                        const struct wire_appended *reply);
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
-// May the server lose what it has of the chunk? Others have it then.
-bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle);
+// May the server lose what it has of the chunk? If it is open, so many others have it.
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others);
 // The master has been told that so many records are committed.
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);

@@ -194,7 +194,7 @@ void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct s
             return;
         }
         // A slot that was written to meanwhile may have been stored torn.
-        if (status == 0 && payload->window != NULL &&
+        if (status == 0 && payload->window != NULL && !PAWL_MUTANT(stored_unchecked) &&
             pawl_crc32c(0, payload->data, payload->bytes) != done->crc) {
             sim_note(sim, "%s a payload has changed while it was stored", node->name);
             status = PAWL_ECORRUPT;
@@ -382,8 +382,12 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     chunkd_step(
         sim, s,
         (struct chunk_event){.type = CHUNK_EVENT_COMMAND, .request = number, .command = message});
+    bool fence = message->body_case == PAWL__REQUEST__BODY_FENCE;
     pawl__request__free_unpacked(message, NULL);
     sim_trip(sim, s->node, sim->params.trip_permyriad, sim->params.disk_max_us * SIM_US + 1);
+    if (fence) { // what was promised must outlive the process
+        sim_trip(sim, s->node, 5 * sim->params.trip_permyriad, 300 * SIM_MS);
+    }
 }
 
 static void control_lost(struct sim_chunkd *s)

@@ -133,9 +133,6 @@ static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chun
     chunk->records[chunk->records_count++] = op->record;
     op->record.payload = NULL;
     chunk->commit_count = PAWL_MAX(chunk->commit_count, op->commit_count);
-    if (PAWL_MUTANT(fence_not_durable)) {
-        chunk->version = PAWL_MAX(chunk->version, op->record.record.version);
-    }
     sim_oracle_record(sim, disk->node->index, chunk, op->index);
 }
 

@@ -184,6 +184,11 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
     struct sim_link *link = &c->servers[server];
     struct sim_link old = *link;
     *link = (struct sim_link){0};
+    if (PAWL_MUTANT(slot_reused) || PAWL_MUTANT(stored_unchecked)) {
+        // Planted: the connection and its window are used on, as if nothing were under way.
+        *link = (struct sim_link){.conn = old.conn, .open = old.open};
+        old.conn = NULL;
+    }
     if (old.conn != NULL) {
         sim_close(sim, old.conn, 0);
     }

@@ -26,11 +26,11 @@ bool sim_disk_lost(const struct sim_disk *disk, uint64_t handle, uint64_t *ret_c
 }
 
 // All of it, where each chunk has as many good copies left as the file needs to be read.
-static void wipe(struct sim *sim, struct sim_disk *disk)
+static bool wipe(struct sim *sim, struct sim_disk *disk)
 {
     for (uint32_t i = 0; i < disk->chunks_count; i++) {
-        if (!sim_oracle_may_lose(sim, disk->node->index, disk->chunks[i].handle)) {
-            return;
+        if (!sim_oracle_may_lose(sim, disk->node->index, disk->chunks[i].handle, 2)) {
+            return false;
         }
     }
     sim_note(sim, "%s comes back with an empty disk", disk->node->name);
@@ -39,11 +39,12 @@ static void wipe(struct sim *sim, struct sim_disk *disk)
     }
     disk->cluster_id = 0;
     sim_disk_clear(disk);
+    return true;
 }
 
 // Open chunks lose records. That can be noticed only by somebody who knows that more were committed, so
 // as many are lost that the master knows better.
-static void rollback(struct sim *sim, struct sim_disk *disk)
+static bool rollback(struct sim *sim, struct sim_disk *disk)
 {
     bool lost = false;
     for (uint32_t i = 0; i < disk->chunks_count; i++) {
@@ -52,7 +53,7 @@ static void rollback(struct sim *sim, struct sim_disk *disk)
         uint64_t count = 0;
         if (chunk->sealed || heard == 0 || heard > chunk->records_count ||
             sim_disk_lost(disk, chunk->handle, &count) ||
-            !sim_oracle_may_lose(sim, disk->node->index, chunk->handle)) {
+            !sim_oracle_may_lose(sim, disk->node->index, chunk->handle, 1)) {
             continue;
         }
         count = sim_fault_below(sim, heard);
@@ -67,24 +68,34 @@ static void rollback(struct sim *sim, struct sim_disk *disk)
         chunk->commit_count = PAWL_MIN(chunk->commit_count, count);
         lost = true;
     }
-    // Alone with what is left it must not be believed: the others may come back later than it does.
-    for (uint32_t i = 0; lost && i < sim->params.servers_count; i++) {
-        struct sim_node *node = sim_node_of(sim, SIM_CHUNKD, i);
-        if (node != disk->node) {
-            uint32_t master = sim_node_of(sim, SIM_MASTER, 0)->id;
-            struct sim_block wall = {.until_ns =
-                                         sim->now_ns + (1000 + sim_below(sim, 6000)) * SIM_MS};
-            sim_trip(sim, node, 8000, 10 * SIM_MS);
-            sim->blocks[node->id][master] = sim->blocks[master][node->id] = wall;
+    return lost;
+}
+
+// What takes a disk's contents seldom comes alone: the loss hurts most when this replica is the first to be
+// back, and nobody else is there to know better.
+static void others_down(struct sim *sim, const struct sim_disk *disk, bool master)
+{
+    for (uint32_t i = 0; i < sim->nodes_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node != disk->node &&
+            (node->role == SIM_CHUNKD || (master && node->role == SIM_MASTER))) {
+            sim_trip(sim, node, 6000, 100 * SIM_MS);
+        }
+        if (!master && node != disk->node && node->role == SIM_CHUNKD) {
+            // Nor are they soon: the master decides with what this one has.
+            uint32_t to = sim_node_of(sim, SIM_MASTER, 0)->id;
+            uint64_t until_ns = sim->now_ns + (1000 + sim_below(sim, 6000)) * SIM_MS;
+            sim->blocks[node->id][to] = (struct sim_block){.until_ns = until_ns};
+            sim->blocks[to][node->id] = sim->blocks[node->id][to];
         }
     }
 }
 
 void sim_disk_lose(struct sim *sim, struct sim_disk *disk)
 {
-    if (sim_fault(sim, SIM_FAULT_ROLLBACK, sim->params.rollback_permyriad)) {
-        rollback(sim, disk);
-    } else if (sim_fault(sim, SIM_FAULT_WIPE, sim->params.wipe_permyriad)) {
-        wipe(sim, disk);
+    if (sim_fault(sim, SIM_FAULT_ROLLBACK, sim->params.rollback_permyriad) && rollback(sim, disk)) {
+        others_down(sim, disk, false);
+    } else if (sim_fault(sim, SIM_FAULT_WIPE, sim->params.wipe_permyriad) && wipe(sim, disk)) {
+        others_down(sim, disk, true);
     }
 }

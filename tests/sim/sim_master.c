@@ -28,6 +28,7 @@ struct sim_out {
     uint64_t need;
     bool command;
     bool is_copy; // one that comes again makes a replica that is seen at the next registration only
+    bool drop;
     uint64_t conn;
     uint64_t request; // replies: the peer's
     uint64_t token;   // commands
@@ -164,7 +165,9 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
     }
-    if (!out->is_copy && sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+    // Old DROPs are rare, and would hurt most.
+    uint32_t echo_permyriad = sim->params.double_permille * (out->drop ? 50 : 10);
+    if (!out->is_copy && sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
         out->frame->request = UINT64_MAX;
         sim_echo(sim, conn, 1 - side, out->frame);
     }
@@ -225,11 +228,17 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                           .token = action->token,
                           .deadline_ms = action->deadline_ms,
                           .frame = sim_frame_request(0, action->command)};
-    bool drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
-    if (drop && PAWL_MUTANT(drop_before_log)) {
+    out.drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    if (out.drop && PAWL_MUTANT(drop_before_log)) {
         command_send(sim, m, &out);
     } else {
         out_add(m, out);
+    }
+    if (action->command->body_case == PAWL__REQUEST__BODY_GRANT) {
+        // The next master finds a version that is in use.
+        sim_trip(sim, m->node,
+                 sim->params.master_crash_ms != 0 ? 5 * sim->params.trip_permyriad : 0,
+                 500 * SIM_MS);
     }
 }
 

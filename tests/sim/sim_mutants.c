@@ -63,16 +63,28 @@ bool sim_mutant_activate(const char *name)
 
 // ---- the process of one hunt -------------------------------------------------------------------------------
 
+// True when an oracle saw something; *text: what.
+static bool seed_fails(uint64_t seed, int mutant, char *text)
+{
+    pawl_mutant_active = (enum pawl_mutant)mutant;
+    alarm(SEED_SECONDS);
+    struct sim *sim = sim_new(seed, SIM_TRACE_NONE, NULL);
+    sim->no_validate = mutant != PAWL_MUTANT_NONE;
+    bool fails = !sim_run(sim);
+    memcpy(text, sim->violation, SIM_TRACE_BYTES);
+    sim_free(sim);
+    return fails;
+}
+
+// A seed that fails without the bug too has not caught it.
 static void hunt_seeds(struct sim_hunt *hunt)
 {
-    pawl_mutant_active = (enum pawl_mutant)hunt->mutant;
+    char text[SIM_TRACE_BYTES];
     for (; hunt->seed < hunt->end && !hunt->violated; hunt->seed++) {
-        alarm(SEED_SECONDS);
-        struct sim *sim = sim_new(hunt->seed, SIM_TRACE_NONE, NULL);
-        sim->no_validate = hunt->mutant != PAWL_MUTANT_NONE;
-        hunt->violated = !sim_run(sim);
-        memcpy(hunt->text, sim->violation, sizeof(hunt->text));
-        sim_free(sim);
+        hunt->violated = seed_fails(hunt->seed, hunt->mutant, hunt->text);
+        if (hunt->violated && hunt->mutant != PAWL_MUTANT_NONE) {
+            hunt->violated = !seed_fails(hunt->seed, PAWL_MUTANT_NONE, text);
+        }
     }
 }
 

@@ -87,7 +87,7 @@ static bool endpoint_there(const struct sim_conn *conn, int side)
 static void endpoint_gone(struct sim *sim, struct sim_conn *conn, int side)
 {
     if (endpoint_there(conn, side)) {
-        conn->side[side].endpoint = false;
+        conn->side[side].endpoint = PAWL_MUTANT(window_reused);
         if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
             sim_chunkd_gone(sim, conn, side);
         }
@@ -276,7 +276,9 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
 static void on_echo(struct sim *sim, struct sim_event *event)
 {
     struct sim_frame *frame = event->p;
-    for (size_t i = event->node->up ? sim->conns_count : 0; i > 0; i--) {
+    // A server whose store has failed is about to give up; what it still forgets matters to nobody.
+    bool takes = event->node->up && !sim->disks[event->node->index]->failed;
+    for (size_t i = takes ? sim->conns_count : 0; i > 0; i--) {
         struct sim_conn *conn = sim->conns[i - 1];
         int side = sim_side_of(conn, event->node);
         if (conn->control == frame->control && conn->side[side].node == event->node &&

@@ -224,15 +224,22 @@ bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
     return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
 }
 
-bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle)
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) || !chunk->ready) {
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return true;
     }
-    uint32_t wanted = chunk->sealed ? 1 : 2;
+    if (!chunk->ready) {
+        return false; // it may be, in what the master has not logged yet
+    }
+    uint32_t wanted = chunk->sealed ? 1 : others;
     uint64_t id = SIM_SERVER_ID(server);
-    return good_count(sim, chunk, id, committed_count(sim, chunk)) >= wanted;
+    // All that it has, not only what is committed: the master may have settled at the rest already.
+    const struct sim_chunk *own = sim_disk_chunk(sim->disks[server], handle);
+    uint64_t count = committed_count(sim, chunk);
+    count = own != NULL ? PAWL_MAX(count, own->records_count) : count;
+    return good_count(sim, chunk, id, count) >= wanted;
 }
 
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)
