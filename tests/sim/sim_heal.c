@@ -77,6 +77,10 @@ void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *c
         return;
     }
     sim->copies_count++;
+    uint64_t lost = 0;
+    if (sim_disk_lost(sim->disks[server], view.handle, &lost)) {
+        return; // it held it when it said so
+    }
     if (!view.sealed || !is_whole(sim, &view, sim_disk_chunk(sim->disks[server], view.handle))) {
         sim_violation(sim, "cs%u says that it has copied chunk %llu, and its disk does not hold it",
                       server + 1, ULL(view.handle));
