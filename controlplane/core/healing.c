@@ -6,9 +6,10 @@
 //   stale, damaged                    dropped, when there are enough good ones or its server is needed
 //   open, on fewer servers than could be, with records    sealed, and healed as a sealed chunk
 //
-// Good is a replica that its server reported in its present registration as sealed, at the chunk's
-// version, undamaged. A copy is one when its target has said that its seal is durable and the version
-// is still the one that the copy began with: every grant and fence raises it, and cancels the copy.
+// Good is a replica that its server reported in its present registration as sealed and undamaged. What
+// is sealed never changes, so the version that it was sealed under says nothing about it. A copy counts
+// when its target has said that its seal is durable and the chunk's version is still the one that the
+// copy began with: every grant and fence raises it, and cancels the copy.
 //
 // A replica that may still come back counts for what is copied (its server is not dead), never for what
 // is dropped. Nothing is dropped while no good replica is left on a live server, and of good ones only
@@ -37,7 +38,7 @@ static bool replica_is_sound(const struct master_chunk *chunk, const struct mast
 static bool replica_is_good(const struct master_chunk *chunk, const struct master_replica *replica)
 {
     return replica_is_sound(chunk, replica) && replica->sealed &&
-           replica->version == chunk->version && master_server_is_live(replica->server);
+           master_server_is_live(replica->server);
 }
 
 static struct census take_census(const struct master_chunk *chunk)

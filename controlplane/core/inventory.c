@@ -30,7 +30,7 @@ static bool sealed_is_stale(const struct master_chunk *chunk, const Pawl__Replic
     if (replica->count < chunk->count || replica->length < chunk->length) {
         return true;
     }
-    if (replica->copying || (replica->sealed && replica->version < chunk->version)) {
+    if (replica->copying) {
         return true;
     }
     bool same = replica->count == chunk->count && replica->length == chunk->length;

@@ -238,7 +238,7 @@ struct master_replica {
     bool sealed;
     bool refused; // to seal: it is not asked again in this registration
     bool damaged;
-    bool stale; // not the sealed chunk: too short, another length, an older version, half a copy
+    bool stale; // not the sealed chunk: too short, another length, half a copy
 };
 
 // A copy of a sealed chunk that is under way. Volatile.

@@ -235,7 +235,8 @@ static void answer_levelled(struct chunk_core *core, const struct chunk *chunk, 
     reply->levelled = levelled;
 }
 
-static void answer_copied(struct chunk_core *core, const struct chunk *chunk, uint64_t request)
+static void answer_copied(struct chunk_core *core, const struct chunk *chunk,
+                          const struct chunk_command *command)
 {
     Pawl__Copied *copied = answer_alloc(core, sizeof(*copied));
     if (!copied) {
@@ -243,11 +244,12 @@ static void answer_copied(struct chunk_core *core, const struct chunk *chunk, ui
     }
     pawl__copied__init(copied);
     copied->handle = chunk->handle;
-    copied->version = chunk->promised;
+    // Sealed under an older version, it is the same chunk.
+    copied->version = PAWL_MAX(chunk->promised, command->version);
     copied->count = chunk->durable_count;
     copied->length = chunk_bytes_at(chunk, chunk->durable_count);
     copied->sealed = chunk->state == CHUNK_STATE_SEALED;
-    Pawl__Reply *reply = answer_add(core, request, 0);
+    Pawl__Reply *reply = answer_add(core, command->request, 0);
     reply->body_case = PAWL__REPLY__BODY_COPIED;
     reply->copied = copied;
 }
@@ -285,7 +287,7 @@ void chunk_answer_state(struct chunk_core *core, const struct chunk *chunk,
         answer_sealed(core, chunk, command->request);
         break;
     case PAWL__REQUEST__BODY_COPY:
-        answer_copied(core, chunk, command->request);
+        answer_copied(core, chunk, command);
         break;
     default:
         chunk_answer_add(core, command->request, 0);

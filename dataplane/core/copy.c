@@ -56,7 +56,7 @@ static int existing_check(struct chunk_core *core, struct chunk *chunk, const Pa
         }
         return is_same ? 0 : PAWL_EBUSY;
     }
-    bool is_whole = chunk_is_sealed(chunk) && !chunk->damaged && copy->version == chunk->promised &&
+    bool is_whole = chunk_is_sealed(chunk) && !chunk->damaged &&
                     copy->count == chunk->records.count &&
                     copy->length == chunk_bytes_at(chunk, chunk->records.count);
     return is_whole ? 0 : PAWL_EEXISTS;

@@ -36,7 +36,8 @@ void chunk_read(struct chunk_core *core, const struct chunk_event *event)
     action->read = *message;
 }
 
-// A source serves what is durable here, to those who recover under the version that it promised.
+// A source serves what is durable here, to those who recover under the version that it promised. What is
+// sealed never changes: it may be copied under a newer version.
 void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
 {
     const struct wire_fetch *message = (const void *)event->message;
@@ -45,7 +46,8 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
 
     if (!chunk) {
         rc = PAWL_ENOCHUNK;
-    } else if (message->version != chunk->promised) {
+    } else if (message->version < chunk->promised ||
+               (message->version > chunk->promised && !chunk_is_sealed(chunk))) {
         rc = PAWL_ESTALE;
     } else if (chunk->damaged) {
         rc = PAWL_ECORRUPT;

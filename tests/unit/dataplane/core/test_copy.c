@@ -93,6 +93,18 @@ static void test_copy_when_nothing_is_here_brings_all_of_it(void **state)
     h_expect(h, h_lookup(h, 2, 5, 7), PAWL_EEARLIER); // the inherited table is there
 }
 
+// The chunk's version was raised since it was sealed: its bytes are the same.
+static void test_copy_when_the_version_is_newer_is_sealed_under_it(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 4);
+    uint64_t a = h_copy(h, 2, 5, 4, 400, 0);
+    h_expect(h, a, 0);
+    assert_int_equal(h->requests[a].copied.version, 5);
+    assert_int_equal(h->disk[2].version, 5);
+    assert_int_equal(h->disk[2].records_count, 4);
+}
+
 static void test_copy_when_chunk_is_empty_is_sealed_empty(void **state)
 {
     struct harness *h = *state;
@@ -257,7 +269,7 @@ static void test_copy_when_source_holds_another_log_is_refused(void **state)
     sealed_pair(h, 3);
     h_expect(h, h_copy(h, 2, 2, 3, 299, 0), PAWL_ECORRUPT);
     h_expect(h, h_copy(h, 2, 2, 4, 400, 0), PAWL_EEXPECT);
-    h_expect(h, h_copy(h, 2, 3, 3, 300, 0), PAWL_ESTALE); // a version that it never had
+    h_expect(h, h_copy(h, 2, 1, 3, 300, 0), PAWL_ESTALE); // an older version
     h_expect(h, h_copy(h, 2, 2, 3, 300, 2), PAWL_EINVALID);
     h_expect(h, h_copy(h, 2, 2, CHUNK_RECORDS_MAX + 1, 300, 0), PAWL_EINVALID);
     assert_false(h->disk[2].exists);
@@ -276,7 +288,9 @@ static void test_copy_when_something_else_is_here_is_refused(void **state)
     struct harness *h = *state;
     sealed_pair(h, 3);
     h_expect(h, h_copy(h, 1, 2, 4, 400, 0), PAWL_EEXISTS);
-    h_expect(h, h_copy(h, 1, 3, 3, 300, 0), PAWL_EEXISTS); // of an older version
+    uint64_t same = h_copy(h, 1, 3, 3, 300, 0); // sealed under an older version
+    h_expect(h, same, 0);
+    assert_int_equal(h->requests[same].copied.version, 3);
     h_expect(h, h_copy(h, 1, 1, 3, 300, 0), PAWL_ESTALE);
     h_expect(h, h_open(h, 2, 1, NULL, 0), 0);
     h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_EEXISTS);
@@ -376,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_copy_when_nothing_is_here_brings_all_of_it),
+        TEST(test_copy_when_the_version_is_newer_is_sealed_under_it),
         TEST(test_copy_when_chunk_is_empty_is_sealed_empty),
         TEST(test_copy_when_half_done_serves_nothing),
         TEST(test_copy_when_replies_overtake_each_other_keeps_the_order),
