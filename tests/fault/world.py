@@ -120,9 +120,13 @@ class World:
         self.names = ["master", *self.servers]
         self.trials = []
         self.killed = set()  # processes that the test itself has ended, or that may end
-        self.net = Net([*self.names, "client"])
-        disks = disks or {}
-        self.nodes = {name: Node(self, name, *disks.get(name, ("dir", 0))) for name in self.names}
+        try:
+            self.net = Net([*self.names, "client"])
+            disks = disks or {}
+            self.nodes = {name: Node(self, name, *disks.get(name, ("dir", 0))) for name in self.names}
+        except SystemExit:  # skipped
+            shutil.rmtree(self.dir, ignore_errors=True)
+            raise
         self.master_address = f"{self.net.address['master']}:{PORT}"
         self.nodes["master"].configure(
             listen=self.master_address, dir=self.nodes["master"].data, security="none", **(master or {}))

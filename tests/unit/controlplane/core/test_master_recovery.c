@@ -545,6 +545,27 @@ static void test_member_when_it_cannot_level_leaves_the_set(void **state)
     world_fini(&world);
 }
 
+static void test_member_when_it_fails_the_fence_is_not_in_the_next_set(void **state)
+{
+    (void)state;
+    uint64_t handle;
+    uint64_t file = file_with_records(4, 6, &handle);
+    uint32_t primary = world_primary(&world, handle);
+    world_server(&world, primary)->refuse = PAWL_ENOSPACE; // its disk takes no promise
+    world_tail_hint(&world, file, handle, 1, PAWL_EDISCONNECTED);
+    world_advance(&world, 300);
+    world_tail_hint(&world, file, handle, 1, PAWL_EDISCONNECTED);
+    const Pawl__Chunk *next = world_granted(&world, file, 3000);
+    assert_true(next->handle != handle);
+    assert_int_equal(next->n_replicas, 3);
+    for (size_t i = 0; i < next->n_replicas; i++) {
+        assert_true(next->replicas[i]->server_id != 0xc0 + primary);
+    }
+    assert_false(world_noted(&world, "placed anew")); // not even for a moment
+    world_server(&world, primary)->refuse = 0;
+    world_fini(&world);
+}
+
 static void test_source_lost_when_levelling_begins_again_without_it(void **state)
 {
     (void)state;
@@ -682,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_damaged_open_replica_when_reported_is_left_out),
         cmocka_unit_test(test_level_when_the_source_is_corrupt_leads_without_it),
         cmocka_unit_test(test_member_when_it_cannot_level_leaves_the_set),
+        cmocka_unit_test(test_member_when_it_fails_the_fence_is_not_in_the_next_set),
         cmocka_unit_test(test_source_lost_when_levelling_begins_again_without_it),
         cmocka_unit_test(test_opening_when_a_member_dies_is_placed_anew),
         cmocka_unit_test(test_opening_when_a_member_refuses_is_placed_elsewhere),
