@@ -84,6 +84,26 @@ static void server_moves(struct list *list, uint32_t server)
     }
 }
 
+// The end of a connection that a server accepted and that it owes no answer on changes nothing there
+// and is seen by nobody: whenever it happens, the states before and behind it do the same. So it
+// happens first, alone.
+static bool end_is_silent(uint32_t conn)
+{
+    const struct model_conn *c = model_conn_at(conn);
+    uint32_t to = model_conn_to(conn);
+    if (!c->used || !c->open[1] || to >= MODEL_MASTER || c->count[1] > 0 ||
+        (!c->cut && c->open[0])) {
+        return false;
+    }
+    const struct model_server *s = model_server_at(to);
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        if (s->served[i].conn == conn) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void moves(struct list *list)
 {
     const struct model_config *config = model_world.config;
@@ -249,7 +269,7 @@ static void node_faults(struct list *list)
         add_fault(list, (struct model_event){.kind = MODEL_EV_LEASE}, MODEL_LAPSE);
     }
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        if (model_master_node()->commands[i].conn != 0) {
+        if (model_master_node()->commands[i].token != 0) {
             add_fault(list, (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)i},
                       MODEL_LATE);
         }
@@ -259,6 +279,12 @@ static void node_faults(struct list *list)
 uint32_t model_events(struct model_event *ret)
 {
     struct list list = {.items = ret};
+    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
+        if (end_is_silent(conn)) {
+            add(&list, (struct model_event){.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn, .b = 1});
+            return list.count;
+        }
+    }
     moves(&list);
     bool still = list.count == 0;
     starts(&list);

@@ -176,10 +176,18 @@ uint32_t model_master_call(const Pawl__Request *request)
                                       .message = request});
 }
 
+// One whose deadline has passed has no token any more; its answer is waited for, and thrown away.
 static void command_ended(struct model_call *call, int status, const Pawl__Reply *answer)
 {
     struct model_call old = *call;
-    *call = (struct model_call){0};
+    call->token = 0;
+    if (status != PAWL_EDEADLINE) {
+        *call = (struct model_call){0};
+    }
+    model_world.touched[MODEL_MASTER] = true;
+    if (old.token == 0) {
+        return;
+    }
     (void)step((struct master_event){.type = MASTER_EVENT_ANSWER,
                                      .status = status,
                                      .token = old.token,
