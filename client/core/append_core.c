@@ -100,11 +100,13 @@ void append_slot_fail(struct append_core *core, uint32_t at, int code)
     bool epoch = (slot.record_flags & WIRE_RECORD_EPOCH) != 0;
     bool doubt = slot.doubt || slot.state != APPEND_SLOT_WAITING;
     if (doubt && !code_leaves_no_doubt(code)) {
-        code = PAWL_EUNKNOWN;
+        code = PAWL_MUTANT(unknown_is_failed) ? PAWL_EDEADLINE : PAWL_EUNKNOWN;
     }
     append_slot_end(core, at, (struct append_action){.status = code});
     if (code == PAWL_EIDREUSED && !epoch) {
         append_committed(core, slot.sequence);
+    } else if (PAWL_MUTANT(unknown_sequence_reused) || PAWL_MUTANT(unknown_is_failed)) {
+        core->next_sequence = PAWL_MIN(core->next_sequence, slot.sequence);
     } else if (slot.chain && !epoch && core->final == 0) {
         unknown_insert(core, &slot, code != PAWL_EUNKNOWN);
     }

@@ -3,6 +3,7 @@
 #ifndef PAWL_CLIENT_APPEND_CORE_PRIVATE_H
 #define PAWL_CLIENT_APPEND_CORE_PRIVATE_H
 
+#include "base/mutant.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
 

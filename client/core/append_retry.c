@@ -153,6 +153,9 @@ static void on_expect(struct append_core *core, uint32_t at, uint64_t expected)
         append_all_fail(core, PAWL_EPROTOCOL);
         return;
     }
+    if (PAWL_MUTANT(expect_renumbers)) {
+        core->slots[at].sequence = expected;
+    }
     if (expected > core->committed_sequence && !is_waiting(core, expected)) {
         pause_begin(core);
     }
@@ -175,6 +178,8 @@ static bool code_is_refusal(int code)
     case PAWL_EINVALID:
     case PAWL_ENOSPACE:
         return true;
+    case PAWL_ESTALE:
+        return PAWL_MUTANT(fence_is_refusal);
     default:
         return false;
     }
@@ -287,6 +292,9 @@ void append_on_disconnected(struct append_core *core, uint64_t server)
         if (slot->state == APPEND_SLOT_SENT && slot->server == server) {
             slot->state = APPEND_SLOT_WAITING;
             slot->doubt = true;
+            if (PAWL_MUTANT(retry_renumbers)) {
+                slot->sequence = core->next_sequence++;
+            }
             lost |= slot->place == core->place;
         }
     }

@@ -42,11 +42,15 @@ void master_log(struct master_core *core, Pawl__LogRecord *record)
     }
     // Listed before it is applied: what applying it asks for (drops of deleted chunks) must stand
     // behind it.
-    struct master_action *action = action_add(core, MASTER_ACTION_LOG);
-    if (!action) {
+    bool unlogged = PAWL_MUTANT(version_not_logged) &&
+                    record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_VERSION;
+    struct master_action *action = unlogged ? NULL : action_add(core, MASTER_ACTION_LOG);
+    if (!action && !unlogged) {
         return;
     }
-    action->record = record;
+    if (action) {
+        action->record = record;
+    }
     int rc = master_apply(core, record);
     // What we build ourselves fits our own state; only memory can be missing.
     pawl_assert(rc == 0 || rc == -ENOMEM);

@@ -77,6 +77,11 @@ void master_chunk_answered(struct master_core *core, struct master_chunk *chunk,
     }
     struct master_member *member = &work->members[index];
     int code = status ? status : reply ? reply->code : PAWL_EPROTOCOL;
+    if (PAWL_MUTANT(empty_replica_answers) && code == PAWL_ENOCHUNK &&
+        command->kind == MASTER_COMMAND_FENCE) {
+        member->step = MASTER_STEP_DONE; // with no record
+        code = 0;
+    }
     member->token = 0;
     member->refused = status == 0 && code != 0;
     if (code != 0) {
@@ -86,7 +91,7 @@ void master_chunk_answered(struct master_core *core, struct master_chunk *chunk,
         if (command->kind == MASTER_COMMAND_LEVEL && code == PAWL_ECORRUPT) {
             level_found_damage(core, chunk);
         }
-    } else if (command->kind == MASTER_COMMAND_FENCE) {
+    } else if (command->kind == MASTER_COMMAND_FENCE && member->step != MASTER_STEP_DONE) {
         fence_answered(core, chunk, (uint32_t)index, reply);
     } else if (command->kind == MASTER_COMMAND_LEVEL) {
         level_answered(core, chunk, (uint32_t)index, reply);

@@ -150,7 +150,7 @@ static int apply_chunk_create(struct master_core *core, const Pawl__LogChunkCrea
         return PAWL_EFORMAT;
     }
     const struct master_chunk *tail = master_file_tail(file);
-    if (tail && !tail->sealed) {
+    if (tail && !tail->sealed && !PAWL_MUTANT(successor_first)) {
         return PAWL_EFORMAT; // a file has at most one unsealed chunk
     }
     file->modified_ms = wall_ms;

@@ -35,7 +35,7 @@ int master_chunk_new(struct master_core *core, struct master_inode *file, uint64
         return -ENOMEM;
     }
     const struct master_chunk *before = master_file_tail(file);
-    pawl_assert(!before || before->sealed);
+    pawl_assert(!before || before->sealed || PAWL_MUTANT(successor_first));
     struct master_chunk *chunk = pawl_alloc_new(core->alloc, sizeof(*chunk));
     struct master_work *work = pawl_alloc_new(core->alloc, sizeof(*work));
     if (!chunk || !work || pawl_map_put(&core->chunks, handle, chunk)) {
@@ -46,7 +46,10 @@ int master_chunk_new(struct master_core *core, struct master_inode *file, uint64
     chunk->handle = handle;
     chunk->file = file;
     chunk->index = file->chunks_count;
-    chunk->base_offset = before ? before->base_offset + before->length : 0;
+    uint64_t before_length = !before                          ? 0
+                             : PAWL_MUTANT(base_offset_wrong) ? file->chunk_bytes
+                                                              : before->length;
+    chunk->base_offset = before ? before->base_offset + before_length : 0;
     chunk->version = 1;
     chunk->work = work;
     work->granted_count = UINT64_MAX;

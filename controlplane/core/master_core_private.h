@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "controlplane/core/master_core.h"
 #include "proto/wire.h"

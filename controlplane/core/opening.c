@@ -94,7 +94,7 @@ static bool waiting_drive(struct master_core *core, struct master_chunk *chunk)
             return false;
         }
     }
-    if (chunk->index > 0 && !work->table_known) {
+    if (chunk->index > 0 && !work->table_known && !PAWL_MUTANT(table_skipped)) {
         master_chunk_move(core, chunk, MASTER_PHASE_TABLE);
         return true;
     }
@@ -150,7 +150,7 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
         }
         done += work->members[i].step == MASTER_STEP_DONE;
     }
-    if (done < chunk->set_count) {
+    if (done < (PAWL_MUTANT(ready_before_all) ? 1 : chunk->set_count)) {
         return false;
     }
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_READY);

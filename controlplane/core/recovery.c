@@ -142,7 +142,9 @@ static void recovery_begin(struct master_core *core, struct master_chunk *chunk)
     record->chunk_version->set = master_arena_ids(core, chunk->set, chunk->set_count);
     record->chunk_version->n_set = chunk->set_count;
     record->chunk_version->failure = failure && !work->counted;
-    master_log(core, record);
+    if (!PAWL_MUTANT(version_not_raised)) {
+        master_log(core, record);
+    }
     if (failure) {
         master_note(core, MASTER_LEVEL_INFO, "chunk %lu version %lu recovery begins: %s",
                     chunk->handle, chunk->version, cause_text(core, work));
@@ -206,7 +208,8 @@ static bool fence_is_pending(const struct master_core *core, const struct master
         answered += member->step == MASTER_STEP_DONE;
         if (member->step == MASTER_STEP_ASKED) {
             asked++;
-            if (master_server_is_live(master_chunk_member(core, chunk, i))) {
+            bool live = master_server_is_live(master_chunk_member(core, chunk, i));
+            if (live && !PAWL_MUTANT(alive_not_awaited)) {
                 return true;
             }
         }
@@ -223,7 +226,8 @@ static int longest_member(const struct master_core *core, const struct master_ch
         const struct master_member *member = &chunk->work->members[i];
         if (member->step == MASTER_STEP_DONE &&
             (with_damaged || !member_is_damaged(core, chunk, i)) &&
-            (longest < 0 || member->count > chunk->work->members[longest].count)) {
+            (longest < 0 ||
+             (member->count > chunk->work->members[longest].count) != PAWL_MUTANT(shortest_wins))) {
             longest = (int)i;
         }
     }
@@ -310,7 +314,8 @@ static bool fencing_decide(struct master_core *core, struct master_chunk *chunk)
         master_chunk_again(core, chunk, false);
         return true;
     }
-    if (work->members[longest].count < committed) {
+    if (work->members[longest].count < committed && !PAWL_MUTANT(commit_heard_ignored) &&
+        !PAWL_MUTANT(alive_not_awaited)) {
         recovery_block(core, chunk, "a replica knows of more committed records than any holds");
         return true;
     }
@@ -354,7 +359,7 @@ static uint32_t level_members(const struct master_chunk *chunk, uint64_t set[MAS
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
-        if (chunk->work->members[i].level) {
+        if (chunk->work->members[i].level || PAWL_MUTANT(sealed_set_not_level)) {
             set[count++] = chunk->set[i];
         }
     }
@@ -374,6 +379,20 @@ static char *set_text(struct master_core *core, const uint64_t *set, uint32_t co
     }
     text[at] = '\0';
     return master_arena_text(core, text);
+}
+
+// Planted: the successor is created by a record of its own, before its predecessor is sealed.
+static void successor_create(struct master_core *core, const struct master_chunk *chunk,
+                             Pawl__LogChunkSeal *seal)
+{
+    Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_CREATE);
+    record->chunk_create = MASTER_MESSAGE(core, Pawl__LogChunkCreate, pawl__log_chunk_create__init);
+    record->chunk_create->file_id = chunk->file->id;
+    record->chunk_create->handle = seal->next_handle;
+    record->chunk_create->set = seal->next_set;
+    record->chunk_create->n_set = seal->n_next_set;
+    seal->next_handle = 0;
+    master_log(core, record);
 }
 
 // One record seals N and creates N+1 with its base offset: there is never a second unsealed chunk,
@@ -407,6 +426,9 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
     seal->next_handle = core->next_handle;
     seal->next_set = master_arena_ids(core, next_set, next_count);
     seal->n_next_set = next_count;
+    if (PAWL_MUTANT(successor_first)) {
+        successor_create(core, chunk, seal);
+    }
     master_log(core, record); // frees chunk->work
     if (core->failed) {
         return;
@@ -433,7 +455,8 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
     pawl_assert(level_count > 0); // the source is level with itself
     // One that sends no heartbeats may answer all the same: a grant to such a set would be ended at
     // once, for ever.
-    bool equal = level_count == chunk->set_count && dead_count == 0;
+    bool level = level_count == chunk->set_count || PAWL_MUTANT(grant_not_level);
+    bool equal = level && dead_count == 0;
     // An empty chunk is as good as the next one: sealing it on a client's word would let that client
     // make chunks without end.
     bool seal_wanted = work->want_seal && work->target_count > 0;

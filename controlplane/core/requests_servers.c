@@ -45,7 +45,7 @@ static struct master_server *log_server(struct master_core *core, const Pawl__Re
 static int bind_connection(struct master_core *core, struct master_server *server, uint64_t conn,
                            uint64_t incarnation)
 {
-    if (server->conn && server->incarnation != incarnation) {
+    if (server->conn && server->incarnation != incarnation && !PAWL_MUTANT(restart_keeps_lease)) {
         master_server_lost(core, server, "it restarted");
     }
     if (server->conn) {
@@ -90,7 +90,7 @@ static bool claim_lease(struct master_core *core, struct master_server *server,
     // Adopting may have begun a recovery at once, for a member that is gone.
     const struct master_work *work = chunk->work;
     if (!work || work->phase != MASTER_PHASE_GRANTED || work->primary_id != server->id ||
-        work->primary_incarnation != server->incarnation) {
+        (work->primary_incarnation != server->incarnation && !PAWL_MUTANT(restart_keeps_lease))) {
         return false;
     }
     chunk->work->lease_until_ns = core->now_ns + master_ms_to_ns(core->options.lease_ms);
@@ -227,9 +227,9 @@ static void report_broken(struct master_core *core, struct master_chunk *chunk,
         return;
     }
     if (broken_id == sender->id) {
-        // Its own store failed: what it holds is not to be trusted for the next chunk either.
+        // Its own store failed, or has no room: nothing for the next chunk either. Whether what it holds
+        // is damaged is another report's matter.
         sender->avoid_ns = core->now_ns + master_ms_to_ns(MASTER_AVOID_MS);
-        master_replica_damaged(core, chunk, sender);
     }
     // Unless the damage has begun it already.
     if (chunk->work->phase == MASTER_PHASE_GRANTED) {

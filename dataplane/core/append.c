@@ -65,9 +65,10 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         return;
     }
     const struct pawl_record *record = record_table_at(&chunk->records, index);
-    if (record->length != message->length || record->crc != message->crc) {
+    bool is_other = record->length != message->length || record->crc != message->crc;
+    if (is_other && !PAWL_MUTANT(id_reuse_unchecked)) {
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
-    } else if (index < chunk->commit_count) {
+    } else if (index < chunk->commit_count || PAWL_MUTANT(inflight_answered)) {
         chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
     } else {
         // In flight: an answer now would promise what a failure may still take away.
@@ -96,7 +97,11 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
     if (core->no_memory) {
         return;
     }
-    inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    if (PAWL_MUTANT(epoch_not_committed) && record.length == 0) {
+        chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
+    } else {
+        inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    }
     chunk_persist_record(core, chunk, index, event->payload);
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
         struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_PREPARE);
@@ -185,7 +190,7 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
         rc = PAWL_ESTALE;
     } else if (!chunk_lease_is_held(core, chunk)) {
         rc = PAWL_ENOTPRIMARY;
-    } else if (event->payload_crc != message->crc) {
+    } else if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_primary)) {
         rc = PAWL_EBADPAYLOAD;
         core->counters.mismatches_count++;
     }
@@ -209,7 +214,7 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
     if (!chunk->primary) {
         return;
     }
-    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+    for (uint32_t i = PAWL_MUTANT(commit_without_one); i < chunk->lease.secondaries_count; i++) {
         reach = PAWL_MIN(reach, chunk->lease.secondaries[i].prepared_count);
     }
     if (reach == chunk->commit_count) {

@@ -111,7 +111,8 @@ int chunk_define(struct chunk_core *core, struct chunk *chunk, const struct chun
 {
     struct producer_table producers;
     producer_table_init(&producers, core->alloc);
-    int rc = producer_table_inherit(&producers, inherited, create->producers_count);
+    uint32_t known_count = PAWL_MUTANT(inherited_not_asked) ? 0 : create->producers_count;
+    int rc = producer_table_inherit(&producers, inherited, known_count);
     if (rc) {
         core->no_memory |= rc == -ENOMEM;
         producer_table_fini(&producers);

@@ -24,6 +24,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "dataplane/core/chunk_core.h"
 #include "dataplane/core/producer_table.h"
 #include "dataplane/core/record_table.h"
@@ -115,6 +116,7 @@ struct chunk {
     bool full;
     bool damaged;
     int damage_code; // what mutations are answered with when damaged
+    bool cut_wanted; // the store took no more records: those that it has not are to be forgotten
 
     struct record_table records;
     struct producer_table producers; // inherited + records
@@ -252,6 +254,8 @@ struct inflight_slot *inflight_push(struct chunk_core *core, struct inflight *in
 void inflight_settle(struct inflight *inflight, uint64_t index);
 // Sets an empty ring to begin at `index`.
 void inflight_reset(struct inflight *inflight, uint64_t index);
+// Forgets the records from `index` on; nobody waits for them.
+void inflight_cut(struct inflight *inflight, uint64_t index);
 void inflight_fini(struct chunk_core *core, struct inflight *inflight);
 void inflight_wait(struct chunk_core *core, struct inflight_slot *slot, uint64_t conn,
                    uint64_t request, bool duplicate);
@@ -310,6 +314,8 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
                         int code);
 // Carries pending commands on as far as they can go now, or frees a chunk that is gone.
 void chunk_settle(struct chunk_core *core, struct chunk *chunk);
+// Takes away the records from `count` on; nothing is in flight.
+void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count);
 // Code that a command for this chunk is refused with (unknown, older than the promise, damaged).
 int chunk_command_check(const struct chunk *chunk, uint64_t version);
 
@@ -323,6 +329,8 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event);
 // persisted.c
 
 void chunk_persisted(struct chunk_core *core, const struct chunk_event *event);
+// Forgets the records that the store did not take, once no operation is under way.
+void chunk_cut(struct chunk_core *core, struct chunk *chunk);
 // A read found bytes that don't match their checksum.
 void chunk_damaged(struct chunk_core *core, uint64_t handle);
 

@@ -60,6 +60,14 @@ void inflight_reset(struct inflight *inflight, uint64_t index)
     inflight->end = index;
 }
 
+void inflight_cut(struct inflight *inflight, uint64_t index)
+{
+    pawl_assert(index >= inflight->first && index <= inflight->end);
+    for (; inflight->end > index; inflight->end--) {
+        pawl_assert(!inflight_at(inflight, inflight->end - 1)->waiters);
+    }
+}
+
 static void waiter_free(struct chunk_core *core, struct chunk_waiter *waiter)
 {
     waiter->next = core->waiters_free;

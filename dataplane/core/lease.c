@@ -59,7 +59,8 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     if (rc) {
         return rc;
     }
-    if (chunk_is_sealed(chunk) || grant->version != chunk->promised) {
+    bool is_older = grant->version < chunk->promised && PAWL_MUTANT(older_command_taken);
+    if (chunk_is_sealed(chunk) || (grant->version != chunk->promised && !is_older)) {
         return PAWL_ESTALE;
     }
     if (chunk->primary) {
@@ -69,7 +70,8 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     // after a secondary had its last record, before it had it itself; come back and granted the same
     // version again, it would give that index to another record. So the promise must be one of this
     // life of the server, and nothing may have been ordered under it.
-    if (!chunk->promise_fresh || chunk->promise_used) {
+    if ((!chunk->promise_fresh || chunk->promise_used) && !PAWL_MUTANT(restart_keeps_lease) &&
+        !PAWL_MUTANT(version_used_twice)) {
         return PAWL_ESTALE;
     }
     if (chunk->commands || chunk->persisting_count || chunk->state != CHUNK_STATE_OPEN) {
@@ -136,6 +138,9 @@ void chunk_step_down(struct chunk_core *core, struct chunk *chunk)
     chunk->primary = false;
     chunk->lease = (struct chunk_lease){0};
     inflight_settle(&chunk->inflight, chunk->durable_count);
+    if (PAWL_MUTANT(primary_truncates) && chunk->persisting_count == 0) {
+        chunk_log_cut(core, chunk, chunk->commit_count);
+    }
     if (chunk->report_self == PAWL__REPORT_KIND__REPORT_NONE) {
         pawl_list_remove(&chunk->active);
     }
@@ -158,6 +163,9 @@ void chunk_peer_down(struct chunk_core *core, uint64_t server)
 {
     pawl_list_for_each (node, &core->active) {
         struct chunk *chunk = pawl_container_of(node, struct chunk, active);
+        if (PAWL_MUTANT(fence_not_durable) && inflight_is_empty(&chunk->inflight)) {
+            continue;
+        }
         for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
             if (chunk->lease.secondaries[i].server_id == server) {
                 chunk_member_break(core, chunk, &chunk->lease.secondaries[i]);
@@ -205,7 +213,7 @@ static void chunk_reports_repeat(struct chunk_core *core, struct chunk *chunk)
 static void tick_deadlines(struct chunk_core *core, struct chunk *chunk)
 {
     uint64_t prepare_ns = (uint64_t)core->options.prepare_ms * CHUNK_NS_PER_MS;
-    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+    for (uint32_t i = PAWL_MUTANT(commit_without_one); i < chunk->lease.secondaries_count; i++) {
         struct chunk_member *member = &chunk->lease.secondaries[i];
         if (member->prepared_count >= chunk->records.count) {
             continue;

@@ -32,6 +32,38 @@ static void chunk_fail(struct chunk_core *core, struct chunk *chunk, int code)
     }
 }
 
+// The store had no room for a record. It has lost nothing, so this replica is as good as one that
+// crashed before it wrote: it orders nothing more under this version, and when all that is under way has
+// ended its log is cut back to what is durable (chunk_cut). Recovery makes all equal, and a chunk whose
+// primary has no room goes on elsewhere.
+static void chunk_refused(struct chunk_core *core, struct chunk *chunk, int code)
+{
+    bool was_primary = chunk->primary;
+
+    chunk_step_down(core, chunk);
+    chunk_waiters_refuse(core, chunk, code);
+    chunk_level_cancel(core, chunk, code);
+    chunk->cut_wanted = true;
+    if (was_primary) {
+        chunk->report_self = PAWL__REPORT_KIND__REPORT_BROKEN;
+        chunk->report_next_ns = core->now_ns + CHUNK_REPORT_NS;
+        chunk_report_add(core, chunk, chunk->report_self, core->options.server_id);
+        chunk_activate(core, chunk);
+    }
+}
+
+void chunk_cut(struct chunk_core *core, struct chunk *chunk)
+{
+    pawl_assert(chunk->persisting_count == 0 && !chunk->primary);
+    chunk->cut_wanted = false;
+    if (chunk->damaged || chunk->durable_count == chunk->records.count) {
+        return;
+    }
+    record_table_truncate(&chunk->records, chunk->durable_count);
+    chunk_producers_rebuild(core, chunk);
+    inflight_cut(&chunk->inflight, chunk->durable_count);
+}
+
 void chunk_damaged(struct chunk_core *core, uint64_t handle)
 {
     struct chunk *chunk = chunk_find(core, handle);
@@ -43,7 +75,11 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
 
 static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
 {
-    inflight_at(&chunk->inflight, index)->durable = true;
+    if (PAWL_MUTANT(durable_out_of_order)) {
+        chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
+    } else {
+        inflight_at(&chunk->inflight, index)->durable = true;
+    }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&
            inflight_at(&chunk->inflight, chunk->durable_count)->durable) {
@@ -97,7 +133,12 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
         chunk_commands_end(core, chunk, PAWL__REQUEST__BODY__NOT_SET, status);
         break;
     default:
-        if (chunk->state < CHUNK_STATE_DROPPING) {
+        // Behind a record that was refused no other one fits: they fail for that, not for want of room.
+        if (op->kind == CHUNK_OP_APPEND && (status == PAWL_ENOSPACE || chunk->cut_wanted)) {
+            if (chunk->state < CHUNK_STATE_DROPPING) {
+                chunk_refused(core, chunk, PAWL_ENOSPACE);
+            }
+        } else if (chunk->state < CHUNK_STATE_DROPPING) {
             chunk_fail(core, chunk, status);
         }
     }
@@ -115,7 +156,7 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
 
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
         // A newer creation has taken its place; the store carries them out in order.
-    } else if (event->status < 0) {
+    } else if (event->status < 0 && !PAWL_MUTANT(flush_error_ignored)) {
         persist_failed(core, chunk, &op, event->status);
     } else {
         persist_done(core, chunk, &op);

@@ -32,7 +32,8 @@ static int order_check(const struct chunk *chunk, uint64_t version)
     if (!chunk) {
         return PAWL_ENOCHUNK;
     }
-    if (version != chunk->promised || chunk->promised_durable != chunk->promised ||
+    bool is_older = version < chunk->promised && !PAWL_MUTANT(older_prepare_taken);
+    if (is_older || version > chunk->promised || chunk->promised_durable != chunk->promised ||
         chunk->state != CHUNK_STATE_OPEN) {
         return PAWL_ESTALE;
     }
@@ -40,6 +41,9 @@ static int order_check(const struct chunk *chunk, uint64_t version)
     // log levels) the master has not yet granted this version to anybody.
     if (chunk->primary || chunk->commands) {
         return PAWL_ESTALE;
+    }
+    if (chunk->cut_wanted) {
+        return PAWL_ENOSPACE; // what comes behind a record that the store refused has no place
     }
     return chunk->damaged ? chunk->damage_code : 0;
 }
@@ -79,9 +83,12 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
                                  .length = message->length,
                                  .crc = message->crc};
     // What landed is checked, not what was sent: a slot may have been torn or overwritten.
-    if (event->payload_crc != message->crc) {
+    if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_secondary)) {
         core->counters.mismatches_count++;
         return PAWL_EBADPAYLOAD;
+    }
+    if (PAWL_MUTANT(prepare_hole_filled)) {
+        record.offset = chunk_bytes_at(chunk, chunk->records.count);
     }
     int rc = chunk_record_check(chunk, &record);
     if (rc) {
@@ -96,7 +103,13 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
     if (core->no_memory) {
         return 0;
     }
-    inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    if (PAWL_MUTANT(prepared_before_durable)) {
+        struct wire_prepared place = {
+            .chunk = chunk->handle, .version = chunk->promised, .index = index};
+        prepare_reply(core, waiter, &place, 0);
+    } else {
+        inflight_wait(core, slot, waiter->conn, waiter->request, false);
+    }
     chunk_persist_record(core, chunk, index, event->payload);
     chunk->promise_used = true;
     return 0;
@@ -113,7 +126,7 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
         commit_learn(chunk, message->commit_count);
         if (message->index < chunk->records.count) {
             rc = prepare_repeated(core, chunk, message, &waiter);
-        } else if (message->index > chunk->records.count) {
+        } else if (message->index > chunk->records.count && !PAWL_MUTANT(prepare_hole_filled)) {
             rc = PAWL_EEXPECT; // a hole is never filled later: the primary reports it
         } else {
             rc = prepare_next(core, chunk, event, &waiter);

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/mutant.h"
 
 #define PRODUCER_ROWS_MIN 8u
 
@@ -132,14 +133,16 @@ enum producer_verdict producer_table_judge(const struct producer_table *table,
         }
         return id->epoch > epoch ? PRODUCER_NEXT : PRODUCER_FENCED;
     }
-    if (id->epoch != epoch) {
+    bool is_unknown_taken =
+        !row && (PAWL_MUTANT(starts_anywhere) || PAWL_MUTANT(inherited_not_asked));
+    bool is_older_taken = id->epoch < epoch && PAWL_MUTANT(epoch_unchecked);
+    if (id->epoch != epoch && !is_older_taken && !is_unknown_taken) {
         return PRODUCER_FENCED;
     }
     // An unknown producer may start only at its first sequence: last is 0 then.
-    if (id->sequence <= last) {
-        return PRODUCER_REPEATED;
-    }
-    return id->sequence == last + 1 ? PRODUCER_NEXT : PRODUCER_EARLY;
+    bool is_repeated = id->sequence <= last && !PAWL_MUTANT(dedupe_skipped);
+    bool is_early = id->sequence > last + 1 && !PAWL_MUTANT(gap_taken) && !is_unknown_taken;
+    return is_repeated ? PRODUCER_REPEATED : is_early ? PRODUCER_EARLY : PRODUCER_NEXT;
 }
 
 bool producer_table_admits(const struct producer_table *table, const struct wire_record_id *id)

@@ -57,7 +57,7 @@ void chunk_commands_end(struct chunk_core *core, struct chunk *chunk, Pawl__Requ
 
 int chunk_command_check(const struct chunk *chunk, uint64_t version)
 {
-    if (version < chunk->promised) {
+    if (version < chunk->promised && !PAWL_MUTANT(older_command_taken)) {
         return PAWL_ESTALE;
     }
     return chunk->damaged ? chunk->damage_code : 0;
@@ -68,7 +68,9 @@ int chunk_command_check(const struct chunk *chunk, uint64_t version)
 static void chunk_halt(struct chunk_core *core, struct chunk *chunk)
 {
     chunk_step_down(core, chunk);
-    chunk_waiters_refuse(core, chunk, PAWL_ESTALE);
+    if (!PAWL_MUTANT(prepared_after_fence)) {
+        chunk_waiters_refuse(core, chunk, PAWL_ESTALE);
+    }
     chunk_level_cancel(core, chunk, PAWL_ESTALE);
 }
 
@@ -95,7 +97,11 @@ static void chunk_promise(struct chunk_core *core, struct chunk *chunk, uint64_t
     chunk->promised = version;
     chunk->promise_fresh = true;
     chunk->promise_used = false;
-    chunk_persist_add(core, chunk, CHUNK_OP_PROMISE, version);
+    if (PAWL_MUTANT(fence_not_durable)) {
+        chunk->promised_durable = version;
+    } else {
+        chunk_persist_add(core, chunk, CHUNK_OP_PROMISE, version);
+    }
     core->counters.fences_count++;
 }
 
@@ -108,9 +114,11 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     struct chunk *chunk = chunk_find(core, fence->handle);
     int rc = chunk ? chunk_command_check(chunk, fence->version) : PAWL_ENOCHUNK;
     if (rc == 0 && !chunk_is_sealed(chunk)) {
-        if (fence->version > chunk->promised) {
+        if (fence->version > chunk->promised ||
+            (PAWL_MUTANT(version_not_raised) && fence->version == chunk->promised)) {
             chunk_promise(core, chunk, fence->version);
-        } else if (chunk->promise_used) {
+        } else if (chunk->promise_used && !PAWL_MUTANT(version_not_raised) &&
+                   !PAWL_MUTANT(version_not_logged)) {
             rc = PAWL_ESTALE; // somebody orders under this version already: its count is no barrier
         } else {
             // Repeated, perhaps after a restart: the promise stands and nothing was ordered.
@@ -123,11 +131,25 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
     }
     struct chunk_command command = {
         .kind = PAWL__REQUEST__BODY_FENCE, .version = fence->version, .request = request};
+    if (PAWL_MUTANT(fence_not_drained) || PAWL_MUTANT(prepared_after_fence)) {
+        chunk_answer_state(core, chunk, &command);
+        return;
+    }
     chunk_command_add(core, chunk, &command);
     chunk_settle(core, chunk);
 }
 
 // ---- seal ------------------------------------------------------------------------------------
+
+void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
+{
+    if (count < chunk->records.count) {
+        record_table_truncate(&chunk->records, count);
+        chunk_producers_rebuild(core, chunk);
+    }
+    chunk->durable_count = count;
+    inflight_reset(&chunk->inflight, count);
+}
 
 // The master has logged count and length; this is the only thing that ever cuts a log. What is cut
 // was never committed: a committed record is on every member of the set, and the count is that of
@@ -146,16 +168,12 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
     if (chunk_bytes_at(chunk, command->count) != command->length) {
         return PAWL_ECORRUPT;
     }
-    bool is_cut = command->count < chunk->records.count;
-    record_table_truncate(&chunk->records, command->count);
-    if (is_cut) {
-        chunk_producers_rebuild(core, chunk);
+    if (!PAWL_MUTANT(seal_not_cut)) {
+        chunk_log_cut(core, chunk, command->count);
     }
-    chunk->durable_count = command->count;
-    chunk->commit_count = command->count;
-    inflight_reset(&chunk->inflight, command->count);
+    chunk->commit_count = chunk->records.count;
     chunk->state = CHUNK_STATE_SEALING;
-    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count = command->count;
+    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count = chunk->records.count;
     return 0;
 }
 
@@ -314,7 +332,7 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
         chunk_answer_add(core, request, 0);
         return;
     }
-    if (drop->version < chunk->promised) {
+    if (drop->version < chunk->promised && !PAWL_MUTANT(drop_older_taken)) {
         chunk_answer_add(core, request, PAWL_ESTALE);
         return;
     }
@@ -347,6 +365,9 @@ void chunk_settle(struct chunk_core *core, struct chunk *chunk)
             chunk_free(core, chunk);
         }
         return;
+    }
+    if (chunk->cut_wanted) {
+        chunk_cut(core, chunk);
     }
     chunk_level_continue(core, chunk);
     struct chunk_command **place = &chunk->commands;
@@ -422,7 +443,7 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
         rc = PAWL_EPROTOCOL;
     } else if (place.handle == 0 || place.version == 0) {
         rc = PAWL_EINVALID;
-    } else if (place.term < core->term) {
+    } else if (place.term < core->term && !PAWL_MUTANT(older_term_taken)) {
         rc = PAWL_ESTALE;
     }
     if (rc) {

@@ -14,7 +14,9 @@ void chunk_read(struct chunk_core *core, const struct chunk_event *event)
         chunk_reply_add(core, event->conn, event->request, WIRE_READ, PAWL_ENOCHUNK);
         return;
     }
-    uint64_t committed_bytes = chunk_bytes_at(chunk, chunk->commit_count);
+    bool all = PAWL_MUTANT(reads_uncommitted);
+    uint64_t committed_bytes =
+        chunk_bytes_at(chunk, all ? chunk->durable_count : chunk->commit_count);
     if (message->offset >= committed_bytes) {
         union chunk_reply *reply = chunk_reply_add(core, event->conn, event->request, WIRE_READ, 0);
         reply->read_done.committed_bytes = committed_bytes;

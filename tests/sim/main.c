@@ -1,216 +1,210 @@
 // SPDX-License-Identifier: Apache-2.0
 // pawl-sim: runs seeds of the simulator; one seed is one deterministic run.
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
-#include "sim.h"
-
-struct sim_options {
-    uint64_t first;
-    uint64_t count;
-    bool verbose;
-    bool no_validate;
-    bool twice; // run each seed twice and compare
-    const char *file;
-};
-
-struct sim_totals {
-    uint64_t seeds;
-    uint64_t events;
-    uint64_t acknowledged;
-    uint64_t crashes;
-    uint64_t seals;
-    uint64_t violations;
-};
-
-static struct sim *current; // for the handler of an abort
-
-static void print_tail(const struct sim *sim, FILE *out)
-{
-    uint64_t count = PAWL_MIN(sim->trace_count, (uint64_t)SIM_TRACE_LINES);
-    if (sim->verbose) {
-        return; // it was printed already
-    }
-    for (uint64_t i = sim->trace_count - count; i < sim->trace_count; i++) {
-        fprintf(out, "%s\n", sim->trace[i % SIM_TRACE_LINES]);
-    }
-}
-
-// An assertion of a core is a violation too: say of which seed.
-static void on_abort(int signal_number)
-{
-    (void)signal_number;
-    if (current != NULL) {
-        fflush(stdout);
-        print_tail(current, stderr);
-        fprintf(stderr,
-                "seed %llu: VIOLATION an assertion failed; repeat: pawl-sim --seed %llu -v\n",
-                (unsigned long long)current->seed, (unsigned long long)current->seed);
-        fflush(stderr);
-    }
-    _exit(2);
-}
-
-static void print_params(const struct sim_params *p)
-{
-    printf(
-        "servers %u clients %u files %u replicas %u min %u chunk %u record %u depth %u think %u us "
-        "deadline %u attempt %u delay %u us spike %u disk %u us stall %u tear %u double %u trip %u "
-        "error %u reset %u block %u freeze %u crash %u master %u client %u all %u faults %u "
-        "ms%s%s%s%s\n",
-        p->servers_count, p->clients_count, p->files_count, p->replicas, p->min_replicas,
-        p->chunk_bytes, p->record_bytes_max, p->depth_max, p->think_max_us, p->deadline_ms,
-        p->attempt_ms, p->delay_max_us, p->spike_permille, p->disk_max_us, p->stall_permille,
-        p->tear_permille, p->double_permille, p->trip_permyriad, p->error_permyriad, p->reset_ms,
-        p->block_ms, p->freeze_ms, p->crash_ms, p->master_crash_ms, p->client_crash_ms,
-        p->all_crash_ms, p->faults_ms, p->named ? " named" : "", p->shared_name ? " shared" : "",
-        p->overtake ? " overtake" : "", p->remove ? " remove" : "");
-}
-
-static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool verbose,
-                         struct sim_totals *totals)
-{
-    struct sim *sim = sim_new(seed, verbose);
-    sim->no_validate = options->no_validate;
-    current = sim;
-    if (verbose) {
-        print_params(&sim->params);
-    }
-    bool right = sim_run(sim);
-    if (!right) {
-        print_tail(sim, stderr);
-        fprintf(stderr, "seed %llu failed; repeat: pawl-sim --seed %llu -v\n",
-                (unsigned long long)seed, (unsigned long long)seed);
-    }
-    totals->seeds++;
-    totals->events += sim->events_count;
-    totals->acknowledged += sim_oracle_acknowledged(sim->oracle);
-    totals->crashes += sim->crashes_count;
-    totals->seals += sim_oracle_seals(sim->oracle);
-    totals->violations += right ? 0 : 1;
-    uint64_t hash = sim->hash;
-    current = NULL;
-    sim_free(sim);
-    return hash;
-}
-
-static void run_seed(const struct sim_options *options, uint64_t seed, struct sim_totals *totals)
-{
-    uint64_t hash = run_once(options, seed, options->verbose, totals);
-    if (options->twice && hash != run_once(options, seed, false, totals)) {
-        fprintf(stderr, "seed %llu: VIOLATION two runs of it differ\n", (unsigned long long)seed);
-        totals->violations++;
-    }
-}
-
-// Seeds that once failed, one a line; what follows the number is for readers.
-static int run_file(const struct sim_options *options, struct sim_totals *totals)
-{
-    char line[256];
-    FILE *file = fopen(options->file, "r");
-    if (file == NULL) {
-        perror(options->file);
-        return 2;
-    }
-    while (fgets(line, sizeof(line), file) != NULL) {
-        char *end = NULL;
-        unsigned long long seed = strtoull(line, &end, 10);
-        if (end != line) {
-            run_seed(options, seed, totals);
-        }
-    }
-    fclose(file);
-    return 0;
-}
+#include "sim_mutants.h"
+#include "sim_runs.h"
 
 static int usage(FILE *out, int code)
 {
     fprintf(
         out,
-        "usage: pawl-sim [--seeds N] [--first S] [--seed S] [--file F] [--twice] [-v]\n"
+        "usage: pawl-sim [--seeds N] [--first S] [--seed S] [--file F] [--jobs N] [--twice] [-v]\n"
         "  --seeds N   run N seeds (100)\n"
         "  --first S   beginning with S (1)\n"
         "  --seed S    run this one only\n"
         "  --file F    run the seeds that F lists\n"
+        "  --jobs N    in N processes\n"
         "  --twice     run each twice: both runs must be the same\n"
+        "  --marks     print how often each marked path was reached; with %u seeds or more a path\n"
+        "              that never was is a failure, printed or not\n"
+        "  --minimise  make the failing run of --seed small and print what repeats it\n"
+        "  --only-faults LIST  let only these faults happen: crash1,tear7\n"
+        "  --set LIST  change parameters of the run: clients=1,records=10\n"
         "  --no-validate  leave out the cores' own checks (for planted bugs)\n"
+        "  --mutants   plant each bug of base/mutant_list.h until an oracle sees it, within N "
+        "seeds\n"
+        "              (20000)\n"
+        "  --mutant LIST  only these; with --seed: one of them, and the run as ever\n"
+        "  --tail      print the last lines of the trace\n"
         "  -v          print the trace\n"
-        "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n");
+        "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
+        SIM_MARKS_SEEDS);
     return code;
 }
 
+enum {
+    OPTION_SEEDS = 256,
+    OPTION_FIRST,
+    OPTION_SEED,
+    OPTION_FILE,
+    OPTION_JOBS,
+    OPTION_TWICE,
+    OPTION_MARKS,
+    OPTION_MINIMISE,
+    OPTION_ONLY,
+    OPTION_SET,
+    OPTION_NO_VALIDATE,
+    OPTION_TAIL,
+    OPTION_MUTANTS,
+    OPTION_MUTANT,
+};
+
+static bool parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *ret)
+{
+    char *end = NULL;
+    *ret = strtoull(text, &end, 10);
+    return end != text && *end == '\0' && *ret >= least && *ret <= most;
+}
+
+// False: not understood.
+static bool parse_one(int c, const char *value, struct sim_options *options)
+{
+    struct sim_params params = {0};
+    uint64_t number = 0;
+    switch (c) {
+    case OPTION_SEEDS:
+        return parse_number(value, 1, UINT64_MAX, &options->count);
+    case OPTION_FIRST:
+        return parse_number(value, 0, UINT64_MAX, &options->first);
+    case OPTION_SEED:
+        options->count = 1;
+        options->one = true;
+        options->file = NULL;
+        return parse_number(value, 0, UINT64_MAX, &options->first);
+    case OPTION_FILE:
+        options->file = value;
+        return true;
+    case OPTION_JOBS:
+        if (!parse_number(value, 1, 64, &number)) {
+            return false;
+        }
+        options->jobs = (uint32_t)number;
+        return true;
+    case OPTION_TWICE:
+        options->twice = true;
+        return true;
+    case OPTION_MARKS:
+        options->marks = true;
+        return true;
+    case OPTION_MINIMISE:
+        options->minimise = true;
+        return true;
+    case OPTION_ONLY:
+        options->only_text = value;
+        return sim_fault_list_parse(&options->only, value);
+    case OPTION_SET:
+        options->set = value;
+        return sim_params_set(&params, value);
+    case OPTION_NO_VALIDATE:
+        options->no_validate = true;
+        return true;
+    case OPTION_TAIL:
+        options->tail = true;
+        return true;
+    case OPTION_MUTANTS:
+        options->mutants = true;
+        return true;
+    case OPTION_MUTANT:
+        options->mutant = value;
+        return true;
+    case 'v':
+        options->verbose = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+// 0, -1: help was asked for, -2: not understood.
 static int parse(int argc, char **argv, struct sim_options *options)
 {
     static const struct option longs[] = {
-        {"seeds", required_argument, NULL, 'n'},
-        {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},
-        {"file", required_argument, NULL, 'l'},
-        {"twice", no_argument, NULL, 't'},
+        {"seeds", required_argument, NULL, OPTION_SEEDS},
+        {"first", required_argument, NULL, OPTION_FIRST},
+        {"seed", required_argument, NULL, OPTION_SEED},
+        {"file", required_argument, NULL, OPTION_FILE},
+        {"jobs", required_argument, NULL, OPTION_JOBS},
+        {"twice", no_argument, NULL, OPTION_TWICE},
+        {"marks", no_argument, NULL, OPTION_MARKS},
+        {"minimise", no_argument, NULL, OPTION_MINIMISE},
+        {"only-faults", required_argument, NULL, OPTION_ONLY},
+        {"set", required_argument, NULL, OPTION_SET},
+        {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
+        {"tail", no_argument, NULL, OPTION_TAIL},
+        {"mutants", no_argument, NULL, OPTION_MUTANTS},
+        {"mutant", required_argument, NULL, OPTION_MUTANT},
         {"verbose", no_argument, NULL, 'v'},
-        {"no-validate", no_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "vh", longs, NULL)) != -1) {
-        switch (c) {
-        case 'n':
-            options->count = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            options->first = strtoull(optarg, NULL, 10);
-            break;
-        case 's':
-            options->first = strtoull(optarg, NULL, 10);
-            options->count = 1;
-            break;
-        case 'l':
-            options->file = optarg;
-            break;
-        case 't':
-            options->twice = true;
-            break;
-        case 'v':
-            options->verbose = true;
-            break;
-        case 'c':
-            options->no_validate = true;
-            break;
-        case 'h':
+        if (c == 'h') {
             return -1;
-        default:
+        }
+        if (!parse_one(c, optarg, options)) {
             return -2;
         }
     }
     return optind == argc ? 0 : -2;
 }
 
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void print_totals(const struct sim_totals *t, double seconds)
+{
+    double seeds = t->seeds != 0 ? (double)t->seeds : 1;
+    printf("seeds %llu events %llu acknowledged %llu crashes %llu partitions %llu faults %llu "
+           "seals %llu violations %llu mean events %.0f mean faults %.1f events/s %.0f\n",
+           (unsigned long long)t->seeds, (unsigned long long)t->events,
+           (unsigned long long)t->acknowledged, (unsigned long long)t->crashes,
+           (unsigned long long)t->partitions, (unsigned long long)t->faults,
+           (unsigned long long)t->seals, (unsigned long long)t->violations,
+           (double)t->events / seeds, (double)t->faults / seeds,
+           seconds > 0 ? (double)t->events / seconds : 0);
+}
+
 int main(int argc, char **argv)
 {
-    struct sim_options options = {.first = 1, .count = 100};
+    struct sim_options options = {.argc = argc, .argv = argv, .first = 1, .jobs = 1};
     struct sim_totals totals = {0};
     int parsed = parse(argc, argv, &options);
     if (parsed != 0) {
         return parsed == -1 ? usage(stdout, 0) : usage(stderr, 2);
     }
-    signal(SIGABRT, on_abort);
-    if (options.file != NULL) {
-        int code = run_file(&options, &totals);
-        if (code != 0) {
-            return code;
+    if (options.mutants || (options.mutant != NULL && !options.one)) {
+        return sim_mutants_run(&options);
+    }
+    if (options.mutant != NULL) {
+        options.no_validate = true;
+        if (!sim_mutant_activate(options.mutant)) {
+            return usage(stderr, 2);
         }
     }
-    for (uint64_t i = 0; options.file == NULL && i < options.count; i++) {
-        run_seed(&options, options.first + i, &totals);
+    options.count = options.count != 0 ? options.count : 100;
+    if (options.minimise) {
+        return sim_minimise(&options, options.first);
     }
-    printf("seeds %llu events %llu acknowledged %llu crashes %llu seals %llu violations %llu\n",
-           (unsigned long long)totals.seeds, (unsigned long long)totals.events,
-           (unsigned long long)totals.acknowledged, (unsigned long long)totals.crashes,
-           (unsigned long long)totals.seals, (unsigned long long)totals.violations);
-    return totals.violations == 0 ? 0 : 1;
+    double start_s = now_s();
+    int code = sim_batch(&options, &totals);
+    if (options.marks) {
+        sim_marks_print(stdout);
+    }
+    if (totals.seeds >= SIM_MARKS_SEEDS && options.only_text == NULL && options.set == NULL &&
+        sim_marks_missing(stderr) > 0) {
+        code = PAWL_MAX(code, 1);
+    }
+    print_totals(&totals, now_s() - start_s);
+    free(options.only.items);
+    return code;
 }

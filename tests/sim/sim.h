@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // The simulator: a cluster of real cores over a simulated network, disks and clock, in one thread.
 //
-// One seed is one run: every choice is drawn from it. sim_world.c holds the clock, the queue of
-// events and the faults; sim_net.c streams that stall and break; sim_disk.c stores that forget what
-// was not flushed; sim_master.c, sim_chunkd.c and sim_client.c are the drivers of the three cores, as
-// the daemons and the library are; sim_oracle.c watches. The oracle knows only what reached a disk
-// and what clients were told; it never looks into a core.
+// One seed is one run: every choice is drawn from it. sim_world.c holds the clocks, the queue of
+// events and the processes; sim_faults.c what goes wrong; sim_net.c streams that stall and break;
+// sim_window.c memory that peers write into; sim_disk.c stores that forget what was not flushed, fill
+// up and rot; sim_master.c, sim_chunkd.c and sim_client.c are the drivers of the three cores, as the
+// daemons and the library are; sim_oracle.c watches. The oracle knows only what reached a disk and what
+// clients were told; it never looks into a core.
+//
+// main.c runs seeds, sim_batch.c many of them in several processes, sim_minimise.c makes a failing
+// run small, sim_marks.c counts rare paths.
 #ifndef PAWL_SIM_H
 #define PAWL_SIM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/util.h"
 #include "control.pb-c.h"
@@ -53,18 +59,32 @@ struct sim_params {
     uint32_t double_permille; // requests that arrive twice
     uint32_t trip_permyriad;  // flushes and commands that their process does not outlive for long
     uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
-    uint32_t reset_ms;        // mean time between faults of a kind; 0: none
+    uint32_t rollback_permyriad; // crashes after which a disk is in an older state
+    uint32_t wipe_permyriad;     // crashes after which a disk is empty
+    uint32_t lose_permyriad;     // messages that are lost with the rest of their stream
+    uint32_t late_permille;      // one-sided writes of broken streams that land all the same
+    uint32_t inline_max;         // payloads above it are pushed into slots
+    uint32_t window_slots;       // that a receiver grants to a connection
+    uint32_t clock_ppm;          // clocks run faster or slower by so much at most
+    uint32_t reset_ms;           // mean time between faults of a kind; 0: none
     uint32_t block_ms;
     uint32_t freeze_ms;
     uint32_t crash_ms;
     uint32_t master_crash_ms;
     uint32_t client_crash_ms;
     uint32_t all_crash_ms;
+    uint32_t jump_ms;
+    uint32_t rot_ms;
+    uint32_t full_ms;
     uint32_t faults_ms; // length of the phase with faults
-    bool remove;        // files are deleted while they are appended to
-    bool named;         // producers have names
-    bool shared_name;   // the first two clients fight for one name
-    bool overtake;      // flushes of records may end in another order
+    uint32_t lease_ms;
+    uint32_t suspect_ms;
+    uint32_t dead_ms;
+    uint32_t command_ms;
+    bool remove;      // files are deleted while they are appended to
+    bool named;       // producers have names
+    bool shared_name; // the first two clients fight for one name
+    bool overtake;    // flushes of records may end in another order
 };
 
 struct sim;
@@ -73,6 +93,10 @@ struct sim_conn;
 struct sim_frame;
 struct sim_oracle;
 struct sim_disk;
+struct sim_disk_op;
+struct sim_append;
+struct sim_node;
+struct append_action;
 
 enum sim_role { SIM_MASTER = 1, SIM_CHUNKD, SIM_CLIENT };
 
@@ -83,13 +107,31 @@ struct sim_node {
     uint32_t id;    // among all nodes
     bool up;
     uint64_t life;
-    uint64_t clock_ns;        // its clock's distance from the world's
+    uint64_t clock_ns;        // what its clock said at clock_at_ns
+    uint64_t clock_at_ns;     // of the world's time
+    uint32_t clock_rate;      // its seconds in a million of the world's
+    uint64_t echo_until_ns;   // an old message is on its way to it
     uint64_t frozen_until_ns; // stopped, not dead: all that happens to it waits until then
     char name[16];
     void *state; // struct sim_master, sim_chunkd, sim_client; NULL while down
 };
 
 typedef void sim_event_fn(struct sim *sim, struct sim_event *event);
+
+// Instead of a seed: a script that draws, decides about each message and sees all that happens
+// (tests/golden). It may crash nodes where it is asked about a message, and nowhere else.
+struct sim_script {
+    void *user;
+    uint64_t (*draw)(struct sim *sim, uint64_t bound);
+    // False: the script has TAKEN the frame.
+    bool (*arrives)(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame);
+    void (*lost)(struct sim *sim, struct sim_conn *conn, int to, const struct sim_frame *frame);
+    void (*closed)(struct sim *sim, const struct sim_conn *conn, int side);
+    void (*durable)(struct sim *sim, const struct sim_node *node, const struct sim_disk_op *op);
+    void (*logged)(struct sim *sim, const Pawl__LogRecord *record);
+    void (*told)(struct sim *sim, const struct sim_node *client, const struct append_action *done);
+    void (*noted)(struct sim *sim, const char *text);
+};
 
 struct sim_event {
     uint64_t at_ns;
@@ -102,6 +144,60 @@ struct sim_event {
     uint64_t b;
 };
 
+// What can go wrong. Each fault that happens is named by its kind and its number among them, and draws
+// what it needs from a stream of its own: leaving one out moves the others as little as possible.
+enum sim_fault_kind {
+    SIM_FAULT_CRASH = 0,
+    SIM_FAULT_MASTER_CRASH,
+    SIM_FAULT_CLIENT_CRASH,
+    SIM_FAULT_ALL_CRASH,
+    SIM_FAULT_TRIP,
+    SIM_FAULT_RESET,
+    SIM_FAULT_BLOCK,
+    SIM_FAULT_FREEZE,
+    SIM_FAULT_JUMP,
+    SIM_FAULT_ROT,
+    SIM_FAULT_FULL,
+    SIM_FAULT_LOSE,
+    SIM_FAULT_LATE,
+    SIM_FAULT_DOUBLE,
+    SIM_FAULT_ECHO,
+    SIM_FAULT_ROLLBACK,
+    SIM_FAULT_WIPE,
+    SIM_FAULT_TEAR,
+    SIM_FAULT_ERROR,
+    SIM_FAULT_STALL, // from here on: only slow
+    SIM_FAULT_SPIKE,
+    SIM_FAULT_KINDS
+};
+
+// Nothing passes from one node to another. A partial one lets some connections through.
+struct sim_block {
+    uint64_t until_ns;
+    uint32_t leak_permille;
+    uint32_t salt; // which ones
+};
+
+struct sim_fault_name {
+    enum sim_fault_kind kind;
+    uint32_t number; // from 1
+};
+
+// What happened, or what may happen.
+struct sim_fault_list {
+    struct sim_fault_name *items;
+    uint32_t count;
+    uint32_t capacity;
+};
+
+struct sim_faults {
+    struct pawl_random random[SIM_FAULT_KINDS];
+    uint32_t count[SIM_FAULT_KINDS];
+    struct pawl_random draw; // of the fault that happens now
+    struct sim_fault_list happened;
+    const struct sim_fault_list *only; // NULL: all
+};
+
 struct sim {
     uint64_t seed;
     struct sim_params params;
@@ -110,7 +206,9 @@ struct sim {
     uint64_t order;
     uint64_t events_count;
     uint64_t crashes_count;
-    uint64_t hash; // of everything that was traced: two runs of a seed must agree
+    uint64_t partitions_count;
+    uint64_t hash; // of all events: two runs of a seed must agree
+    struct sim_faults fault;
     struct sim_event *heap;
     size_t heap_count;
     size_t heap_capacity;
@@ -119,34 +217,50 @@ struct sim {
     struct sim_conn **conns;
     size_t conns_count;
     size_t conns_capacity;
-    uint64_t blocked_until_ns[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
+    struct sim_block blocks[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
     struct sim_oracle *oracle;
     struct sim_disk *disks[SIM_SERVERS_MAX];
     void *master_disk;                   // struct sim_log
     void *client_notes[SIM_CLIENTS_MAX]; // what a client's application remembers
     bool faults;                         // phase one
     bool violated;
-    bool verbose;
+    char violation[SIM_TRACE_BYTES]; // the first one
+    bool verbose;                    // the trace is printed as it comes
+    bool tracing;                    // the last lines of it are kept
+    const struct sim_script *script; // NULL: the seed decides
     bool no_validate; // the cores' own checks are left out: the oracle alone has to find it
     char (*trace)[SIM_TRACE_BYTES];
     uint64_t trace_count;
 };
 
 // ---- sim_world.c
-struct sim *sim_new(uint64_t seed, bool verbose);
+enum sim_trace { SIM_TRACE_NONE = 0, SIM_TRACE_TAIL, SIM_TRACE_PRINT };
+// `set` (or NULL): parameters that are not as drawn, see sim_params_set().
+struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set);
+// No node runs yet; see sim_start(), sim_run_until().
+struct sim *sim_new_scripted(const struct sim_params *params, const struct sim_script *script);
 void sim_free(struct sim *sim);
 // Runs both phases. True when nothing was violated.
 bool sim_run(struct sim *sim);
+void sim_run_until(struct sim *sim, uint64_t end_ns);
+void sim_start(struct sim *sim, struct sim_node *node);
 void sim_at(struct sim *sim, uint64_t delay_ns, struct sim_event event);
 bool sim_alive(const struct sim_node *node, uint64_t life);
 uint64_t sim_clock(const struct sim *sim, const struct sim_node *node);
+// Time of the world in which so much of the node's own time passes.
+uint64_t sim_world_ns(const struct sim_node *node, uint64_t own_ns);
 uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_permille(struct sim *sim, uint32_t permille);
-void sim_note(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
+// A line of the trace; costs nothing unless somebody wants it.
+#define sim_note(sim, ...)                                                                         \
+    do {                                                                                           \
+        if ((sim)->tracing) {                                                                      \
+            sim_note_line((sim), __VA_ARGS__);                                                     \
+        }                                                                                          \
+    } while (0)
+void sim_note_line(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_violation(struct sim *sim, const char *format, ...) PAWL_PRINTF(2, 3);
 void sim_crash(struct sim *sim, struct sim_node *node);
-// Called where a crash would hurt most: now and then the node goes down within `delay_max_ns`.
-void sim_trip(struct sim *sim, struct sim_node *node, uint32_t permyriad, uint64_t delay_max_ns);
 struct sim_node *sim_node_of(struct sim *sim, enum sim_role role, uint32_t index);
 struct sim_node *sim_server_node(struct sim *sim, uint64_t server_id);
 void *sim_alloc(size_t bytes); // zeroed, never NULL
@@ -154,8 +268,40 @@ void *sim_copy(const void *data, size_t bytes);
 
 // ---- sim_params.c
 void sim_params_draw(struct sim_params *params, struct pawl_random *random);
+// Losses of disks are not drawn but follow from the seed, so that they move nothing else.
+void sim_params_losses(struct sim_params *params, uint64_t seed);
+void sim_params_print(const struct sim_params *params, FILE *out);
+// "name=value,name=value": what is named is not as drawn. False: an unknown name, or no number.
+bool sim_params_set(struct sim_params *params, const char *text);
+// The value of a parameter by its name, as sim_params_print() calls it; NULL: there is none.
+uint32_t *sim_params_field(struct sim_params *params, const char *name);
+
+// ---- sim_faults.c
+void sim_faults_init(struct sim *sim);
+void sim_faults_fini(struct sim *sim);
+void sim_faults_begin(struct sim *sim);
+void sim_faults_end(struct sim *sim);
+// Does a fault of this kind happen here, by this chance? Its number is traced, and what else it needs is
+// drawn by sim_fault_below().
+bool sim_fault(struct sim *sim, enum sim_fault_kind kind, uint32_t permyriad);
+uint64_t sim_fault_below(struct sim *sim, uint64_t bound);
+// Called where a crash would hurt most: now and then the node goes down within `delay_max_ns`.
+void sim_trip(struct sim *sim, struct sim_node *node, uint32_t permyriad, uint64_t delay_max_ns);
+// Without those that are only slow.
+uint64_t sim_faults_count(const struct sim *sim);
+const char *sim_fault_kind_name(enum sim_fault_kind kind);
+// "crash1,rot2" into a list, and back. False: not understood.
+bool sim_fault_list_parse(struct sim_fault_list *list, const char *text);
+void sim_fault_list_print(const struct sim_fault_list *list, FILE *out);
+void sim_fault_list_add(struct sim_fault_list *list, struct sim_fault_name name);
 
 // ---- sim_net.c: ordered streams
+enum sim_target {
+    SIM_TARGET_READER = 0, // a client's own buffer, which is the frame's
+    SIM_TARGET_WINDOW,     // target_number: first slot of the receiver's window
+    SIM_TARGET_LANDING,    // target_number: of the fetcher's memory
+};
+
 struct sim_frame {
     bool control; // packed protobuf; otherwise a wire message
     bool reply;   // control frames
@@ -164,12 +310,15 @@ struct sim_frame {
     uint32_t extra_bytes; // what RDMA wrote before this message
     uint8_t *data;
     uint8_t *extra;
+    enum sim_target target;
+    uint32_t target_number;
 };
 
 struct sim_side {
     struct sim_node *node;
     uint64_t life;
     bool open;
+    bool endpoint;    // remote writes land: it goes a little later than `open`
     uint64_t last_ns; // delivery of the last message towards this side
 };
 
@@ -178,18 +327,26 @@ struct sim_conn {
     bool control;
     bool cut[2];             // messages towards this side are lost from now on
     struct sim_side side[2]; // 0 has connected
-    uint64_t user[2];
+    uint32_t window;         // of side 1, a chunk server: its number there + 1
 };
 
+// Whether a partial partition lets this connection through.
+bool sim_block_leaks(const struct sim_block *block, const struct sim_conn *conn);
 // Ends in sim_*_opened() on both sides or in sim_*_closed() on side 0.
 struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_node *to,
                              bool control);
 // TAKES the frame. What is sent on a closed or broken connection is lost.
 void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
+// Fault: the message, which is sent now, arrives once more, much later, on whatever connection the two nodes
+// have then. Its answer must be nobody's.
+void sim_echo(struct sim *sim, const struct sim_conn *conn, int to, const struct sim_frame *frame);
 // Closes one side at once, without a callback; the other side learns later.
 void sim_close(struct sim *sim, struct sim_conn *conn, int side);
 // Breaks a connection: both sides learn, each in its time.
 void sim_break(struct sim *sim, struct sim_conn *conn);
+// TAKES the frame, which a script kept; it asks the script again.
+void sim_deliver(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame,
+                 uint64_t delay_ns);
 void sim_net_node_down(struct sim *sim, const struct sim_node *node);
 void sim_net_fini(struct sim *sim);
 struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id);
@@ -203,10 +360,18 @@ struct sim_frame *sim_frame_copy(const struct sim_frame *frame);
 void sim_frame_extra(struct sim_frame *frame, const void *data, uint32_t bytes);
 void sim_frame_free(struct sim_frame *frame);
 
+// ---- sim_window.c: slots of a peer's window, as their sender sees them
+#define SIM_SLOT_BYTES 1024u
+uint64_t sim_slots_mask(uint32_t first, uint32_t count);
+bool sim_slots_take(uint64_t *used, uint32_t slots, uint32_t count, uint16_t *ret_first);
+// How many a payload needs; 0: it goes inside the message.
+uint16_t sim_slots_count(const struct sim *sim, uint32_t bytes);
+
 // ---- sim_disk.c: the store of a chunk server
 struct sim_record {
     struct pawl_record record;
     uint8_t *payload;
+    bool rotten; // a byte of it has changed
 };
 struct sim_chunk {
     uint64_t handle;
@@ -219,6 +384,8 @@ struct sim_chunk {
     struct wire_producer *producers;
     uint64_t commit_count;
     bool sealed;
+    bool damaged;          // what describes it has rotted: found when the server starts
+    uint32_t rotten_count; // records
     struct sim_record *records;
     uint64_t records_count;
     uint64_t records_capacity;
@@ -240,8 +407,22 @@ struct sim_disk_op {
     uint64_t index;
     uint64_t count;
     uint64_t commit_count;
-    struct sim_record record; // OWNS its payload until applied
+    uint64_t payload;         // the driver's name for it
+    const uint8_t *source;    // what is written is read from here when it is written
+    struct sim_record record; // OWNS its payload, from then on until applied
     struct sim_chunk create;  // OWNS its producers until applied
+};
+
+// The end of an operation.
+struct sim_done {
+    uint64_t token;
+    int status;
+    uint64_t payload;
+    uint32_t crc; // of the record
+};
+struct sim_loss {
+    uint64_t handle;
+    uint64_t count;
 };
 struct sim_disk {
     struct sim_node *node;
@@ -255,13 +436,31 @@ struct sim_disk {
     uint32_t writing_count; // ops of the batch under way
     bool writing;
     bool failed; // until its server starts again
+    uint64_t full_until_ns;
+    struct sim_loss *losses;
+    uint32_t losses_count;
+    struct sim_frame *grant; // planted: the last one
 };
 struct sim_disk *sim_disk_new(struct sim_node *node);
 void sim_disk_free(struct sim_disk *disk);
-void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op);
+// TAKES what the operation owns. 0, or a code: it does nothing and ends in nothing.
+int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op);
 // What was queued and not flushed is lost, but for what the disk had taken already.
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk);
 struct sim_chunk *sim_disk_chunk(const struct sim_disk *disk, uint64_t handle);
+
+// ---- sim_rot.c
+// A stored byte changes, of a chunk of which another replica is good from end to end.
+void sim_disk_rot(struct sim *sim, struct sim_disk *disk);
+// After a crash: what was durable may be gone all the same, if others still hold it.
+void sim_disk_lose(struct sim *sim, struct sim_disk *disk);
+// Was something of the chunk lost? *ret_count: the records that there were.
+bool sim_disk_lost(const struct sim_disk *disk, uint64_t handle, uint64_t *ret_count);
+void sim_disk_clear(struct sim_disk *disk);
+// Verifies the stored records that hold bytes [offset, offset + length), as the store does before it
+// gives any of them out.
+bool sim_chunk_is_sound(const struct sim_chunk *chunk, uint64_t offset, uint64_t length);
+bool sim_record_is_sound(const struct sim_chunk *chunk, uint64_t index);
 
 // ---- the three drivers
 struct sim_log *sim_log_new(void);
@@ -277,7 +476,12 @@ void sim_chunkd_stop(struct sim *sim, struct sim_node *node);
 void sim_chunkd_opened(struct sim *sim, struct sim_conn *conn, int side);
 void sim_chunkd_closed(struct sim *sim, struct sim_conn *conn, int side);
 void sim_chunkd_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
-void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, uint64_t token, int status);
+void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct sim_done *done);
+// A one-sided write whose message does not come.
+void sim_chunkd_landed(struct sim *sim, struct sim_conn *conn, int side,
+                       const struct sim_frame *frame);
+// Nothing lands any more.
+void sim_chunkd_gone(struct sim *sim, struct sim_conn *conn, int side);
 // Payloads that the core never gave back, or -1 when it is down.
 int sim_chunkd_payloads(const struct sim_node *node);
 
@@ -288,6 +492,14 @@ void sim_client_stop(struct sim *sim, struct sim_node *node);
 void sim_client_opened(struct sim *sim, struct sim_conn *conn, int side);
 void sim_client_closed(struct sim *sim, struct sim_conn *conn, int side);
 void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame);
+// For a script: a new append, or an old one once more, with its own bytes or with others. 0 or what
+// the core said.
+int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
+                      struct sim_append **ret);
+int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
+                      bool forged);
+bool sim_client_is_running(const struct sim_node *node);
+void sim_client_retire(const struct sim_node *node);
 // Phase two: no new work beyond a few last appends.
 void sim_client_finish(struct sim *sim, struct sim_node *node);
 bool sim_client_finished(const struct sim *sim, const struct sim_node *node);
@@ -337,7 +549,19 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                        const struct wire_appended *reply);
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
+// May the server lose what it has of the chunk? Others have it then.
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle);
+// The master has been told that so many records are committed.
+void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
+uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
 void sim_oracle_end(struct sim *sim);
+// Committed records of a chunk that may rot on this server: another member of the set has them all, in
+// good order. 0: none may.
+uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle);
+// No member of the set is good any more: rot, and the others left the set since.
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle);
+// Bytes of a chunk that somebody was told of.
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 

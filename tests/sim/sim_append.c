@@ -129,7 +129,9 @@ int client_step(struct sim *sim, struct sim_client *c, struct append_event event
     if (wake_ns != UINT64_MAX && wake_ns != c->tick_ns) {
         uint64_t now_ns = sim_clock(sim, c->node);
         c->tick_ns = wake_ns;
-        sim_at(sim, wake_ns > now_ns ? wake_ns - now_ns : 0,
+        // Rounding may wake it a moment early: the core then asks to be woken again.
+        uint64_t wait_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
+        sim_at(sim, sim_world_ns(c->node, wait_ns) + (wait_ns != 0 ? 1 : 0),
                (struct sim_event){.run = on_core_tick, .node = c->node, .a = wake_ns});
     }
     return code;
@@ -222,6 +224,9 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
         break;
     case SIM_CALL_PLACE:
         on_place(sim, c, ask, status, reply);
+        break;
+    case SIM_CALL_SCAN_CHUNKS:
+        reader_chunks(sim, c, status, reply);
         break;
     case SIM_CALL_CHUNKS:
         on_chunks(sim, c, status, reply);

@@ -9,6 +9,7 @@
 #include <pawl/error.h>
 
 #include "base/alloc.h"
+#include "base/crc32c.h"
 
 // ---- actions of the core -------------------------------------------------------------------------
 
@@ -48,11 +49,40 @@ static void carry_out_answer(struct sim *sim, struct sim_chunkd *s,
         return;
     }
     struct sim_conn *conn = sim_conn_of(sim, served->conn);
+    if (conn == NULL) { // planted: nobody asked
+        free(served);
+        return;
+    }
     sim_note(sim, "%s answers command %llu with %d", s->node->name,
              (unsigned long long)action->request, action->answer.code);
     sim_send(sim, conn, sim_side_of(conn, s->node),
              sim_frame_reply(served->request, &action->answer));
     free(served);
+}
+
+static void on_refused(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life)) {
+        struct sim_done done = {.token = event->a, .status = (int)(int64_t)event->b};
+        sim_chunkd_persisted(sim, event->node, &done);
+    }
+}
+
+// What the store refuses at once ends in the next turn.
+static void disk_queue(struct sim *sim, struct sim_chunkd *s, struct sim_disk_op *op)
+{
+    int code = sim_disk_queue(sim, s->disk, op);
+    if (code == 0) {
+        return;
+    }
+    sim_note(sim, "%s chunk %llu: the store refuses a change with %d", s->node->name,
+             (unsigned long long)op->handle, code);
+    if (op->payload != 0) {
+        payload_release(sim, s, op->payload);
+    }
+    sim_at(sim, 0,
+           (struct sim_event){
+               .run = on_refused, .node = s->node, .a = op->token, .b = (uint64_t)(int64_t)code});
 }
 
 static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
@@ -70,7 +100,7 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
                                         .index = create->index,
                                         .producers_count = create->producers_count,
                                         .producers = sim_copy(create->producers, bytes)}};
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
@@ -82,14 +112,16 @@ static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chu
                              .commit_count = action->commit_count,
                              .record = {.record = action->record}};
     if (action->payload != 0) {
-        const struct sim_payload *payload = payload_of(sim, s, action->payload);
+        struct sim_payload *payload = payload_of(sim, s, action->payload);
         if (payload == NULL || payload->bytes < action->record.length) {
             sim_violation(sim, "%s stores a record without its payload", s->node->name);
             return;
         }
-        op.record.payload = sim_copy(payload->data, action->record.length);
+        payload->uses++;
+        op.payload = payload->number;
+        op.source = payload->data;
     }
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void store_other(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action,
@@ -100,7 +132,7 @@ static void store_other(struct sim *sim, struct sim_chunkd *s, const struct chun
                              .handle = action->handle,
                              .version = action->version,
                              .count = action->count};
-    sim_disk_queue(sim, s->disk, &op);
+    disk_queue(sim, s, &op);
 }
 
 static void carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
@@ -150,11 +182,26 @@ void chunkd_step(struct sim *sim, struct sim_chunkd *s, struct chunk_event event
     }
 }
 
-void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, uint64_t token, int status)
+void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct sim_done *done)
 {
-    chunkd_step(
-        sim, node->state,
-        (struct chunk_event){.type = CHUNK_EVENT_PERSISTED, .token = token, .status = status});
+    struct sim_chunkd *s = node->state;
+    int status = done->status;
+    if (done->payload != 0) {
+        const struct sim_payload *payload = payload_of(sim, s, done->payload);
+        if (payload == NULL) {
+            return;
+        }
+        // A slot that was written to meanwhile may have been stored torn.
+        if (status == 0 && payload->window != NULL &&
+            pawl_crc32c(0, payload->data, payload->bytes) != done->crc) {
+            sim_note(sim, "%s a payload has changed while it was stored", node->name);
+            status = PAWL_ECORRUPT;
+        }
+        payload_release(sim, s, done->payload);
+    }
+    chunkd_step(sim, s,
+                (struct chunk_event){
+                    .type = CHUNK_EVENT_PERSISTED, .token = done->token, .status = status});
 }
 
 // ---- registration and heartbeats -------------------------------------------------------------------
@@ -202,6 +249,12 @@ static void control_ask(struct sim *sim, struct sim_chunkd *s, const Pawl__Reque
     s->asked_request = s->control_request;
 }
 
+// In a script the master places by order, not by lot: the first has the most room.
+static uint64_t space_bytes(const struct sim *sim, const struct sim_chunkd *s)
+{
+    return (1ull << 40) - (sim->script != NULL ? (uint64_t)s->node->index << 32 : 0);
+}
+
 static void send_register(struct sim *sim, struct sim_chunkd *s)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
@@ -215,7 +268,7 @@ static void send_register(struct sim *sim, struct sim_chunkd *s)
     body.cluster_id = s->disk->cluster_id;
     body.name = s->node->name;
     body.fabric_address = address;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_REGISTER;
@@ -232,7 +285,7 @@ static void send_heartbeat(struct sim *sim, struct sim_chunkd *s)
     inventory_take(&inventory, s->core, true);
     body.server_id = SIM_SERVER_ID(s->node->index);
     body.incarnation = s->incarnation;
-    body.space_bytes = 1ull << 40;
+    body.space_bytes = space_bytes(sim, s);
     body.n_replicas = inventory.count;
     body.replicas = inventory.pointers;
     message.body_case = PAWL__REQUEST__BODY_HEARTBEAT;
@@ -312,6 +365,10 @@ static void on_command(struct sim *sim, struct sim_chunkd *s, struct sim_conn *c
     served->request = frame->request;
     uint64_t number = ++s->command_last;
     pawl_assert(pawl_map_put(&s->commands, number, served) == 0);
+    if (PAWL_MUTANT(restart_keeps_lease) && message->body_case == PAWL__REQUEST__BODY_GRANT) {
+        sim_frame_free(s->disk->grant);
+        s->disk->grant = sim_frame_copy(frame);
+    }
     // All commands begin with term, handle, version.
     sim_note(sim, "%s is told to %s chunk %llu version %llu (command %llu)", s->node->name,
              command_name(message), (unsigned long long)message->fence->handle,
@@ -352,7 +409,7 @@ static void on_control_tick(struct sim *sim, struct sim_event *event)
     } else if (s->control_open && !s->asked) {
         send_heartbeat(sim, s);
     }
-    sim_at(sim, (150 + sim_below(sim, 100)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (150 + sim_below(sim, 100)) * SIM_MS),
            (struct sim_event){.run = on_control_tick, .node = s->node});
 }
 
@@ -375,6 +432,7 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                               .version = chunk->version,
                               .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
                               .sealed = chunk->sealed,
+                              .damaged = chunk->damaged,
                               .records = records,
                               .records_count = chunk->records_count};
     pawl_assert(chunk_core_load(s->core, &load) == 0);
@@ -389,8 +447,26 @@ static void on_tick(struct sim *sim, struct sim_event *event)
     struct sim_chunkd *s = event->node->state;
     chunkd_step(sim, s, (struct chunk_event){.type = CHUNK_EVENT_TICK});
     fabric_tick(sim, s);
-    sim_at(sim, (10 + sim_below(sim, 30)) * SIM_MS,
+    sim_at(sim, sim_world_ns(s->node, (10 + sim_below(sim, 30)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = s->node});
+}
+
+// Planted: the last grant is kept over a restart and taken up again.
+static void grant_again(struct sim *sim, struct sim_chunkd *s)
+{
+    if (s->disk->grant == NULL) {
+        return;
+    }
+    Pawl__Request *message =
+        pawl__request__unpack(NULL, s->disk->grant->bytes, s->disk->grant->data);
+    const struct sim_chunk *chunk = sim_disk_chunk(s->disk, message->grant->handle);
+    uint64_t number = ++s->command_last;
+    pawl_assert(pawl_map_put(&s->commands, number, sim_alloc(sizeof(struct sim_served))) == 0);
+    message->grant->commit_count = chunk != NULL ? chunk->records_count : 0;
+    chunkd_step(
+        sim, s,
+        (struct chunk_event){.type = CHUNK_EVENT_COMMAND, .request = number, .command = message});
+    pawl__request__free_unpacked(message, NULL);
 }
 
 void sim_chunkd_start(struct sim *sim, struct sim_node *node)
@@ -410,6 +486,9 @@ void sim_chunkd_start(struct sim *sim, struct sim_node *node)
     for (uint32_t i = 0; i < s->disk->chunks_count; i++) {
         load_chunk(s, &s->disk->chunks[i]);
     }
+    if (PAWL_MUTANT(restart_keeps_lease)) {
+        grant_again(sim, s);
+    }
     sim_at(sim, 0, (struct sim_event){.run = on_control_tick, .node = node});
     sim_at(sim, sim_below(sim, 20) * SIM_MS, (struct sim_event){.run = on_tick, .node = node});
 }
@@ -426,6 +505,7 @@ void sim_chunkd_stop(struct sim *sim, struct sim_node *node)
     }
     pawl_map_fini(&s->commands);
     fabric_fini(s);
+    windows_fini(s);
     chunk_core_free(s->core);
     free(s);
     node->state = NULL;

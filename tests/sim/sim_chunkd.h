@@ -8,6 +8,16 @@
 #include "sim.h"
 
 #define SIM_OPERATION_MS 1500u // an unanswered request to a peer costs the connection
+#define SIM_LANDING_BYTES (64u << 10)
+
+// Memory that a peer writes into (sim_window.c).
+struct sim_window {
+    uint32_t number;
+    uint32_t uses;     // the endpoint, payloads
+    uint64_t conn;     // whose endpoint; 0: it is gone
+    uint64_t freed_ns; // when its last use ended
+    uint8_t *bytes;
+};
 
 // Bytes that came with a request, or with a fetched record.
 struct sim_payload {
@@ -15,7 +25,8 @@ struct sim_payload {
     uint32_t bytes;
     uint32_t uses; // core, disk, messages that wait for their connection
     uint8_t *data;
-    uint64_t conn; // of the request that brought it; 0: none
+    struct sim_window *window; // that holds `data`; NULL: the payload does
+    uint64_t conn;             // of the request that brought it; 0: none
     uint64_t request;
     struct sim_frame *held; // its reply, until all uses are over
 };
@@ -29,12 +40,18 @@ struct sim_call {
     uint64_t index;
     uint64_t token;
     uint64_t deadline_ns;
-    struct sim_frame *frame; // while it waits for the connection
+    bool sent;
+    uint16_t slot_first;
+    uint16_t slot_count;
+    uint64_t payload;           // until it is sent: 0: none
+    struct sim_window *landing; // fetches
+    struct sim_frame *frame;    // while it waits for the connection, or for slots
 };
 
 struct sim_peer {
     struct sim_conn *conn; // NULL: none
     bool open;
+    uint64_t slots_used; // of its window
     struct sim_call *calls;
     uint32_t calls_count;
     uint32_t calls_capacity;
@@ -45,6 +62,7 @@ struct sim_served {
     uint64_t conn;
     uint64_t request;
     uint64_t payload;
+    uint64_t slots;
     struct sim_frame *frame; // a copy: reads and answers are checked against it
 };
 
@@ -69,6 +87,8 @@ struct sim_chunkd {
     struct pawl_map payloads; // number > struct sim_payload
     uint64_t payload_last;
     uint64_t call_last;
+    struct sim_window **windows;
+    uint32_t windows_count;
     struct sim_served *served;
     uint32_t served_count;
     uint32_t served_capacity;
@@ -76,6 +96,18 @@ struct sim_chunkd {
 
 // sim_chunkd.c
 void chunkd_step(struct sim *sim, struct sim_chunkd *s, struct chunk_event event);
+
+// sim_window.c
+
+// A block for a connection: one that is free, or a new one. With one use, the endpoint's.
+struct sim_window *window_get(struct sim *sim, struct sim_chunkd *s, uint64_t conn);
+void window_unuse(struct sim *sim, struct sim_window *window);
+struct sim_window *window_of_conn(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn);
+// Puts down what RDMA wrote before the message.
+void window_land(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
+                 const struct sim_frame *frame);
+void windows_conn_gone(struct sim *sim, struct sim_chunkd *s, uint64_t conn);
+void windows_fini(struct sim_chunkd *s);
 
 // sim_fabric.c
 struct sim_payload *payload_new(struct sim_chunkd *s, const void *data, uint32_t bytes);

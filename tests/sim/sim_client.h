@@ -40,6 +40,7 @@ struct sim_notes {
     uint32_t submitted_count;
     uint32_t finish_count; // acknowledged since faults ended
     bool finishing;
+    bool has_read; // its file, at the end
     bool retired;
 };
 
@@ -53,6 +54,8 @@ enum sim_call_kind {
     SIM_CALL_APPEND,
     SIM_CALL_LOOKUP,
     SIM_CALL_READ,
+    SIM_CALL_SCAN_CHUNKS, // when all is over
+    SIM_CALL_SCAN_READ,
 };
 
 // A request under way, to the master or to a chunk server.
@@ -65,6 +68,8 @@ struct sim_ask {
     uint64_t chunk;
     uint32_t length;
     uint32_t crc;
+    uint16_t slot_first;
+    uint16_t slot_count;
 };
 
 // A connection to the master or a chunk server.
@@ -75,9 +80,31 @@ struct sim_link {
     uint32_t asks_count;
     struct sim_frame **waiting; // until it is open
     uint32_t waiting_count;
+    uint64_t slots_used; // of the server's window
 };
 
 enum sim_client_state { SIM_CREATING = 1, SIM_OPENING, SIM_EPOCH, SIM_RUNNING, SIM_RESTING };
+
+// The last look at a file (sim_reader.c).
+struct sim_reader_chunk {
+    uint64_t handle;
+    uint64_t length; // when sealed
+    bool sealed;
+    uint32_t servers_count;
+    uint64_t servers[8];
+};
+
+struct sim_reader {
+    struct sim_reader_chunk *chunks;
+    uint32_t count;
+    uint32_t at;
+    uint32_t turn;   // replicas that were asked, one after the other
+    uint64_t offset; // in the chunk
+    bool listed;     // all chunks are known
+    bool asked;      // something is under way
+    bool lost;       // where the chunk is has to be asked anew
+    bool done;
+};
 
 struct sim_client {
     struct sim_node *node;
@@ -96,6 +123,7 @@ struct sim_client {
     uint64_t request_last;
     struct sim_link master;
     struct sim_link servers[SIM_SERVERS_MAX];
+    struct sim_reader reader;
 };
 
 // sim_client.c
@@ -103,6 +131,15 @@ struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc
 void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
 void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+
+// sim_reader.c
+
+// True when it may go on at once.
+bool reader_work(struct sim *sim, struct sim_client *c);
+void reader_chunks(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+void reader_read(struct sim *sim, struct sim_client *c, const struct wire_read_done *done);
+void reader_failed(struct sim *sim, struct sim_client *c);
+void reader_fini(struct sim_client *c);
 
 // sim_append.c
 int client_step(struct sim *sim, struct sim_client *c, struct append_event event);

@@ -3,11 +3,15 @@
 // rest.
 //
 // As in the real store, calls of one chunk take effect in their order, while flushes of records may
-// end in another one: a record that is on disk behind one that is not is cut away by a crash.
+// end in another one: a record that is on disk behind one that is not is cut away by a crash. What is
+// written is read from the driver's memory when it is written. Bytes may rot (sim_rot.c).
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <pawl/error.h>
+
+#include "base/crc32c.h"
 #include "sim.h"
 
 struct sim_disk *sim_disk_new(struct sim_node *node)
@@ -32,17 +36,25 @@ static void op_fini(struct sim_disk_op *op)
     free(op->create.producers);
 }
 
+void sim_disk_clear(struct sim_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->chunks_count; i++) {
+        chunk_fini(&disk->chunks[i]);
+    }
+    disk->chunks_count = 0;
+}
+
 void sim_disk_free(struct sim_disk *disk)
 {
     if (disk == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < disk->chunks_count; i++) {
-        chunk_fini(&disk->chunks[i]);
-    }
+    sim_disk_clear(disk);
+    free(disk->losses);
     for (uint32_t i = 0; i < disk->queue_count; i++) {
         op_fini(&disk->queue[i]);
     }
+    sim_frame_free(disk->grant);
     free(disk->chunks);
     free(disk->queue);
     free(disk);
@@ -87,6 +99,9 @@ static void apply_create(struct sim *sim, struct sim_disk *disk, struct sim_disk
 static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chunk *chunk,
                          struct sim_disk_op *op)
 {
+    while (PAWL_MUTANT(primary_truncates) && op->index < chunk->records_count) {
+        free(chunk->records[--chunk->records_count].payload);
+    }
     if (op->index != chunk->records_count) {
         sim_violation(sim, "%s chunk %llu stores record %llu while it has %llu", disk->node->name,
                       (unsigned long long)op->handle, (unsigned long long)op->index,
@@ -102,6 +117,9 @@ static void apply_append(struct sim *sim, struct sim_disk *disk, struct sim_chun
     chunk->records[chunk->records_count++] = op->record;
     op->record.payload = NULL;
     chunk->commit_count = PAWL_MAX(chunk->commit_count, op->commit_count);
+    if (PAWL_MUTANT(fence_not_durable)) {
+        chunk->version = PAWL_MAX(chunk->version, op->record.record.version);
+    }
     sim_oracle_record(sim, disk->node->index, chunk, op->index);
 }
 
@@ -126,6 +144,9 @@ static void apply_seal(struct sim *sim, struct sim_disk *disk, struct sim_chunk 
 static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op)
 {
     struct sim_chunk *chunk = sim_disk_chunk(disk, op->handle);
+    if (sim->script != NULL) {
+        sim->script->durable(sim, disk->node, op);
+    }
     if (op->kind == SIM_DISK_CREATE) {
         apply_create(sim, disk, op);
         return;
@@ -221,6 +242,20 @@ static uint32_t next_done(struct sim *sim, const struct sim_disk *disk)
     return !disk->queue[at].done && may_overtake(disk, at) ? at : first;
 }
 
+static void capture(struct sim_disk_op *op)
+{
+    if (op->source != NULL && op->record.payload == NULL) {
+        op->record.payload = sim_copy(op->source, op->record.record.length);
+    }
+    op->source = NULL;
+}
+
+static struct sim_done done_of(const struct sim_disk_op *op, int status)
+{
+    return (struct sim_done){
+        .token = op->token, .status = status, .payload = op->payload, .crc = op->record.record.crc};
+}
+
 static uint32_t undone_count(const struct sim_disk *disk)
 {
     uint32_t count = 0;
@@ -238,22 +273,23 @@ static void fail(struct sim *sim, struct sim_disk *disk)
 {
     struct sim_node *node = disk->node;
     uint64_t life = node->life;
-    uint64_t tokens[64];
-    uint32_t tokens_count = 0;
+    struct sim_done ends[64];
+    uint32_t ends_count = 0;
     if (!disk->failed) {
         sim_note(sim, "%s store fails", node->name);
         disk->failed = true;
         sim_trip(sim, node, 10000, 2000 * SIM_MS);
     }
-    for (uint32_t i = 0; i < disk->queue_count && tokens_count < PAWL_ARRAY_COUNT(tokens); i++) {
+    for (uint32_t i = 0; i < disk->queue_count && ends_count < PAWL_ARRAY_COUNT(ends); i++) {
         if (!disk->queue[i].reported && !disk->queue[i].done) {
             disk->queue[i].reported = true;
-            tokens[tokens_count++] = disk->queue[i].token;
+            capture(&disk->queue[i]);
+            ends[ends_count++] = done_of(&disk->queue[i], -EIO);
         }
     }
     disk->writing = false;
-    for (uint32_t i = 0; i < tokens_count && sim_alive(node, life); i++) {
-        sim_chunkd_persisted(sim, node, tokens[i], -EIO);
+    for (uint32_t i = 0; i < ends_count && sim_alive(node, life); i++) {
+        sim_chunkd_persisted(sim, node, &ends[i]);
     }
     if (sim_alive(node, life)) {
         write_begin(sim, disk);
@@ -263,27 +299,27 @@ static void fail(struct sim *sim, struct sim_disk *disk)
 static void on_written(struct sim *sim, struct sim_event *event)
 {
     struct sim_disk *disk = sim->disks[event->node->index];
-    uint32_t error_permyriad = sim->params.error_permyriad;
-    uint64_t tokens[64];
-    uint32_t tokens_count = 0;
+    struct sim_done ends[64];
+    uint32_t ends_count = 0;
     if (!sim_alive(event->node, event->life)) {
         return;
     }
-    if (disk->failed || (error_permyriad != 0 && sim_below(sim, 10000) < error_permyriad)) {
+    if (disk->failed || sim_fault(sim, SIM_FAULT_ERROR, sim->params.error_permyriad)) {
         fail(sim, disk);
         return;
     }
-    while (disk->writing_count > 0 && tokens_count < PAWL_ARRAY_COUNT(tokens)) {
+    while (disk->writing_count > 0 && ends_count < PAWL_ARRAY_COUNT(ends)) {
         uint32_t at = next_done(sim, disk);
         disk->queue[at].done = true;
-        tokens[tokens_count++] = disk->queue[at].token;
+        capture(&disk->queue[at]);
+        ends[ends_count++] = done_of(&disk->queue[at], 0);
         disk->writing_count--;
     }
     apply_done(sim, disk);
     disk->writing = false;
     write_begin(sim, disk);
-    for (uint32_t i = 0; i < tokens_count && sim_alive(event->node, event->life); i++) {
-        sim_chunkd_persisted(sim, event->node, tokens[i], 0);
+    for (uint32_t i = 0; i < ends_count && sim_alive(event->node, event->life); i++) {
+        sim_chunkd_persisted(sim, event->node, &ends[i]);
     }
     sim_trip(sim, event->node, sim->params.trip_permyriad, 500 * SIM_US);
 }
@@ -302,21 +338,94 @@ static void write_begin(struct sim *sim, struct sim_disk *disk)
     }
     disk->writing_count = PAWL_MIN(disk->writing_count, 64u);
     uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
-    if (sim_permille(sim, sim->params.stall_permille)) {
-        us += sim_below(sim, 800000);
+    if (sim_fault(sim, SIM_FAULT_STALL, sim->params.stall_permille * 10)) {
+        us += sim_fault_below(sim, 800000);
     }
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_written, .node = disk->node});
 }
 
-void sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op)
+static void on_told_early(struct sim *sim, struct sim_event *event)
 {
+    if (sim_alive(event->node, event->life)) {
+        sim_chunkd_persisted(sim, event->node, &(struct sim_done){.token = event->a});
+    }
+}
+
+// The index that the chunk's next record has when all that is queued is done; UINT64_MAX: it takes none.
+static uint64_t next_index(const struct sim_disk *disk, uint64_t handle)
+{
+    const struct sim_chunk *chunk = sim_disk_chunk(disk, handle);
+    uint64_t next = chunk != NULL && !chunk->sealed ? chunk->records_count : UINT64_MAX;
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        const struct sim_disk_op *op = &disk->queue[i];
+        if (op->handle != handle) {
+            continue;
+        }
+        if (op->kind == SIM_DISK_CREATE) {
+            next = 0;
+        } else if (op->kind == SIM_DISK_APPEND) {
+            next++;
+        } else if (op->kind != SIM_DISK_PROMISE) {
+            next = UINT64_MAX;
+        }
+    }
+    return next;
+}
+
+static int check_queue(const struct sim *sim, const struct sim_disk *disk,
+                       const struct sim_disk_op *op)
+{
+    bool grows = op->kind == SIM_DISK_CREATE || op->kind == SIM_DISK_APPEND;
+    if (grows && disk->full_until_ns > sim->now_ns) {
+        return PAWL_ENOSPACE;
+    }
+    bool cuts = PAWL_MUTANT(primary_truncates) || PAWL_MUTANT(shortest_wins);
+    bool next = op->index == next_index(disk, op->handle) || cuts;
+    return op->kind == SIM_DISK_APPEND && !next ? -EINVAL : 0;
+}
+
+int sim_disk_queue(struct sim *sim, struct sim_disk *disk, const struct sim_disk_op *op)
+{
+    int code = check_queue(sim, disk, op);
+    if (code != 0) {
+        free(op->create.producers);
+        return code;
+    }
     if (disk->queue_count == disk->queue_capacity) {
         disk->queue_capacity = disk->queue_capacity != 0 ? 2 * disk->queue_capacity : 64;
         disk->queue = realloc(disk->queue, disk->queue_capacity * sizeof(disk->queue[0]));
         pawl_assert(disk->queue != NULL);
     }
     disk->queue[disk->queue_count++] = *op;
+    if (PAWL_MUTANT(persisted_before_flush)) {
+        sim_at(sim, 0,
+               (struct sim_event){.run = on_told_early, .node = disk->node, .a = op->token});
+    }
     write_begin(sim, disk);
+    return 0;
+}
+
+// Recovery finds that the last record is torn, by its checksum, and cuts it away.
+static void apply_torn(struct sim *sim, struct sim_disk *disk)
+{
+    uint32_t at = 0;
+    while (at < disk->queue_count &&
+           (disk->queue[at].done || !is_first_of_chunk(disk, at) ||
+            disk->queue[at].kind != SIM_DISK_APPEND || disk->queue[at].record.record.length == 0)) {
+        at++;
+    }
+    if (at == disk->queue_count) {
+        return;
+    }
+    struct sim_disk_op *op = &disk->queue[at];
+    const struct pawl_record *record = &op->record.record;
+    capture(op);
+    uint64_t whole = sim_below(sim, record->length);
+    memset(op->record.payload + whole, 0, record->length - whole);
+    if (pawl_crc32c(0, op->record.payload, record->length) == record->crc) {
+        op->done = true; // all that matters had been written
+        apply_done(sim, disk);
+    }
 }
 
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
@@ -331,12 +440,18 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     disk->failed = false;
     uint32_t lucky = disk->writing ? (uint32_t)sim_below(sim, disk->writing_count + 1u) : 0;
     for (; lucky > 0 && undone_count(disk) > 0; lucky--) {
-        disk->queue[next_done(sim, disk)].done = true;
+        uint32_t at = next_done(sim, disk);
+        disk->queue[at].done = true;
+        capture(&disk->queue[at]);
     }
     apply_done(sim, disk);
+    if (disk->writing) {
+        apply_torn(sim, disk);
+    }
     while (disk->queue_count > 0) {
         queue_remove(disk, disk->queue_count - 1);
     }
     disk->writing = false;
     disk->writing_count = 0;
+    sim_disk_lose(sim, disk);
 }

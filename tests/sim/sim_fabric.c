@@ -11,14 +11,30 @@
 
 // ---- payloads ----------------------------------------------------------------------------------------
 
-struct sim_payload *payload_new(struct sim_chunkd *s, const void *data, uint32_t bytes)
+static struct sim_payload *payload_add(struct sim_chunkd *s, uint32_t bytes)
 {
     struct sim_payload *payload = sim_alloc(sizeof(*payload));
     payload->number = ++s->payload_last;
     payload->bytes = bytes;
     payload->uses = 1;
-    payload->data = sim_copy(data, bytes);
     pawl_assert(pawl_map_put(&s->payloads, payload->number, payload) == 0);
+    return payload;
+}
+
+struct sim_payload *payload_new(struct sim_chunkd *s, const void *data, uint32_t bytes)
+{
+    struct sim_payload *payload = payload_add(s, bytes);
+    payload->data = sim_copy(data, bytes);
+    return payload;
+}
+
+// Bytes that stay where the peer has written them. TAKES a use of the window.
+static struct sim_payload *payload_landed(struct sim_chunkd *s, struct sim_window *window,
+                                          uint32_t at, uint32_t bytes)
+{
+    struct sim_payload *payload = payload_add(s, bytes);
+    payload->window = window;
+    payload->data = window->bytes + at;
     return payload;
 }
 
@@ -35,7 +51,9 @@ struct sim_payload *payload_of(struct sim *sim, struct sim_chunkd *s, uint64_t n
 static void payload_free(struct sim_payload *payload)
 {
     sim_frame_free(payload->held);
-    free(payload->data);
+    if (payload->window == NULL) {
+        free(payload->data);
+    }
     free(payload);
 }
 
@@ -52,6 +70,10 @@ void payload_release(struct sim *sim, struct sim_chunkd *s, uint64_t number)
     if (payload == NULL || --payload->uses > 0) {
         return;
     }
+    if (payload->window != NULL) {
+        window_unuse(sim, payload->window);
+    }
+    // With the reply the slots are the peer's again.
     if (payload->held != NULL) {
         conn_send(sim, s, payload->conn, payload->held);
         payload->held = NULL;
@@ -149,6 +171,28 @@ static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
     reply_send(sim, s, served, sim_frame_wire(&action->reply, bytes, NULL, 0));
 }
 
+static void on_damage(struct sim *sim, struct sim_event *event)
+{
+    if (sim_alive(event->node, event->life)) {
+        chunkd_step(sim, event->node->state,
+                    (struct chunk_event){.type = CHUNK_EVENT_DAMAGED, .handle = event->a});
+    }
+}
+
+// What does not match its checksum is never given out; the core hears of it in the next turn.
+static void reply_corrupt(struct sim *sim, struct sim_chunkd *s, struct sim_served *served,
+                          uint64_t handle)
+{
+    struct wire_header request;
+    union chunk_reply reply = {.header = {.status = PAWL_ECORRUPT}};
+    memcpy(&request, served->frame->data, sizeof(request));
+    sim_note(sim, "%s chunk %llu does not match its checksums", s->node->name,
+             (unsigned long long)handle);
+    reply_send(sim, s, served,
+               sim_frame_wire(&reply, wire_struct_bytes(request.type | WIRE_REPLY), NULL, 0));
+    sim_at(sim, 0, (struct sim_event){.run = on_damage, .node = s->node, .a = handle});
+}
+
 // Bytes [offset, offset + length) of what is durable, as one dense run.
 static uint32_t chunk_read(const struct sim_chunk *chunk, uint64_t offset, uint32_t length,
                            uint8_t *buf)
@@ -176,6 +220,10 @@ static void carry_out_read(struct sim *sim, struct sim_chunkd *s, const struct c
                       (unsigned long long)action->handle);
         return;
     }
+    if (!sim_chunk_is_sound(chunk, action->offset, action->length)) {
+        reply_corrupt(sim, s, served, action->handle);
+        return;
+    }
     uint8_t *data = sim_alloc(action->length);
     struct wire_read_done done = {.header = {.type = WIRE_READ | WIRE_REPLY},
                                   .committed_bytes = action->committed_bytes,
@@ -201,6 +249,10 @@ static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
                       (unsigned long long)action->handle);
         return;
     }
+    if (!sim_record_is_sound(chunk, action->index)) {
+        reply_corrupt(sim, s, served, action->handle);
+        return;
+    }
     const struct sim_record *r = &chunk->records[action->index];
     struct wire_fetched fetched = {.header = {.type = WIRE_FETCH | WIRE_REPLY},
                                    .chunk = action->handle,
@@ -210,7 +262,11 @@ static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
                                    .length = r->record.length,
                                    .crc = r->record.crc};
     struct sim_frame *frame = sim_frame_wire(&fetched, sizeof(fetched), NULL, 0);
+    struct wire_fetch request;
+    memcpy(&request, served->frame->data, sizeof(request));
     sim_frame_extra(frame, r->payload, r->record.length);
+    frame->target = SIM_TARGET_LANDING;
+    frame->target_number = (uint32_t)request.buffer_address - 1;
     reply_send(sim, s, served, frame);
 }
 
@@ -231,12 +287,40 @@ static struct sim_peer *peer_of(struct sim *sim, struct sim_chunkd *s, uint64_t 
     return peer;
 }
 
+// The message of a PREPARE, with its payload inside or in slots.
+static struct sim_frame *prepare_frame(const struct sim_call *call,
+                                       const struct sim_payload *payload)
+{
+    struct wire_prepare prepare;
+    memcpy(&prepare, call->frame->data, sizeof(prepare));
+    uint32_t bytes = payload != NULL ? prepare.length : 0;
+    uint32_t inside = call->slot_count == 0 ? bytes : 0;
+    prepare.slot_first = call->slot_first;
+    prepare.slot_count = call->slot_count;
+    wire_header_init(&prepare.header, WIRE_PREPARE, (uint32_t)sizeof(prepare) + inside,
+                     call->request);
+    struct sim_frame *frame =
+        sim_frame_wire(&prepare, sizeof(prepare), inside != 0 ? payload->data : NULL, inside);
+    if (call->slot_count != 0) {
+        sim_frame_extra(frame, payload->data, bytes);
+        frame->target = SIM_TARGET_WINDOW;
+        frame->target_number = call->slot_first;
+    }
+    return frame;
+}
+
 static void peer_send(struct sim *sim, struct sim_chunkd *s, struct sim_peer *peer,
                       struct sim_call *call)
 {
     struct sim_frame *frame = call->frame;
+    if (call->type == WIRE_PREPARE) {
+        frame = prepare_frame(call, call->payload != 0 ? payload_of(sim, s, call->payload) : NULL);
+        sim_frame_free(call->frame);
+    }
     call->frame = NULL;
-    if (call->type == WIRE_PREPARE && sim_permille(sim, sim->params.double_permille)) {
+    call->sent = true;
+    if (call->slot_count == 0 && call->type != WIRE_FETCH &&
+        sim_fault(sim, SIM_FAULT_DOUBLE, sim->params.double_permille * 10)) {
         // The same again under a request id that nobody waits for.
         struct sim_frame *twin = sim_frame_copy(frame);
         struct wire_header header;
@@ -245,7 +329,39 @@ static void peer_send(struct sim *sim, struct sim_chunkd *s, struct sim_peer *pe
         memcpy(twin->data, &header, sizeof(header));
         sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), twin);
     }
+    // Memory that it would write into may be another's by then: only a message by itself.
+    if (call->type == WIRE_PREPARE && call->slot_count == 0 &&
+        sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+        struct sim_frame *late = sim_frame_copy(frame);
+        struct wire_header header;
+        memcpy(&header, late->data, sizeof(header));
+        header.request = UINT64_MAX;
+        memcpy(late->data, &header, sizeof(header));
+        sim_echo(sim, peer->conn, 1 - sim_side_of(peer->conn, s->node), late);
+        sim_frame_free(late);
+    }
     sim_send(sim, peer->conn, sim_side_of(peer->conn, s->node), frame);
+}
+
+// Sends what may go now, in the order of the calls: the first that finds no slots holds the others.
+static void peer_pump(struct sim *sim, struct sim_chunkd *s, struct sim_peer *peer)
+{
+    for (uint32_t i = 0; peer->open && i < peer->calls_count && !sim->violated; i++) {
+        struct sim_call *call = &peer->calls[i];
+        if (call->sent) {
+            continue;
+        }
+        if (call->slot_count != 0 && !sim_slots_take(&peer->slots_used, sim->params.window_slots,
+                                                     call->slot_count, &call->slot_first)) {
+            return;
+        }
+        uint64_t payload = call->payload;
+        peer_send(sim, s, peer, call);
+        call->payload = 0;
+        if (payload != 0) {
+            payload_release(sim, s, payload);
+        }
+    }
 }
 
 static void peer_call(struct sim *sim, struct sim_chunkd *s, uint64_t server_id,
@@ -254,39 +370,37 @@ static void peer_call(struct sim *sim, struct sim_chunkd *s, uint64_t server_id,
     struct sim_peer *peer = peer_of(sim, s, server_id);
     if (peer == NULL) {
         sim_frame_free(call.frame);
-        return;
+        return; // a violation
     }
     if (peer->calls_count == peer->calls_capacity) {
         peer->calls_capacity = peer->calls_capacity != 0 ? 2 * peer->calls_capacity : 32;
         peer->calls = realloc(peer->calls, peer->calls_capacity * sizeof(peer->calls[0]));
         pawl_assert(peer->calls != NULL);
     }
-    call.deadline_ns = sim->now_ns + SIM_OPERATION_MS * SIM_MS;
+    call.deadline_ns = sim_clock(sim, s->node) + SIM_OPERATION_MS * SIM_MS;
     peer->calls[peer->calls_count++] = call;
-    if (peer->open) {
-        peer_send(sim, s, peer, &peer->calls[peer->calls_count - 1]);
-    }
+    peer_pump(sim, s, peer);
 }
 
 static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
                               const struct chunk_action *action)
 {
-    struct wire_prepare prepare = action->prepare;
+    const struct wire_prepare *prepare = &action->prepare;
     struct sim_payload *payload = action->payload != 0 ? payload_of(sim, s, action->payload) : NULL;
-    uint32_t bytes = payload != NULL ? prepare.length : 0;
     if (sim->violated) {
         return;
     }
     struct sim_call call = {.request = ++s->call_last,
                             .type = WIRE_PREPARE,
-                            .handle = prepare.chunk,
-                            .version = prepare.version,
-                            .index = prepare.index};
-    wire_header_init(&prepare.header, WIRE_PREPARE, (uint32_t)sizeof(prepare) + bytes,
-                     call.request);
-    prepare.slot_first = prepare.slot_count = 0;
-    call.frame =
-        sim_frame_wire(&prepare, sizeof(prepare), payload != NULL ? payload->data : NULL, bytes);
+                            .handle = prepare->chunk,
+                            .version = prepare->version,
+                            .index = prepare->index};
+    if (payload != NULL) {
+        payload->uses++;
+        call.payload = payload->number;
+        call.slot_count = sim_slots_count(sim, prepare->length);
+    }
+    call.frame = sim_frame_wire(prepare, sizeof(*prepare), NULL, 0);
     peer_call(sim, s, action->server, call);
 }
 
@@ -305,8 +419,13 @@ static void carry_out_fetch(struct sim *sim, struct sim_chunkd *s,
 {
     struct wire_fetch fetch = action->fetch;
     struct sim_call call = {.request = ++s->call_last, .type = WIRE_FETCH, .token = action->token};
+    const struct sim_peer *peer = peer_of(sim, s, action->server);
+    if (peer == NULL) {
+        return;
+    }
+    call.landing = window_get(sim, s, peer->conn->id);
     wire_header_init(&fetch.header, WIRE_FETCH, sizeof(fetch), call.request);
-    fetch.buffer_address = 1;
+    fetch.buffer_address = call.landing->number + 1;
     call.frame = sim_frame_wire(&fetch, sizeof(fetch), NULL, 0);
     peer_call(sim, s, action->server, call);
 }
@@ -346,8 +465,8 @@ void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_
 // Bytes that land may differ from those that were sent; the checksum has to find out.
 static void tear(struct sim *sim, uint8_t *data, uint32_t bytes)
 {
-    if (bytes != 0 && sim_permille(sim, sim->params.tear_permille)) {
-        data[sim_below(sim, bytes)] ^= (uint8_t)(1 + sim_below(sim, 255));
+    if (bytes != 0 && sim_fault(sim, SIM_FAULT_TEAR, sim->params.tear_permille * 10)) {
+        data[sim_fault_below(sim, bytes)] ^= (uint8_t)(1 + sim_fault_below(sim, 255));
     }
 }
 
@@ -359,8 +478,12 @@ static void fetch_ended(struct sim *sim, struct sim_chunkd *s, const struct sim_
     if (status == 0) {
         struct wire_fetched fetched;
         memcpy(&fetched, frame->data, sizeof(fetched));
-        if (frame->extra_bytes != 0) {
-            struct sim_payload *payload = payload_new(s, frame->extra, frame->extra_bytes);
+        // The endpoint's use of the landing becomes the payload's, or ends.
+        call->landing->conn = 0;
+        if (frame->extra_bytes == 0) {
+            window_unuse(sim, call->landing);
+        } else {
+            struct sim_payload *payload = payload_landed(s, call->landing, 0, frame->extra_bytes);
             tear(sim, payload->data, payload->bytes);
             event.payload = payload->number;
             event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
@@ -368,6 +491,10 @@ static void fetch_ended(struct sim *sim, struct sim_chunkd *s, const struct sim_
         event.message = &fetched.header;
         chunkd_step(sim, s, event);
         return;
+    }
+    if (frame != NULL) {
+        call->landing->conn = 0; // refused: nothing will be written
+        window_unuse(sim, call->landing);
     }
     chunkd_step(sim, s, event);
 }
@@ -401,6 +528,9 @@ static void peer_lost(struct sim *sim, struct sim_chunkd *s, uint32_t server)
     sim_note(sim, "%s has lost its connection to cs%u", s->node->name, server + 1);
     for (uint32_t i = 0; i < old.calls_count; i++) {
         sim_frame_free(old.calls[i].frame);
+        if (old.calls[i].payload != 0) {
+            payload_release(sim, s, old.calls[i].payload);
+        }
         call_ended(sim, s, server, &old.calls[i], NULL, PAWL_EDISCONNECTED);
     }
     free(old.calls);
@@ -422,10 +552,14 @@ static void on_reply(struct sim *sim, struct sim_chunkd *s, struct sim_conn *con
     for (uint32_t i = 0; i < peer->calls_count; i++) {
         if (peer->calls[i].request == header.request) {
             struct sim_call call = peer->calls[i];
+            peer->slots_used &= ~sim_slots_mask(call.slot_first, call.slot_count);
             peer->calls_count--;
             memmove(&peer->calls[i], &peer->calls[i + 1],
                     (peer->calls_count - i) * sizeof(peer->calls[0]));
             call_ended(sim, s, server, &call, frame, header.status);
+            if (s->peers[server].conn == conn) {
+                peer_pump(sim, s, &s->peers[server]); // there may be slots again
+            }
             return;
         }
     }
@@ -433,9 +567,10 @@ static void on_reply(struct sim *sim, struct sim_chunkd *s, struct sim_conn *con
 
 void fabric_tick(struct sim *sim, struct sim_chunkd *s)
 {
+    uint64_t now_ns = sim_clock(sim, s->node);
     for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
         struct sim_peer *peer = &s->peers[i];
-        if (peer->calls_count > 0 && peer->calls[0].deadline_ns < sim->now_ns) {
+        if (peer->calls_count > 0 && peer->calls[0].deadline_ns < now_ns) {
             sim_close(sim, peer->conn, sim_side_of(peer->conn, s->node));
             peer_lost(sim, s, i);
         }
@@ -451,9 +586,7 @@ void fabric_opened(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
         return;
     }
     peer->open = true;
-    for (uint32_t i = 0; i < peer->calls_count; i++) {
-        peer_send(sim, s, peer, &peer->calls[i]);
-    }
+    peer_pump(sim, s, peer);
 }
 
 static void conn_closed(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn)
@@ -500,6 +633,38 @@ static enum chunk_event_type event_of(uint16_t type)
     }
 }
 
+// Slots that a request names are the server's until its reply.
+static void slots_check(struct sim *sim, struct sim_chunkd *s, const struct sim_served *served)
+{
+    for (uint32_t i = 0; i < s->served_count; i++) {
+        if (s->served[i].conn == served->conn && (s->served[i].slots & served->slots) != 0) {
+            sim_violation(sim, "%s is sent a request that names slots in use", s->node->name);
+        }
+    }
+}
+
+// The bytes that came with a request: inside it, or in the slots that it names.
+static struct sim_payload *payload_of_frame(struct sim *sim, struct sim_chunkd *s,
+                                            struct sim_conn *conn, const struct sim_frame *frame,
+                                            struct sim_served *served)
+{
+    struct wire_header header;
+    memcpy(&header, frame->data, sizeof(header));
+    uint32_t fixed_bytes = wire_struct_bytes(header.type);
+    if (frame->bytes > fixed_bytes) {
+        return payload_new(s, frame->data + fixed_bytes, frame->bytes - fixed_bytes);
+    }
+    if (frame->target != SIM_TARGET_WINDOW) {
+        return NULL;
+    }
+    struct sim_window *window = window_of_conn(sim, s, conn);
+    uint32_t count = (frame->extra_bytes + SIM_SLOT_BYTES - 1) / SIM_SLOT_BYTES;
+    served->slots = sim_slots_mask(frame->target_number, count);
+    slots_check(sim, s, served);
+    window->uses++;
+    return payload_landed(s, window, frame->target_number * SIM_SLOT_BYTES, frame->extra_bytes);
+}
+
 void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
                   struct sim_frame *frame)
 {
@@ -511,18 +676,21 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
         return;
     }
     memcpy(&header, frame->data, sizeof(header));
+    if (frame->target != SIM_TARGET_READER) {
+        window_land(sim, s, conn, frame);
+    }
     if ((header.type & WIRE_REPLY) != 0) {
         on_reply(sim, s, conn, frame);
         return;
     }
-    struct sim_served served = {
-        .conn = conn->id, .request = header.request, .frame = sim_frame_copy(frame)};
+    uint32_t fixed_bytes = wire_struct_bytes(header.type);
+    struct sim_served served = {.conn = conn->id,
+                                .request = header.request,
+                                .frame = sim_frame_wire(frame->data, fixed_bytes, NULL, 0)};
     struct chunk_event event = {
         .type = event_of(header.type), .conn = conn->id, .request = header.request};
-    uint32_t fixed_bytes = wire_struct_bytes(header.type);
-    if (frame->bytes > fixed_bytes) {
-        struct sim_payload *payload =
-            payload_new(s, frame->data + fixed_bytes, frame->bytes - fixed_bytes);
+    struct sim_payload *payload = payload_of_frame(sim, s, conn, frame, &served);
+    if (payload != NULL) {
         payload->conn = conn->id;
         payload->request = header.request;
         tear(sim, payload->data, payload->bytes);

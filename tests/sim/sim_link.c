@@ -39,15 +39,56 @@ static bool link_take(struct sim_link *link, uint64_t request, struct sim_ask *r
     return false;
 }
 
+// Moves the payload of an APPEND from the message into slots. False: there are none free.
+static bool frame_push(const struct sim *sim, struct sim_link *link, struct sim_frame *frame)
+{
+    struct wire_append append;
+    uint32_t bytes = frame->bytes - (uint32_t)sizeof(append);
+    memcpy(&append, frame->data, sizeof(append));
+    uint16_t count = sim_slots_count(sim, bytes);
+    if (append.header.type != WIRE_APPEND || count == 0) {
+        return true;
+    }
+    if (!sim_slots_take(&link->slots_used, sim->params.window_slots, count, &append.slot_first)) {
+        return false;
+    }
+    append.slot_count = count;
+    append.header.bytes = sizeof(append);
+    sim_frame_extra(frame, frame->data + sizeof(append), bytes);
+    memcpy(frame->data, &append, sizeof(append));
+    frame->bytes = sizeof(append);
+    frame->target = SIM_TARGET_WINDOW;
+    frame->target_number = append.slot_first;
+    for (uint32_t i = 0; i < link->asks_count; i++) {
+        if (link->asks[i].request == append.header.request) {
+            link->asks[i].slot_first = append.slot_first;
+            link->asks[i].slot_count = count;
+        }
+    }
+    return true;
+}
+
+// Sends what may go now, in order.
+static void link_pump(struct sim *sim, struct sim_link *link)
+{
+    uint32_t sent = 0;
+    while (link->open && sent < link->waiting_count &&
+           (link->waiting[sent]->control || frame_push(sim, link, link->waiting[sent]))) {
+        sim_send(sim, link->conn, 0, link->waiting[sent++]);
+    }
+    link->waiting_count -= sent;
+    if (sent != 0) {
+        memmove(link->waiting, link->waiting + sent,
+                link->waiting_count * sizeof(link->waiting[0]));
+    }
+}
+
 static void link_send(struct sim *sim, struct sim_link *link, struct sim_frame *frame)
 {
-    if (link->open) {
-        sim_send(sim, link->conn, 0, frame);
-        return;
-    }
     link->waiting = realloc(link->waiting, (link->waiting_count + 1) * sizeof(link->waiting[0]));
     pawl_assert(link->waiting != NULL);
     link->waiting[link->waiting_count++] = frame;
+    link_pump(sim, link);
 }
 
 static void link_lost(struct sim *sim, struct sim_client *c, struct sim_link *link, uint32_t server)
@@ -60,6 +101,8 @@ static void link_lost(struct sim *sim, struct sim_client *c, struct sim_link *li
             client_master_answer(sim, c, &old.asks[i], PAWL_EDISCONNECTED, NULL);
         } else if (old.asks[i].kind == SIM_CALL_LOOKUP) {
             client_server_answer(sim, c, &old.asks[i], PAWL_EDISCONNECTED, NULL);
+        } else if (old.asks[i].kind == SIM_CALL_SCAN_READ) {
+            reader_failed(sim, c);
         } else {
             appends |= old.asks[i].kind == SIM_CALL_APPEND;
         }
@@ -92,7 +135,7 @@ static void link_connect(struct sim *sim, struct sim_client *c, struct sim_link 
     bool master = link == &c->master;
     struct sim_node *to = sim_node_of(sim, master ? SIM_MASTER : SIM_CHUNKD, master ? 0 : server);
     link->conn = sim_connect(sim, c->node, to, master);
-    sim_at(sim, SIM_CONNECT_MS * SIM_MS,
+    sim_at(sim, sim_world_ns(c->node, SIM_CONNECT_MS * SIM_MS),
            (struct sim_event){.run = on_connect_late,
                               .node = c->node,
                               .a = link->conn->id,
@@ -103,7 +146,7 @@ uint64_t link_ask_master(struct sim *sim, struct sim_client *c, struct sim_ask a
                          const Pawl__Request *message)
 {
     ask.request = ++c->request_last;
-    ask.deadline_ns = sim->now_ns + SIM_CALL_MS * SIM_MS;
+    ask.deadline_ns = sim_clock(sim, c->node) + SIM_CALL_MS * SIM_MS;
     link_connect(sim, c, &c->master, 0);
     link_add(&c->master, ask);
     link_send(sim, &c->master, sim_frame_request(ask.request, message));
@@ -141,10 +184,12 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
         sim_close(sim, old.conn, 0);
     }
     for (uint32_t i = 0; i < old.asks_count; i++) {
-        if (old.asks[i].kind == SIM_CALL_LOOKUP) {
+        if (old.asks[i].kind == SIM_CALL_SCAN_READ) {
+            reader_failed(sim, c);
+        } else if (old.asks[i].kind == SIM_CALL_LOOKUP) {
             struct sim_ask lookup = old.asks[i];
             lookup.request = ++c->request_last;
-            lookup.deadline_ns = sim->now_ns; // ends at the next tick
+            lookup.deadline_ns = sim_clock(sim, c->node); // ends at the next tick
             link_add(&c->master, lookup);
         }
     }
@@ -154,9 +199,10 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
 
 void link_tick(struct sim *sim, struct sim_client *c)
 {
+    uint64_t now_ns = sim_clock(sim, c->node);
     for (uint32_t i = 0; i < c->master.asks_count;) {
         struct sim_ask ask = c->master.asks[i];
-        if (ask.deadline_ns > sim->now_ns) {
+        if (ask.deadline_ns > now_ns) {
             i++;
             continue;
         }
@@ -180,6 +226,7 @@ void link_forget(struct sim *sim, struct sim_client *c)
     }
     c->master.asks_count = 0;
     c->asked = false;
+    c->reader.asked = false;
 }
 
 void link_fini(struct sim_client *c)
@@ -205,10 +252,7 @@ void sim_client_opened(struct sim *sim, struct sim_conn *conn, int side)
         return;
     }
     link->open = true;
-    for (uint32_t i = 0; i < link->waiting_count; i++) {
-        sim_send(sim, conn, 0, link->waiting[i]);
-    }
-    link->waiting_count = 0;
+    link_pump(sim, link);
 }
 
 void sim_client_closed(struct sim *sim, struct sim_conn *conn, int side)
@@ -265,8 +309,15 @@ void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     if (!link_take(link, header.request, &ask)) {
         return;
     }
-    if (ask.kind == SIM_CALL_READ) {
+    link->slots_used &= ~sim_slots_mask(ask.slot_first, ask.slot_count);
+    link_pump(sim, link);
+    if (ask.kind == SIM_CALL_READ || ask.kind == SIM_CALL_SCAN_READ) {
+        struct wire_read_done done;
+        memcpy(&done, frame->data, sizeof(done));
         check_read(sim, c, frame);
+        if (ask.kind == SIM_CALL_SCAN_READ) {
+            reader_read(sim, c, &done);
+        }
         return;
     }
     struct wire_appended reply = {0};

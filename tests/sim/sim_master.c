@@ -100,6 +100,9 @@ static void log_now_durable(struct sim *sim, struct sim_log *log, uint64_t count
     for (; log->durable < count; log->durable++) {
         Pawl__LogRecord *record = log_unpack(&log->records[log->durable]);
         sim_oracle_log(sim, record);
+        if (sim->script != NULL) {
+            sim->script->logged(sim, record);
+        }
         pawl__log_record__free_unpacked(record, NULL);
     }
 }
@@ -145,7 +148,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     int side = conn != NULL ? sim_side_of(conn, m->node) : 0;
     bool open = conn != NULL && conn->side[side].open;
     int late_code = open ? PAWL_EDEADLINE : PAWL_EDISCONNECTED;
-    sim_at(sim, open ? out->deadline_ms * SIM_MS : 0,
+    sim_at(sim, open ? sim_world_ns(m->node, out->deadline_ms * SIM_MS) : 0,
            (struct sim_event){.run = on_command_late,
                               .node = m->node,
                               .a = out->token,
@@ -154,10 +157,14 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
         sim_frame_free(out->frame);
         return;
     }
-    if (sim_permille(sim, sim->params.double_permille)) {
+    if (sim_fault(sim, SIM_FAULT_DOUBLE, sim->params.double_permille * 10)) {
         struct sim_frame *twin = sim_frame_copy(out->frame);
         twin->request = ++m->command_last; // its answer is nobody's
         sim_send(sim, conn, side, twin);
+    }
+    if (sim_fault(sim, SIM_FAULT_ECHO, sim->params.double_permille * 10)) {
+        out->frame->request = UINT64_MAX;
+        sim_echo(sim, conn, 1 - side, out->frame);
     }
     out->frame->request = request;
     sim_send(sim, conn, side, out->frame);
@@ -188,7 +195,7 @@ static void out_add(struct sim_master *m, struct sim_out out)
         m->outs = realloc(m->outs, m->outs_capacity * sizeof(m->outs[0]));
         pawl_assert(m->outs != NULL);
     }
-    out.need = m->log->count;
+    out.need = PAWL_MUTANT(answered_before_log) ? 0 : m->log->count;
     m->outs[m->outs_count++] = out;
 }
 
@@ -206,6 +213,22 @@ static void carry_out_reply(struct sim *sim, struct sim_master *m,
     free(asked);
 }
 
+static void carry_out_command(struct sim *sim, struct sim_master *m,
+                              const struct master_action *action)
+{
+    struct sim_out out = {.command = true,
+                          .conn = action->conn,
+                          .token = action->token,
+                          .deadline_ms = action->deadline_ms,
+                          .frame = sim_frame_request(0, action->command)};
+    bool drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    if (drop && PAWL_MUTANT(drop_before_log)) {
+        command_send(sim, m, &out);
+    } else {
+        out_add(m, out);
+    }
+}
+
 static void carry_out(struct sim *sim, struct sim_master *m, const struct master_actions *actions)
 {
     for (uint32_t i = 0; i < actions->count && !sim->violated; i++) {
@@ -218,11 +241,7 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
             carry_out_reply(sim, m, action);
             break;
         case MASTER_ACTION_COMMAND:
-            out_add(m, (struct sim_out){.command = true,
-                                        .conn = action->conn,
-                                        .token = action->token,
-                                        .deadline_ms = action->deadline_ms,
-                                        .frame = sim_frame_request(0, action->command)});
+            carry_out_command(sim, m, action);
             break;
         case MASTER_ACTION_NOTE:
             sim_note(sim, "m1 note: %s", action->text);
@@ -267,8 +286,8 @@ static void flush_begin(struct sim *sim, struct sim_master *m)
     }
     m->log->flushing = m->log->count;
     uint64_t us = 20 + sim_below(sim, sim->params.disk_max_us);
-    if (sim_permille(sim, sim->params.stall_permille)) {
-        us += sim_below(sim, 800000);
+    if (sim_fault(sim, SIM_FAULT_STALL, sim->params.stall_permille * 10)) {
+        us += sim_fault_below(sim, 800000);
     }
     sim_at(sim, us * SIM_US, (struct sim_event){.run = on_flushed, .node = m->node});
 }
@@ -284,10 +303,10 @@ static int keep_record(void *user, const Pawl__LogRecord *record)
 static struct master_core *core_new(struct sim *sim)
 {
     struct master_core_options options = {.heartbeat_ms = 200,
-                                          .suspect_ms = 1000,
-                                          .dead_ms = 3000,
-                                          .lease_ms = 2000,
-                                          .command_ms = 1000,
+                                          .suspect_ms = sim->params.suspect_ms,
+                                          .dead_ms = sim->params.dead_ms,
+                                          .lease_ms = sim->params.lease_ms,
+                                          .command_ms = sim->params.command_ms,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;
@@ -342,7 +361,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
         return;
     }
     master_step(sim, event->node->state, (struct master_event){.type = MASTER_EVENT_TICK});
-    sim_at(sim, (50 + sim_below(sim, 50)) * SIM_MS,
+    sim_at(sim, sim_world_ns(event->node, (50 + sim_below(sim, 50)) * SIM_MS),
            (struct sim_event){.run = on_tick, .node = event->node});
 }
 
@@ -440,6 +459,14 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     pawl__reply__free_unpacked(reply, NULL);
 }
 
+static void heartbeat_heard(struct sim *sim, const Pawl__Heartbeat *heartbeat)
+{
+    for (size_t i = 0; i < heartbeat->n_replicas; i++) {
+        const Pawl__Replica *replica = heartbeat->replicas[i];
+        sim_oracle_heard(sim, heartbeat->server_id, replica->handle, replica->commit_count);
+    }
+}
+
 void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
 {
     struct sim_master *m = conn->side[side].node->state;
@@ -451,6 +478,9 @@ void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     struct sim_asked *asked = sim_alloc(sizeof(*asked));
     pawl_assert(message != NULL);
     *asked = (struct sim_asked){.conn = conn->id, .request = frame->request};
+    if (message->body_case == PAWL__REQUEST__BODY_HEARTBEAT) {
+        heartbeat_heard(sim, message->heartbeat);
+    }
     uint64_t number = ++m->request_last;
     pawl_assert(pawl_map_put(&m->requests, number, asked) == 0);
     master_step(

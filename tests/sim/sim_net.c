@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "sim.h"
 
 struct sim_conn *sim_conn_of(struct sim *sim, uint64_t id)
@@ -52,10 +53,16 @@ static void closed(struct sim *sim, struct sim_conn *conn, int side)
 static uint64_t delay(struct sim *sim)
 {
     uint64_t us = 10 + sim_below(sim, sim->params.delay_max_us);
-    if (sim_permille(sim, sim->params.spike_permille)) {
-        us += sim_below(sim, 300000);
+    if (sim_fault(sim, SIM_FAULT_SPIKE, sim->params.spike_permille * 10)) {
+        us += sim_fault_below(sim, 300000);
     }
     return us * SIM_US;
+}
+
+bool sim_block_leaks(const struct sim_block *block, const struct sim_conn *conn)
+{
+    return block->leak_permille != 0 &&
+           pawl_hash_u64(conn->id ^ (uint64_t)block->salt << 32) % 1000 < block->leak_permille;
 }
 
 // When something that is sent now reaches `to` of the connection: behind all before it.
@@ -63,10 +70,33 @@ static uint64_t arrival(struct sim *sim, struct sim_conn *conn, int to)
 {
     uint32_t from_id = conn->side[1 - to].node->id;
     uint32_t to_id = conn->side[to].node->id;
-    uint64_t from_ns = PAWL_MAX(sim->now_ns, sim->blocked_until_ns[from_id][to_id]);
+    const struct sim_block *block = &sim->blocks[from_id][to_id];
+    bool blocked = block->until_ns > sim->now_ns && !sim_block_leaks(block, conn);
+    uint64_t from_ns = blocked ? block->until_ns : sim->now_ns;
     uint64_t at_ns = PAWL_MAX(from_ns + delay(sim), conn->side[to].last_ns);
     conn->side[to].last_ns = at_ns;
     return at_ns - sim->now_ns;
+}
+
+// Whether remote writes still land there.
+static bool endpoint_there(const struct sim_conn *conn, int side)
+{
+    return conn->side[side].endpoint && sim_alive(conn->side[side].node, conn->side[side].life);
+}
+
+static void endpoint_gone(struct sim *sim, struct sim_conn *conn, int side)
+{
+    if (endpoint_there(conn, side)) {
+        conn->side[side].endpoint = false;
+        if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
+            sim_chunkd_gone(sim, conn, side);
+        }
+    }
+}
+
+static void on_endpoint_gone(struct sim *sim, struct sim_event *event)
+{
+    endpoint_gone(sim, sim_conn_of(sim, event->a), (int)event->b);
 }
 
 static bool side_alive(const struct sim_conn *conn, int side)
@@ -80,6 +110,10 @@ static void on_learn_closed(struct sim *sim, struct sim_event *event)
     int side = (int)event->b;
     if (side_alive(conn, side)) {
         conn->side[side].open = false;
+        endpoint_gone(sim, conn, side);
+        if (sim->script != NULL) {
+            sim->script->closed(sim, conn, side);
+        }
         closed(sim, conn, side);
     }
 }
@@ -115,6 +149,7 @@ static void on_arrive(struct sim *sim, struct sim_event *event)
     }
     target->life = target->node->life;
     target->open = true;
+    target->endpoint = true;
     opened(sim, conn, 1);
     sim_at(sim, arrival(sim, conn, 0),
            (struct sim_event){.run = on_open_initiator, .node = conn->side[0].node, .a = conn->id});
@@ -132,10 +167,48 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_node *from, struct sim_
     sim->conns[sim->conns_count++] = conn;
     conn->id = sim->conns_count;
     conn->control = control;
-    conn->side[0] = (struct sim_side){.node = from, .life = from->life, .open = true};
+    conn->side[0] =
+        (struct sim_side){.node = from, .life = from->life, .open = true, .endpoint = true};
     conn->side[1] = (struct sim_side){.node = to};
     sim_at(sim, arrival(sim, conn, 1), (struct sim_event){.run = on_arrive, .a = conn->id});
     return conn;
+}
+
+static void on_land(struct sim *sim, struct sim_event *event)
+{
+    struct sim_frame *frame = event->p;
+    struct sim_conn *conn = sim_conn_of(sim, event->a);
+    int side = (int)event->b;
+    if (endpoint_there(conn, side)) {
+        sim_chunkd_landed(sim, conn, side, frame);
+    }
+    sim_frame_free(frame);
+}
+
+// The message does not come, and its sender takes it all for lost; but what it wrote before may land, at
+// any time until the endpoint is gone.
+static bool lands_late(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+{
+    if (frame->target == SIM_TARGET_READER || !endpoint_there(conn, side) ||
+        !sim_fault(sim, SIM_FAULT_LATE, sim->params.late_permille * 10)) {
+        return false;
+    }
+    uint64_t late_us = sim_fault_below(sim, sim_fault_below(sim, 2) != 0 ? 2000000 : 2000);
+    sim_at(sim, late_us * SIM_US,
+           (struct sim_event){.run = on_land,
+                              .node = conn->side[side].node,
+                              .p = frame,
+                              .a = conn->id,
+                              .b = (uint64_t)side});
+    return true;
+}
+
+static void frame_lost(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame)
+{
+    if (sim->script != NULL) {
+        sim->script->lost(sim, conn, to, frame);
+    }
+    sim_frame_free(frame);
 }
 
 static void on_deliver(struct sim *sim, struct sim_event *event)
@@ -143,8 +216,17 @@ static void on_deliver(struct sim *sim, struct sim_event *event)
     struct sim_frame *frame = event->p;
     struct sim_conn *conn = sim_conn_of(sim, event->a);
     int side = (int)event->b;
-    if (!side_alive(conn, side) || conn->cut[side]) {
-        sim_frame_free(frame);
+    bool whole = side_alive(conn, side) && !conn->cut[side];
+    if (whole && sim->script != NULL) {
+        if (!sim->script->arrives(sim, conn, side, frame)) {
+            return;
+        }
+        whole = side_alive(conn, side) && !conn->cut[side];
+    }
+    if (!whole) {
+        if (!lands_late(sim, conn, side, frame)) {
+            frame_lost(sim, conn, side, frame);
+        }
         return;
     }
     switch (conn->side[side].node->role) {
@@ -161,19 +243,66 @@ static void on_deliver(struct sim *sim, struct sim_event *event)
     sim_frame_free(frame);
 }
 
-void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+void sim_deliver(struct sim *sim, struct sim_conn *conn, int to, struct sim_frame *frame,
+                 uint64_t delay_ns)
 {
-    int to = 1 - side;
-    if (!conn->side[side].open || conn->cut[to]) {
-        sim_frame_free(frame);
-        return;
-    }
-    sim_at(sim, arrival(sim, conn, to),
+    sim_at(sim, delay_ns,
            (struct sim_event){.run = on_deliver,
                               .node = conn->side[to].node,
                               .p = frame,
                               .a = conn->id,
                               .b = (uint64_t)to});
+}
+
+void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame *frame)
+{
+    int to = 1 - side;
+    if (!conn->side[side].open || conn->cut[to]) {
+        frame_lost(sim, conn, to, frame);
+        return;
+    }
+    if (sim_fault(sim, SIM_FAULT_LOSE, sim->params.lose_permyriad)) {
+        sim_note(sim, "conn %llu breaks: a message to %s is lost", (unsigned long long)conn->id,
+                 conn->side[to].node->name);
+        sim_break(sim, conn);
+        sim_deliver(sim, conn, to, frame, arrival(sim, conn, to)); // its end is cut
+        return;
+    }
+    sim_deliver(sim, conn, to, frame, arrival(sim, conn, to));
+}
+
+// An old message comes out of a path that was thought dead. One at a time for each node: two of them
+// keep the order in which they were sent.
+static void on_echo(struct sim *sim, struct sim_event *event)
+{
+    struct sim_frame *frame = event->p;
+    for (size_t i = event->node->up ? sim->conns_count : 0; i > 0; i--) {
+        struct sim_conn *conn = sim->conns[i - 1];
+        int side = sim_side_of(conn, event->node);
+        if (conn->control == frame->control && conn->side[side].node == event->node &&
+            conn->side[1 - side].node->id == event->a && side_alive(conn, side)) {
+            sim_note(sim, "%s gets an old message of %s again", event->node->name,
+                     conn->side[1 - side].node->name);
+            sim_chunkd_frame(sim, conn, side, frame);
+            break;
+        }
+    }
+    sim_frame_free(frame);
+}
+
+void sim_echo(struct sim *sim, const struct sim_conn *conn, int to, const struct sim_frame *frame)
+{
+    struct sim_node *node = conn->side[to].node;
+    uint64_t late_ms = 1 + sim_fault_below(sim, sim_fault_below(sim, 4) == 0 ? 60000 : 3000);
+    if (node->echo_until_ns > sim->now_ns) {
+        return;
+    }
+    node->echo_until_ns = sim->now_ns + late_ms * SIM_MS;
+    sim_at(sim, late_ms * SIM_MS,
+           (struct sim_event){.run = on_echo,
+                              .node = node,
+                              .p = sim_frame_copy(frame),
+                              .a = conn->side[1 - to].node->id});
 }
 
 void sim_close(struct sim *sim, struct sim_conn *conn, int side)
@@ -186,6 +315,14 @@ void sim_close(struct sim *sim, struct sim_conn *conn, int side)
     conn->cut[1 - side] |= sim_permille(sim, 500);
     conn->cut[side] = true;
     learn_closed(sim, conn, 1 - side, arrival(sim, conn, 1 - side));
+    // The endpoint is torn down while we go on.
+    if (conn->side[side].node->role == SIM_CHUNKD && !conn->control) {
+        sim_at(sim, sim_below(sim, 20000) * SIM_US,
+               (struct sim_event){.run = on_endpoint_gone,
+                                  .node = conn->side[side].node,
+                                  .a = conn->id,
+                                  .b = (uint64_t)side});
+    }
 }
 
 void sim_break(struct sim *sim, struct sim_conn *conn)
@@ -206,6 +343,7 @@ void sim_net_node_down(struct sim *sim, const struct sim_node *node)
             continue;
         }
         conn->side[side].open = false;
+        conn->side[side].endpoint = false;
         conn->cut[side] = true;
         // A killed process's peers are told; a machine without power tells nobody.
         uint64_t late_ns = sim_permille(sim, 200) ? sim_below(sim, 4000) * SIM_MS : 0;

@@ -50,6 +50,7 @@ struct oracle_chunk {
     struct oracle_record *records;
     uint64_t records_count;
     uint64_t records_capacity;
+    uint64_t heard_count;    // the master was told that so many are committed
     uint64_t answered_count; // records that were acknowledged: the highest index + 1
     struct oracle_table inherited;
     struct oracle_table table;
@@ -167,9 +168,84 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
         const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
         const struct sim_chunk *replica =
             node != NULL ? sim_disk_chunk(sim->disks[node->index], chunk->handle) : NULL;
-        count = PAWL_MIN(count, replica != NULL ? replica->records_count : 0);
+        uint64_t held = replica != NULL ? replica->records_count : 0;
+        uint64_t lost = 0; // by its disk, not by the protocol
+        if (node != NULL) {
+            (void)sim_disk_lost(sim->disks[node->index], chunk->handle, &lost);
+        }
+        count = PAWL_MIN(count, PAWL_MAX(held, lost));
     }
     return chunk->set_count != 0 ? count : 0;
+}
+
+// Members of the set, but for one, that hold so many records, all of them in good order.
+static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
+                           uint64_t count)
+{
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], chunk->handle);
+        good += chunk->set[i] != but_id && replica != NULL && replica->records_count >= count &&
+                replica->rotten_count == 0 && !replica->damaged;
+    }
+    return good;
+}
+
+uint64_t sim_oracle_spare(struct sim *sim, uint32_t server, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    bool member = false;
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+        return 0;
+    }
+    uint64_t committed = durable_count(sim, chunk);
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        member |= chunk->set[i] == SIM_SERVER_ID(server);
+    }
+    // The set of an open chunk loses members that are away when it is sealed.
+    uint32_t wanted = chunk->sealed ? 1 : 2;
+    return member && good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted ? committed
+                                                                                        : 0;
+}
+
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) || !chunk->ready) {
+        return true;
+    }
+    uint32_t wanted = chunk->sealed ? 1 : 2;
+    uint64_t id = SIM_SERVER_ID(server);
+    return good_count(sim, chunk, id, durable_count(sim, chunk)) >= wanted;
+}
+
+void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)
+{
+    struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    for (uint32_t i = 0; chunk != NULL && chunk->ready && i < chunk->set_count; i++) {
+        if (chunk->set[i] == server_id) {
+            chunk->heard_count = PAWL_MAX(chunk->heard_count, commit_count);
+        }
+    }
+}
+
+uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL && !chunk->sealed && chunk->ready ? chunk->heard_count : 0;
+}
+
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL && good_count(sim, chunk, 0, durable_count(sim, chunk)) == 0;
+}
+
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL ? records_end(chunk, chunk->answered_count) : 0;
 }
 
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
@@ -348,9 +424,10 @@ static void on_chunk_create(struct sim *sim, const Pawl__LogChunkCreate *body)
 {
     struct sim_oracle *oracle = sim->oracle;
     for (uint32_t i = 0; i < oracle->chunks_count; i++) {
-        if (oracle->chunks[i]->file_id == body->file_id ||
-            oracle->chunks[i]->handle == body->handle) {
-            sim_violation(sim, "file %llu gets a second first chunk", ULL(body->file_id));
+        const struct oracle_chunk *chunk = oracle->chunks[i];
+        if (chunk->file_id == body->file_id || chunk->handle == body->handle) {
+            sim_violation(sim, "file %llu gets a second %s chunk", ULL(body->file_id),
+                          chunk->sealed ? "first" : "unsealed");
             return;
         }
     }
@@ -397,6 +474,10 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
         const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], handle);
+        uint64_t lost = 0;
+        if (replica == NULL && sim_disk_lost(sim->disks[node->index], handle, &lost)) {
+            continue;
+        }
         if (replica == NULL || !inherits(chunk, replica)) {
             sim_violation(sim, "chunk %llu is called ready, and %s has not made it durable",
                           ULL(handle), node->name);

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Swarm parameters: each seed switches another set of faults on, so that no fault hides another.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
 #include "sim.h"
 
 static uint32_t pick(struct pawl_random *random, const uint32_t *values, uint32_t count)
@@ -31,6 +35,8 @@ static void draw_work(struct sim_params *p, struct pawl_random *r)
     p->think_max_us = PICK(r, 100, 5000, 50000, 200000);
     p->deadline_ms = PICK(r, 300, 2000, 8000, 30000);
     p->attempt_ms = PICK(r, 150, 600, 2000);
+    p->inline_max = PICK(r, 0, 256, 1024, 65536);
+    p->window_slots = PICK(r, 16, 20, 32, 64);
 }
 
 static void draw_faults(struct sim_params *p, struct pawl_random *r)
@@ -50,8 +56,132 @@ static void draw_faults(struct sim_params *p, struct pawl_random *r)
     p->master_crash_ms = PICK(r, 0, 0, 1500, 4000);
     p->client_crash_ms = PICK(r, 0, 0, 2000, 5000);
     p->all_crash_ms = PICK(r, 0, 0, 0, 5000);
+    p->lose_permyriad = PICK(r, 0, 0, 5, 50);
+    p->late_permille = PICK(r, 0, 200, 1000);
+    p->clock_ppm = PICK(r, 100, 100, 100, 20000, 1000000);
+    p->jump_ms = PICK(r, 0, 0, 0, 3000);
+    p->rot_ms = PICK(r, 0, 0, 0, 1000);
+    p->full_ms = PICK(r, 0, 0, 0, 3000);
     p->faults_ms = PICK(r, 3000, 8000, 15000);
     p->overtake = pawl_random_chance(r, 1, 2);
+}
+
+static const struct {
+    const char *name;
+    size_t at;
+    bool flag;
+} fields[] = {
+#define FIELD(name, field)                                                                         \
+    {                                                                                              \
+#name, offsetof(struct sim_params, field), false                                           \
+    }
+#define FLAG(name)                                                                                 \
+    {                                                                                              \
+#name, offsetof(struct sim_params, name), true                                             \
+    }
+    FIELD(servers, servers_count),
+    FIELD(clients, clients_count),
+    FIELD(files, files_count),
+    FIELD(replicas, replicas),
+    FIELD(min_replicas, min_replicas),
+    FIELD(chunk, chunk_bytes),
+    FIELD(record, record_bytes_max),
+    FIELD(depth, depth_max),
+    FIELD(records, records_count),
+    FIELD(think_us, think_max_us),
+    FIELD(deadline_ms, deadline_ms),
+    FIELD(attempt_ms, attempt_ms),
+    FIELD(inline, inline_max),
+    FIELD(slots, window_slots),
+    FIELD(delay_us, delay_max_us),
+    FIELD(spike, spike_permille),
+    FIELD(disk_us, disk_max_us),
+    FIELD(stall, stall_permille),
+    FIELD(tear, tear_permille),
+    FIELD(double, double_permille),
+    FIELD(lose, lose_permyriad),
+    FIELD(late, late_permille),
+    FIELD(rollback, rollback_permyriad),
+    FIELD(wipe, wipe_permyriad),
+    FIELD(trip, trip_permyriad),
+    FIELD(error, error_permyriad),
+    FIELD(clock_ppm, clock_ppm),
+    FIELD(reset_ms, reset_ms),
+    FIELD(block_ms, block_ms),
+    FIELD(freeze_ms, freeze_ms),
+    FIELD(crash_ms, crash_ms),
+    FIELD(master_crash_ms, master_crash_ms),
+    FIELD(client_crash_ms, client_crash_ms),
+    FIELD(all_crash_ms, all_crash_ms),
+    FIELD(jump_ms, jump_ms),
+    FIELD(rot_ms, rot_ms),
+    FIELD(full_ms, full_ms),
+    FIELD(faults_ms, faults_ms),
+    FIELD(lease_ms, lease_ms),
+    FIELD(suspect_ms, suspect_ms),
+    FIELD(dead_ms, dead_ms),
+    FIELD(command_ms, command_ms),
+    FLAG(remove),
+    FLAG(named),
+    FLAG(shared_name),
+    FLAG(overtake),
+};
+
+static int field_of(const char *name, size_t bytes)
+{
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(fields); i++) {
+        if (strlen(fields[i].name) == bytes && strncmp(fields[i].name, name, bytes) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void sim_params_print(const struct sim_params *params, FILE *out)
+{
+    const char *base = (const char *)params;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(fields); i++) {
+        uint32_t value = 0;
+        if (fields[i].flag) {
+            value = *(const bool *)(const void *)(base + fields[i].at);
+        } else {
+            memcpy(&value, base + fields[i].at, sizeof(value));
+        }
+        fprintf(out, "%s%s=%u", i > 0 ? "," : "", fields[i].name, value);
+    }
+    fprintf(out, "\n");
+}
+
+uint32_t *sim_params_field(struct sim_params *params, const char *name)
+{
+    int field = field_of(name, strlen(name));
+    return field >= 0 && !fields[field].flag
+               ? (uint32_t *)(void *)((char *)params + fields[field].at)
+               : NULL;
+}
+
+bool sim_params_set(struct sim_params *params, const char *text)
+{
+    while (*text != '\0') {
+        char *end = NULL;
+        size_t bytes = strcspn(text, "=");
+        int field = field_of(text, bytes);
+        if (field < 0 || text[bytes] != '=') {
+            return false;
+        }
+        unsigned long value = strtoul(text + bytes + 1, &end, 10);
+        if (end == text + bytes + 1 || (*end != '\0' && *end != ',') || value > UINT32_MAX) {
+            return false;
+        }
+        char *place = (char *)params + fields[field].at;
+        if (fields[field].flag) {
+            *(bool *)(void *)place = value != 0;
+        } else {
+            *(uint32_t *)(void *)place = (uint32_t)value;
+        }
+        text = end + (*end == ',' ? 1 : 0);
+    }
+    return true;
 }
 
 void sim_params_draw(struct sim_params *params, struct pawl_random *random)
@@ -60,4 +190,17 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     draw_cluster(params, random);
     draw_work(params, random);
     draw_faults(params, random);
+    params->lease_ms = 2000;
+    params->suspect_ms = 1000;
+    params->dead_ms = 3000;
+    params->command_ms = 1000;
+}
+
+void sim_params_losses(struct sim_params *params, uint64_t seed)
+{
+    uint64_t lot = pawl_hash_u64(seed ^ 0x1055) % 6;
+    // A master that restarts has forgotten what it was told.
+    bool told = params->master_crash_ms == 0 && params->all_crash_ms == 0;
+    params->rollback_permyriad = lot < 2 && told ? 3000 : 0;
+    params->wipe_permyriad = lot == 5 ? 2000 : 0;
 }

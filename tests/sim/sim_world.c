@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The world of the simulator: clock, queue of events, crashes and other faults, the two phases.
+// The world of the simulator: clocks, the queue of events, processes, the two phases.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "sim.h"
 
+#define SIM_CLOCK_TRUE 1000000u   // rate of a clock that is right
 #define SIM_LIVENESS_MS 120000ull // everything pending ends so long after the last fault
 
 void *sim_alloc(size_t bytes)
@@ -28,17 +28,36 @@ void *sim_copy(const void *data, size_t bytes)
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
-    return pawl_random_below(&sim->random, bound);
+    return sim->script != NULL ? sim->script->draw(sim, bound)
+                               : pawl_random_below(&sim->random, bound);
 }
 
 bool sim_permille(struct sim *sim, uint32_t permille)
 {
-    return permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
+    // In a script nothing happens by chance.
+    return sim->script == NULL && permille != 0 && pawl_random_below(&sim->random, 1000) < permille;
 }
 
 uint64_t sim_clock(const struct sim *sim, const struct sim_node *node)
 {
-    return sim->now_ns + node->clock_ns;
+    uint64_t passed_ns = sim->now_ns - node->clock_at_ns;
+    return node->clock_ns + passed_ns * node->clock_rate / SIM_CLOCK_TRUE;
+}
+
+uint64_t sim_world_ns(const struct sim_node *node, uint64_t own_ns)
+{
+    return own_ns * SIM_CLOCK_TRUE / node->clock_rate;
+}
+
+// A process that starts again may run on another machine, with another clock.
+static void clock_draw(struct sim *sim, struct sim_node *node)
+{
+    uint32_t ppm = sim->params.clock_ppm;
+    uint64_t most = SIM_CLOCK_TRUE + ppm;
+    uint64_t least = (uint64_t)SIM_CLOCK_TRUE * SIM_CLOCK_TRUE / most;
+    node->clock_ns = sim_below(sim, 1000) * SIM_MS;
+    node->clock_at_ns = sim->now_ns;
+    node->clock_rate = (uint32_t)(least + sim_below(sim, most - least + 1));
 }
 
 bool sim_alive(const struct sim_node *node, uint64_t life)
@@ -75,13 +94,15 @@ static void trace_line(struct sim *sim, const char *format, va_list args)
                      (unsigned long long)(sim->now_ns / (1000 * SIM_MS)),
                      (unsigned long long)(sim->now_ns / SIM_US % 1000000));
     vsnprintf(line + n, SIM_TRACE_BYTES - (size_t)n, format, args);
-    sim->hash = pawl_hash_bytes(line, strlen(line), sim->hash);
+    if (sim->script != NULL) {
+        sim->script->noted(sim, line + n);
+    }
     if (sim->verbose) {
         puts(line);
     }
 }
 
-void sim_note(struct sim *sim, const char *format, ...)
+void sim_note_line(struct sim *sim, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -91,14 +112,14 @@ void sim_note(struct sim *sim, const char *format, ...)
 
 void sim_violation(struct sim *sim, const char *format, ...)
 {
-    char text[SIM_TRACE_BYTES];
+    char text[SIM_TRACE_BYTES - 32];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     sim_note(sim, "VIOLATION %s", text);
     if (!sim->violated) {
-        fprintf(stderr, "seed %llu: VIOLATION %s\n", (unsigned long long)sim->seed, text);
+        memcpy(sim->violation, text, sizeof(text));
     }
     sim->violated = true;
 }
@@ -155,17 +176,16 @@ static struct sim_event heap_pop(struct sim *sim)
     return top;
 }
 
-// ---- crashes and other faults --------------------------------------------------------------------
+// ---- processes -----------------------------------------------------------------------------------
 
-static void node_start(struct sim *sim, struct sim_node *node)
+void sim_start(struct sim *sim, struct sim_node *node)
 {
     if (node->up) {
         return;
     }
     node->up = true;
     node->life++;
-    // A process that starts again may run on another machine's clock.
-    node->clock_ns = sim_below(sim, 1000) * SIM_MS;
+    clock_draw(sim, node);
     sim_note(sim, "%s starts", node->name);
     switch (node->role) {
     case SIM_MASTER:
@@ -182,7 +202,7 @@ static void node_start(struct sim *sim, struct sim_node *node)
 
 static void on_restart(struct sim *sim, struct sim_event *event)
 {
-    node_start(sim, event->node);
+    sim_start(sim, event->node);
 }
 
 void sim_crash(struct sim *sim, struct sim_node *node)
@@ -197,8 +217,9 @@ void sim_crash(struct sim *sim, struct sim_node *node)
         sim_master_stop(sim, node);
         break;
     case SIM_CHUNKD:
-        sim_chunkd_stop(sim, node);
+        // The disk was writing from the process's memory.
         sim_disk_crash(sim, sim->disks[node->index]);
+        sim_chunkd_stop(sim, node);
         break;
     case SIM_CLIENT:
         sim_client_stop(sim, node);
@@ -208,174 +229,11 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     node->life++;
     node->frozen_until_ns = 0;
     sim_net_node_down(sim, node);
+    if (sim->script != NULL) {
+        return; // it starts the node again when it wants to
+    }
     uint64_t down_ms = sim_permille(sim, 300) ? sim_below(sim, 6000) : 10 + sim_below(sim, 600);
     sim_at(sim, down_ms * SIM_MS, (struct sim_event){.run = on_restart, .node = node});
-}
-
-static void on_trip(struct sim *sim, struct sim_event *event)
-{
-    if (sim_alive(event->node, event->life) && sim->faults) {
-        sim_crash(sim, event->node);
-    }
-}
-
-void sim_trip(struct sim *sim, struct sim_node *node, uint32_t permyriad, uint64_t delay_max_ns)
-{
-    if (sim->faults && permyriad != 0 && sim_below(sim, 10000) < permyriad) {
-        sim_at(sim, sim_below(sim, delay_max_ns), (struct sim_event){.run = on_trip, .node = node});
-    }
-}
-
-static void fault_crash(struct sim *sim)
-{
-    sim_crash(sim,
-              sim_node_of(sim, SIM_CHUNKD, (uint32_t)sim_below(sim, sim->params.servers_count)));
-}
-
-static void fault_master_crash(struct sim *sim)
-{
-    sim_crash(sim, sim_node_of(sim, SIM_MASTER, 0));
-}
-
-static void fault_client_crash(struct sim *sim)
-{
-    sim_crash(sim,
-              sim_node_of(sim, SIM_CLIENT, (uint32_t)sim_below(sim, sim->params.clients_count)));
-}
-
-static void fault_all_crash(struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->nodes_count; i++) {
-        if (sim->nodes[i].role != SIM_CLIENT) {
-            sim_crash(sim, &sim->nodes[i]);
-        }
-    }
-}
-
-static void fault_reset(struct sim *sim)
-{
-    for (int tries = 0; tries < 20 && sim->conns_count > 0; tries++) {
-        size_t back = sim_below(sim, PAWL_MIN(sim->conns_count, 64u));
-        struct sim_conn *conn = sim->conns[sim->conns_count - 1 - back];
-        if (conn->side[0].open && conn->side[1].open) {
-            sim_note(sim, "conn %llu breaks", (unsigned long long)conn->id);
-            sim_break(sim, conn);
-            return;
-        }
-    }
-}
-
-// Nothing gets from one node to another for a while: a one-way partition. Streams stall; some break.
-static void block(struct sim *sim, uint32_t from, uint32_t to, uint64_t length_ns)
-{
-    uint64_t until_ns = sim->now_ns + length_ns;
-    sim->blocked_until_ns[from][to] = PAWL_MAX(sim->blocked_until_ns[from][to], until_ns);
-    for (size_t i = 0; i < sim->conns_count; i++) {
-        struct sim_conn *conn = sim->conns[i];
-        uint32_t a = conn->side[0].node->id;
-        uint32_t b = conn->side[1].node->id;
-        bool crosses = (a == from && b == to) || (a == to && b == from);
-        if (crosses && conn->side[0].open && conn->side[1].open && sim_permille(sim, 400)) {
-            sim_break(sim, conn);
-        }
-    }
-}
-
-static void fault_block(struct sim *sim)
-{
-    uint32_t from = (uint32_t)sim_below(sim, sim->nodes_count);
-    uint32_t to = (uint32_t)sim_below(sim, sim->nodes_count);
-    uint64_t length_ns = (50 + sim_below(sim, sim_permille(sim, 200) ? 6000 : 900)) * SIM_MS;
-    bool both = sim_permille(sim, 500);
-    bool alone = sim_permille(sim, 300); // from everybody
-    sim_note(sim, "%s cut off %s %s%s for %llu ms", sim->nodes[from].name,
-             both ? "from and for" : "for", alone ? "all" : sim->nodes[to].name, "",
-             (unsigned long long)(length_ns / SIM_MS));
-    for (uint32_t other = 0; other < sim->nodes_count; other++) {
-        if (other == from || (!alone && other != to)) {
-            continue;
-        }
-        block(sim, from, other, length_ns);
-        if (both) {
-            block(sim, other, from, length_ns);
-        }
-    }
-}
-
-// A process that sleeps for a while and does not know it: SIGSTOP, a machine that swaps.
-static void fault_freeze(struct sim *sim)
-{
-    struct sim_node *node = &sim->nodes[sim_below(sim, sim->nodes_count)];
-    uint64_t length_ns = (20 + sim_below(sim, sim_permille(sim, 400) ? 5000 : 400)) * SIM_MS;
-    sim_note(sim, "%s freezes for %llu ms", node->name, (unsigned long long)(length_ns / SIM_MS));
-    node->frozen_until_ns = sim->now_ns + length_ns;
-}
-
-struct sim_fault {
-    void (*make)(struct sim *sim);
-    size_t mean_at; // of its mean interval in struct sim_params
-};
-#define FAULT(name, field)                                                                         \
-    {                                                                                              \
-        fault_##name, offsetof(struct sim_params, field)                                           \
-    }
-static const struct sim_fault faults[] = {
-    FAULT(crash, crash_ms),
-    FAULT(master_crash, master_crash_ms),
-    FAULT(client_crash, client_crash_ms),
-    FAULT(all_crash, all_crash_ms),
-    FAULT(reset, reset_ms),
-    FAULT(block, block_ms),
-    FAULT(freeze, freeze_ms),
-};
-
-static void on_fault(struct sim *sim, struct sim_event *event)
-{
-    const struct sim_fault *fault = &faults[event->a];
-    uint32_t mean_ms;
-    memcpy(&mean_ms, (const char *)&sim->params + fault->mean_at, sizeof(mean_ms));
-    if (!sim->faults) {
-        return;
-    }
-    if (event->b != 0) {
-        fault->make(sim);
-    }
-    sim_at(sim, (1 + sim_below(sim, 2ull * mean_ms)) * SIM_MS,
-           (struct sim_event){.run = on_fault, .a = event->a, .b = 1});
-}
-
-static void faults_begin(struct sim *sim)
-{
-    sim->faults = true;
-    for (uint32_t i = 0; i < PAWL_ARRAY_COUNT(faults); i++) {
-        uint32_t mean_ms;
-        memcpy(&mean_ms, (const char *)&sim->params + faults[i].mean_at, sizeof(mean_ms));
-        if (mean_ms != 0) {
-            sim_at(sim, 0, (struct sim_event){.run = on_fault, .a = i});
-        }
-    }
-}
-
-static void faults_end(struct sim *sim)
-{
-    sim_note(sim, "faults end");
-    sim->faults = false;
-    sim->params.spike_permille = 0;
-    sim->params.stall_permille = 0;
-    sim->params.tear_permille = 0;
-    sim->params.error_permyriad = 0;
-    memset(sim->blocked_until_ns, 0, sizeof(sim->blocked_until_ns));
-    for (uint32_t i = 0; i < sim->nodes_count; i++) {
-        bool chunkd = sim->nodes[i].role == SIM_CHUNKD;
-        if (chunkd && sim->disks[sim->nodes[i].index]->failed) {
-            sim_crash(sim, &sim->nodes[i]); // its store heals with a restart only
-        }
-        sim->nodes[i].frozen_until_ns = 0;
-        node_start(sim, &sim->nodes[i]);
-        if (sim->nodes[i].role == SIM_CLIENT) {
-            sim_client_finish(sim, &sim->nodes[i]);
-        }
-    }
 }
 
 // ---- the run -------------------------------------------------------------------------------------
@@ -389,14 +247,11 @@ static void add_node(struct sim *sim, enum sim_role role, uint32_t index, const 
     snprintf(node->name, sizeof(node->name), "%s%u", prefix, index + 1);
 }
 
-struct sim *sim_new(uint64_t seed, bool verbose)
+static void populate(struct sim *sim, enum sim_trace trace)
 {
-    struct sim *sim = sim_alloc(sizeof(*sim));
-    sim->seed = seed;
-    sim->verbose = verbose;
-    sim->trace = sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0]));
-    pawl_random_seed(&sim->random, seed);
-    sim_params_draw(&sim->params, &sim->random);
+    sim->tracing = trace != SIM_TRACE_NONE;
+    sim->verbose = trace == SIM_TRACE_PRINT;
+    sim->trace = sim->tracing ? sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0])) : NULL;
     sim->oracle = sim_oracle_new(sim);
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
@@ -408,6 +263,29 @@ struct sim *sim_new(uint64_t seed, bool verbose)
         add_node(sim, SIM_CLIENT, i, "c");
         sim->client_notes[i] = sim_notes_new(sim, i);
     }
+}
+
+struct sim *sim_new(uint64_t seed, enum sim_trace trace, const char *set)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->seed = seed;
+    pawl_random_seed(&sim->random, seed);
+    sim_faults_init(sim);
+    sim_params_draw(&sim->params, &sim->random);
+    sim_params_losses(&sim->params, seed);
+    if (set != NULL) {
+        pawl_assert(sim_params_set(&sim->params, set)); // its syntax was checked before
+    }
+    populate(sim, trace);
+    return sim;
+}
+
+struct sim *sim_new_scripted(const struct sim_params *params, const struct sim_script *script)
+{
+    struct sim *sim = sim_alloc(sizeof(*sim));
+    sim->params = *params;
+    sim->script = script;
+    populate(sim, SIM_TRACE_TAIL);
     return sim;
 }
 
@@ -441,12 +319,13 @@ void sim_free(struct sim *sim)
     sim_log_free(sim->master_disk);
     sim_oracle_free(sim->oracle);
     sim_net_fini(sim);
+    sim_faults_fini(sim);
     free(sim->trace);
     free(sim->heap);
     free(sim);
 }
 
-static void run_until(struct sim *sim, uint64_t end_ns)
+void sim_run_until(struct sim *sim, uint64_t end_ns)
 {
     while (!sim->violated && sim->heap_count > 0 && sim->heap[0].at_ns <= end_ns) {
         struct sim_event event = heap_pop(sim);
@@ -457,6 +336,7 @@ static void run_until(struct sim *sim, uint64_t end_ns)
             continue;
         }
         sim->events_count++;
+        sim->hash = (sim->hash ^ event.at_ns ^ event.order << 40) * 0x9e3779b97f4a7c15u;
         event.run(sim, &event);
     }
     sim->now_ns = PAWL_MAX(sim->now_ns, end_ns);
@@ -500,20 +380,20 @@ static void check_payloads(struct sim *sim)
 bool sim_run(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->nodes_count; i++) {
-        node_start(sim, &sim->nodes[i]);
+        sim_start(sim, &sim->nodes[i]);
     }
     // Some clusters are born in peace, some are not.
-    run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
-    faults_begin(sim);
-    run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
-    faults_end(sim);
+    sim_run_until(sim, sim_permille(sim, 700) ? 300 * SIM_MS : 0);
+    sim_faults_begin(sim);
+    sim_run_until(sim, sim->now_ns + sim->params.faults_ms * SIM_MS);
+    sim_faults_end(sim);
     uint64_t limit_ns = sim->now_ns + SIM_LIVENESS_MS * SIM_MS;
     while (!sim->violated && !all_finished(sim) && sim->now_ns < limit_ns) {
-        run_until(sim, sim->now_ns + 100 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
     }
     check_liveness(sim);
     if (!sim->violated) {
-        run_until(sim, sim->now_ns + 3000 * SIM_MS);
+        sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);
         sim_oracle_end(sim);
     }
