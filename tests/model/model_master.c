@@ -128,7 +128,7 @@ static uint32_t step(struct master_event event)
     if (model_world.validate) {
         master_core_validate(m->core);
     }
-    model_world.lots |= model_normalise_master(m->core, model_world.chance);
+    model_world.lots |= model_normalise_master(m->core, m, model_world.chance);
     model_world.touched[MODEL_MASTER] = true;
     return reply;
 }
@@ -150,7 +150,7 @@ void model_master_start(void)
     int code = master_core_start(m->core, 1, MODEL_NOW_NS, 1, &actions);
     pawl_assert(code == 0);
     (void)carry_out(actions);
-    (void)model_normalise_master(m->core, 0);
+    (void)model_normalise_master(m->core, m, 0);
     model_world.touched[MODEL_MASTER] = true;
 }
 

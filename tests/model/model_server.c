@@ -500,6 +500,12 @@ static enum chunk_event_type event_of(uint16_t type)
     }
 }
 
+// The bytes that arrived beside a message.
+static uint64_t landed(const struct model_message *message, bool torn)
+{
+    return message->payload ^ (torn ? UINT64_C(1) << 40 : 0);
+}
+
 static void call_ended(uint32_t server, const struct model_call *call, int status,
                        const struct model_message *message, bool torn)
 {
@@ -515,8 +521,8 @@ static void call_ended(uint32_t server, const struct model_call *call, int statu
         event.token = call->token;
         if (status == 0) {
             event.message = model_message_header(message);
-            event.payload = message->payload;
-            event.payload_crc = model_payload_crc(message->payload) ^ torn;
+            event.payload = landed(message, torn);
+            event.payload_crc = model_payload_crc(event.payload);
         }
     }
     step(server, event);
@@ -545,16 +551,15 @@ static void on_request(uint32_t server, uint32_t conn, const struct model_entry 
 {
     const struct model_message *message = model_message_at(entry->message);
     const struct wire_header *header = model_message_header(message);
+    uint64_t payload = landed(message, torn);
     served_add(server, (struct model_served){
                            .conn = conn, .request = request, .message = entry->message});
     step(server, (struct chunk_event){.type = event_of(header->type),
                                       .conn = conn,
                                       .request = request,
                                       .message = header,
-                                      .payload = message->payload,
-                                      .payload_crc = message->payload != 0
-                                                         ? model_payload_crc(message->payload) ^ torn
-                                                         : 0});
+                                      .payload = payload,
+                                      .payload_crc = payload != 0 ? model_payload_crc(payload) : 0});
 }
 
 void model_server_frame(uint32_t server, uint32_t conn, const struct model_entry *entry, bool torn)
