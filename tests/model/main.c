@@ -22,7 +22,8 @@ static void on_abort(int signal_number)
 static int usage(FILE *out, int code)
 {
     fputs("usage: pawl-model --config NAME [--states N] [--seconds S] [--no-liveness]\n"
-          "                  [--no-validate] [--mutant NAME] [--quiet] [--replay PATH]\n"
+          "                  [--no-validate] [--mutant NAME] [--violated] [--quiet]\n"
+          "                  [--replay PATH]\n"
           "       pawl-model --list\n"
           "  --config NAME   the cluster and its faults\n"
           "  --states N      stop at N states\n"
@@ -30,6 +31,8 @@ static int usage(FILE *out, int code)
           "  --no-liveness   don't look for states that nothing leads out of\n"
           "  --no-validate   leave out the cores' own checks\n"
           "  --mutant NAME   with a planted bug (base/mutant_list.h), and so without these checks\n"
+          "  --violated      something is to be violated: exit 0 then, and 1 otherwise\n"
+          "  --quiet         say nothing on the way\n"
           "  --replay PATH   run one path and say what happens\n"
           "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
           out);
@@ -78,6 +81,7 @@ struct options {
     const char *path;
     struct model_limits limits;
     bool no_validate;
+    bool violated;
     bool list;
 };
 
@@ -92,6 +96,7 @@ static bool parse(int argc, char **argv, struct options *options)
         {"no-validate", no_argument, NULL, 'v'},
         {"quiet", no_argument, NULL, 'q'},
         {"mutant", required_argument, NULL, 'm'},
+        {"violated", no_argument, NULL, 'w'},
         {"list", no_argument, NULL, 'i'},
         {0},
     };
@@ -122,6 +127,9 @@ static bool parse(int argc, char **argv, struct options *options)
                 return false;
             }
             break;
+        case 'w':
+            options->violated = true;
+            break;
         case 'q':
             options->limits.quiet = true;
             break;
@@ -150,7 +158,7 @@ int main(int argc, char **argv)
     model_world_new(options.config);
     model_world_boot();
     if (options.path == NULL) {
-        return explore(&options.limits);
+        return explore(&options.limits) == (options.violated ? 1 : 0) ? 0 : 1;
     }
     if (!model_replay(options.path)) {
         fputs("this is no path of the configuration\n", stderr);

@@ -209,7 +209,13 @@ struct model_chunk {
     struct model_record records[MODEL_RECORDS_MAX];
 };
 
-enum model_op_kind { MODEL_OP_CREATE = 1, MODEL_OP_APPEND, MODEL_OP_PROMISE, MODEL_OP_SEAL, MODEL_OP_DROP };
+enum model_op_kind {
+    MODEL_OP_CREATE = 1,
+    MODEL_OP_APPEND,
+    MODEL_OP_PROMISE,
+    MODEL_OP_SEAL,
+    MODEL_OP_DROP
+};
 
 struct model_op {
     enum model_op_kind kind;
@@ -400,14 +406,14 @@ enum model_event_kind {
     // Faults.
     MODEL_EV_CRASH, // a: server
     MODEL_EV_MASTER_CRASH,
-    MODEL_EV_BREAK,   // a: connection
-    MODEL_EV_TWIN,    // like DELIVER, and it will come again
-    MODEL_EV_TORN,    // like DELIVER
-    MODEL_EV_HINT,    // like DELIVER, and the grant is old
-    MODEL_EV_SERVER,  // a: server, b: enum model_budget
-    MODEL_EV_CLIENT,  // a: client, b: enum model_budget
-    MODEL_EV_LEASE,   // the master's idea of it
-    MODEL_EV_LATE,    // a: place among the master's commands
+    MODEL_EV_BREAK,  // a: connection
+    MODEL_EV_TWIN,   // like DELIVER, and it will come again
+    MODEL_EV_TORN,   // like DELIVER
+    MODEL_EV_HINT,   // like DELIVER, and the grant is old
+    MODEL_EV_SERVER, // a: server, b: enum model_budget
+    MODEL_EV_CLIENT, // a: client, b: enum model_budget
+    MODEL_EV_LEASE,  // the master's idea of it
+    MODEL_EV_LATE,   // a: place among the master's commands
     MODEL_EV_KINDS
 };
 
@@ -460,7 +466,7 @@ struct model_limits {
 struct model_result {
     uint64_t states;
     uint64_t transitions;
-    uint64_t bounded; // states that were not gone on from: their version is too high
+    uint64_t bounded;  // states that were not gone on from: their version is too high
     uint64_t answered; // states in which all is answered
     uint64_t stuck;    // states from which nobody gets there without another fault
     uint32_t depth;

@@ -374,8 +374,7 @@ static bool take_lost(struct model_client *c, uint32_t conn, struct model_ask *r
 static void end_lost(uint32_t client, uint32_t conn, bool *ret_appends)
 {
     struct model_ask ask;
-    while (!model_world.violated &&
-           take_lost(model_client_at(client), conn, &ask, ret_appends)) {
+    while (!model_world.violated && take_lost(model_client_at(client), conn, &ask, ret_appends)) {
         if (ask.kind == MODEL_ASK_TAIL) {
             on_tail(client, PAWL_EDISCONNECTED, NULL);
         } else {

@@ -79,6 +79,12 @@ static const struct model_config configs[] = {
      SMALL,
      .cold = true,
      .budgets = {[MODEL_CRASH] = 1, [MODEL_MASTER_CRASH] = 1}},
+    {.name = "2r2w1v",
+     .text = "flushes end in any order, 1 crash",
+     CLUSTER(2, 1, 2),
+     SMALL,
+     .overtake = true,
+     .budgets = {[MODEL_CRASH] = 1}},
     {.name = "3r1w1c", .text = "1 crash", CLUSTER(3, 1, 1), SMALL, .budgets = {[MODEL_CRASH] = 1}},
     {.name = "3r2w1c", .text = "1 crash", CLUSTER(3, 1, 2), SMALL, .budgets = {[MODEL_CRASH] = 1}},
 };

@@ -51,10 +51,12 @@ static void conn_moves(struct list *list, uint32_t conn)
             continue;
         }
         if (c->count[side] > 0) {
-            add(list, (struct model_event){.kind = MODEL_EV_DELIVER, .a = (uint16_t)conn, .b = side});
+            add(list,
+                (struct model_event){.kind = MODEL_EV_DELIVER, .a = (uint16_t)conn, .b = side});
         }
         if (c->cut || !c->open[1 - side]) {
-            add(list, (struct model_event){.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn, .b = side});
+            add(list,
+                (struct model_event){.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn, .b = side});
         }
     }
 }
@@ -138,9 +140,9 @@ static void starts(struct list *list)
     }
     for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
         const struct model_late *late = &net()->limbo[i];
-        bool up = late->message != 0 && (late->node == MODEL_MASTER
-                                             ? model_master_node()->core != NULL
-                                             : model_server_at(late->node)->core != NULL);
+        bool up = late->message != 0 &&
+                  (late->node == MODEL_MASTER ? model_master_node()->core != NULL
+                                              : model_server_at(late->node)->core != NULL);
         if (up) {
             add(list, (struct model_event){.kind = MODEL_EV_GHOST, .a = (uint16_t)i});
         }
@@ -171,7 +173,8 @@ static void timers(struct list *list, bool still)
     }
     for (uint32_t server = 0; server < config->servers_count; server++) {
         if (model_server_has_timer(server, MODEL_EARLY)) {
-            timer(list, (struct model_event){.kind = MODEL_EV_REPORT, .a = (uint16_t)server}, still);
+            timer(list, (struct model_event){.kind = MODEL_EV_REPORT, .a = (uint16_t)server},
+                  still);
         }
         if (model_server_at(server)->control != 0) {
             struct model_event beat = {.kind = MODEL_EV_BEAT, .a = (uint16_t)server};
@@ -455,8 +458,8 @@ void model_event_apply(struct model_event event)
 
 static const char *node_name(uint32_t node)
 {
-    static const char *const names[MODEL_NODES] = {"cs1", "cs2", "cs3", "master", "client1",
-                                                   "client2"};
+    static const char *const names[MODEL_NODES] = {"cs1",    "cs2",     "cs3",
+                                                   "master", "client1", "client2"};
     return names[node];
 }
 

@@ -60,9 +60,8 @@ static uint32_t *slot_of(const uint32_t *images)
 {
     uint64_t hash = pawl_hash_bytes(images, sizeof(uint32_t) * MODEL_PARTS, 1);
     uint64_t at = hash & (explorer.slots_count - 1);
-    while (explorer.slots[at] != 0 &&
-           memcmp(explorer.states[explorer.slots[at] - 1].images, images,
-                  sizeof(uint32_t) * MODEL_PARTS) != 0) {
+    while (explorer.slots[at] != 0 && memcmp(explorer.states[explorer.slots[at] - 1].images, images,
+                                             sizeof(uint32_t) * MODEL_PARTS) != 0) {
         at = (at + 1) & (explorer.slots_count - 1);
     }
     return &explorer.slots[at];
@@ -163,7 +162,8 @@ static void print_path(FILE *out, uint32_t state, const struct model_event *last
     fprintf(out, "repeat: pawl-model --config %s --replay ", model_world.config->name);
     for (uint32_t i = 0; i < count; i++) {
         const struct model_event *e = &events[i];
-        fprintf(out, "%s%x,%x,%x,%x,%x", i > 0 ? ":" : "", e->kind, e->a, e->b, e->chance, e->fault);
+        fprintf(out, "%s%x,%x,%x,%x,%x", i > 0 ? ":" : "", e->kind, e->a, e->b, e->chance,
+                e->fault);
     }
     fputc('\n', out);
 }

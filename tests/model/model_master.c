@@ -41,8 +41,7 @@ static void carry_out_reply(const struct master_action *action, uint32_t *ret_re
         asked = m->asked[i].number == action->request ? &m->asked[i] : asked;
     }
     if (asked == NULL) {
-        model_violation("the master answers request %llu twice, or nobody's",
-                        ULL(action->request));
+        model_violation("the master answers request %llu twice, or nobody's", ULL(action->request));
         return;
     }
     struct model_served old = *asked;
@@ -188,10 +187,8 @@ static void command_ended(struct model_call *call, int status, const Pawl__Reply
     if (old.token == 0) {
         return;
     }
-    (void)step((struct master_event){.type = MASTER_EVENT_ANSWER,
-                                     .status = status,
-                                     .token = old.token,
-                                     .answer = answer});
+    (void)step((struct master_event){
+        .type = MASTER_EVENT_ANSWER, .status = status, .token = old.token, .answer = answer});
 }
 
 static void on_answer(uint32_t conn, const struct model_entry *entry)

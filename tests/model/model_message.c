@@ -105,8 +105,7 @@ const struct wire_header *model_message_header(const struct model_message *messa
 
 static const char *body_name(const ProtobufCMessageDescriptor *descriptor, unsigned id)
 {
-    const ProtobufCFieldDescriptor *field =
-        protobuf_c_message_descriptor_get_field(descriptor, id);
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(descriptor, id);
     return field != NULL ? field->name : "code";
 }
 

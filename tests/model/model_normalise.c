@@ -181,7 +181,8 @@ static void attempts_normalise(struct append_core *core, struct model_client *cl
         }
         last++;
         for (uint32_t i = 0; i < core->slots_count; i++) {
-            core->slots[i].attempt = core->slots[i].attempt == least ? last : core->slots[i].attempt;
+            core->slots[i].attempt =
+                core->slots[i].attempt == least ? last : core->slots[i].attempt;
         }
         for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
             client->asks[i].attempt =

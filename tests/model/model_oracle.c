@@ -36,7 +36,7 @@ struct oracle_chunk {
     uint8_t set[MODEL_SERVERS_MAX];
     bool sealed;
     bool ready;
-    uint8_t answerers[ANSWERERS_MAX]; // by version: the server that acknowledged, + 1
+    uint8_t answerers[ANSWERERS_MAX];      // by version: the server that acknowledged, + 1
     uint64_t inherited[MODEL_CLIENTS_MAX]; // last sequences
     uint64_t table[MODEL_CLIENTS_MAX];
     struct oracle_record records[MODEL_RECORDS_MAX];
@@ -341,9 +341,9 @@ static void record_add(struct oracle_chunk *chunk, const struct model_record *r,
                         ULL(id->sequence));
         return;
     }
-    const struct oracle_append *append =
-        r->payload >= 1 && r->payload <= MODEL_APPENDS_MAX ? &oracle()->appends[r->payload - 1]
-                                                           : NULL;
+    const struct oracle_append *append = r->payload >= 1 && r->payload <= MODEL_APPENDS_MAX
+                                             ? &oracle()->appends[r->payload - 1]
+                                             : NULL;
     if (append == NULL || append->sequence != id->sequence ||
         append->client + 1 != id->producer_lo || record->crc != model_payload_crc(r->payload)) {
         model_violation("chunk %llu record %u holds what nobody appended", ULL(chunk->handle),
@@ -469,8 +469,8 @@ void model_oracle_check(void)
         const struct oracle_chunk *chunk = &oracle()->chunks[i];
         uint32_t promised = chunk->sealed ? chunk->count : chunk->answered_count;
         if (chunk->handle != 0 && durable_count(chunk) < promised) {
-            model_violation("chunk %llu: not all of its set hold its %u records", ULL(chunk->handle),
-                            promised);
+            model_violation("chunk %llu: not all of its set hold its %u records",
+                            ULL(chunk->handle), promised);
         }
     }
     for (uint32_t i = 0; i < MODEL_APPENDS_MAX; i++) {

@@ -102,13 +102,11 @@ static void region_free(void *ctx, void *p)
 
 struct model_region *model_region_new(size_t root_bytes)
 {
-    struct model_region *region = mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct model_region *region =
+        mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pawl_assert(region != MAP_FAILED);
-    region->alloc =
-        (struct pawl_alloc){.alloc = region_alloc, .free = region_free, .ctx = region};
-    region->heap =
-        (uint32_t)pawl_align_up(sizeof(*region) + root_bytes, (size_t)LINE_BYTES);
+    region->alloc = (struct pawl_alloc){.alloc = region_alloc, .free = region_free, .ctx = region};
+    region->heap = (uint32_t)pawl_align_up(sizeof(*region) + root_bytes, (size_t)LINE_BYTES);
     region->end = region->heap;
     return region;
 }

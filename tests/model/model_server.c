@@ -77,8 +77,7 @@ static void carry_out_fetch(uint32_t server, const struct chunk_action *action)
 {
     struct wire_fetch fetch = action->fetch;
     wire_header_init(&fetch.header, WIRE_FETCH, sizeof(fetch), 0);
-    call(server, action->server,
-         (struct model_call){.type = WIRE_FETCH, .token = action->token},
+    call(server, action->server, (struct model_call){.type = WIRE_FETCH, .token = action->token},
          model_message_wire(&fetch, sizeof(fetch), 0));
 }
 
@@ -123,16 +122,15 @@ static void served_end(uint32_t server, struct model_served *served, uint32_t me
 
 static void carry_out_reply(uint32_t server, const struct chunk_action *action)
 {
-    struct model_served *served =
-        served_find(server, (uint32_t)action->conn, action->request);
+    struct model_served *served = served_find(server, (uint32_t)action->conn, action->request);
     if (served == NULL) {
         return;
     }
     const struct wire_header *request = model_message_header(model_message_at(served->message));
     union chunk_reply reply = action->reply;
     if (reply.header.type != (request->type | WIRE_REPLY)) {
-        model_violation("cs%u answers a %s with type %x", server + 1,
-                        wire_type_name(request->type), reply.header.type);
+        model_violation("cs%u answers a %s with type %x", server + 1, wire_type_name(request->type),
+                        reply.header.type);
         return;
     }
     if (request->type == WIRE_APPEND && reply.header.status == 0) {
@@ -144,8 +142,7 @@ static void carry_out_reply(uint32_t server, const struct chunk_action *action)
 
 static void carry_out_send_record(uint32_t server, const struct chunk_action *action)
 {
-    struct model_served *served =
-        served_find(server, (uint32_t)action->conn, action->request);
+    struct model_served *served = served_find(server, (uint32_t)action->conn, action->request);
     const struct model_chunk *chunk = model_disk_chunk(server, action->handle);
     if (served == NULL || chunk == NULL || action->index >= chunk->records_count) {
         model_violation("cs%u sends record %llu of chunk %llu, which it does not have", server + 1,
@@ -171,8 +168,7 @@ static void carry_out_answer(uint32_t server, const struct chunk_action *action)
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
         if (s->served[i].conn != 0 && s->served[i].number == action->request) {
             s->served[i].number = 0;
-            served_end(server, &s->served[i],
-                       model_message_packed(MODEL_REPLY, &action->answer));
+            served_end(server, &s->served[i], model_message_packed(MODEL_REPLY, &action->answer));
             return;
         }
     }
@@ -283,10 +279,9 @@ static void on_command(uint32_t server, uint32_t conn, const struct model_entry 
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
         number = PAWL_MAX(number, s->served[i].number + 1);
     }
-    served_add(server, (struct model_served){.conn = conn,
-                                             .request = request,
-                                             .message = entry->message,
-                                             .number = number});
+    served_add(server,
+               (struct model_served){
+                   .conn = conn, .request = request, .message = entry->message, .number = number});
     step(server, (struct chunk_event){.type = CHUNK_EVENT_COMMAND,
                                       .request = number,
                                       .command = model_message_at(entry->message)->request});
@@ -455,8 +450,7 @@ void model_server_start(uint32_t server)
 {
     struct model_server *s = model_server_at(server);
     struct chunk_core_options options = {.server_id = MODEL_SERVER_ID(server),
-                                         .alloc =
-                                             model_region_alloc(model_world.regions[server])};
+                                         .alloc = model_region_alloc(model_world.regions[server])};
     pawl_assert(s->core == NULL && chunk_core_new(&options, &s->core) == 0);
     s->life++;
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
@@ -552,14 +546,15 @@ static void on_request(uint32_t server, uint32_t conn, const struct model_entry 
     const struct model_message *message = model_message_at(entry->message);
     const struct wire_header *header = model_message_header(message);
     uint64_t payload = landed(message, torn);
-    served_add(server, (struct model_served){
-                           .conn = conn, .request = request, .message = entry->message});
-    step(server, (struct chunk_event){.type = event_of(header->type),
-                                      .conn = conn,
-                                      .request = request,
-                                      .message = header,
-                                      .payload = payload,
-                                      .payload_crc = payload != 0 ? model_payload_crc(payload) : 0});
+    served_add(server,
+               (struct model_served){.conn = conn, .request = request, .message = entry->message});
+    step(server,
+         (struct chunk_event){.type = event_of(header->type),
+                              .conn = conn,
+                              .request = request,
+                              .message = header,
+                              .payload = payload,
+                              .payload_crc = payload != 0 ? model_payload_crc(payload) : 0});
 }
 
 void model_server_frame(uint32_t server, uint32_t conn, const struct model_entry *entry, bool torn)
@@ -610,8 +605,8 @@ void model_server_closed(uint32_t server, uint32_t conn)
                 call_ended(server, &call, PAWL_EDISCONNECTED, NULL, false);
             }
         }
-        step(server, (struct chunk_event){.type = CHUNK_EVENT_PEER_DOWN,
-                                          .server = MODEL_SERVER_ID(peer)});
+        step(server,
+             (struct chunk_event){.type = CHUNK_EVENT_PEER_DOWN, .server = MODEL_SERVER_ID(peer)});
     } else {
         step(server, (struct chunk_event){.type = CHUNK_EVENT_CONN_CLOSED, .conn = conn});
     }
@@ -620,8 +615,8 @@ void model_server_closed(uint32_t server, uint32_t conn)
 
 void model_server_flushed(uint32_t server, uint32_t at)
 {
-    step(server, (struct chunk_event){.type = CHUNK_EVENT_PERSISTED,
-                                      .token = model_disk_done(server, at)});
+    step(server,
+         (struct chunk_event){.type = CHUNK_EVENT_PERSISTED, .token = model_disk_done(server, at)});
     touch(server);
 }
 
