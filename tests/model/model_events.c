@@ -86,18 +86,27 @@ static void server_moves(struct list *list, uint32_t server)
     }
 }
 
-// The end of a connection that a server accepted and that it owes no answer on changes nothing there
-// and is seen by nobody: whenever it happens, the states before and behind it do the same. So it
-// happens first, alone.
-static bool end_is_silent(uint32_t conn)
+static bool is_ended(const struct model_conn *c, uint8_t side)
+{
+    return c->used && c->open[side] && c->count[side] == 0 && (c->cut || !c->open[1 - side]);
+}
+
+// Ends that change nothing which anybody could see: whenever one happens, all states before it and
+// behind it do the same. So it happens first, alone. They are the end of a connection that a server
+// accepted and owes no answer on; and the end of a server's connection to the master, after which it
+// may register: what it sends is lost before it as behind it, and it may register later.
+static bool end_is_silent(uint32_t conn, uint8_t *ret_side)
 {
     const struct model_conn *c = model_conn_at(conn);
-    uint32_t to = model_conn_to(conn);
-    if (!c->used || !c->open[1] || to >= MODEL_MASTER || c->count[1] > 0 ||
-        (!c->cut && c->open[0])) {
+    if (model_conn_to(conn) == MODEL_MASTER) {
+        *ret_side = 0;
+        return model_conn_from(conn) < MODEL_MASTER && is_ended(c, 0);
+    }
+    *ret_side = 1;
+    if (!is_ended(c, 1)) {
         return false;
     }
-    const struct model_server *s = model_server_at(to);
+    const struct model_server *s = model_server_at(model_conn_to(conn));
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
         if (s->served[i].conn == conn) {
             return false;
@@ -283,8 +292,9 @@ uint32_t model_events(struct model_event *ret)
 {
     struct list list = {.items = ret};
     for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
-        if (end_is_silent(conn)) {
-            add(&list, (struct model_event){.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn, .b = 1});
+        struct model_event event = {.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn};
+        if (end_is_silent(conn, &event.b)) {
+            add(&list, event);
             return list.count;
         }
     }
