@@ -424,8 +424,9 @@ static void touch(uint32_t server)
     }
 }
 
-static void load_chunk(struct model_server *s, const struct model_chunk *chunk)
+static void load_chunk(uint32_t server, const struct model_chunk *chunk)
 {
+    const struct model_server *s = model_server_at(server);
     struct pawl_record records[MODEL_RECORDS_MAX];
     for (uint32_t i = 0; i < chunk->records_count; i++) {
         records[i] = chunk->records[i].record;
@@ -443,7 +444,11 @@ static void load_chunk(struct model_server *s, const struct model_chunk *chunk)
                               .sealed = chunk->sealed,
                               .records = records,
                               .records_count = chunk->records_count};
-    pawl_assert(chunk_core_load(s->core, &load) == 0);
+    int code = chunk_core_load(s->core, &load);
+    if (code != 0) {
+        model_violation("cs%u can't go on from its own disk: chunk %llu: %d", server + 1,
+                        ULL(chunk->handle), code);
+    }
 }
 
 void model_server_start(uint32_t server)
@@ -455,7 +460,7 @@ void model_server_start(uint32_t server)
     s->life++;
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
         if (s->disk.chunks[i].handle != 0) {
-            load_chunk(s, &s->disk.chunks[i]);
+            load_chunk(server, &s->disk.chunks[i]);
         }
     }
     touch(server);
