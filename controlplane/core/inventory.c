@@ -6,7 +6,7 @@
 //   sealed, replica long enough    a location; SEAL if it does not know of the seal
 //   sealed, replica too short      stale: not listed; goes when healing is sure of the others
 //   sealed, half a copy            the same, unless the copy is under way
-//   open, server in its set        noted
+//   open, server in its set        noted; a primary of an older version: fenced
 //   open, server not in its set    an empty one is left of an earlier set: DROP; else kept, not used
 #include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
@@ -125,6 +125,13 @@ static void inventory_open(struct master_core *core, struct master_server *serve
     }
     if (report->damaged) {
         master_replica_damaged(core, chunk, server);
+    }
+    // The recovery that raised the version ended with the master before this one, and its fence did not
+    // get there. Clients that this primary keeps away with PAWL_EBUSY ask nobody else, so that only the
+    // end of its lease would begin another one.
+    if (chunk->ready && report->primary && report->version < chunk->version &&
+        chunk->work->phase == MASTER_PHASE_IDLE) {
+        master_chunk_want(core, chunk, MASTER_CAUSE_UNLEASED, server->id);
     }
 }
 

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "model.h"
 
 static void on_abort(int signal_number)
@@ -20,13 +22,17 @@ static void on_abort(int signal_number)
 static int usage(FILE *out, int code)
 {
     fputs("usage: pawl-model --config NAME [--states N] [--seconds S] [--no-liveness]\n"
-          "                  [--no-validate] [--quiet] [--replay PATH]\n"
+          "                  [--no-validate] [--mutant NAME] [--violated] [--quiet]\n"
+          "                  [--replay PATH]\n"
           "       pawl-model --list\n"
           "  --config NAME   the cluster and its faults\n"
           "  --states N      stop at N states\n"
           "  --seconds S     stop after S seconds\n"
           "  --no-liveness   don't look for states that nothing leads out of\n"
-          "  --no-validate   leave out the cores' own checks (for planted bugs)\n"
+          "  --no-validate   leave out the cores' own checks\n"
+          "  --mutant NAME   with a planted bug (base/mutant_list.h), and so without these checks\n"
+          "  --violated      something is to be violated: exit 0 then, and 1 otherwise\n"
+          "  --quiet         say nothing on the way\n"
           "  --replay PATH   run one path and say what happens\n"
           "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
           out);
@@ -56,11 +62,26 @@ static int explore(const struct model_limits *limits)
     return result.violated ? 1 : 0;
 }
 
+static bool activate(const char *name)
+{
+#define MODEL_NAME(name, section, rule) #name,
+    static const char *const names[PAWL_MUTANTS_END] = {"none", PAWL_MUTANT_LIST(MODEL_NAME)};
+#undef MODEL_NAME
+    for (int i = 1; i < PAWL_MUTANTS_END; i++) {
+        if (strcmp(names[i], name) == 0) {
+            pawl_mutant_active = (enum pawl_mutant)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 struct options {
     const struct model_config *config;
     const char *path;
     struct model_limits limits;
     bool no_validate;
+    bool violated;
     bool list;
 };
 
@@ -74,6 +95,8 @@ static bool parse(int argc, char **argv, struct options *options)
         {"no-liveness", no_argument, NULL, 'l'},
         {"no-validate", no_argument, NULL, 'v'},
         {"quiet", no_argument, NULL, 'q'},
+        {"mutant", required_argument, NULL, 'm'},
+        {"violated", no_argument, NULL, 'w'},
         {"list", no_argument, NULL, 'i'},
         {0},
     };
@@ -97,6 +120,15 @@ static bool parse(int argc, char **argv, struct options *options)
             break;
         case 'v':
             options->no_validate = true;
+            break;
+        case 'm':
+            options->no_validate = true;
+            if (!activate(optarg)) {
+                return false;
+            }
+            break;
+        case 'w':
+            options->violated = true;
             break;
         case 'q':
             options->limits.quiet = true;
@@ -126,7 +158,7 @@ int main(int argc, char **argv)
     model_world_new(options.config);
     model_world_boot();
     if (options.path == NULL) {
-        return explore(&options.limits);
+        return explore(&options.limits) == (options.violated ? 1 : 0) ? 0 : 1;
     }
     if (!model_replay(options.path)) {
         fputs("this is no path of the configuration\n", stderr);

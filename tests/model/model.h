@@ -383,7 +383,7 @@ struct append_core;
 void model_normalise_server(struct chunk_core *core);
 void model_normalise_chance(struct master_core *core, uint64_t chance);
 // True when the master drew lots in the step before.
-bool model_normalise_master(struct master_core *core, uint64_t chance);
+bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance);
 void model_normalise_client(struct append_core *core, struct model_client *client);
 
 // ---- model_events.c ----------------------------------------------------------------------------------

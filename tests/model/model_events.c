@@ -86,6 +86,35 @@ static void server_moves(struct list *list, uint32_t server)
     }
 }
 
+static bool is_ended(const struct model_conn *c, uint8_t side)
+{
+    return c->used && c->open[side] && c->count[side] == 0 && (c->cut || !c->open[1 - side]);
+}
+
+// Ends that change nothing which anybody could see: whenever one happens, all states before it and
+// behind it do the same. So it happens first, alone. They are the end of a connection that a server
+// accepted and owes no answer on; and the end of a server's connection to the master, after which it
+// may register: what it sends is lost before it as behind it, and it may register later.
+static bool end_is_silent(uint32_t conn, uint8_t *ret_side)
+{
+    const struct model_conn *c = model_conn_at(conn);
+    if (model_conn_to(conn) == MODEL_MASTER) {
+        *ret_side = 0;
+        return model_conn_from(conn) < MODEL_MASTER && is_ended(c, 0);
+    }
+    *ret_side = 1;
+    if (!is_ended(c, 1)) {
+        return false;
+    }
+    const struct model_server *s = model_server_at(model_conn_to(conn));
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        if (s->served[i].conn == conn) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void moves(struct list *list)
 {
     const struct model_config *config = model_world.config;
@@ -252,7 +281,7 @@ static void node_faults(struct list *list)
         add_fault(list, (struct model_event){.kind = MODEL_EV_LEASE}, MODEL_LAPSE);
     }
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        if (model_master_node()->commands[i].conn != 0) {
+        if (model_master_node()->commands[i].token != 0) {
             add_fault(list, (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)i},
                       MODEL_LATE);
         }
@@ -262,6 +291,13 @@ static void node_faults(struct list *list)
 uint32_t model_events(struct model_event *ret)
 {
     struct list list = {.items = ret};
+    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
+        struct model_event event = {.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn};
+        if (end_is_silent(conn, &event.b)) {
+            add(&list, event);
+            return list.count;
+        }
+    }
     moves(&list);
     bool still = list.count == 0;
     starts(&list);

@@ -127,7 +127,7 @@ static uint32_t step(struct master_event event)
     if (model_world.validate) {
         master_core_validate(m->core);
     }
-    model_world.lots |= model_normalise_master(m->core, model_world.chance);
+    model_world.lots |= model_normalise_master(m->core, m, model_world.chance);
     model_world.touched[MODEL_MASTER] = true;
     return reply;
 }
@@ -149,7 +149,7 @@ void model_master_start(void)
     int code = master_core_start(m->core, 1, MODEL_NOW_NS, 1, &actions);
     pawl_assert(code == 0);
     (void)carry_out(actions);
-    (void)model_normalise_master(m->core, 0);
+    (void)model_normalise_master(m->core, m, 0);
     model_world.touched[MODEL_MASTER] = true;
 }
 
@@ -175,10 +175,18 @@ uint32_t model_master_call(const Pawl__Request *request)
                                       .message = request});
 }
 
+// One whose deadline has passed has no token any more; its answer is waited for, and thrown away.
 static void command_ended(struct model_call *call, int status, const Pawl__Reply *answer)
 {
     struct model_call old = *call;
-    *call = (struct model_call){0};
+    call->token = 0;
+    if (status != PAWL_EDEADLINE) {
+        *call = (struct model_call){0};
+    }
+    model_world.touched[MODEL_MASTER] = true;
+    if (old.token == 0) {
+        return;
+    }
     (void)step((struct master_event){
         .type = MASTER_EVENT_ANSWER, .status = status, .token = old.token, .answer = answer});
 }

@@ -59,10 +59,8 @@ void model_normalise_server(struct chunk_core *core)
         pawl_alloc_free(core->alloc, waiter);
     }
     chunk_answer_memory_free(core);
-    if (core->actions.items) {
-        memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
-    }
-    core->actions.count = 0;
+    pawl_alloc_free(core->alloc, core->actions.items); // grows again when it is needed
+    core->actions = (struct chunk_actions){0};
     memset(&core->counters, 0, sizeof(core->counters));
 }
 
@@ -89,10 +87,57 @@ static void work_normalise(struct master_work *work)
     } else {
         work->retry_ns = 0;
     }
+    if (work->cause == MASTER_CAUSE_NONE) {
+        work->cause_server = 0;
+    }
     work->regrants = PAWL_MIN(work->regrants, MASTER_SET_MAX);
 }
 
-bool model_normalise_master(struct master_core *core, uint64_t chance)
+// The tokens of commands are named anew, in their order; the driver holds the same ones.
+static void token_rename(struct master_core *core, struct model_master *driver, uint64_t from,
+                         uint64_t to)
+{
+    struct master_command *command = pawl_map_remove(&core->commands, from);
+    command->token = to;
+    pawl_assert(pawl_map_put(&core->commands, to, command) == 0);
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        uint64_t *token = &driver->commands[i].token;
+        *token = *token == from ? to : *token;
+    }
+    size_t cursor = 0;
+    uint64_t handle;
+    void *value;
+    while (pawl_map_iterate(&core->chunks, &cursor, &handle, &value)) {
+        const struct master_chunk *chunk = value;
+        for (uint32_t i = 0; chunk->work && i < MASTER_SET_MAX; i++) {
+            uint64_t *token = &chunk->work->members[i].token;
+            *token = *token == from ? to : *token;
+        }
+        for (uint32_t i = 0; i < chunk->replicas_count; i++) {
+            uint64_t *token = &chunk->replicas[i].seal_token;
+            *token = *token == from ? to : *token;
+        }
+    }
+    for (uint32_t i = 0; i < core->servers_count; i++) {
+        pawl_list_for_each (node, &core->servers_order[i]->drops_sent) {
+            uint64_t *token = &pawl_container_of(node, struct master_drop, node)->token;
+            *token = *token == from ? to : *token;
+        }
+    }
+}
+
+static void tokens_normalise(struct master_core *core, struct model_master *driver)
+{
+    uint64_t last = 0;
+    for (uint64_t token = 1; token < core->next_token; token++) {
+        if (pawl_map_get(&core->commands, token) != NULL && token != ++last) {
+            token_rename(core, driver, token, last);
+        }
+    }
+    core->next_token = last + 1;
+}
+
+bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance)
 {
     struct pawl_random fresh;
     pawl_random_seed(&fresh, chance_seed(chance));
@@ -107,15 +152,11 @@ bool model_normalise_master(struct master_core *core, uint64_t chance)
     for (uint32_t i = 0; i < core->servers_count; i++) {
         core->servers_order[i]->reserved_bytes = 0; // as a heartbeat would
     }
-    if (pawl_map_count(&core->commands) == 0) {
-        core->next_token = 1; // nobody remembers a command
-    }
+    tokens_normalise(core, driver);
     core->recoveries_count = 0;
     master_arena_fini(core);
-    if (core->actions.items) {
-        memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
-    }
-    core->actions.count = 0;
+    pawl_alloc_free(core->alloc, core->actions.items);
+    core->actions = (struct master_actions){0};
     return drawn;
 }
 
@@ -168,6 +209,9 @@ void model_normalise_client(struct append_core *core, struct model_client *clien
         slot->retry_ns = slot->retry_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;
     }
     core->place = 1;
+    if (!core->tail_known) {
+        core->tail = (struct append_tail){0};
+    }
     memset(core->slots + core->slots_count, 0,
            (core->options.depth_max - core->slots_count) * sizeof(core->slots[0]));
     memset(core->unknowns + core->unknowns_count, 0,

@@ -117,7 +117,8 @@ uint64_t model_oracle_serial(uint32_t client, uint64_t sequence)
             return i;
         }
     }
-    pawl_assert(false);
+    model_violation("client %u speaks of sequence %llu, which it never submitted", client + 1,
+                    ULL(sequence));
     return 0;
 }
 
@@ -177,6 +178,9 @@ static uint32_t places(uint64_t serial, uint64_t *ret_offset)
 
 void model_oracle_told(uint64_t serial, enum model_told told, uint64_t offset)
 {
+    if (serial == 0) {
+        return; // is a violation already
+    }
     struct oracle_append *append = &oracle()->appends[serial - 1];
     if (append->told == MODEL_TOLD_OK || append->told == MODEL_TOLD_ABSENT) {
         model_violation("append %llu was told %d already and is told %d", ULL(serial),

@@ -339,22 +339,21 @@ uint32_t model_store_save(struct model_store *store)
 void model_store_load(struct model_store *store, uint32_t number)
 {
     const struct image *image = &store->images[number];
-    uint64_t *to = (void *)store->region;
+    char *to = (void *)store->region;
     uint32_t end = store->region->end;
+    uint32_t reached = image->lines_count * LINE_BYTES;
     const uint64_t *line = image->data + (image->lines_count + 63) / 64;
-    for (uint32_t i = 0; i < image->lines_count; i++) {
-        uint64_t *at = to + (size_t)i * (LINE_BYTES / 8);
-        if ((image->data[i / 64] >> i % 64 & 1) != 0) {
-            memcpy(at, line, LINE_BYTES);
+    for (uint32_t i = 0; i < image->lines_count; i += 64, to += 64 * LINE_BYTES) {
+        uint64_t map = image->data[i / 64];
+        memset(to, 0, (size_t)PAWL_MIN(image->lines_count - i, 64u) * LINE_BYTES);
+        for (; map != 0; map &= map - 1) {
+            memcpy(to + (size_t)__builtin_ctzll(map) * LINE_BYTES, line, LINE_BYTES);
             line += LINE_BYTES / 8;
-        } else {
-            memset(at, 0, LINE_BYTES);
         }
     }
     // Behind the heap all is zero.
-    uint32_t reached = image->lines_count * LINE_BYTES;
     if (end > reached) {
-        memset((char *)to + reached, 0, end - reached);
+        memset((char *)store->region + reached, 0, end - reached);
     }
 }
 

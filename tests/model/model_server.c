@@ -424,8 +424,9 @@ static void touch(uint32_t server)
     }
 }
 
-static void load_chunk(struct model_server *s, const struct model_chunk *chunk)
+static void load_chunk(uint32_t server, const struct model_chunk *chunk)
 {
+    const struct model_server *s = model_server_at(server);
     struct pawl_record records[MODEL_RECORDS_MAX];
     for (uint32_t i = 0; i < chunk->records_count; i++) {
         records[i] = chunk->records[i].record;
@@ -443,7 +444,11 @@ static void load_chunk(struct model_server *s, const struct model_chunk *chunk)
                               .sealed = chunk->sealed,
                               .records = records,
                               .records_count = chunk->records_count};
-    pawl_assert(chunk_core_load(s->core, &load) == 0);
+    int code = chunk_core_load(s->core, &load);
+    if (code != 0) {
+        model_violation("cs%u can't go on from its own disk: chunk %llu: %d", server + 1,
+                        ULL(chunk->handle), code);
+    }
 }
 
 void model_server_start(uint32_t server)
@@ -455,7 +460,7 @@ void model_server_start(uint32_t server)
     s->life++;
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
         if (s->disk.chunks[i].handle != 0) {
-            load_chunk(s, &s->disk.chunks[i]);
+            load_chunk(server, &s->disk.chunks[i]);
         }
     }
     touch(server);
@@ -494,6 +499,12 @@ static enum chunk_event_type event_of(uint16_t type)
     }
 }
 
+// The bytes that arrived beside a message.
+static uint64_t landed(const struct model_message *message, bool torn)
+{
+    return message->payload ^ (torn ? UINT64_C(1) << 40 : 0);
+}
+
 static void call_ended(uint32_t server, const struct model_call *call, int status,
                        const struct model_message *message, bool torn)
 {
@@ -509,8 +520,8 @@ static void call_ended(uint32_t server, const struct model_call *call, int statu
         event.token = call->token;
         if (status == 0) {
             event.message = model_message_header(message);
-            event.payload = message->payload;
-            event.payload_crc = model_payload_crc(message->payload) ^ torn;
+            event.payload = landed(message, torn);
+            event.payload_crc = model_payload_crc(event.payload);
         }
     }
     step(server, event);
@@ -539,16 +550,16 @@ static void on_request(uint32_t server, uint32_t conn, const struct model_entry 
 {
     const struct model_message *message = model_message_at(entry->message);
     const struct wire_header *header = model_message_header(message);
+    uint64_t payload = landed(message, torn);
     served_add(server,
                (struct model_served){.conn = conn, .request = request, .message = entry->message});
-    step(server, (struct chunk_event){
-                     .type = event_of(header->type),
-                     .conn = conn,
-                     .request = request,
-                     .message = header,
-                     .payload = message->payload,
-                     .payload_crc =
-                         message->payload != 0 ? model_payload_crc(message->payload) ^ torn : 0});
+    step(server,
+         (struct chunk_event){.type = event_of(header->type),
+                              .conn = conn,
+                              .request = request,
+                              .message = header,
+                              .payload = payload,
+                              .payload_crc = payload != 0 ? model_payload_crc(payload) : 0});
 }
 
 void model_server_frame(uint32_t server, uint32_t conn, const struct model_entry *entry, bool torn)

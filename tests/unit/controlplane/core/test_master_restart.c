@@ -153,7 +153,8 @@ static void test_primary_when_a_member_died_with_the_master_is_replaced(void **s
     world_fini(&world);
 }
 
-static void test_primary_when_its_version_is_overtaken_is_not_adopted(void **state)
+// Found by pawl-model 2r1w1c1m: nobody asked for the tail, so nothing happened until its lease ended.
+static void test_primary_when_its_version_is_overtaken_is_fenced(void **state)
 {
     (void)state;
     world_init(&world, 3);
@@ -168,9 +169,10 @@ static void test_primary_when_its_version_is_overtaken_is_not_adopted(void **sta
     for (uint32_t i = 1; i <= 3; i++) {
         world_server_register(&world, i);
     }
-    assert_int_equal(world_primary(&world, handle), primary); // it still believes so
-    assert_int_equal(world_chunk(&world, handle)->primary_id, 0);
-    assert_int_equal(world_granted(&world, file, 2000)->version, 3);
+    assert_false(world_noted(&world, "chunk 1 adopted"));
+    world_advance(&world, 500); // less than what is left of the lease
+    assert_true(world_noted(&world, "chunk 1 granted version 3"));
+    assert_int_equal(world_primary(&world, handle), primary);
     world_fini(&world);
 }
 
@@ -357,7 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_primary_when_the_master_restarts_is_adopted),
         cmocka_unit_test(test_primary_when_a_member_died_with_the_master_is_replaced),
-        cmocka_unit_test(test_primary_when_its_version_is_overtaken_is_not_adopted),
+        cmocka_unit_test(test_primary_when_its_version_is_overtaken_is_fenced),
         cmocka_unit_test(test_lease_when_nobody_claims_it_is_granted_anew_on_demand),
         cmocka_unit_test(test_master_when_it_dies_at_any_step_goes_on),
         cmocka_unit_test(test_random_world_when_it_heals_has_lost_nothing),
