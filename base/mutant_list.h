@@ -46,6 +46,9 @@
     X(reads_uncommitted, "3.2", "a longer replica serves nothing that is not committed")           \
     X(inherited_not_asked, "3.3", "a retry goes to the tail: its table decides")                   \
     X(starts_anywhere, "3.3", "an unknown producer starts at its first sequence")                  \
+    X(live_entries_dropped, "3.3", "entries go only for sessions that have ended") \
+    X(session_end_unlogged, "3.3", "a session's end is in the master's log before its entries go") \
+    X(ended_session_taken, "3.3", "a producer of an ended session does not start anew") \
     X(epoch_unchecked, "3.3", "older epochs are refused everywhere")                               \
     X(epoch_not_committed, "3.3", "opening a named producer commits an epoch record")              \
     X(unknown_is_failed, "3.3", "an append whose deadline passes is UNKNOWN, not failed")          \

@@ -220,10 +220,20 @@ static const char *check_fetch(const union wire_any *any, uint32_t inline_bytes)
     return why ? why : check_bare(any, inline_bytes);
 }
 
+static const char *check_table(uint32_t length)
+{
+    if (length % sizeof(struct wire_producer) != 0)
+        return "producer table is no whole number of rows";
+    if (length / sizeof(struct wire_producer) > WIRE_PRODUCERS_MAX)
+        return "producer table has too many rows";
+    return NULL;
+}
+
 static const char *check_fetched(const union wire_any *any, uint32_t inline_bytes)
 {
     const struct wire_fetched *m = &any->fetched;
-    const char *why = check_id(&m->id, m->length);
+    const char *why =
+        m->index == WIRE_FETCH_TABLE ? check_table(m->length) : check_id(&m->id, m->length);
 
     if (!why && m->chunk == 0)
         why = "chunk is 0";

@@ -39,7 +39,7 @@ enum wire_type {
     WIRE_PREPARE = 3, // primary to secondary
     WIRE_COMMIT = 4,  // primary to secondary, when idle
     WIRE_READ = 5,    // anyone to a replica
-    WIRE_FETCH = 6,   // a replica that levels up, to the longest one: one record by index
+    WIRE_FETCH = 6,   // a replica that grows, to the one that it grows from: one record by index
     WIRE_LOOKUP = 7,  // client to a replica: where is this record id?
     WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
     WIRE_TYPES
@@ -176,11 +176,14 @@ struct wire_read_done {
 };
 static_assert(sizeof(struct wire_read_done) == 56, "wire_read_done");
 
+// Instead of a record: the producer table that a sealed chunk has inherited, as rows of wire_producer.
+#define WIRE_FETCH_TABLE UINT64_MAX
+
 struct wire_fetch {
     struct wire_header header;
     uint64_t chunk;
-    uint64_t version; // the fence's
-    uint64_t index;
+    uint64_t version;        // the fence's; of a copy: the chunk's
+    uint64_t index;          // or WIRE_FETCH_TABLE
     uint64_t buffer_address; // room for WIRE_RECORD_MAX bytes
     uint64_t buffer_key;
 };

@@ -10,7 +10,7 @@
 //  flight.
 //  - An error is handled by its reaction class (pawl_error_reaction): RETRY pauses and sends again
 //  to
-//    the same place, REFRESH and NEXT_CHUNK ask the master for the tail, FAILOVER drops the
+//    the same place (for attempt_ms with no success; then it is a REFRESH), REFRESH and NEXT_CHUNK ask the master for the tail, FAILOVER drops the
 //    connection and asks with a hint, GIVE_UP ends the append with that code.
 //  - After a change of place or a lost connection everything unanswered is sent again in order,
 //  with

@@ -73,6 +73,8 @@ struct append_core {
     int final;       // not 0: the producer is done for, every append ends with this code
     struct append_action hint;
     uint32_t failures_count; // in a row
+    uint64_t put_off_place;  // where something was put off with no success since; 0: nowhere
+    uint64_t put_off_ns;     // since when
     uint64_t pause_until_ns;
     uint64_t now_ns; // of the last event
     struct pawl_random random;

@@ -133,6 +133,7 @@ static void slot_done(struct append_core *core, uint32_t at, const struct append
                                            .reply_sequence = reply->sequence});
     append_committed(core, reply->sequence);
     core->failures_count = 0;
+    core->put_off_place = 0;
 }
 
 // Is `sequence` one that we still wait for, and will send before anything behind it?
@@ -214,6 +215,22 @@ static void on_give_up(struct append_core *core, uint32_t at, int code)
     }
 }
 
+// A primary that puts everything off may have been replaced without hearing of it: it waits for
+// members that don't answer it any more, and its lease may be good for long. It is believed for as long
+// as an answer may take; then the master is asked whether it is still the place.
+static void on_put_off(struct append_core *core, int code, uint64_t server)
+{
+    if (core->put_off_place != core->place) {
+        core->put_off_place = core->place;
+        core->put_off_ns = core->now_ns;
+    }
+    if (core->now_ns - core->put_off_ns >= core->options.attempt_ms * APPEND_NS_PER_MS) {
+        tail_drop(core, code, server);
+    } else {
+        pause_begin(core);
+    }
+}
+
 static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t expected)
 {
     struct append_slot *slot = &core->slots[at];
@@ -227,7 +244,7 @@ static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t
     switch (code == PAWL_EDEADLINE ? PAWL_REACTION_FAILOVER : pawl_error_reaction(code)) {
     case PAWL_REACTION_RETRY:
         if (here) {
-            pause_begin(core);
+            on_put_off(core, code, slot->server);
         }
         break;
     case PAWL_REACTION_REFRESH:

@@ -193,6 +193,7 @@ static int apply_chunk_version(struct master_core *core, const Pawl__LogChunkVer
         record->n_set == 0 || check_set(core, record->set, record->n_set)) {
         return PAWL_EFORMAT;
     }
+    master_healing_cancel(core, chunk);
     chunk->version = record->version;
     master_chunk_set_place(chunk, record->set, record->n_set);
     core->recoveries_count += record->failure;

@@ -54,6 +54,7 @@ int master_chunk_new(struct master_core *core, struct master_inode *file, uint64
     chunk->work = work;
     work->granted_count = UINT64_MAX;
     pawl_list_init(&chunk->active_node);
+    pawl_list_init(&chunk->heal_node);
     pawl_list_init(&chunk->open_node);
     pawl_list_push_back(&core->open_chunks, &chunk->open_node);
     file->chunks[file->chunks_count++] = chunk;
@@ -81,6 +82,7 @@ void master_chunk_free(struct master_core *core, struct master_chunk *chunk)
 {
     pawl_assert(master_file_tail(chunk->file) == chunk);
     chunk->file->chunks_count--;
+    master_healing_forget(core, chunk);
     for (uint32_t i = 0; core->started && i < chunk->set_count; i++) {
         struct master_server *server = master_chunk_member(core, chunk, i);
         if (server && server->conn) {
@@ -234,7 +236,7 @@ void master_replica_remove(struct master_chunk *chunk, struct master_server *ser
 
 bool master_replica_is_good(const struct master_chunk *chunk, const struct master_replica *replica)
 {
-    if (!master_replica_is_valid(replica) || replica->damaged) {
+    if (!master_replica_is_valid(replica) || replica->damaged || replica->stale) {
         return false;
     }
     return chunk->sealed ? replica->count >= chunk->count
@@ -280,7 +282,8 @@ static bool replica_is_listed(const struct master_chunk *chunk,
 {
     bool known = replica->server->conn != 0 || replica->sealed ||
                  master_chunk_member_index(chunk, replica->server->id) >= 0;
-    return master_replica_is_valid(replica) && replica->count >= chunk->count && known;
+    return master_replica_is_valid(replica) && !replica->stale && replica->count >= chunk->count &&
+           known;
 }
 
 static void message_sealed_replicas(struct master_core *core, const struct master_chunk *chunk,

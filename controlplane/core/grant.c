@@ -106,7 +106,8 @@ bool master_granting_drive(struct master_core *core, struct master_chunk *chunk)
         granted(core, chunk, "granted");
     } else {
         PAWL_MARK(grant_fails);
-        if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL) {
+        if (work->cause == MASTER_CAUSE_NONE || work->cause == MASTER_CAUSE_FULL ||
+            work->cause == MASTER_CAUSE_HEAL) {
             work->cause = MASTER_CAUSE_LOST;
             work->cause_server = work->primary_id;
         }

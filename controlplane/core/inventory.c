@@ -4,7 +4,8 @@
 //   chunk was deleted              DROP
 //   never heard of                 left alone: nothing is deleted that the master does not know
 //   sealed, replica long enough    a location; SEAL if it does not know of the seal
-//   sealed, replica too short      stale: kept, not listed
+//   sealed, replica too short      stale: not listed; goes when healing is sure of the others
+//   sealed, half a copy            the same, unless the copy is under way
 //   open, server in its set        noted
 //   open, server not in its set    an empty one is left of an earlier set: DROP; else kept, not used
 #include "base/mark.h"
@@ -29,35 +30,69 @@ static bool sealed_is_stale(const struct master_chunk *chunk, const Pawl__Replic
     if (replica->count < chunk->count || replica->length < chunk->length) {
         return true;
     }
+    if (replica->copying || (replica->sealed && replica->version < chunk->version)) {
+        return true;
+    }
     bool same = replica->count == chunk->count && replica->length == chunk->length;
     return replica->sealed ? !same : replica->count == chunk->count && !same;
+}
+
+static void inventory_stale(struct master_core *core, struct master_server *server,
+                            struct master_chunk *chunk, const Pawl__Replica *report)
+{
+    bool is_empty = report->count == 0 && report->version < chunk->version && !report->copying &&
+                    master_chunk_member_index(chunk, server->id) < 0;
+    if (is_empty) {
+        master_replica_remove(chunk, server);
+        master_server_drop(core, server, chunk->handle, report->version);
+        return;
+    }
+    struct master_replica *replica = master_replica_add(core, chunk, server);
+    // What has sealed in this registration stays sealed.
+    if (replica && !replica->sealed) {
+        replica->version = report->version;
+        replica->count = report->count;
+        replica->length = report->length;
+        replica->stale = true;
+        master_healing_look(core, chunk);
+    }
 }
 
 static void inventory_sealed(struct master_core *core, struct master_server *server,
                              struct master_chunk *chunk, const Pawl__Replica *report)
 {
+    bool is_target = chunk->copy && chunk->copy->target == server;
+    if (pawl_map_get(&server->drops, chunk->handle) || (report->copying && is_target)) {
+        return; // on its way out, or in
+    }
+    if (report->copying && master_healing_adopt(core, chunk, server, report->version)) {
+        return;
+    }
     if (sealed_is_stale(chunk, report)) {
         PAWL_MARK(replica_is_stale);
-        master_replica_remove(chunk, server);
-        if (report->count == 0 && report->version < chunk->version &&
-            master_chunk_member_index(chunk, server->id) < 0) {
-            master_server_drop(core, server, chunk->handle, report->version);
-        }
+        inventory_stale(core, server, chunk, report);
         return;
     }
     struct master_replica *replica = master_replica_add(core, chunk, server);
     if (!replica) {
         return;
     }
+    if (report->sealed) {
+        master_healing_reported(core, chunk, server);
+    }
+    replica->stale = false;
     replica->version = report->version;
     replica->sealed = replica->sealed || report->sealed;
     replica->count = replica->sealed ? chunk->count : report->count;
     replica->length = replica->sealed ? chunk->length : report->length;
+    bool sealed = replica->sealed;
     if (report->damaged) {
-        master_replica_damaged(core, chunk, server);
+        master_replica_damaged(core, chunk, server); // this may drop it
     }
-    if (!replica->sealed) {
+    if (!sealed) {
         master_chunk_drive(core, chunk);
+    } else {
+        master_healing_look(core, chunk);
     }
     if (chunk->index + 1 < chunk->file->chunks_count) {
         struct master_chunk *next = chunk->file->chunks[chunk->index + 1];
@@ -116,6 +151,7 @@ void master_replica_damaged(struct master_core *core, struct master_chunk *chunk
     replica->damaged = true;
     master_note(core, MASTER_LEVEL_WARN, "chunk %lu version %lu replica on server %s is damaged",
                 chunk->handle, chunk->version, server->name);
+    master_healing_look(core, chunk);
     // An open chunk goes on without it, if there is somebody to go on with.
     if (!chunk->sealed && chunk->work->phase == MASTER_PHASE_GRANTED &&
         master_chunk_good_count(core, chunk) > 0) {

@@ -12,6 +12,7 @@ static void options_defaults(struct master_core_options *options)
     options->command_ms = options->command_ms ? options->command_ms : 1000;
     options->session_ms = options->session_ms ? options->session_ms : 300000;
     options->session_block = options->session_block ? options->session_block : 1000;
+    options->surplus_ms = options->surplus_ms ? options->surplus_ms : 10000;
 }
 
 int master_core_new(const struct master_core_options *options, struct master_core **ret)
@@ -32,6 +33,10 @@ int master_core_new(const struct master_core_options *options, struct master_cor
     master_sessions_init(core);
     pawl_list_init(&core->open_chunks);
     pawl_list_init(&core->active_chunks);
+    pawl_list_init(&core->heal_surplus);
+    for (uint32_t i = 0; i < PAWL_ARRAY_COUNT(core->heal_short); i++) {
+        pawl_list_init(&core->heal_short[i]);
+    }
     pawl_random_seed(&core->random, options->random_seed);
     int rc = master_namespace_init(core);
     if (rc) {
@@ -104,6 +109,8 @@ int master_core_start(struct master_core *core, uint64_t random, uint64_t now_ns
     core->started = true;
     core->grace_ns = core->now_ns + master_ms_to_ns(core->options.suspect_ms);
     master_sessions_start(core);
+    core->heal_ns = core->now_ns + master_ms_to_ns(core->options.dead_ms);
+    core->heal_scan = true;
     pawl_list_for_each (node, &core->open_chunks) {
         struct master_chunk *chunk = pawl_container_of(node, struct master_chunk, open_node);
         if (chunk->ready) {
@@ -131,6 +138,7 @@ static void step_tick(struct master_core *core)
     while ((node = pawl_list_pop_front(&due)) != NULL) {
         master_chunk_drive(core, pawl_container_of(node, struct master_chunk, active_node));
     }
+    master_healing_tick(core);
 }
 
 static void step_answer(struct master_core *core, const struct master_event *event)
@@ -143,6 +151,8 @@ static void step_answer(struct master_core *core, const struct master_event *eve
     struct master_chunk *chunk = master_chunk_get(core, command->handle);
     if (command->kind == MASTER_COMMAND_DROP) {
         master_server_dropped(core, command->server, command->handle, command->token, code);
+    } else if (chunk && command->kind == MASTER_COMMAND_COPY) {
+        master_healing_answered(core, chunk, command, event->status, event->answer);
     } else if (chunk && command->kind == MASTER_COMMAND_SEAL) {
         master_sealing_answered(core, chunk, command, event->status, event->answer);
     } else if (chunk) {

@@ -43,6 +43,7 @@ struct master_core_options {
     uint32_t command_ms;    // 1,000: deadline of a command to a chunk server
     uint32_t session_ms;    // 300,000: a client that stays away for so long has no session any more
     uint32_t session_block; // 1,000: numbers of sessions that are logged at once
+    uint32_t surplus_ms;    // 10,000: a replica more than its file wants is kept so long
     uint64_t random_seed;   // placement's tie breaks, ids
     const struct pawl_alloc *alloc;
 };

@@ -90,6 +90,7 @@ struct master_inode {
     uint64_t created_ms;
     uint64_t modified_ms;
     uint64_t sealed_bytes;
+    uint64_t heal_ns; // volatile: its tail is not sealed for healing before that
     struct master_chunk **chunks;
     uint32_t chunks_count;
     uint32_t chunks_capacity;
@@ -128,9 +129,12 @@ struct master_server {
     uint64_t duplicates_count;
     uint64_t mismatches_count;
     uint64_t heard_ns;
-    uint64_t avoid_ns;     // not placed on before that, if there is a choice
-    bool warned;           // of a chunk that nobody knows; once per registration
-    struct pawl_map drops; // handle > struct master_drop
+    uint64_t avoid_ns;  // not placed on before that, if there is a choice
+    uint32_t copies_in; // under way to it, and from it
+    uint32_t copies_out;
+    uint64_t copy_avoid_ns; // no target of copies before that, if there is a choice
+    bool warned;            // of a chunk that nobody knows; once per registration
+    struct pawl_map drops;  // handle > struct master_drop
     struct pawl_list drops_waiting;
     struct pawl_list drops_sent;
     uint32_t drops_inflight;
@@ -175,6 +179,7 @@ enum master_cause {
     MASTER_CAUSE_HINT,     // a client can't append
     MASTER_CAUSE_DAMAGED,
     MASTER_CAUSE_FULL,
+    MASTER_CAUSE_HEAL, // to open the next one on more servers
 };
 
 // What a member of the set has to do, and has said, in the present phase. Same index as in the set.
@@ -233,6 +238,17 @@ struct master_replica {
     bool sealed;
     bool refused; // to seal: it is not asked again in this registration
     bool damaged;
+    bool stale; // not the sealed chunk: too short, another length, an older version, half a copy
+};
+
+// A copy of a sealed chunk that is under way. Volatile.
+struct master_copy {
+    struct master_server *source;
+    struct master_server *target;
+    uint64_t version; // of the chunk when it began
+    uint64_t token;
+    uint64_t count; // records that the target had when it last came further
+    uint64_t progress_ns;
 };
 
 struct master_chunk {
@@ -254,6 +270,11 @@ struct master_chunk {
     struct master_replica *replicas;
     struct master_work *work; // NULL when sealed
     uint64_t seal_retry_ns;
+    struct master_copy *copy; // NULL: none
+    uint64_t heal_retry_ns;
+    uint32_t heal_backoff_ms;
+    uint64_t surplus_ns; // in core->heal_surplus until then; 0: no replica too many
+    struct pawl_list heal_node;
     struct pawl_list open_node;
     struct pawl_list active_node;
 };
@@ -303,6 +324,7 @@ enum master_command_kind {
     MASTER_COMMAND_OPEN,
     MASTER_COMMAND_GRANT,
     MASTER_COMMAND_DROP,
+    MASTER_COMMAND_COPY,
 };
 
 struct master_command {
@@ -343,7 +365,11 @@ struct master_core {
     struct pawl_map commands; // token > command
     uint64_t next_token;
     struct pawl_list open_chunks;
-    struct pawl_list active_chunks; // need to be looked at by every tick
+    struct pawl_list active_chunks;                  // need to be looked at by every tick
+    struct pawl_list heal_short[MASTER_SET_MAX + 1]; // sealed, too few replicas: by good ones
+    struct pawl_list heal_surplus;                   // sealed, too many
+    bool heal_scan;                                  // servers have come or gone
+    uint64_t heal_ns;                                // nothing is healed before that
     struct pawl_random random;
     struct master_actions actions;
     struct master_arena_block *arena;
@@ -526,6 +552,7 @@ int master_chunk_sessions_dump(const struct master_chunk *chunk,
 // A set for a new chunk of the file. 0, PAWL_ENOSERVERS or PAWL_ENOSPACE.
 int master_place(struct master_core *core, const struct master_inode *file,
                  uint64_t set[MASTER_SET_MAX], uint32_t *ret_count) PAWL_MUST_CHECK;
+uint64_t master_server_free_bytes(const struct master_server *server);
 void master_place_reserve(struct master_core *core, const uint64_t *set, uint32_t count,
                           uint64_t bytes);
 
@@ -584,6 +611,26 @@ void master_sealing_ask_table(struct master_core *core, struct master_chunk *chu
 void master_sealing_answered(struct master_core *core, struct master_chunk *chunk,
                              const struct master_command *command, int status,
                              const Pawl__Reply *reply);
+
+// ---- healing.c: sealed chunks have as many replicas as their file wants ---------------------------
+
+// Sees what the chunk needs. Call after every change of a replica of a sealed chunk.
+void master_healing_look(struct master_core *core, struct master_chunk *chunk);
+// Begins copies as far as servers have room for them.
+void master_healing_pump(struct master_core *core);
+void master_healing_tick(struct master_core *core);
+void master_healing_answered(struct master_core *core, struct master_chunk *chunk,
+                             const struct master_command *command, int status,
+                             const Pawl__Reply *reply);
+// A server says that it holds half a copy. True: it goes on.
+bool master_healing_adopt(struct master_core *core, struct master_chunk *chunk,
+                          struct master_server *server, uint64_t version);
+// A server says that it holds a whole replica.
+void master_healing_reported(struct master_core *core, struct master_chunk *chunk,
+                             const struct master_server *server);
+// The chunk's version is raised: a copy that is under way counts for nothing.
+void master_healing_cancel(struct master_core *core, struct master_chunk *chunk);
+void master_healing_forget(struct master_core *core, struct master_chunk *chunk);
 
 // ---- inventory.c -------------------------------------------------------------------------------
 

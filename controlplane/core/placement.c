@@ -8,7 +8,7 @@ struct candidate {
     uint64_t lot; // random: breaks ties
 };
 
-static uint64_t server_free_bytes(const struct master_server *server)
+uint64_t master_server_free_bytes(const struct master_server *server)
 {
     uint64_t taken = server->used_bytes + server->reserved_bytes;
     return server->space_bytes > taken ? server->space_bytes - taken : 0;
@@ -44,7 +44,7 @@ static const struct master_server *pick(struct master_core *core, uint64_t bytes
     struct candidate best = {0};
     for (uint32_t i = 0; i < core->servers_count; i++) {
         const struct master_server *server = core->servers_order[i];
-        struct candidate it = {.server = server, .free_bytes = server_free_bytes(server)};
+        struct candidate it = {.server = server, .free_bytes = master_server_free_bytes(server)};
         if (!master_server_is_live(server) || it.free_bytes < bytes ||
             (avoiding && server->avoid_ns > core->now_ns) ||
             set_has(core, set, count, server, by_location)) {

@@ -82,7 +82,7 @@ void master_chunk_want(struct master_core *core, struct master_chunk *chunk,
     if (fresh) {
         work->cause = cause;
         work->cause_server = server_id;
-        work->want_seal = cause == MASTER_CAUSE_FULL;
+        work->want_seal = cause == MASTER_CAUSE_FULL || cause == MASTER_CAUSE_HEAL;
         work->backoff_ms = 0;
         if (work->phase == MASTER_PHASE_GRANTED) {
             master_chunk_again(core, chunk, true);
@@ -134,7 +134,7 @@ void master_chunk_fence(struct master_core *core, struct master_chunk *chunk, ui
 static void recovery_begin(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
-    bool failure = work->cause != MASTER_CAUSE_FULL;
+    bool failure = work->cause != MASTER_CAUSE_FULL && work->cause != MASTER_CAUSE_HEAL;
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_VERSION);
     record->chunk_version =
         MASTER_MESSAGE(core, Pawl__LogChunkVersion, pawl__log_chunk_version__init);
@@ -151,7 +151,7 @@ static void recovery_begin(struct master_core *core, struct master_chunk *chunk)
                     chunk->handle, chunk->version, cause_text(core, work));
         work->counted = true;
     } else {
-        master_note(core, MASTER_LEVEL_DEBUG, "chunk %lu version %lu is full: fenced to be sealed",
+        master_note(core, MASTER_LEVEL_DEBUG, "chunk %lu version %lu is fenced to be sealed",
                     chunk->handle, chunk->version);
     }
     work->wanted = false;
@@ -529,6 +529,7 @@ void master_chunk_drive(struct master_core *core, struct master_chunk *chunk)
     }
     if (chunk->sealed) {
         waits = master_sealing_push(core, chunk);
+        master_healing_look(core, chunk);
         if (was_open) {
             // Its successor has just been created; it is not ready, so this goes no deeper.
             master_chunk_drive(core, master_file_tail(chunk->file));

@@ -130,6 +130,8 @@ static void register_server(struct master_core *core, struct master_server *serv
     strcpy(server->location, reg->location ? reg->location : "");
     take_space(server, reg->space_bytes, reg->used_bytes);
     server->state = MASTER_SERVER_LIVE;
+    server->copy_avoid_ns = 0;
+    core->heal_scan = true;
     master_server_heard(core, server);
     master_note(core, MASTER_LEVEL_INFO, "server %s registered: id %016lx address %s replicas %zu",
                 server->name, server->id, server->address, reg->n_replicas);

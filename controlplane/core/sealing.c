@@ -7,7 +7,7 @@
 static bool replica_is_reachable(const struct master_chunk *chunk,
                                  const struct master_replica *replica)
 {
-    return master_replica_is_valid(replica) && replica->server->conn &&
+    return master_replica_is_valid(replica) && !replica->stale && replica->server->conn &&
            replica->count >= chunk->count;
 }
 

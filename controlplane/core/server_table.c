@@ -104,6 +104,7 @@ void master_server_heard(struct master_core *core, struct master_server *server)
 {
     server->heard_ns = core->now_ns;
     if (server->conn && server->state != MASTER_SERVER_LIVE) {
+        core->heal_scan = true;
         if (server->state != MASTER_SERVER_UNKNOWN) {
             master_note(core, MASTER_LEVEL_INFO, "server %s live again", server->name);
         }
@@ -144,6 +145,7 @@ static void server_tick(struct master_core *core, struct master_server *server)
     if (silent_ns >= master_ms_to_ns(core->options.dead_ms)) {
         if (server->state != MASTER_SERVER_DEAD) {
             server->state = MASTER_SERVER_DEAD;
+            core->heal_scan = true;
             master_note(core, MASTER_LEVEL_WARN, "server %s dead: silent for %u ms", server->name,
                         core->options.dead_ms);
             server_tell_chunks(core, server);
@@ -165,7 +167,7 @@ void master_servers_tick(struct master_core *core)
     }
 }
 
-// ---- drops: replicas of deleted chunks -----------------------------------------------------------
+// ---- drops: replicas of deleted chunks, and those that nobody needs -----------------------------------------------------------
 
 void master_server_drop(struct master_core *core, struct master_server *server, uint64_t handle,
                         uint64_t version)
@@ -230,6 +232,10 @@ void master_server_dropped(struct master_core *core, struct master_server *serve
     if (code == 0 || code == PAWL_ENOCHUNK || code == PAWL_ESTALE) {
         // Stale: it was opened anew since; its next inventory says what it is now.
         drop_free(core, server, drop);
+        struct master_chunk *chunk = master_chunk_get(core, handle);
+        if (chunk) {
+            master_healing_look(core, chunk);
+        }
     } else {
         drop->token = 0;
         server->drops_inflight--;

@@ -105,10 +105,21 @@ static void validate_replicas(const struct master_core *core, const struct maste
         for (uint32_t j = 0; j < i; j++) {
             pawl_assert(chunk->replicas[j].server != replica->server);
         }
+        pawl_assert(!(replica->stale && replica->sealed));
         if (master_replica_is_valid(replica) && chunk->sealed && replica->sealed) {
             pawl_assert(replica->count == chunk->count && replica->length == chunk->length);
         }
     }
+}
+
+static void validate_copy(const struct master_chunk *chunk)
+{
+    const struct master_copy *copy = chunk->copy;
+    if (copy) {
+        pawl_assert(chunk->sealed && copy->source != copy->target);
+        pawl_assert(copy->version == chunk->version && copy->count <= chunk->count);
+    }
+    pawl_assert(chunk->sealed || (pawl_list_is_empty(&chunk->heal_node) && !chunk->surplus_ns));
 }
 
 static void validate_chunks(const struct master_core *core)
@@ -127,6 +138,7 @@ static void validate_chunks(const struct master_core *core)
             pawl_assert(master_chunk_member_index(chunk, chunk->set[i]) == (int)i);
         }
         validate_replicas(core, chunk);
+        validate_copy(chunk);
         if (chunk->sealed) {
             pawl_assert(pawl_list_is_empty(&chunk->open_node));
         } else {
@@ -152,6 +164,20 @@ static uint32_t count_primaries(const struct master_core *core, const struct mas
     return count;
 }
 
+static void count_copies(const struct master_core *core, const struct master_server *server,
+                         uint32_t *ret_in, uint32_t *ret_out)
+{
+    size_t cursor = 0;
+    uint64_t handle;
+    void *value;
+    *ret_in = *ret_out = 0;
+    while (pawl_map_iterate(&core->chunks, &cursor, &handle, &value)) {
+        const struct master_copy *copy = ((const struct master_chunk *)value)->copy;
+        *ret_in += copy && copy->target == server;
+        *ret_out += copy && copy->source == server;
+    }
+}
+
 static void validate_servers(const struct master_core *core)
 {
     size_t connected_count = 0;
@@ -169,6 +195,10 @@ static void validate_servers(const struct master_core *core)
         }
         pawl_assert(server->drops_inflight <= MASTER_DROPS_INFLIGHT_MAX);
         pawl_assert(server->primaries_count == count_primaries(core, server));
+        uint32_t in;
+        uint32_t out;
+        count_copies(core, server, &in, &out);
+        pawl_assert(server->copies_in == in && server->copies_out == out);
     }
     pawl_assert(connected_count == pawl_map_count(&core->conns));
 }

@@ -198,6 +198,7 @@ static int master_core_open(struct master *master)
         .lease_ms = master->config->lease_ms,
         .command_ms = 1000,
         .session_ms = master->config->session_ms,
+        .surplus_ms = master->config->surplus_ms,
         .alloc = pawl_alloc_heap(),
     };
     int rc = pawl_random_os(&options.random_seed, sizeof(options.random_seed));

@@ -22,6 +22,7 @@ struct master_yaml {
     uint32_t dead_ms;
     uint32_t lease_ms;
     uint32_t session_ms;
+    uint32_t surplus_ms;
     enum pawl_log_level *log_level;
     enum security security;
     char *port_file;
@@ -46,6 +47,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_UINT("dead_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, dead_ms),
     CYAML_FIELD_UINT("lease_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, lease_ms),
     CYAML_FIELD_UINT("session_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, session_ms),
+    CYAML_FIELD_UINT("surplus_ms", CYAML_FLAG_OPTIONAL, struct master_yaml, surplus_ms),
     CYAML_FIELD_ENUM_PTR("log_level", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
                          struct master_yaml, log_level, log_levels, PAWL_ARRAY_COUNT(log_levels)),
     CYAML_FIELD_ENUM("security", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct master_yaml,
@@ -67,10 +69,12 @@ static uint32_t value_or(uint32_t value, uint32_t fallback)
 static int check_times(const char *name, const struct master_config *config,
                        struct pawl_config_error *ret_error)
 {
-    if (config->heartbeat_ms < 10 || config->dead_ms > 3600000 || config->lease_ms > 3600000) {
+    if (config->heartbeat_ms < 10 || config->dead_ms > 3600000 || config->lease_ms > 3600000 ||
+        config->surplus_ms > 86400000) {
         return pawl_config_refuse(
             ret_error, name,
-            "heartbeat_ms must be at least 10, dead_ms and lease_ms at most an hour");
+            "heartbeat_ms must be at least 10, dead_ms and lease_ms at most an hour, surplus_ms at "
+            "most a day");
     }
     if (config->suspect_ms < 2 * config->heartbeat_ms || config->dead_ms <= config->suspect_ms) {
         return pawl_config_refuse(
@@ -125,6 +129,7 @@ static int config_fill(const char *name, struct master_yaml *yaml, struct master
     config->dead_ms = value_or(yaml->dead_ms, 3 * config->suspect_ms);
     config->lease_ms = value_or(yaml->lease_ms, 10 * config->heartbeat_ms);
     config->session_ms = value_or(yaml->session_ms, 300000);
+    config->surplus_ms = value_or(yaml->surplus_ms, 10000);
     config->log_level = yaml->log_level != NULL ? *yaml->log_level : PAWL_LOG_INFO;
     config->snapshot_after_bytes = UINT64_C(64) << 20;
     if (yaml->snapshot_after != NULL &&

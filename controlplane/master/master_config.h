@@ -9,6 +9,7 @@
 //   dead_ms: 3000               # silent for so long: counts as lost
 //   lease_ms: 2000              # how long a primary may order appends without hearing from the master
 //   session_ms: 300000          # a client that is cut off for so long loses its session
+//   surplus_ms: 10000           # a replica more than its file wants is kept so long
 //   log_level: info             # error, warn, info, debug, trace
 //   security: none              # needed to listen beyond loopback: anybody who reaches the port is trusted
 //   port_file: /run/pawl/port   # the address that it listens on is written there
@@ -34,6 +35,7 @@ struct master_config {
     uint32_t dead_ms;
     uint32_t lease_ms;
     uint32_t session_ms;
+    uint32_t surplus_ms;
     enum pawl_log_level log_level;
     bool security_none;
     char *port_file; // NULL: none

@@ -29,6 +29,9 @@ void carry_out(struct reactor *reactor, const struct chunk_action *action)
     case CHUNK_ACTION_SEND_RECORD:
         storage_read(reactor, action);
         return;
+    case CHUNK_ACTION_SEND_TABLE:
+        storage_table(reactor, action);
+        return;
     case CHUNK_ACTION_CONNECT:
         peer_learn(reactor, action->server, action->address);
         return;

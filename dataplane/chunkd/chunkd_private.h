@@ -204,6 +204,7 @@ enum io_kind {
     IO_PERSIST = 1, // a mutation; token is the core's
     IO_READ,
     IO_RECORD,
+    IO_TABLE,   // rows of a producer table, for a fetcher; not from the store
     IO_FORWARD, // an RDMA write of a payload to a secondary
 };
 
@@ -222,6 +223,7 @@ struct io {
     uint32_t length;
     bool sealed;
     struct pawl_record record;
+    void *rows; // IO_TABLE: OWNED; record.length bytes
 };
 
 struct io *io_new(struct reactor *reactor, enum io_kind kind);
@@ -229,6 +231,7 @@ void io_free(struct reactor *reactor, struct io *io);
 
 void storage_persist(struct reactor *reactor, const struct chunk_action *action);
 void storage_read(struct reactor *reactor, const struct chunk_action *action);
+void storage_table(struct reactor *reactor, const struct chunk_action *action);
 void storage_completed(struct reactor *reactor, const struct store_completion *completion);
 // FABRIC_DONE of a write.
 void storage_written(struct reactor *reactor, uint64_t name);

@@ -97,6 +97,7 @@ static bool request_is_command(const Pawl__Request *request)
     case PAWL__REQUEST__BODY_OPEN:
     case PAWL__REQUEST__BODY_GRANT:
     case PAWL__REQUEST__BODY_DROP:
+    case PAWL__REQUEST__BODY_COPY:
         return true;
     default:
         return false;

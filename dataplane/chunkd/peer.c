@@ -401,6 +401,7 @@ static void fetch_landed(struct reactor *reactor, struct send *send,
         payload->crc = pawl_crc32c(0, landing->bytes, fetched->length);
         event.payload = payload->name;
         event.payload_crc = payload->crc;
+        event.bytes = payload->bytes;
     } else {
         peer_landing_put(reactor, landing);
     }

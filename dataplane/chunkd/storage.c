@@ -3,8 +3,10 @@
 //
 // A read: buffer (or wait for one) > store, which verifies whole records > crc of what goes out >
 // RDMA write into the peer's buffer > reply, ordered behind the write > the buffer is free when the
-// write is done. A record for a fetcher goes the same way.
+// write is done. A record for a fetcher goes the same way, and so does the table that a chunk has
+// inherited, out of a copy of its rows.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <stdlib.h>
 #include <string.h>
 
 #include <pawl/error.h>
@@ -32,6 +34,7 @@ void io_free(struct reactor *reactor, struct io *io)
         buffers_read_put(&reactor->buffers, io->buffer);
     }
     struct payload *payload = io->payload;
+    free(io->rows);
     slab_put(&reactor->ios, io->name);
     payload_unuse(reactor, payload);
 }
@@ -48,6 +51,7 @@ static int persist_create(struct reactor *reactor, const struct chunk_create *cr
     chunk.file_id = create->file_id;
     chunk.base_offset = create->base_offset;
     chunk.chunk_bytes = create->chunk_bytes;
+    chunk.commit_count = create->commit_count;
     chunk.index = create->index;
     chunk.producers = create->producers;
     chunk.producers_count = create->producers_count;
@@ -143,6 +147,8 @@ static void read_fail(struct reactor *reactor, struct io *io, int status)
     io_free(reactor, io);
 }
 
+static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes);
+
 // Gives the read to the store. The request may be gone meanwhile.
 static void read_start(struct reactor *reactor, struct io *io)
 {
@@ -151,6 +157,11 @@ static void read_start(struct reactor *reactor, struct io *io)
         return;
     }
     int code;
+    if (io->kind == IO_TABLE) {
+        memcpy(io->buffer, io->rows, io->record.length);
+        read_send(reactor, io, io->buffer, io->record.length);
+        return;
+    }
     if (io->kind == IO_READ) {
         code = store_read(reactor->store, io->handle, io->offset, io->length, io->buffer,
                           reactor->buffers.read_bytes, io->name);
@@ -184,6 +195,36 @@ void storage_read(struct reactor *reactor, const struct chunk_action *action)
     storage_turn(reactor);
 }
 
+// The rows are the core's until the next step, and a read buffer may have to be waited for.
+void storage_table(struct reactor *reactor, const struct chunk_action *action)
+{
+    size_t bytes = action->table.count * sizeof(*action->table.rows);
+    struct io *io = io_new(reactor, IO_TABLE);
+    void *rows = io != NULL ? malloc(bytes > 0 ? bytes : 1) : NULL;
+    if (rows == NULL) {
+        if (io != NULL) {
+            io_free(reactor, io);
+        }
+        union chunk_reply reply;
+        memset(&reply, 0, sizeof(reply));
+        reply.header.status = PAWL_EBUSY;
+        request_reply(reactor, action->request, &reply);
+        return;
+    }
+    pawl_assert(bytes <= reactor->buffers.read_bytes);
+    if (bytes > 0) {
+        memcpy(rows, action->table.rows, bytes);
+    }
+    io->rows = rows;
+    io->request = action->request;
+    io->handle = action->handle;
+    io->index = WIRE_FETCH_TABLE;
+    io->record.length = (uint32_t)bytes;
+    io->record.crc = pawl_crc32c(0, rows, bytes);
+    pawl_list_push_back(&reactor->reads, &io->node);
+    storage_turn(reactor);
+}
+
 void storage_turn(struct reactor *reactor)
 {
     unsigned char *buffer;
@@ -206,7 +247,7 @@ static void read_send(struct reactor *reactor, struct io *io, const void *data, 
     }
     uint32_t length = io->kind == IO_READ ? PAWL_MIN(bytes, io->length) : bytes;
     if (length == 0) {
-        read_reply(reactor, io, 0, 0, 0);
+        read_reply(reactor, io, 0, 0, 0); // the crc of nothing is 0, of a record as of a table
         io_free(reactor, io);
         return;
     }

@@ -235,6 +235,23 @@ static void answer_levelled(struct chunk_core *core, const struct chunk *chunk, 
     reply->levelled = levelled;
 }
 
+static void answer_copied(struct chunk_core *core, const struct chunk *chunk, uint64_t request)
+{
+    Pawl__Copied *copied = answer_alloc(core, sizeof(*copied));
+    if (!copied) {
+        return;
+    }
+    pawl__copied__init(copied);
+    copied->handle = chunk->handle;
+    copied->version = chunk->promised;
+    copied->count = chunk->durable_count;
+    copied->length = chunk_bytes_at(chunk, chunk->durable_count);
+    copied->sealed = chunk->state == CHUNK_STATE_SEALED;
+    Pawl__Reply *reply = answer_add(core, request, 0);
+    reply->body_case = PAWL__REPLY__BODY_COPIED;
+    reply->copied = copied;
+}
+
 // The table after the last record goes to the next chunk: with it go all duplicates that it knows.
 static void answer_sealed(struct chunk_core *core, const struct chunk *chunk, uint64_t request)
 {
@@ -266,6 +283,9 @@ void chunk_answer_state(struct chunk_core *core, const struct chunk *chunk,
         break;
     case PAWL__REQUEST__BODY_SEAL:
         answer_sealed(core, chunk, command->request);
+        break;
+    case PAWL__REQUEST__BODY_COPY:
+        answer_copied(core, chunk, command->request);
         break;
     default:
         chunk_answer_add(core, command->request, 0);

@@ -3,7 +3,7 @@
 //
 // The rules of design.md 3 stand over the code that keeps them: append.c (what a primary takes, when
 // a record is committed), prepare.c (what a secondary takes), lease.c (who may order), recovery.c
-// (promises, fences, seals), level.c (how short logs grow).
+// (promises, fences, seals), level.c (how short logs grow), copy.c (how sealed chunks are copied).
 #include "dataplane/core/chunk_core.h"
 
 #include <errno.h>
@@ -47,6 +47,7 @@ static void chunk_memory_free(struct chunk_core *core, struct chunk *chunk)
     record_table_fini(&chunk->records);
     producer_table_fini(&chunk->producers);
     pawl_alloc_free(core->alloc, chunk->inherited);
+    pawl_alloc_free(core->alloc, chunk->copy);
     pawl_alloc_free(core->alloc, chunk);
 }
 
@@ -88,7 +89,7 @@ void chunk_core_free(struct chunk_core *core)
 struct chunk *chunk_find(const struct chunk_core *core, uint64_t handle)
 {
     struct chunk *chunk = pawl_map_get(&core->chunks, handle);
-    return chunk && chunk->state < CHUNK_STATE_DROPPING ? chunk : NULL;
+    return chunk && chunk->state < CHUNK_STATE_COPYING ? chunk : NULL;
 }
 
 struct wire_producer *chunk_producers_copy(struct chunk_core *core, const void *rows,
@@ -338,11 +339,12 @@ int chunk_core_step(struct chunk_core *core, const struct chunk_event *event,
 {
     chunk_answer_memory_free(core);
     core->actions.count = 0;
+    core->payload_held = false;
     core->now_ns = PAWL_MAX(core->now_ns, event->now_ns);
 
     step_event(core, event);
-    // No payload is kept from one step to the next: what uses it was named above.
-    if (event->payload) {
+    // What uses the payload was named above; only a copy keeps one for a later step.
+    if (event->payload && !core->payload_held) {
         chunk_action_add(core, CHUNK_ACTION_RELEASE)->payload = event->payload;
     }
     if (core->no_memory) {
@@ -366,6 +368,11 @@ static void replica_fill(const struct chunk *chunk, Pawl__Replica *ret)
     ret->primary = chunk->primary;
     ret->full = chunk->full;
     ret->damaged = chunk->damaged;
+    if (chunk->copy) {
+        ret->version = chunk->promised;
+        ret->commit_count = chunk->copy->count;
+        ret->copying = true;
+    }
 }
 
 void chunk_core_visit(const struct chunk_core *core, bool open_only,

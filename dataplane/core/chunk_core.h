@@ -47,19 +47,20 @@ struct chunk_core_options {
 };
 
 enum chunk_event_type {
-    CHUNK_EVENT_TICK = 1,  // time passes (every 10 to 50 ms): deadlines, leases
-    CHUNK_EVENT_COMMAND,   // from the master: fence, level, seal, open, grant, drop
-    CHUNK_EVENT_LEASE,     // the master has renewed handle/version until `until_ns`
-    CHUNK_EVENT_APPEND,    // message: wire_append
-    CHUNK_EVENT_PREPARE,   // message: wire_prepare
-    CHUNK_EVENT_PREPARED,  // reply of `server` to prepare (handle, version, index), or its failure
-    CHUNK_EVENT_COMMIT,    // message: wire_commit
-    CHUNK_EVENT_READ,      // message: wire_read
-    CHUNK_EVENT_FETCH,     // message: wire_fetch
-    CHUNK_EVENT_FETCHED,   // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched
-    CHUNK_EVENT_LOOKUP,    // message: wire_lookup
-    CHUNK_EVENT_INSPECT,   // message: wire_inspect
-    CHUNK_EVENT_PERSISTED, // token, status
+    CHUNK_EVENT_TICK = 1, // time passes (every 10 to 50 ms): deadlines, leases
+    CHUNK_EVENT_COMMAND,  // from the master: fence, level, seal, open, grant, drop, copy
+    CHUNK_EVENT_LEASE,    // the master has renewed handle/version until `until_ns`
+    CHUNK_EVENT_APPEND,   // message: wire_append
+    CHUNK_EVENT_PREPARE,  // message: wire_prepare
+    CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure
+    CHUNK_EVENT_COMMIT,   // message: wire_commit
+    CHUNK_EVENT_READ,     // message: wire_read
+    CHUNK_EVENT_FETCH,    // message: wire_fetch
+    CHUNK_EVENT_FETCHED,  // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched,
+                          // payload, bytes: what the payload is
+    CHUNK_EVENT_LOOKUP,   // message: wire_lookup
+    CHUNK_EVENT_INSPECT,  // message: wire_inspect
+    CHUNK_EVENT_PERSISTED,   // token, status
     CHUNK_EVENT_CONN_CLOSED, // conn: its requests need no reply any more
     CHUNK_EVENT_PEER_DOWN,   // server: connection to it lost, or could not be made
     CHUNK_EVENT_DAMAGED,     // a read of handle found bytes that don't match their checksum
@@ -81,6 +82,7 @@ struct chunk_event {
     uint64_t until_ns;
     const struct wire_header *message; // checked by wire_check(); BORROWS UNTIL the step returns
     const Pawl__Request *command;      // BORROWS UNTIL the step returns
+    const void *bytes;                 // FETCHED: BORROWS UNTIL the step returns; NULL for none
 };
 
 enum chunk_action_type {
@@ -99,8 +101,10 @@ enum chunk_action_type {
                               // wire_read_done with committed_bytes and sealed as given here
     CHUNK_ACTION_SEND_RECORD, // conn, request: read record `index` of handle, write it to the fetcher's
                               // buffer (message fields in `fetch`), reply wire_fetched
-    CHUNK_ACTION_CONNECT,     // server, address: will be needed
-    CHUNK_ACTION_RELEASE,     // payload
+    CHUNK_ACTION_SEND_TABLE, // conn, request: write the rows of `table` to the fetcher's buffer, reply
+                             // wire_fetched with index WIRE_FETCH_TABLE and the crc32c of the rows
+    CHUNK_ACTION_CONNECT,    // server, address: will be needed
+    CHUNK_ACTION_RELEASE,    // payload
     // Control plane.
     CHUNK_ACTION_ANSWER, // request: answer of a master's command (BORROWS UNTIL the next step)
     CHUNK_ACTION_REPORT, // report to the master; best effort, repeated by the core if it matters
@@ -113,6 +117,7 @@ struct chunk_create {
     uint64_t file_id;
     uint64_t base_offset;
     uint64_t chunk_bytes;
+    uint64_t commit_count; // a copy: records that it lacks as long as it holds fewer
     uint32_t index;
     uint32_t producers_count;
     const struct wire_producer *producers; // BORROWS UNTIL PERSISTED
@@ -151,6 +156,10 @@ struct chunk_action {
         struct wire_commit commit;
         struct wire_fetch fetch;
         struct wire_read read;
+        struct {
+            const struct wire_producer *rows; // BORROWS UNTIL the next step
+            uint32_t count;
+        } table;
         char address[CHUNK_ADDRESS_MAX];
         Pawl__Reply answer; // its pointers BORROW from the core UNTIL the next step
         struct {

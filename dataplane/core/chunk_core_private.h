@@ -9,6 +9,7 @@
 //   prepare.c      a secondary: PREPARE, COMMIT
 //   recovery.c     the master's commands, pending until they are carried out: OPEN, FENCE, SEAL, DROP
 //   level.c        LEVEL: fetching the records that are missing here
+//   copy.c         COPY: fetching a sealed chunk that is not here at all
 //   persisted.c    ends of store operations, and their failures
 //   serve.c        READ, FETCH, LOOKUP, INSPECT: nothing changes
 //   validate.c     every invariant, for tests and the simulator
@@ -61,6 +62,7 @@ enum chunk_state {
     CHUNK_STATE_OPEN,
     CHUNK_STATE_SEALING, // cut and closed in memory, not durable yet
     CHUNK_STATE_SEALED,
+    CHUNK_STATE_COPYING,  // not whole yet: out of service, as if it were not here
     CHUNK_STATE_DROPPING, // out of service
     CHUNK_STATE_GONE,     // freed as soon as nothing refers to it
 };
@@ -87,14 +89,37 @@ struct chunk_level {
     uint64_t token;  // of the fetch that is under way; 0: none
 };
 
+#define CHUNK_COPY_FETCHES 4u // of one copy that are under way, or fetched and not durable yet
+
+// A record of a copy that is asked for, or that came before the one in front of it.
+struct chunk_copy_slot {
+    uint64_t token;   // of the fetch; 0: none
+    uint64_t payload; // held back; 0: none, or it has none
+    bool here;
+    struct pawl_record record;
+};
+
+// Copying a sealed chunk from `source`: its inherited table first, then the records.
+struct chunk_copy {
+    uint64_t source;
+    uint64_t count; // of the whole
+    uint64_t length;
+    uint64_t table_token; // fetch of the table; 0: not under way
+    bool defined;         // the table is here, the creation is ordered
+    bool sealing;
+    uint64_t asked_count;                             // records asked for
+    struct chunk_copy_slot slots[CHUNK_COPY_FETCHES]; // by index
+};
+
 // A master's command that is being carried out.
 struct chunk_command {
     struct chunk_command *next;
     Pawl__Request__BodyCase kind;
     uint64_t version;
     uint64_t request;
-    uint64_t count;  // level, seal
-    uint64_t length; // seal
+    uint64_t count;    // level, seal
+    uint64_t length;   // seal
+    uint64_t since_ns; // copy
 };
 
 struct chunk {
@@ -128,6 +153,7 @@ struct chunk {
 
     struct chunk_lease lease;
     struct chunk_level level;
+    struct chunk_copy *copy;        // of a chunk that is being copied
     struct chunk_command *commands; // in the order in which they came
     uint32_t persisting_count;      // store operations under way
     uint32_t fetching_count;        // fetches under way, abandoned ones included
@@ -177,6 +203,7 @@ struct chunk_core {
     struct chunk_actions actions;
     struct chunk_action spare; // takes what there was no memory for
     bool no_memory;
+    bool payload_held; // the event's payload stays here: it is released later
     uint64_t now_ns;
     uint64_t term; // highest that a command carried
     struct chunk_core_counters counters;
@@ -325,6 +352,19 @@ void chunk_level_begin(struct chunk_core *core, const Pawl__Level *level, uint64
 void chunk_level_continue(struct chunk_core *core, struct chunk *chunk);
 void chunk_level_cancel(struct chunk_core *core, struct chunk *chunk, int code);
 void chunk_fetched(struct chunk_core *core, const struct chunk_event *event);
+
+// copy.c
+
+void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t request);
+// Ends of its fetches and store operations.
+void chunk_copy_fetched(struct chunk_core *core, struct chunk *chunk,
+                        const struct chunk_event *event);
+void chunk_copy_persisted(struct chunk_core *core, struct chunk *chunk, const struct chunk_op *op);
+// Gives the copy up: answers who waits for it, drops what is stored of it. Followed by
+// chunk_settle().
+void chunk_copy_stop(struct chunk_core *core, struct chunk *chunk, int code);
+// Tells the master how far it has come.
+void chunk_copy_tick(struct chunk_core *core, struct chunk *chunk);
 
 // persisted.c
 

@@ -258,6 +258,10 @@ void chunk_tick(struct chunk_core *core)
 {
     pawl_list_for_each (node, &core->active) {
         struct chunk *chunk = pawl_container_of(node, struct chunk, active);
+        if (chunk->copy) {
+            chunk_copy_tick(core, chunk);
+            continue;
+        }
         if (chunk->primary) {
             tick_deadlines(core, chunk);
             tick_commit(core, chunk);

@@ -128,6 +128,10 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event)
     }
     struct chunk *chunk = op->chunk;
     chunk_op_end(core, op);
+    if (chunk->state == CHUNK_STATE_COPYING) {
+        chunk_copy_fetched(core, chunk, event);
+        return;
+    }
     if (chunk->level.token != event->token) {
         PAWL_MARK(level_abandoned);
         chunk_settle(core, chunk); // abandoned; a chunk that is gone may have waited for this

@@ -126,6 +126,11 @@ static void persist_done(struct chunk_core *core, struct chunk *chunk, const str
 static void persist_failed(struct chunk_core *core, struct chunk *chunk, const struct chunk_op *op,
                            int status)
 {
+    if (chunk->state == CHUNK_STATE_COPYING) {
+        chunk->copy->defined &= op->kind != CHUNK_OP_CREATE; // then there is nothing to drop
+        chunk_copy_stop(core, chunk, status);
+        return;
+    }
     switch (op->kind) {
     case CHUNK_OP_DROP:
         chunk->state = CHUNK_STATE_GONE;
@@ -169,6 +174,9 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
         persist_failed(core, chunk, &op, event->status);
     } else {
         persist_done(core, chunk, &op);
+        if (chunk->state == CHUNK_STATE_COPYING) {
+            chunk_copy_persisted(core, chunk, &op);
+        }
         if (op.kind == CHUNK_OP_CREATE && chunk->state == CHUNK_STATE_CREATING) {
             chunk->state = CHUNK_STATE_OPEN;
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The master's commands: OPEN, FENCE, SEAL, DROP (GRANT: lease.c, LEVEL: level.c).
+// The master's commands: OPEN, FENCE, SEAL, DROP (GRANT: lease.c, LEVEL: level.c, COPY: copy.c).
 //
 // A command is kept until what it asks for is durable, then answered from the chunk's state; the same
 // command again joins it, or is answered at once when all is done. Commands of an older term or
@@ -336,8 +336,8 @@ static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl_
 
 static int open_check(const struct chunk *chunk, const Pawl__Open *open)
 {
-    if (chunk->state >= CHUNK_STATE_DROPPING) {
-        return PAWL_EBUSY; // its file goes first
+    if (chunk->state >= CHUNK_STATE_COPYING) {
+        return PAWL_EBUSY; // what is here goes first
     }
     int rc = chunk_command_check(chunk, open->version);
     if (rc == 0 && chunk_is_sealed(chunk)) {
@@ -384,6 +384,14 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
         chunk_answer_add(core, request, PAWL_ESTALE);
         return;
     }
+    if (chunk->state == CHUNK_STATE_COPYING) {
+        chunk_copy_stop(core, chunk, PAWL_ESTALE);
+    }
+    if (chunk->state == CHUNK_STATE_GONE) {
+        chunk_settle(core, chunk);
+        chunk_answer_add(core, request, 0);
+        return;
+    }
     struct chunk_command command = {
         .kind = PAWL__REQUEST__BODY_DROP, .version = drop->version, .request = request};
     if (chunk->state != CHUNK_STATE_DROPPING) {
@@ -400,7 +408,8 @@ static void command_drop(struct chunk_core *core, const Pawl__Drop *drop, uint64
 // Whether a command has to wait for something else than store operations.
 static bool command_waits(const struct chunk *chunk, const struct chunk_command *command)
 {
-    return command->kind == PAWL__REQUEST__BODY_LEVEL && chunk->level.source != 0;
+    return (command->kind == PAWL__REQUEST__BODY_LEVEL && chunk->level.source != 0) ||
+           chunk->state == CHUNK_STATE_COPYING;
 }
 
 void chunk_settle(struct chunk_core *core, struct chunk *chunk)
@@ -475,6 +484,10 @@ static bool command_place(const Pawl__Request *command, struct command_place *re
         *ret = (struct command_place){command->drop->term, command->drop->handle,
                                       command->drop->version};
         return true;
+    case PAWL__REQUEST__BODY_COPY:
+        *ret = (struct command_place){command->copy->term, command->copy->handle,
+                                      command->copy->version};
+        return true;
     default:
         return false;
     }
@@ -515,6 +528,9 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
         break;
     case PAWL__REQUEST__BODY_GRANT:
         chunk_grant(core, command->grant, event->request);
+        break;
+    case PAWL__REQUEST__BODY_COPY:
+        chunk_copy_begin(core, command->copy, event->request);
         break;
     default:
         command_drop(core, command->drop, event->request);

@@ -49,7 +49,8 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
         rc = PAWL_ESTALE;
     } else if (chunk->damaged) {
         rc = PAWL_ECORRUPT;
-    } else if (message->index >= chunk->durable_count) {
+    } else if (message->index == WIRE_FETCH_TABLE ? !chunk_is_sealed(chunk)
+                                                  : message->index >= chunk->durable_count) {
         rc = PAWL_EEXPECT;
     }
     if (rc) {
@@ -59,13 +60,20 @@ void chunk_fetch(struct chunk_core *core, const struct chunk_event *event)
         reply->fetched.index = message->index;
         return;
     }
-    struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_SEND_RECORD);
+    bool is_table = message->index == WIRE_FETCH_TABLE;
+    struct chunk_action *action =
+        chunk_action_add(core, is_table ? CHUNK_ACTION_SEND_TABLE : CHUNK_ACTION_SEND_RECORD);
     action->conn = event->conn;
     action->request = event->request;
     action->handle = chunk->handle;
     action->version = chunk->promised;
     action->index = message->index;
-    action->fetch = *message;
+    if (is_table) {
+        action->table.rows = chunk->inherited;
+        action->table.count = chunk->inherited_count;
+    } else {
+        action->fetch = *message;
+    }
 }
 
 // Where a record id is, for walking back through a file's chunks. A record that is not known to be

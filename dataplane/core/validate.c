@@ -91,13 +91,21 @@ static void validate_state(const struct chunk *chunk)
         pawl_assert(chunk->records.count == 0 && chunk->persisting_count > 0);
     }
     // A command that nothing carries on would never be answered.
-    if (chunk->commands) {
+    if (chunk->commands && !chunk->copy) {
         pawl_assert(chunk->persisting_count > 0 || chunk->level.token != 0);
+    }
+    pawl_assert((chunk->state == CHUNK_STATE_COPYING) == (chunk->copy != NULL));
+    if (chunk->copy) {
+        pawl_assert(chunk->persisting_count > 0 || chunk->fetching_count > 0);
+        pawl_assert(chunk->copy->asked_count <= chunk->copy->count);
+        pawl_assert(chunk->copy->asked_count - chunk->durable_count <= CHUNK_COPY_FETCHES);
+        pawl_assert(!chunk->primary && !chunk->damaged);
     }
     pawl_assert((chunk->level.token == 0) || chunk->level.source != 0);
     pawl_assert(chunk->level.count <= CHUNK_RECORDS_MAX);
     // Only these want ticks.
-    bool is_active = chunk->primary || chunk->report_self != PAWL__REPORT_KIND__REPORT_NONE;
+    bool is_active =
+        chunk->primary || chunk->copy || chunk->report_self != PAWL__REPORT_KIND__REPORT_NONE;
     pawl_assert(is_active == !pawl_list_is_empty(&chunk->active));
 }
 

@@ -38,6 +38,7 @@ int store_replica_new(struct store *store, const struct store_chunk *chunk,
     replica->file_id = chunk->file_id;
     replica->base_offset = chunk->base_offset;
     replica->chunk_bytes = chunk->chunk_bytes;
+    replica->commit_count = chunk->commit_count;
     replica->index = chunk->index;
     replica->fd = -1;
     replica->tail = DISK_PAGE_BYTES;

@@ -58,8 +58,9 @@ struct store_chunk {
     uint64_t chunk_bytes;
     uint32_t index; // in the file
     bool sealed;
-    bool damaged;                      // recovery met bad bytes in the middle
-    uint64_t commit_count;             // highest known when the last record was written
+    bool damaged;          // recovery met bad bytes in the middle
+    uint64_t commit_count; // highest known when the last record was written; at creation 0,
+                           // or of a copy what it is to hold
     const struct pawl_record *records; // BORROWS UNTIL the next mutating call on this chunk
     uint64_t records_count;
     const struct wire_producer *producers; // inherited table, as given at creation

@@ -182,7 +182,8 @@ PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
                                 uint64_t *ret_last_sequence);
 
 // Makes the file's producer an anonymous one whose 128-bit id the caller chose (and may keep), with
-// last_sequence committed already. For repeating appends after a restart. The same conditions.
+// last_sequence committed already. For repeating appends after a restart. The same conditions. The
+// highest bit of producer_hi must be 0: ids with it are the library's own.
 PAWL_API int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                                uint64_t last_sequence);
 
@@ -210,7 +211,7 @@ typedef void pawl_append_fn(void *user, const struct pawl_append_result *result)
 
 // The same without waiting. BORROWS data UNTIL done was called, which happens exactly once, inside
 // pawl_poll() or another call on this struct pawl, never inside this one, unless this call fails.
-// -EAGAIN: depth_max appends are in flight; poll and try again.
+// -EAGAIN: depth_max appends are in flight, or a new session is being opened; poll and try again.
 PAWL_API int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
                                 const struct pawl_append_options *options, pawl_append_fn *done,
                                 void *user);

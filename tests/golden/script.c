@@ -63,17 +63,19 @@ static void trace(struct golden_run *run, const char *text, bool hidden)
 
 static void act(struct golden_run *run, const struct golden_rule *rule);
 
-// Carries out what waits for such a line. `message`: gets the rule's verbs for messages. True when a
-// node is to go down where that is not possible at this moment.
+// The rule that has waited for this line.
 static const struct golden_rule *rule_of(struct golden_run *run, const char *text)
 {
     const struct golden_rule *hit = NULL;
     for (uint32_t i = 0; run->playing && i < run->test->rules_count; i++) {
         struct golden_rule *rule = &run->rules[i];
-        if (!rule->timed && golden_like(text, rule->pattern) && ++rule->seen == rule->nth &&
-            hit == NULL) {
-            hit = rule;
+        if (rule->timed || !golden_like(text, rule->pattern) || ++rule->seen != rule->nth) {
+            continue;
         }
+        if (hit != NULL) {
+            golden_error(run, rule->line, "two rules have waited for this: %s", text);
+        }
+        hit = rule;
     }
     return hit;
 }
@@ -163,9 +165,9 @@ static void do_cut(struct golden_run *run, const struct golden_action *action,
         const struct sim_node *other = &sim->nodes[i];
         if (other != node &&
             (strcmp(action->other, "all") == 0 || golden_node(run, action->other) == other)) {
-            sim->blocked_until_ns[node->id][other->id] = until_ns;
+            sim->blocks[node->id][other->id] = (struct sim_block){.until_ns = until_ns};
             if (!action->one_way) {
-                sim->blocked_until_ns[other->id][node->id] = until_ns;
+                sim->blocks[other->id][node->id] = (struct sim_block){.until_ns = until_ns};
             }
         }
     }

@@ -212,6 +212,7 @@ struct sim {
     uint64_t events_count;
     uint64_t crashes_count;
     uint64_t partitions_count;
+    uint64_t copies_count;
     uint64_t excused_count; // clients that could not end, as their file has lost something
     uint64_t hash;          // of all events: two runs of a seed must agree
     struct sim_faults fault;
@@ -535,10 +536,21 @@ struct sim_sessions *sim_sessions_new(void);
 void sim_sessions_free(struct sim_sessions *sessions);
 void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions,
                       const Pawl__LogRecord *record);
-bool sim_sessions_ended(const struct sim_sessions *sessions, uint64_t hi);
-bool sim_sessions_allowed(struct sim *sim, const struct sim_sessions *sessions,
-                          const struct sim_allowed *before, const struct sim_chunk *replica,
-                          struct sim_allowed *ret);
+struct sim_producer { // a row of a table, by the oracle's count
+    uint64_t hi;
+    uint64_t lo;
+    uint64_t last_sequence;
+    uint32_t epoch;
+};
+struct sim_legacy { // what a chunk inherits
+    const struct sim_sessions *sessions;
+    const struct sim_allowed *before; // of the chunk before; NULL: it is the first
+    const struct sim_producer *rows;  // with those that were dropped
+    uint32_t rows_count;
+};
+bool sim_sessions_inherits(struct sim *sim, const struct sim_legacy *legacy,
+                           const struct sim_chunk *replica, struct sim_allowed *ret_allowed,
+                           uint64_t *ret_dropped_count);
 void sim_fault_cut(struct sim *sim);
 
 // ---- sim_oracle.c
@@ -578,7 +590,6 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                        uint64_t index);
 void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *chunk,
                      uint64_t count);
-void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *chunk);
 // A server answers an append with success, now.
 void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_append *request,
                        const struct wire_appended *reply);
@@ -599,9 +610,35 @@ bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id);
 // Bytes of a chunk that somebody was told of.
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
-// Rows that were dropped from tables, and refusals that followed.
+// Rows that were dropped from tables.
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
+// A chunk as the log has it.
+struct sim_view {
+    uint64_t handle;
+    uint64_t file_id;
+    uint64_t base;
+    uint64_t count; // sealed
+    bool sealed;
+    bool ready;
+    bool removed;
+    uint32_t set_count;
+    uint64_t set[8];
+};
+// False: there is no chunk number `at`.
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret);
+// Whether a replica of a chunk in the log has its inherited table; its record `index`.
+bool sim_oracle_inherits(struct sim *sim, const struct sim_chunk *replica);
+bool sim_oracle_equals(const struct sim_oracle *oracle, const struct sim_chunk *replica,
+                       uint64_t index);
+
+// ---- sim_heal.c
+// A server has told the master that a copy is whole.
+void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *copied);
+// A replica goes from a disk.
+void sim_heal_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica);
+bool sim_heal_is_done(struct sim *sim);
+void sim_heal_end(struct sim *sim);
 
 // ---- sim_watch.c
 struct sim_watch *sim_watch_new(void);

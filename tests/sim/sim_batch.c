@@ -88,6 +88,7 @@ static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool 
     totals->excused += sim->excused_count;
     totals->faults += sim_faults_count(sim);
     totals->seals += sim_oracle_seals(sim->oracle);
+    totals->copies += sim->copies_count;
     totals->dropped += sim_oracle_dropped(sim->oracle);
     uint64_t hash = sim->hash;
     if (sim->violated) {
@@ -214,6 +215,7 @@ static void totals_add(struct sim_totals *to, const struct sim_totals *from)
     to->excused += from->excused;
     to->faults += from->faults;
     to->seals += from->seals;
+    to->copies += from->copies;
     to->dropped += from->dropped;
     to->violations += from->violations;
 }

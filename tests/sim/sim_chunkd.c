@@ -98,6 +98,7 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
                                         .file_id = create->file_id,
                                         .base_offset = create->base_offset,
                                         .chunk_bytes = create->chunk_bytes,
+                                        .commit_count = create->commit_count,
                                         .index = create->index,
                                         .producers_count = create->producers_count,
                                         .producers = sim_copy(create->producers, bytes)}};
@@ -351,6 +352,8 @@ static const char *command_name(const Pawl__Request *message)
         return "grant";
     case PAWL__REQUEST__BODY_DROP:
         return "drop";
+    case PAWL__REQUEST__BODY_COPY:
+        return "copy";
     default:
         return "unknown";
     }
@@ -437,7 +440,7 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                                          .producers_count = chunk->producers_count,
                                          .producers = chunk->producers},
                               .version = chunk->version,
-                              .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
+                              .commit_count = chunk->commit_count,
                               .sealed = chunk->sealed,
                               .damaged = chunk->damaged,
                               .records = records,

@@ -164,6 +164,9 @@ static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op
         apply_create(sim, disk, op);
         return;
     }
+    if (chunk == NULL && op->kind == SIM_DISK_DROP) {
+        return; // its creation was refused
+    }
     if (chunk == NULL) {
         sim_violation(sim, "%s writes to chunk %llu, which it does not have", disk->node->name,
                       (unsigned long long)op->handle);
@@ -184,7 +187,7 @@ static void apply(struct sim *sim, struct sim_disk *disk, struct sim_disk_op *op
         apply_seal(sim, disk, chunk, op);
         break;
     case SIM_DISK_DROP:
-        sim_oracle_drop(sim, disk->node->index, chunk);
+        sim_heal_drop(sim, disk->node->index, chunk);
         remove_chunk(disk, chunk);
         break;
     case SIM_DISK_CREATE:

@@ -241,6 +241,19 @@ static void carry_out_read(struct sim *sim, struct sim_chunkd *s, const struct c
     free(data);
 }
 
+// What a server fetches lands where its request says.
+static void reply_fetched(struct sim *sim, struct sim_chunkd *s, struct sim_served *served,
+                          const struct wire_fetched *fetched, const void *data)
+{
+    struct sim_frame *frame = sim_frame_wire(fetched, sizeof(*fetched), NULL, 0);
+    struct wire_fetch request;
+    memcpy(&request, served->frame->data, sizeof(request));
+    sim_frame_extra(frame, data, fetched->length);
+    frame->target = SIM_TARGET_LANDING;
+    frame->target_number = (uint32_t)request.buffer_address - 1;
+    reply_send(sim, s, served, frame);
+}
+
 static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
                                   const struct chunk_action *action)
 {
@@ -264,13 +277,23 @@ static void carry_out_send_record(struct sim *sim, struct sim_chunkd *s,
                                    .id = r->record.id,
                                    .length = r->record.length,
                                    .crc = r->record.crc};
-    struct sim_frame *frame = sim_frame_wire(&fetched, sizeof(fetched), NULL, 0);
-    struct wire_fetch request;
-    memcpy(&request, served->frame->data, sizeof(request));
-    sim_frame_extra(frame, r->payload, r->record.length);
-    frame->target = SIM_TARGET_LANDING;
-    frame->target_number = (uint32_t)request.buffer_address - 1;
-    reply_send(sim, s, served, frame);
+    reply_fetched(sim, s, served, &fetched, r->payload);
+}
+
+static void carry_out_send_table(struct sim *sim, struct sim_chunkd *s,
+                                 const struct chunk_action *action)
+{
+    struct sim_served *served = served_answer(sim, s, action->conn, action->request);
+    if (served == NULL) {
+        return;
+    }
+    uint32_t bytes = action->table.count * (uint32_t)sizeof(struct wire_producer);
+    struct wire_fetched fetched = {.header = {.type = WIRE_FETCH | WIRE_REPLY},
+                                   .chunk = action->handle,
+                                   .index = WIRE_FETCH_TABLE,
+                                   .length = bytes,
+                                   .crc = pawl_crc32c(0, action->table.rows, bytes)};
+    reply_fetched(sim, s, served, &fetched, action->table.rows);
 }
 
 // ---- requests to peers -------------------------------------------------------------------------------
@@ -455,6 +478,9 @@ void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_
     case CHUNK_ACTION_SEND_RECORD:
         carry_out_send_record(sim, s, action);
         break;
+    case CHUNK_ACTION_SEND_TABLE:
+        carry_out_send_table(sim, s, action);
+        break;
     case CHUNK_ACTION_CONNECT:
         (void)peer_of(sim, s, action->server);
         break;
@@ -491,6 +517,7 @@ static void fetch_ended(struct sim *sim, struct sim_chunkd *s, const struct sim_
             tear(sim, payload->data, payload->bytes);
             event.payload = payload->number;
             event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+            event.bytes = payload->data;
         }
         event.message = &fetched.header;
         chunkd_step(sim, s, event);

@@ -319,6 +319,7 @@ static struct master_core *core_new(struct sim *sim)
                                           .command_ms = sim->params.command_ms,
                                           .session_ms = sim->params.session_ms,
                                           .session_block = 3,
+                                          .surplus_ms = 2000,
                                           .random_seed = sim_below(sim, UINT64_MAX),
                                           .alloc = pawl_alloc_heap()};
     struct master_core *core = NULL;
@@ -467,6 +468,10 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     }
     Pawl__Reply *reply = pawl__reply__unpack(NULL, frame->bytes, frame->data);
     pawl_assert(reply != NULL);
+    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_COPIED) {
+        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
+        sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
+    }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);
 }

@@ -18,15 +18,8 @@ struct oracle_record {
     struct sim_append *append; // NULL: an epoch record
 };
 
-struct oracle_producer {
-    uint64_t hi;
-    uint64_t lo;
-    uint64_t last_sequence;
-    uint32_t epoch;
-};
-
 struct oracle_table {
-    struct oracle_producer *rows;
+    struct sim_producer *rows;
     uint32_t count;
 };
 
@@ -188,15 +181,31 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
     return chunk->set_count != 0 ? count : 0;
 }
 
-// Members of the set, but for one, that hold so many records, all of them in good order.
+// Of a sealed chunk all that the log says; its replicas move, and healing is watched in sim_heal.c.
+static uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk)
+{
+    return chunk->sealed ? chunk->count : durable_count(sim, chunk);
+}
+
+// Replicas of a sealed chunk move; those of an open one are the members of its set.
+static bool may_hold(const struct oracle_chunk *chunk, uint64_t server_id)
+{
+    bool member = chunk->sealed;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        member |= chunk->set[i] == server_id;
+    }
+    return member;
+}
+
+// Servers, but for one, that hold so many records of the chunk, all of them in good order.
 static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
                            uint64_t count)
 {
     uint32_t good = 0;
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
-        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[node->index], chunk->handle);
-        good += chunk->set[i] != but_id && replica != NULL && replica->records_count >= count &&
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], chunk->handle);
+        bool counts = SIM_SERVER_ID(i) != but_id && may_hold(chunk, SIM_SERVER_ID(i));
+        good += counts && replica != NULL && replica->records_count >= count &&
                 replica->rotten_count == 0 && !replica->damaged;
     }
     return good;
@@ -205,12 +214,13 @@ static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, ui
 bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) ||
+        !may_hold(chunk, SIM_SERVER_ID(server))) {
         return false;
     }
     // The set of an open chunk loses members that are away when it is sealed.
     uint32_t wanted = chunk->sealed ? 1 : 2;
-    uint64_t committed = durable_count(sim, chunk);
+    uint64_t committed = committed_count(sim, chunk);
     return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
 }
 
@@ -227,7 +237,7 @@ bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint
     uint64_t id = SIM_SERVER_ID(server);
     // All that it has, not only what is committed: the master may have settled at the rest already.
     const struct sim_chunk *own = sim_disk_chunk(sim->disks[server], handle);
-    uint64_t count = chunk->sealed ? chunk->count : durable_count(sim, chunk);
+    uint64_t count = chunk->sealed ? chunk->count : committed_count(sim, chunk);
     count = own != NULL ? PAWL_MAX(count, own->records_count) : count;
     return good_count(sim, chunk, id, count) >= wanted;
 }
@@ -251,7 +261,7 @@ uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle)
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && good_count(sim, chunk, 0, durable_count(sim, chunk)) == 0;
+    return chunk != NULL && good_count(sim, chunk, 0, committed_count(sim, chunk)) == 0;
 }
 
 bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id)
@@ -272,8 +282,7 @@ uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
 
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
 
-static struct oracle_producer *table_row(struct oracle_table *table,
-                                         const struct wire_record_id *id)
+static struct sim_producer *table_row(struct oracle_table *table, const struct wire_record_id *id)
 {
     for (uint32_t i = 0; i < table->count; i++) {
         if (table->rows[i].hi == id->producer_hi && table->rows[i].lo == id->producer_lo) {
@@ -282,14 +291,13 @@ static struct oracle_producer *table_row(struct oracle_table *table,
     }
     table->rows = realloc(table->rows, (table->count + 1) * sizeof(table->rows[0]));
     pawl_assert(table->rows != NULL);
-    table->rows[table->count] =
-        (struct oracle_producer){.hi = id->producer_hi, .lo = id->producer_lo};
+    table->rows[table->count] = (struct sim_producer){.hi = id->producer_hi, .lo = id->producer_lo};
     return &table->rows[table->count++];
 }
 
 static bool table_take(struct oracle_table *table, const struct wire_record_id *id)
 {
-    struct oracle_producer *row = table_row(table, id);
+    struct sim_producer *row = table_row(table, id);
     bool epoch_record = (id->flags & WIRE_RECORD_EPOCH) != 0;
     bool right = epoch_record ? id->epoch > row->epoch && id->sequence == row->last_sequence
                               : id->epoch == row->epoch && id->sequence == row->last_sequence + 1;
@@ -481,46 +489,15 @@ static const struct oracle_chunk *chunk_before(const struct sim_oracle *oracle,
     return NULL;
 }
 
-static bool row_is_there(const struct sim_chunk *replica, uint32_t from,
-                         const struct oracle_producer *own)
-{
-    for (uint32_t i = from; i < replica->producers_count; i++) {
-        const struct wire_producer *row = &replica->producers[i];
-        if (own->hi == row->producer_hi && own->lo == row->producer_lo) {
-            return own->epoch == row->epoch && own->last_sequence == row->last_sequence;
-        }
-    }
-    return false;
-}
-
-// A replica's inherited table, row by row; rows may stand in any order. Only what was bound to a session
-// whose end is in the log may be missing, and nothing else is there.
-static bool inherits(struct sim *sim, struct oracle_chunk *chunk, const struct sim_chunk *replica)
+static bool inherits(struct sim *sim, struct oracle_chunk *chunk, const struct sim_chunk *replica,
+                     uint64_t *dropped_count)
 {
     const struct oracle_chunk *before = chunk_before(sim->oracle, chunk);
-    uint32_t found = 0;
-    if (!sim_sessions_allowed(sim, sim->oracle->sessions, before ? &before->allowed : NULL, replica,
-                              &chunk->allowed)) {
-        return false;
-    }
-    for (uint32_t k = 0; k < chunk->inherited.count; k++) {
-        const struct oracle_producer *own = &chunk->inherited.rows[k];
-        if (row_is_there(replica, chunk->allowed.count, own)) {
-            found++;
-        } else if (own->epoch != 0 || !sim_sessions_ended(sim->oracle->sessions, own->hi)) {
-            return false;
-        }
-    }
-    return found + chunk->allowed.count == replica->producers_count;
-}
-
-static void oracle_dropped(struct sim_oracle *oracle, const struct oracle_chunk *chunk,
-                           const struct sim_chunk *replica, uint32_t member)
-{
-    if (member == 0) {
-        oracle->dropped_count +=
-            chunk->inherited.count - (replica->producers_count - chunk->allowed.count);
-    }
+    struct sim_legacy legacy = {.sessions = sim->oracle->sessions,
+                                .before = before != NULL ? &before->allowed : NULL,
+                                .rows = chunk->inherited.rows,
+                                .rows_count = chunk->inherited.count};
+    return sim_sessions_inherits(sim, &legacy, replica, &chunk->allowed, dropped_count);
 }
 
 // From here on the chunk may hold records: all of its set must have been told what came before.
@@ -531,6 +508,7 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
         sim_violation(sim, "chunk %llu is called ready twice, or has no set", ULL(handle));
         return;
     }
+    uint64_t dropped_count = 0;
     chunk->ready = true;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
@@ -540,7 +518,7 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
         if (replica == NULL && sim_disk_lost(sim->disks[node->index], handle, &lost)) {
             continue;
         }
-        bool sound = replica != NULL && inherits(sim, chunk, replica);
+        bool sound = replica != NULL && inherits(sim, chunk, replica, &dropped_count);
         if (sound && i > 0 && memcmp(&first, &chunk->allowed, sizeof(first)) != 0) {
             sim_violation(sim, "chunk %llu: %s takes other sessions than the first replica",
                           ULL(handle), node->name);
@@ -550,8 +528,8 @@ static void on_chunk_ready(struct sim *sim, uint64_t handle)
                           ULL(handle), node->name);
             return;
         }
-        oracle_dropped(sim->oracle, chunk, replica, i);
     }
+    sim->oracle->dropped_count += dropped_count;
 }
 
 static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
@@ -698,6 +676,15 @@ static void record_add(struct sim *sim, struct oracle_chunk *chunk, const struct
         (struct oracle_record){.record = *record, .append = append};
 }
 
+static bool record_equals(const struct oracle_record *known, const struct sim_record *r)
+{
+    const struct sim_append *append = known->append;
+    return known->record.offset == r->record.offset && known->record.length == r->record.length &&
+           known->record.crc == r->record.crc &&
+           memcmp(&known->record.id, &r->record.id, sizeof(r->record.id)) == 0 &&
+           (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
+}
+
 void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk *replica,
                        uint64_t index)
 {
@@ -715,13 +702,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
     } else if (index == chunk->records_count) {
         record_add(sim, chunk, r, replica->chunk_bytes);
     } else {
-        const struct pawl_record *known = &chunk->records[index].record;
-        const struct sim_append *append = chunk->records[index].append;
-        bool equal = known->offset == r->record.offset && known->length == r->record.length &&
-                     known->crc == r->record.crc &&
-                     memcmp(&known->id, &r->record.id, sizeof(known->id)) == 0 &&
-                     (append == NULL || memcmp(append->payload, r->payload, append->length) == 0);
-        if (!equal) {
+        if (!record_equals(&chunk->records[index], r)) {
             sim_violation(sim, "cs%u chunk %llu record %llu differs from another replica's",
                           server + 1, ULL(chunk->handle), ULL(index));
         }
@@ -739,19 +720,37 @@ void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *r
     }
 }
 
-// The last good copy of a referenced chunk is never deleted: here, no copy of a member of its set.
-void sim_oracle_drop(struct sim *sim, uint32_t server, const struct sim_chunk *replica)
+// ---- for sim_heal.c ----------------------------------------------------------------------------------------
+
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret)
 {
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, replica->handle);
-    if (chunk == NULL || !chunk->ready || is_removed(sim->oracle, chunk->file_id)) {
-        return;
+    if (at >= oracle->chunks_count) {
+        return false;
     }
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        if (chunk->set[i] == SIM_SERVER_ID(server)) {
-            sim_violation(sim, "cs%u drops chunk %llu with %llu records of a file that is there",
-                          server + 1, ULL(replica->handle), ULL(replica->records_count));
-        }
-    }
+    const struct oracle_chunk *chunk = oracle->chunks[at];
+    *ret = (struct sim_view){.handle = chunk->handle,
+                             .file_id = chunk->file_id,
+                             .base = chunk->base,
+                             .count = chunk->count,
+                             .sealed = chunk->sealed,
+                             .ready = chunk->ready,
+                             .removed = is_removed(oracle, chunk->file_id),
+                             .set_count = chunk->set_count};
+    memcpy(ret->set, chunk->set, sizeof(ret->set));
+    return true;
+}
+
+bool sim_oracle_inherits(struct sim *sim, const struct sim_chunk *replica)
+{
+    uint64_t dropped_count = 0;
+    return inherits(sim, chunk_of(sim->oracle, replica->handle), replica, &dropped_count);
+}
+
+bool sim_oracle_equals(const struct sim_oracle *oracle, const struct sim_chunk *replica,
+                       uint64_t index)
+{
+    return record_equals(&chunk_of(oracle, replica->handle)->records[index],
+                         &replica->records[index]);
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------
@@ -819,7 +818,7 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                       ULL(reply->file_offset));
         return;
     }
-    if (index >= durable_count(sim, chunk)) {
+    if (index >= committed_count(sim, chunk)) {
         sim_violation(sim,
                       "cs%u acknowledges sequence %llu, chunk %llu record %llu, which is not "
                       "durable on all of its set",
@@ -839,7 +838,7 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return; // was never logged: it has no bytes, the disk would have complained
     }
-    uint64_t committed = records_end(chunk, durable_count(sim, chunk));
+    uint64_t committed = records_end(chunk, committed_count(sim, chunk));
     if (reply->committed_bytes > committed ||
         (reply->sealed && reply->committed_bytes != committed) ||
         request->offset + reply->length > committed) {
@@ -883,10 +882,9 @@ static void end_chunk(struct sim *sim, const struct oracle_chunk *chunk, uint8_t
                           ULL(append->serial), ULL(append->offset), ULL(offset));
         }
     }
-    uint64_t promised = chunk->sealed ? chunk->count : chunk->answered_count;
-    if (durable_count(sim, chunk) < promised) {
+    if (committed_count(sim, chunk) < chunk->answered_count) {
         sim_violation(sim, "chunk %llu: not all of its set hold its %llu records at the end",
-                      ULL(chunk->handle), ULL(promised));
+                      ULL(chunk->handle), ULL(chunk->answered_count));
     }
 }
 

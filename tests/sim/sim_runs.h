@@ -38,6 +38,7 @@ struct sim_totals {
     uint64_t excused;
     uint64_t faults;
     uint64_t seals;
+    uint64_t copies;
     uint64_t dropped; // rows of ended sessions
     uint64_t violations;
 };

@@ -183,7 +183,7 @@ void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions, const Pawl
     }
 }
 
-bool sim_sessions_ended(const struct sim_sessions *sessions, uint64_t hi)
+static bool is_ended(const struct sim_sessions *sessions, uint64_t hi)
 {
     uint64_t id = hi & WIRE_SESSION_MAX;
     return (hi & WIRE_SESSION_BIT) != 0 && id < sessions->next && sessions->ended[id];
@@ -200,9 +200,9 @@ static bool allows(const struct sim_allowed *allowed, uint64_t id)
 
 // The rows of sessions in front of a replica's table: no live session is refused, and none that the chunk
 // before has refused is taken. `before` is NULL for a file's first chunk.
-bool sim_sessions_allowed(struct sim *sim, const struct sim_sessions *sessions,
-                          const struct sim_allowed *before, const struct sim_chunk *replica,
-                          struct sim_allowed *ret)
+static bool take_allowed(struct sim *sim, const struct sim_sessions *sessions,
+                         const struct sim_allowed *before, const struct sim_chunk *replica,
+                         struct sim_allowed *ret)
 {
     ret->count = 0;
     while (ret->count < replica->producers_count && ret->count < WIRE_SESSIONS_MAX &&
@@ -224,4 +224,38 @@ bool sim_sessions_allowed(struct sim *sim, const struct sim_sessions *sessions,
         }
     }
     return true;
+}
+
+static bool row_is_there(const struct sim_chunk *replica, uint32_t from,
+                         const struct sim_producer *own)
+{
+    for (uint32_t i = from; i < replica->producers_count; i++) {
+        const struct wire_producer *row = &replica->producers[i];
+        if (own->hi == row->producer_hi && own->lo == row->producer_lo) {
+            return own->epoch == row->epoch && own->last_sequence == row->last_sequence;
+        }
+    }
+    return false;
+}
+
+// A replica's inherited table, row by row; rows may stand in any order. Only what was bound to a session
+// whose end is in the log may be missing, and nothing else is there.
+bool sim_sessions_inherits(struct sim *sim, const struct sim_legacy *legacy,
+                           const struct sim_chunk *replica, struct sim_allowed *ret_allowed,
+                           uint64_t *ret_dropped_count)
+{
+    uint32_t found = 0;
+    if (!take_allowed(sim, legacy->sessions, legacy->before, replica, ret_allowed)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < legacy->rows_count; i++) {
+        const struct sim_producer *own = &legacy->rows[i];
+        if (row_is_there(replica, ret_allowed->count, own)) {
+            found++;
+        } else if (own->epoch != 0 || !is_ended(legacy->sessions, own->hi)) {
+            return false;
+        }
+    }
+    *ret_dropped_count = legacy->rows_count - found;
+    return found + ret_allowed->count == replica->producers_count;
 }

@@ -409,7 +409,11 @@ bool sim_run(struct sim *sim)
     while (!sim->violated && !all_finished(sim) && sim->now_ns < limit_ns) {
         sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
     }
+    while (!sim->violated && !sim_heal_is_done(sim) && sim->now_ns < limit_ns) {
+        sim_run_until(sim, sim->now_ns + 100 * SIM_MS);
+    }
     check_liveness(sim);
+    sim_heal_end(sim);
     if (!sim->violated) {
         sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
         check_payloads(sim);

@@ -8,6 +8,8 @@
 //   pawl-trial check MASTER PATH LOG SEED                       every acknowledged record once, ...
 //   pawl-trial repeat MASTER PATH PRODUCER SEQUENCE BYTES FILL  append one record by its id
 //   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
+//   pawl-trial history MASTER PATH PRODUCER COUNT BYTES FILL CHUNK_BYTES DEPTH
+//                                                               append records 1 to COUNT
 //   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause
 //
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
@@ -363,17 +365,94 @@ static int repeat(char **arguments, bool forget)
         fflush(stdout);
         _exit(code == 0 ? 0 : 1);
     }
+    uint64_t begin_ns = pawl_clock_ns();
     if (code == 0) {
         struct pawl_append_options options = {.size = sizeof options, .sequence = sequence};
         code = pawl_append(file, data, bytes, &options, &result);
     }
-    printf("{\"status\": %d, \"text\": \"%s\", \"offset\": %" PRIu64 ", \"duplicate\": %s}\n", code,
-           code == 0 ? "" : pawl_strerror(code), result.offset,
-           result.duplicate ? "true" : "false");
+    double ms = (double)(pawl_clock_ns() - begin_ns) / 1e6;
+    printf("{\"status\": %d, \"text\": \"%s\", \"offset\": %" PRIu64
+           ", \"duplicate\": %s, \"ms\": %.1f}\n",
+           code, code == 0 ? "" : pawl_strerror(code), result.offset,
+           result.duplicate ? "true" : "false", ms);
     pawl_file_close(file);
     pawl_close(pawl);
     free(data);
     return 0;
+}
+
+// ---- history -----------------------------------------------------------------------------------
+
+struct history {
+    uint64_t count;
+    uint64_t bytes;
+    uint64_t acked_count;
+    uint64_t retried_count; // acknowledged as duplicates
+    int status;
+};
+
+// Records of one producer follow each other without gaps, and nobody else writes.
+static void on_history(void *user, const struct pawl_append_result *result)
+{
+    struct history *history = user;
+    uint64_t wanted = (result->id.sequence - 1) * history->bytes;
+    int code = result->status == 0 && result->offset != wanted ? PAWL_EINTERNAL : result->status;
+    if (code != 0 && history->status == 0) {
+        fprintf(stderr, "sequence %" PRIu64 " offset %" PRIu64 ": %s\n", result->id.sequence,
+                result->offset, pawl_strerror(code));
+    }
+    history->status = history->status != 0 ? history->status : code;
+    history->acked_count++;
+    history->retried_count += result->duplicate;
+}
+
+static int history_append(struct history *history, struct pawl *pawl, struct pawl_file *file,
+                          const void *data)
+{
+    uint64_t submitted = 0;
+    while (history->status == 0 && history->acked_count < history->count) {
+        int code = submitted < history->count
+                       ? pawl_append_submit(file, data, history->bytes, NULL, on_history, history)
+                       : -EAGAIN;
+        if (code == 0) {
+            submitted++;
+        } else if (code == -EAGAIN) {
+            (void)pawl_poll(pawl, 1000);
+        } else {
+            return code;
+        }
+    }
+    return history->status;
+}
+
+static int history(char **arguments)
+{
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    struct history history = {.count = strtoull(arguments[3], NULL, 10),
+                              .bytes = strtoull(arguments[4], NULL, 10)};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = arguments[0],
+                                   .deadline_ms = RESOLVE_MS,
+                                   .depth_max = (uint32_t)strtoul(arguments[7], NULL, 10)};
+    struct pawl_create_options create = {.size = sizeof create,
+                                         .chunk_bytes = strtoull(arguments[6], NULL, 10)};
+    uint8_t *data = malloc(history.bytes);
+    pawl_assert(data != NULL);
+    memset(data, atoi(arguments[5]), history.bytes);
+    int code = pawl_connect(&options, &pawl);
+    code = code != 0 ? code : pawl_create(pawl, arguments[1], &create, &file);
+    code = code != 0 ? code : pawl_producer_set(file, 1, strtoull(arguments[2], NULL, 16), 0);
+    uint64_t begin_ns = pawl_clock_ns();
+    code = code != 0 ? code : history_append(&history, pawl, file, data);
+    double seconds = (double)(pawl_clock_ns() - begin_ns) / 1e9;
+    printf("{\"status\": %d, \"acked\": %" PRIu64 ", \"retried\": %" PRIu64
+           ", \"seconds\": %.1f}\n",
+           code, history.acked_count, history.retried_count, seconds);
+    pawl_file_close(file);
+    pawl_close(pawl);
+    free(data);
+    return code == 0 ? 0 : 1;
 }
 
 // ---- bench -------------------------------------------------------------------------------------
@@ -503,6 +582,9 @@ int main(int argc, char **argv)
     }
     if ((strcmp(verb, "repeat") == 0 || strcmp(verb, "forget") == 0) && argc == 8) {
         return repeat(argv + 2, strcmp(verb, "forget") == 0);
+    }
+    if (strcmp(verb, "history") == 0 && argc == 10) {
+        return history(argv + 2);
     }
     if (strcmp(verb, "bench") == 0 && argc == 8) {
         return bench(argv + 2);

@@ -84,12 +84,17 @@ static struct cluster_chunk *chunk_find(struct cluster *cluster, uint64_t handle
     return NULL;
 }
 
+static uint64_t producer_of(const struct wire_record_id *id)
+{
+    return id->producer_lo + 1000003u * id->producer_hi;
+}
+
 static const struct cluster_record *record_find(const struct cluster_chunk *chunk,
                                                 const struct wire_record_id *id)
 {
     for (unsigned i = 0; i < chunk->records_count; i++) {
         const struct cluster_record *record = &chunk->records[i];
-        if (record->producer == id->producer_lo && record->sequence == id->sequence) {
+        if (record->producer == producer_of(id) && record->sequence == id->sequence) {
             return record;
         }
     }
@@ -100,7 +105,7 @@ static uint64_t last_sequence(const struct cluster_chunk *chunk, const struct wi
 {
     uint64_t last = 0;
     for (unsigned i = 0; i < chunk->records_count; i++) {
-        if (chunk->records[i].producer == id->producer_lo) {
+        if (chunk->records[i].producer == producer_of(id)) {
             last = chunk->records[i].sequence;
         }
     }
@@ -161,7 +166,7 @@ static int store(struct cluster_chunk *chunk, const struct wire_append *append, 
     if (there == NULL) {
         struct cluster_record *record = &chunk->records[chunk->records_count++];
         pawl_assert(chunk->records_count < CLUSTER_RECORDS);
-        *record = (struct cluster_record){.producer = append->id.producer_lo,
+        *record = (struct cluster_record){.producer = producer_of(&append->id),
                                           .sequence = append->id.sequence,
                                           .offset = chunk->bytes,
                                           .length = append->length,
@@ -249,14 +254,19 @@ static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
     const struct cluster_record *there = record_find(chunk, &lookup->id);
     unsigned index = (unsigned)(chunk->handle - 100);
     int status = 0;
-    if (there != NULL) {
+    server->lookups_count++;
+    if (server->faults.ended_from != 0 && index >= server->faults.ended_from) {
+        status = PAWL_ESESSION;
+    } else if (there != NULL) {
         reply.sequence = there->sequence;
         reply.file_offset = cluster_base(server->cluster, index) + there->offset;
-    } else if (index > 0 && server->cluster->chunks[index - 1].records_count != 0) {
-        status = PAWL_EEARLIER;
-        reply.earlier_chunk = server->faults.expect_nonsense ? 0 : chunk->handle - 1;
     } else {
         status = PAWL_EABSENT;
+        for (unsigned i = index; i-- > 0 && status == PAWL_EABSENT;) {
+            bool holds = server->cluster->chunks[i].records_count != 0;
+            status = holds ? PAWL_EEARLIER : PAWL_EABSENT;
+            reply.earlier_chunk = server->faults.expect_nonsense ? 0 : 100 + i;
+        }
     }
     reply_send(conn, &lookup->header, &reply, status);
 }

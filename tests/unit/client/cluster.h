@@ -32,7 +32,7 @@
 #define CLUSTER_EVERY UINT64_MAX // all that there is
 
 struct cluster_record {
-    uint64_t producer; // its lower half will do
+    uint64_t producer; // both halves in one
     uint64_t sequence;
     uint64_t offset;
     uint32_t length;
@@ -60,6 +60,7 @@ struct cluster_faults {
     unsigned forget_left; // stores the next so many records without an answer
     int append_status;    // answers APPEND with this, as a bare header
     unsigned append_status_left;
+    unsigned ended_from; // LOOKUP: chunks from this index on refuse the producer's session; 0: none
     bool expect_nonsense; // PAWL_EEARLIER without a chunk
     int read_status;
     bool read_corrupt;      // bytes change on their way
@@ -82,6 +83,7 @@ struct cluster_server {
     struct cluster_faults faults;
     unsigned hellos_count;
     unsigned appends_count;
+    unsigned lookups_count;
     unsigned reads_count;
     unsigned closed_count;
 };

@@ -124,6 +124,28 @@ static void test_check_when_message_is_sound_then_passes(void **state)
     }
 }
 
+static void test_check_when_a_table_was_fetched_then_it_is_of_whole_rows(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t length;
+        int code;
+    } tables[] = {
+        {0, 0},
+        {64, 0},
+        {WIRE_PRODUCERS_MAX * 64, 0},
+        {63, PAWL_EPROTOCOL},
+        {65, PAWL_EPROTOCOL},
+        {WIRE_PRODUCERS_MAX * 64 + 64, PAWL_EPROTOCOL},
+    };
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(tables); i++) {
+        struct wire_fetched message = {
+            .chunk = 1, .index = WIRE_FETCH_TABLE, .length = tables[i].length};
+        wire_header_init(&message.header, WIRE_FETCH | WIRE_REPLY, sizeof(message), 1);
+        assert_int_equal(check(&message, sizeof(message)), tables[i].code);
+    }
+}
+
 // A byte pattern of one field of a message type that must be refused.
 struct wrong {
     uint16_t type;
@@ -379,6 +401,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check_when_message_is_sound_then_passes),
+        cmocka_unit_test(test_check_when_a_table_was_fetched_then_it_is_of_whole_rows),
         cmocka_unit_test(test_check_when_a_field_is_wrong_then_refuses),
         cmocka_unit_test(test_check_when_the_header_is_wrong_then_refuses),
         cmocka_unit_test(test_check_when_cut_or_extended_then_refuses),

@@ -238,6 +238,50 @@ static void test_busy_pauses_and_sends_again_to_the_same_place(void **state)
     assert_true(previous_ns >= 100 * MS); // has grown to the upper half of retry_max_ms
 }
 
+// A primary that was cut off and replaced says BUSY for as long as its lease lasts.
+static void test_busy_for_long_asks_for_the_tail(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 1, 9);
+    struct append_action send = expect_send(b, 1, 9);
+    uint64_t since_ns = b->now_ns;
+    for (;;) {
+        reply(b, &send, PAWL_EBUSY, 0);
+        wake(b);
+        if (b->actions->items[0].type == APPEND_ACTION_GET_TAIL) {
+            break;
+        }
+        send = expect_send(b, 1, 9);
+        assert_true(b->now_ns - since_ns < 2200 * MS);
+    }
+    assert_true(b->now_ns - since_ns >= 2000 * MS);
+    struct append_action ask = expect(b, APPEND_ACTION_GET_TAIL);
+    assert_int_equal(ask.hint_code, PAWL_EBUSY);
+    assert_int_equal(ask.hint_handle, 42);
+    tail(b, 0, 43, 1, 8);
+    send = expect_send(b, 1, 8);
+    reply(b, &send, 0, 5);
+    expect_done(b, 1, 0);
+}
+
+// Being busy now and then is no reason to doubt the place.
+static void test_busy_patience_begins_anew_after_a_success(void **state)
+{
+    struct bench *b = *state;
+    tail(b, 0, 42, 1, 9);
+    for (uint32_t i = 1; i <= 3; i++) {
+        submit(b, i);
+        struct append_action send = expect_send(b, i, 9);
+        reply(b, &send, PAWL_EBUSY, 0);
+        tick_after(b, 1500);
+        expect_none(b, APPEND_ACTION_GET_TAIL);
+        send = expect_send(b, i, 9);
+        reply(b, &send, 0, i);
+        expect_done(b, i, 0);
+    }
+}
+
 static void test_expect_sends_again_from_there(void **state)
 {
     struct bench *b = *state;
@@ -491,6 +535,63 @@ static void test_fenced_without_doubt_is_fenced(void **state)
     expect_done(b, 1, PAWL_EFENCED);
 }
 
+// A chunk that refuses the producer refuses all of it: what is on its way there is not in the file; what an
+// older place may have taken is unknown.
+static void test_ended_session_leaves_only_older_places_in_doubt(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 1, 9);
+    (void)expect_send(b, 1, 9);
+    disconnected(b, 9); // it may have arrived
+    tail(b, 0, 43, 1, 8);
+    (void)expect_send(b, 1, 8);
+    submit(b, 2);
+    struct append_action s2 = expect_send(b, 2, 8);
+    submit(b, 3);
+    reply(b, &s2, PAWL_ESESSION, 0);
+    expect_done(b, 1, PAWL_EUNKNOWN);
+    expect_done(b, 2, PAWL_ESESSION);
+    expect_done(b, 3, PAWL_ESESSION);
+    assert_int_equal(submit_at(b, 0, 4, 100), PAWL_ESESSION);
+    assert_int_equal(append_core_final(b->core), PAWL_ESESSION);
+    assert_true(append_core_is_clear(b->core));
+}
+
+// Several in flight, and the chunk is sealed under them: the first was stored there, the others were not;
+// the next chunk's table tells them apart.
+static void test_full_chunk_under_several_in_flight_keeps_their_order(void **state)
+{
+    struct bench *b = *state;
+    for (uint32_t crc = 1; crc <= 4; crc++) {
+        submit(b, crc);
+    }
+    tail(b, 0, 42, 1, 9);
+    struct append_action s[5];
+    for (uint64_t i = 1; i <= 4; i++) {
+        s[i] = expect_send(b, i, 9);
+    }
+    reply(b, &s[3], PAWL_ECHUNKFULL, 0); // 1 and 2 are under way, 3 and 4 did not fit
+    tail(b, 0, 43, 1, 8);
+    expect_none(b, APPEND_ACTION_SEND); // not past those whose answers are awaited
+    reply(b, &s[4], PAWL_ECHUNKFULL, 0);
+    reply(b, &s[1], 0, 100);
+    reply(b, &s[2], PAWL_ESTALE, 0); // fenced: perhaps in the file
+    for (uint64_t i = 2; i <= 4; i++) {
+        s[i] = expect_send(b, i, 8);
+    }
+    reply(b, &s[2], PAWL_EEARLIER, 42); // it was
+    struct append_action lookup = expect(b, APPEND_ACTION_LOOKUP);
+    assert_int_equal(lookup.chunk, 42);
+    reply(b, &s[3], 0, 300);
+    expect_done(b, 3, 0);
+    reply(b, &s[4], 0, 400);
+    looked_up(b, &lookup, 0, 200);
+    expect_done(b, 2, 0);
+    assert_int_equal(append_core_next_sequence(b->core), 5);
+    assert_true(append_core_is_clear(b->core));
+}
+
 static void test_deleted_file_ends_everything(void **state)
 {
     struct bench *b = *state;
@@ -632,6 +733,8 @@ int main(void)
         CASE(test_appends_are_sent_in_order_up_to_depth),
         CASE(test_reply_to_older_attempt_is_ignored),
         CASE(test_busy_pauses_and_sends_again_to_the_same_place),
+        CASE(test_busy_for_long_asks_for_the_tail),
+        CASE(test_busy_patience_begins_anew_after_a_success),
         CASE(test_expect_sends_again_from_there),
         CASE(test_expect_of_committed_sequence_ends_the_producer),
         CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
@@ -647,6 +750,8 @@ int main(void)
         CASE(test_later_in_flight_waits_behind_unknown),
         CASE(test_given_up_in_doubt_is_unknown),
         CASE(test_fenced_without_doubt_is_fenced),
+        CASE(test_ended_session_leaves_only_older_places_in_doubt),
+        CASE(test_full_chunk_under_several_in_flight_keeps_their_order),
         CASE(test_deleted_file_ends_everything),
         CASE(test_reused_id_ends_one_append_only),
         CASE(test_repeat_of_old_sequence_is_sent_to_the_tail),

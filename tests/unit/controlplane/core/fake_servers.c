@@ -31,7 +31,7 @@ struct fake_replica *fake_replica_of(struct fake_server *server, uint64_t handle
 static int do_fence(struct fake_server *server, const Pawl__Fence *fence, Pawl__Fenced *fenced)
 {
     struct fake_replica *replica = fake_replica_of(server, fence->handle);
-    if (!replica->exists) {
+    if (!replica->exists || replica->copying) {
         return PAWL_ENOCHUNK;
     }
     if (fence->version < replica->version || replica->sealed) {
@@ -81,7 +81,7 @@ static int do_seal(struct fake_server *server, const Pawl__Seal *seal, Pawl__Sea
     if (server->refuse_seals) {
         return server->refuse_seals;
     }
-    if (!replica->exists) {
+    if (!replica->exists || replica->copying) {
         return PAWL_ENOCHUNK;
     }
     if (seal->version < replica->version || replica->count < seal->count) {
@@ -107,8 +107,17 @@ static int do_open(struct fake_server *server, const Pawl__Open *open)
     if (replica->exists && (replica->count > 0 || replica->version > open->version)) {
         return PAWL_ESTALE;
     }
+    if (replica->exists && replica->version == open->version) {
+        return 0; // asked again: what is durable stays
+    }
     *replica = (struct fake_replica){
         .exists = true, .version = open->version, .table_bytes = open->producers.len};
+    assert_true(open->n_sessions <= WIRE_SESSIONS_MAX);
+    replica->sessions_count = open->n_sessions;
+    for (size_t i = 0; i < open->n_sessions; i++) {
+        replica->sessions[i][0] = open->sessions[i]->first;
+        replica->sessions[i][1] = open->sessions[i]->last;
+    }
     return 0;
 }
 
@@ -152,6 +161,57 @@ static int do_drop(struct fake_server *server, const Pawl__Drop *drop)
     return 0;
 }
 
+static int copy_check(struct world *world, struct fake_server *server,
+                      const struct fake_replica *replica, const Pawl__Copy *copy)
+{
+    struct fake_server *source = fake_of_id(world, copy->source->server_id);
+    assert_non_null(source);
+    assert_true(source != server);
+    const struct fake_replica *from = fake_replica_of(source, copy->handle);
+    if (replica->exists && !replica->copying) {
+        bool is_whole = replica->sealed && replica->version == copy->version;
+        return is_whole ? 0 : PAWL_EEXISTS;
+    }
+    if (source->conn == 0 || source->shy || server->shy) {
+        return PAWL_EDISCONNECTED;
+    }
+    if (!from->exists || from->copying || !from->sealed || from->version != copy->version) {
+        return PAWL_ESTALE;
+    }
+    assert_int_equal(from->count, copy->count);
+    return from->damaged ? PAWL_ECORRUPT : 0;
+}
+
+static int do_copy(struct world *world, struct fake_server *server, const Pawl__Copy *copy,
+                   Pawl__Copied *copied)
+{
+    struct fake_replica *replica = fake_replica_of(server, copy->handle);
+    int rc = copy_check(world, server, replica, copy);
+    assert_int_equal(copy->length, copy->count * RECORD_BYTES);
+    if (rc) {
+        if (replica->copying) {
+            *replica = (struct fake_replica){0};
+        }
+        return rc;
+    }
+    if (!replica->sealed) {
+        uint64_t step = server->copy_step ? server->copy_step : copy->count;
+        replica->exists = true;
+        replica->version = copy->version;
+        replica->count = PAWL_MIN(replica->count + step, copy->count);
+        replica->copying = replica->count < copy->count;
+        replica->sealed = !replica->copying;
+        replica->commit_count = copy->count;
+        server->copies_count += replica->sealed;
+    }
+    copied->handle = copy->handle;
+    copied->version = replica->version;
+    copied->count = replica->count;
+    copied->length = replica->count * RECORD_BYTES;
+    copied->sealed = replica->sealed;
+    return 0;
+}
+
 void fake_carry_out(struct world *world, struct fake_server *server,
                     const struct world_command *command)
 {
@@ -160,6 +220,7 @@ void fake_carry_out(struct world *world, struct fake_server *server,
     Pawl__Fenced fenced = PAWL__FENCED__INIT;
     Pawl__Levelled levelled = PAWL__LEVELLED__INIT;
     Pawl__Sealed sealed = PAWL__SEALED__INIT;
+    Pawl__Copied copied = PAWL__COPIED__INIT;
     if (server->refuse) {
         reply.code = server->refuse;
         world_answer(world, command, 0, &reply);
@@ -189,6 +250,11 @@ void fake_carry_out(struct world *world, struct fake_server *server,
         break;
     case WORLD_BODY(DROP):
         reply.code = do_drop(server, request->drop);
+        break;
+    case WORLD_BODY(COPY):
+        reply.code = do_copy(world, server, request->copy, &copied);
+        reply.body_case = PAWL__REPLY__BODY_COPIED;
+        reply.copied = &copied;
         break;
     default:
         fail_msg("unexpected command %d", (int)request->body_case);

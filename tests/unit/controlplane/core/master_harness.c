@@ -289,6 +289,7 @@ static size_t inventory(struct world *world, struct fake_server *server, bool op
         message->sealed = replica->sealed;
         message->primary = replica->primary && replica->lease_until_ns > world->now_ns;
         message->damaged = replica->damaged;
+        message->copying = replica->copying;
         list[count++] = message;
     }
     *ret_list = list;

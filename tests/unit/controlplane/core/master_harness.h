@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 #include "controlplane/core/master_core.h"
+#include "proto/wire.h"
 
 #define WORLD_SERVERS 6
 #define WORLD_CHUNKS 512
@@ -33,8 +34,11 @@ struct fake_replica {
     bool sealed;
     bool primary;
     bool damaged;
+    bool copying;
     uint64_t lease_until_ns;
     size_t table_bytes;
+    size_t sessions_count; // ranges that came with OPEN
+    uint64_t sessions[WIRE_SESSIONS_MAX][2];
     uint32_t members_count;
     uint64_t members[MASTER_SET_MAX];
 };
@@ -47,12 +51,14 @@ struct fake_server {
     char name[16];
     char location[16];
     uint64_t space_bytes;
-    bool mute;        // takes commands, answers none
-    bool late;        // mute, but carries them out when it is too late
-    bool silent;      // sends no heartbeats
-    int refuse;       // code of every command's answer
-    int refuse_seals; // the same, of SEAL only
-    bool shy;         // its data plane reaches nobody
+    bool mute;             // takes commands, answers none
+    bool late;             // mute, but carries them out when it is too late
+    bool silent;           // sends no heartbeats
+    int refuse;            // code of every command's answer
+    int refuse_seals;      // the same, of SEAL only
+    bool shy;              // its data plane reaches nobody
+    uint64_t copy_step;    // records that a COPY brings; 0: all
+    uint64_t copies_count; // that were completed
     uint64_t drops_count;
     struct fake_replica replicas[WORLD_CHUNKS]; // by handle
 };

@@ -306,7 +306,7 @@ static void random_heal(void)
     for (int i = 0; i < FILES; i++) {
         append(files[i], 1);
     }
-    world_advance(&world, 1000);
+    world_advance(&world, 20000); // copies, and the grace of surplus replicas
 }
 
 // Judged by what the fake servers hold, not by what the master believes of them.
@@ -326,6 +326,8 @@ static void random_judge(void)
         }
         assert_true(whole >= 1);
         assert_int_equal(whole, chunk->n_replicas);
+        assert_int_equal(whole, 3);
+        assert_false(chunk->under_replicated);
     }
 }
 

@@ -113,6 +113,7 @@ void h_crash(struct harness *h, uint32_t server)
         if (event->payload) {
             h->payloads[event->payload] = 2;
         }
+        free(h->net[server][i % H_QUEUE].rows);
         if (event->conn >= CONN_SERVERS) {
             peer_request_fail(h, event->request, PAWL_EDISCONNECTED);
         }
@@ -225,6 +226,32 @@ static void record_send(struct harness *h, uint32_t server, const struct chunk_a
     }
 }
 
+static void table_send(struct harness *h, uint32_t server, const struct chunk_action *action)
+{
+    const struct h_peer_request *r = &h->peer_requests[action->request];
+    uint32_t bytes = action->table.count * (uint32_t)sizeof(struct wire_producer);
+    union h_message message = {.fetched = {.chunk = action->handle,
+                                           .index = WIRE_FETCH_TABLE,
+                                           .length = bytes,
+                                           .crc = bytes ? 7 : 0}};
+    struct chunk_event event = {.type = CHUNK_EVENT_FETCHED,
+                                .server = server + 1,
+                                .token = r->token,
+                                .payload = bytes ? payload_new(h) : 0,
+                                .payload_crc = message.fetched.crc ^ h->corrupt[r->from]};
+    if (!h->core[r->from]) {
+        return;
+    }
+    packet_send(h, r->from, &event, &message);
+    if (bytes) {
+        struct h_packet *packet = &h->net[r->from][(h->net_tail[r->from] - 1) % H_QUEUE];
+        packet->rows = malloc(bytes);
+        assert_non_null(packet->rows);
+        memcpy(packet->rows, action->table.rows, bytes);
+        packet->event.bytes = packet->rows;
+    }
+}
+
 static void answer_note(struct harness *h, const struct chunk_action *action)
 {
     struct h_request *r = &h->requests[action->request];
@@ -236,6 +263,9 @@ static void answer_note(struct harness *h, const struct chunk_action *action)
     }
     if (answer->body_case == PAWL__REPLY__BODY_LEVELLED) {
         r->levelled = *answer->levelled;
+    }
+    if (answer->body_case == PAWL__REPLY__BODY_COPIED) {
+        r->copied = *answer->copied;
     }
     if (answer->body_case == PAWL__REPLY__BODY_SEALED) {
         size_t bytes = answer->sealed->producers.len;
@@ -287,6 +317,9 @@ static void action_do(struct harness *h, uint32_t server, const struct chunk_act
         break;
     case CHUNK_ACTION_SEND_RECORD:
         record_send(h, server, action);
+        break;
+    case CHUNK_ACTION_SEND_TABLE:
+        table_send(h, server, action);
         break;
     case CHUNK_ACTION_READ:
         request_note(h, action);
@@ -347,7 +380,7 @@ static void disk_do(struct h_disk *disk, const struct chunk_action *action)
         }
         disk->create.producers = disk->producers;
         disk->version = action->create.version;
-        disk->commit_count = 0;
+        disk->commit_count = action->create.commit_count;
         break;
     case CHUNK_ACTION_APPEND:
         assert_true(disk->exists && !disk->sealed && action->index < H_RECORDS);
@@ -397,11 +430,13 @@ static bool packet_deliver(struct harness *h, uint32_t server)
     }
     struct h_packet packet = h->net[server][h->net_head[server]++ % H_QUEUE];
     if (!h->core[server]) {
+        free(packet.rows);
         return true;
     }
     bool has_message = packet.event.conn || packet.event.type == CHUNK_EVENT_FETCHED;
     packet.event.message = has_message && packet.event.status == 0 ? &packet.message.header : NULL;
     h_step(h, server, &packet.event);
+    free(packet.rows);
     return true;
 }
 
@@ -512,6 +547,28 @@ uint64_t h_level(struct harness *h, uint32_t server, uint64_t version, uint64_t 
     return h_command(h, server, &command);
 }
 
+uint64_t h_copy(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
+                uint64_t length, uint32_t source)
+{
+    Pawl__Request command = PAWL__REQUEST__INIT;
+    Pawl__Copy copy = PAWL__COPY__INIT;
+    Pawl__Member member = PAWL__MEMBER__INIT;
+    member.server_id = source + 1;
+    member.fabric_address = member_address;
+    copy.term = h->term;
+    copy.handle = H_CHUNK;
+    copy.version = version;
+    copy.file_id = H_FILE;
+    copy.base_offset = H_BASE;
+    copy.chunk_bytes = H_CHUNK_BYTES;
+    copy.count = count;
+    copy.length = length;
+    copy.source = &member;
+    command.body_case = PAWL__REQUEST__BODY_COPY;
+    command.copy = &copy;
+    return h_command(h, server, &command);
+}
+
 uint64_t h_seal(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
                 uint64_t length)
 {
@@ -598,7 +655,8 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
     bool is_epoch = (append->flags & WIRE_RECORD_EPOCH) != 0;
     struct wire_append message = {.chunk = H_CHUNK,
                                   .version = append->version ? append->version : 1,
-                                  .id = {.producer_lo = append->producer,
+                                  .id = {.producer_hi = append->producer_hi,
+                                         .producer_lo = append->producer,
                                          .sequence = append->sequence,
                                          .epoch = append->epoch,
                                          .flags = append->flags}};

@@ -52,6 +52,7 @@ struct h_request { // of a client or of the master, by number
     struct chunk_action action; // READ and SEND_RECORD, which are replies of the driver's
     Pawl__Fenced fenced;
     Pawl__Levelled levelled;
+    Pawl__Copied copied;
     uint64_t sealed_version;
     uint32_t producers_count;
     struct wire_producer *producers; // of a sealed chunk
@@ -71,6 +72,7 @@ union h_message {
 
 struct h_packet {
     uint32_t to;
+    struct wire_producer *rows; // a table that was fetched
     struct chunk_event event;
     union h_message message;
 };
@@ -144,6 +146,8 @@ uint64_t h_open(struct harness *h, uint32_t server, uint64_t version,
 uint64_t h_fence(struct harness *h, uint32_t server, uint64_t version);
 uint64_t h_level(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
                  uint32_t source);
+uint64_t h_copy(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
+                uint64_t length, uint32_t source);
 uint64_t h_seal(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
                 uint64_t length);
 uint64_t h_grant(struct harness *h, uint32_t server, uint64_t version, uint64_t count,
@@ -158,6 +162,7 @@ void h_ready(struct harness *h, uint32_t members);
 struct h_append {
     uint64_t conn;
     uint64_t version; // 0: 1
+    uint64_t producer_hi;
     uint64_t producer;
     uint64_t sequence;
     uint32_t epoch;

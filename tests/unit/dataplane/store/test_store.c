@@ -136,6 +136,32 @@ static void test_create_when_chunk_exists_then_only_an_empty_older_one_is_replac
     assert_int_equal(fixture_check_chunk(f, 1), 1);
 }
 
+// A copy says from its creation on how many records it lacks, in the journal as in the footer.
+static void test_create_when_it_is_a_copy_then_its_count_survives(void **state)
+{
+    struct fixture *f = *state;
+    struct store_chunk chunk = fixture_new_chunk(1, 7);
+    chunk.commit_count = 5;
+
+    f->options.journal_segment_bytes = 64u << 10;
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_create(f->store, &chunk, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    assert_int_equal(fixture_find(f, 1).chunk.commit_count, 5);
+    fixture_reopen(f);
+    assert_int_equal(fixture_find(f, 1).chunk.commit_count, 5);
+    fixture_append(f, 1, 100);
+    fixture_create(f, 2, 1);
+    for (int i = 0; i < 200; i++) { // more than the journal holds: its segments are used again
+        fixture_append(f, 2, 2000);
+    }
+    fixture_reopen(f);
+    assert_int_equal(fixture_find(f, 1).chunk.commit_count, 5);
+    assert_int_equal(fixture_find(f, 1).chunk.records_count, 1);
+}
+
 static void test_create_when_it_has_producers_then_they_survive(void **state)
 {
     struct fixture *f = *state;
@@ -537,6 +563,7 @@ int main(void)
         FIXTURE_TEST(test_append_when_payload_is_unaligned_then_reads_back),
         FIXTURE_TEST(test_append_when_it_is_not_the_next_record_then_is_refused),
         FIXTURE_TEST(test_create_when_chunk_exists_then_only_an_empty_older_one_is_replaced),
+        FIXTURE_TEST(test_create_when_it_is_a_copy_then_its_count_survives),
         FIXTURE_TEST(test_create_when_it_has_producers_then_they_survive),
         FIXTURE_TEST(test_create_when_producers_exceed_a_batch_then_they_survive),
         FIXTURE_TEST(test_promise_when_complete_then_survives),

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of copying: a server that holds nothing of a sealed chunk gets all of it, or nothing.
+#include "core_harness.h"
+
+#include <string.h>
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, h_setup, h_teardown)
+
+static const struct wire_producer rows[] = {
+    {.producer_lo = 5,
+     .last_sequence = 9,
+     .last_chunk = 40,
+     .first_sequence = 4,
+     .previous_chunk = 39},
+    {.producer_lo = 6, .epoch = 3},
+};
+
+// Servers 0 and 1 hold `count` records and an inherited table, sealed at version 2. Server 2 holds
+// nothing.
+static void sealed_pair(struct harness *h, uint32_t count)
+{
+    for (uint32_t s = 0; s < 2; s++) {
+        h_expect(h, h_open(h, s, 1, rows, 2), 0);
+    }
+    h_expect(h, h_grant(h, 0, 1, 0, 2), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        h_expect(h, h_append(h, 0, 1, i + 1), 0);
+    }
+    for (uint32_t s = 0; s < 2; s++) {
+        h_expect(h, h_fence(h, s, 2), 0);
+        h_expect(h, h_seal(h, s, 2, count, 100 * count), 0);
+    }
+}
+
+static void assert_equal_disks(const struct harness *h, uint32_t a, uint32_t b)
+{
+    const struct h_disk *x = &h->disk[a];
+    const struct h_disk *y = &h->disk[b];
+    assert_true(x->exists && y->exists && x->sealed && y->sealed);
+    assert_int_equal(x->version, y->version);
+    assert_int_equal(x->create.file_id, y->create.file_id);
+    assert_int_equal(x->create.base_offset, y->create.base_offset);
+    assert_int_equal(x->create.chunk_bytes, y->create.chunk_bytes);
+    assert_int_equal(x->create.index, y->create.index);
+    assert_int_equal(x->create.producers_count, y->create.producers_count);
+    assert_memory_equal(x->producers, y->producers, sizeof(rows[0]) * x->create.producers_count);
+    assert_int_equal(x->records_count, y->records_count);
+    for (uint64_t i = 0; i < x->records_count; i++) {
+        assert_memory_equal(&x->records[i], &y->records[i], sizeof(x->records[i]));
+    }
+}
+
+struct found {
+    Pawl__Replica replica;
+    uint32_t count;
+};
+
+static void find_replica(void *user, const Pawl__Replica *replica)
+{
+    struct found *found = user;
+    found->replica = *replica;
+    found->count++;
+}
+
+static struct found inventory(struct harness *h, uint32_t server)
+{
+    struct found found = {.count = 0};
+    chunk_core_visit(h->core[server], false, find_replica, &found);
+    return found;
+}
+
+static int inspect_status(struct harness *h, uint32_t server)
+{
+    union h_message message = {.inspect = {.chunk = H_CHUNK}};
+    return h_status(h, h_message_send(h, server, CHUNK_EVENT_INSPECT, &message, 0));
+}
+
+static void test_copy_when_nothing_is_here_brings_all_of_it(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_expect(h, a, 0);
+    assert_true(h->requests[a].copied.sealed);
+    assert_int_equal(h->requests[a].copied.version, 2);
+    assert_int_equal(h->requests[a].copied.count, 9);
+    assert_int_equal(h->requests[a].copied.length, 900);
+    assert_equal_disks(h, 0, 2);
+    uint64_t b = h_copy(h, 2, 2, 9, 900, 1); // repeated
+    h_expect(h, b, 0);
+    assert_true(h->requests[b].copied.sealed);
+    h_expect(h, h_lookup(h, 2, 1, 4), 0);
+    h_expect(h, h_lookup(h, 2, 5, 7), PAWL_EEARLIER); // the inherited table is there
+}
+
+static void test_copy_when_chunk_is_empty_is_sealed_empty(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 0);
+    uint64_t a = h_copy(h, 2, 2, 0, 0, 1);
+    h_expect(h, a, 0);
+    assert_true(h->requests[a].copied.sealed);
+    assert_equal_disks(h, 1, 2);
+}
+
+static void test_copy_when_half_done_serves_nothing(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0); // the creation
+    h_run(h);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    assert_false(h_is_answered(h, a));
+    assert_int_equal(inspect_status(h, 2), PAWL_ENOCHUNK);
+    h_expect(h, h_read(h, 2, 0, 100), PAWL_ENOCHUNK);
+    h_expect(h, h_lookup(h, 2, 1, 1), PAWL_ENOCHUNK);
+    h_expect(h, h_fence(h, 2, 3), PAWL_ENOCHUNK);
+    h_expect(h, h_level(h, 2, 2, 9, 0), PAWL_ENOCHUNK);
+    h_expect(h, h_seal(h, 2, 2, 9, 900), PAWL_ENOCHUNK);
+    h_expect(h, h_grant(h, 2, 2, 9, 3), PAWL_ENOCHUNK);
+    h_expect(h, h_open(h, 2, 3, NULL, 0), PAWL_EBUSY);
+    struct found found = inventory(h, 2);
+    assert_int_equal(found.count, 1);
+    assert_true(found.replica.copying);
+    assert_false(found.replica.sealed);
+    assert_int_equal(found.replica.count, 1);
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_equal_disks(h, 0, 2);
+}
+
+// Records come in any order: the reply to a fetch may overtake another.
+static void test_copy_when_replies_overtake_each_other_keeps_the_order(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h->hold_net[2] = true;
+    h_store_end(h, 2, 0, 0); // created: several records are asked for
+    h_run(h);
+    uint32_t first = h->net_head[2];
+    assert_true(h->net_tail[2] - first >= 3);
+    struct h_packet packet = h->net[2][first % H_QUEUE];
+    h->net[2][first % H_QUEUE] = h->net[2][(first + 2) % H_QUEUE];
+    h->net[2][(first + 2) % H_QUEUE] = packet;
+    h->hold_net[2] = false;
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_equal_disks(h, 0, 2);
+}
+
+static void test_copy_when_it_takes_long_says_how_far_it_is(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    h_tick(h, 2, 100);
+    assert_false(h_is_answered(h, a));
+    h_tick(h, 2, 300);
+    h_expect(h, a, 0);
+    assert_false(h->requests[a].copied.sealed);
+    assert_int_equal(h->requests[a].copied.count, 1);
+    uint64_t b = h_copy(h, 2, 2, 9, 900, 1); // goes on; from where it began
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, b, 0);
+    assert_true(h->requests[b].copied.sealed);
+}
+
+static void test_copy_when_seal_is_not_durable_is_not_answered(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 2);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 2, 200, 0);
+    for (uint32_t i = 0; i < 3; i++) { // the creation, two records
+        h_store_end(h, 2, 0, 0);
+        h_run(h);
+    }
+    assert_int_equal(h->store_tail[2] - h->store_head[2], 1);
+    assert_false(h_is_answered(h, a));
+    assert_int_equal(inspect_status(h, 2), PAWL_ENOCHUNK);
+    assert_true(inventory(h, 2).replica.copying);
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_int_equal(inspect_status(h, 2), 0);
+}
+
+static void test_copy_when_a_payload_landed_wrong_asks_again(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 5);
+    h->hold_net[2] = true;
+    h->corrupt[2] = 0x10;
+    uint64_t a = h_copy(h, 2, 2, 5, 500, 0); // its table is torn
+    h->corrupt[2] = 0;
+    h->hold_net[2] = false;
+    h->hold_store[2] = true;
+    h_run(h);
+    h->corrupt[2] = 0x10;
+    h->hold_net[2] = true;
+    h_store_end(h, 2, 0, 0); // records are asked for, and torn
+    h_run(h);
+    h->corrupt[2] = 0;
+    h->hold_net[2] = false;
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_equal_disks(h, 0, 2);
+}
+
+static void test_copy_when_source_is_lost_leaves_nothing(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->fail_peer[0] = PAWL_EDISCONNECTED;
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 0), PAWL_EDISCONNECTED);
+    assert_int_equal(inventory(h, 2).count, 0);
+    h->fail_peer[0] = 0;
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h->fail_peer[0] = PAWL_EDISCONNECTED;
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, PAWL_EDISCONNECTED);
+    assert_false(h->disk[2].exists);
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 1), 0); // from another one
+    assert_equal_disks(h, 1, 2);
+}
+
+static void test_copy_when_source_is_damaged_says_so(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    struct chunk_event event = {.type = CHUNK_EVENT_DAMAGED, .handle = H_CHUNK};
+    h_step(h, 0, &event);
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_ECORRUPT);
+    assert_int_equal(inventory(h, 2).count, 0);
+}
+
+static void test_copy_when_source_holds_another_log_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h_expect(h, h_copy(h, 2, 2, 3, 299, 0), PAWL_ECORRUPT);
+    h_expect(h, h_copy(h, 2, 2, 4, 400, 0), PAWL_EEXPECT);
+    h_expect(h, h_copy(h, 2, 3, 3, 300, 0), PAWL_ESTALE); // a version that it never had
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 2), PAWL_EINVALID);
+    h_expect(h, h_copy(h, 2, 2, CHUNK_RECORDS_MAX + 1, 300, 0), PAWL_EINVALID);
+    assert_false(h->disk[2].exists);
+}
+
+static void test_copy_when_source_is_not_sealed_is_refused(void **state)
+{
+    struct harness *h = *state;
+    h_ready(h, 2);
+    h_expect(h, h_append(h, 0, 1, 1), 0);
+    h_expect(h, h_copy(h, 2, 1, 1, 100, 0), PAWL_EEXPECT);
+}
+
+static void test_copy_when_something_else_is_here_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h_expect(h, h_copy(h, 1, 2, 4, 400, 0), PAWL_EEXISTS);
+    h_expect(h, h_copy(h, 1, 3, 3, 300, 0), PAWL_EEXISTS); // of an older version
+    h_expect(h, h_copy(h, 1, 1, 3, 300, 0), PAWL_ESTALE);
+    h_expect(h, h_open(h, 2, 1, NULL, 0), 0);
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_EEXISTS);
+}
+
+static void test_copy_when_version_was_raised_gives_up(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    h_expect(h, h_copy(h, 2, 3, 9, 900, 0), PAWL_EBUSY);
+    h_expect(h, a, PAWL_ESTALE);
+    h->hold_store[2] = false;
+    h_run(h);
+    assert_false(h->disk[2].exists);
+    assert_int_equal(inventory(h, 2).count, 0);
+}
+
+static void test_copy_when_dropped_gives_up(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_net[0] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0); // waits for the table
+    h_expect(h, h_drop(h, 2, 1), PAWL_ESTALE);
+    h_expect(h, h_drop(h, 2, 2), 0);
+    h_expect(h, a, PAWL_ESTALE);
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 0), PAWL_EBUSY); // the old fetch is still out
+    h->hold_net[0] = false;
+    h_run(h);
+    h->hold_store[2] = true;
+    uint64_t b = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    uint64_t drop = h_drop(h, 2, 2);
+    h_expect(h, b, PAWL_ESTALE);
+    assert_false(h_is_answered(h, drop));
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, drop, 0);
+    assert_false(h->disk[2].exists);
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 0), 0);
+}
+
+static void test_copy_when_write_fails_says_so_and_is_gone(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    h->fail_store[2] = -5;
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, -5);
+    assert_int_equal(inventory(h, 2).count, 0);
+}
+
+// A crash at every place: what is left is damaged by its own word, or nothing, or whole.
+static void test_copy_when_crashed_in_between_is_never_taken_for_whole(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 6);
+    for (uint32_t ends = 0; ends < 8; ends++) {
+        h->hold_store[2] = true;
+        h_copy(h, 2, 2, 6, 600, 0);
+        for (uint32_t i = 0; i < ends; i++) {
+            h_store_end(h, 2, 0, 0);
+            h_run(h);
+        }
+        h_crash(h, 2);
+        h->hold_store[2] = false;
+        h_run(h);
+        h_start(h, 2);
+        struct found found = inventory(h, 2);
+        assert_int_equal(found.count, ends > 0);
+        if (ends == 7) { // all records are durable and verified: only the seal is missing
+            assert_false(found.replica.damaged || found.replica.sealed);
+            h_expect(h, h_seal(h, 2, 2, 6, 600), 0);
+            assert_equal_disks(h, 0, 2);
+        } else if (ends > 0) {
+            assert_true(found.replica.damaged && !found.replica.sealed);
+            assert_int_equal(found.replica.count, ends - 1);
+            h_expect(h, h_fence(h, 2, 3), PAWL_ECORRUPT);
+            h_expect(h, h_seal(h, 2, 2, ends - 1, 100 * (ends - 1)), PAWL_ECORRUPT);
+            h_expect(h, h_copy(h, 2, 2, 6, 600, 0), PAWL_EEXISTS);
+        }
+        h_expect(h, h_drop(h, 2, 2), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_copy_when_nothing_is_here_brings_all_of_it),
+        TEST(test_copy_when_chunk_is_empty_is_sealed_empty),
+        TEST(test_copy_when_half_done_serves_nothing),
+        TEST(test_copy_when_replies_overtake_each_other_keeps_the_order),
+        TEST(test_copy_when_it_takes_long_says_how_far_it_is),
+        TEST(test_copy_when_seal_is_not_durable_is_not_answered),
+        TEST(test_copy_when_a_payload_landed_wrong_asks_again),
+        TEST(test_copy_when_source_is_lost_leaves_nothing),
+        TEST(test_copy_when_source_is_damaged_says_so),
+        TEST(test_copy_when_source_holds_another_log_is_refused),
+        TEST(test_copy_when_source_is_not_sealed_is_refused),
+        TEST(test_copy_when_something_else_is_here_is_refused),
+        TEST(test_copy_when_version_was_raised_gives_up),
+        TEST(test_copy_when_dropped_gives_up),
+        TEST(test_copy_when_write_fails_says_so_and_is_gone),
+        TEST(test_copy_when_crashed_in_between_is_never_taken_for_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
