@@ -56,6 +56,9 @@
     X(expect_renumbers, "3.3", "a record keeps its sequence")                                      \
     X(retry_renumbers, "3.3", "a retry keeps its sequence")                                        \
     X(fence_is_refusal, "3.3", "a fenced append may be in the file")                               \
+    X(crc_unchecked_copy, "3.5", "a copied record's crc is checked") \
+    X(half_copy_registered, "3.5", "a copy is a replica when its seal is durable, not before") \
+    X(last_copy_dropped, "5", "surplus replicas go, never the last good copy") \
     X(drop_older_taken, "3.2", "older commands are refused: DROP")                                 \
     X(drop_before_log, "3.5", "deletes go out only after the log has them")
 // clang-format on
