@@ -278,7 +278,9 @@ static void copy_begin(struct master_core *core, struct master_chunk *chunk,
     }
     *copy = (struct master_copy){
         .source = source, .target = target, .version = chunk->version, .progress_ns = core->now_ns};
+    pawl_assert(!chunk->copy);
     chunk->copy = copy;
+    pawl_list_remove(&chunk->heal_node); // one that is adopted was waiting for a copy perhaps
     source->copies_out++;
     target->copies_in++;
     master_place_reserve(core, &target->id, 1, chunk->length);

@@ -55,8 +55,7 @@ enum pawl_reaction {
     X(PAWL_EINTERNAL, -10031, "internal error", GIVE_UP)                                           \
     X(PAWL_ESHUTDOWN, -10032, "peer is shutting down", FAILOVER)                                   \
     X(PAWL_EFORMAT, -10033, "unknown or damaged on-disk format", GIVE_UP)                          \
-    X(PAWL_ESESSION, -10040, "the client's session has ended: what it had under way is unknown",   \
-      GIVE_UP)
+    X(PAWL_ESESSION, -10040, "client's session has ended: open appends are unknown", GIVE_UP)
 
 #define PAWL_ERROR_ENUM(name, number, text, reaction) name = (number),
 enum pawl_error { PAWL_ERRORS(PAWL_ERROR_ENUM) };

@@ -29,9 +29,9 @@ static bool is_member(const struct sim_view *view, uint32_t server)
 
 // The sealed chunk, as a disk holds it: its table, its records, its bytes. What has rotted since is whole
 // until somebody finds it.
-static bool is_whole(struct sim *sim, const struct sim_view *view, const struct sim_chunk *replica)
+static bool holds_all(struct sim *sim, const struct sim_view *view, const struct sim_chunk *replica)
 {
-    if (replica == NULL || !replica->sealed || replica->records_count != view->count ||
+    if (replica == NULL || replica->records_count < view->count ||
         replica->base_offset != view->base || replica->file_id != view->file_id ||
         !sim_oracle_inherits(sim, replica)) {
         return false;
@@ -44,12 +44,28 @@ static bool is_whole(struct sim *sim, const struct sim_view *view, const struct 
     return true;
 }
 
-// Whole replicas on all disks but that of `except`.
-static uint32_t whole_count(struct sim *sim, const struct sim_view *view, uint32_t except)
+static bool is_whole(struct sim *sim, const struct sim_view *view, const struct sim_chunk *replica)
+{
+    return holds_all(sim, view, replica) && replica->sealed &&
+           replica->records_count == view->count;
+}
+
+// Does any disk but that of `except` hold it all, sealed or not?
+static bool is_elsewhere(struct sim *sim, const struct sim_view *view, uint32_t except)
+{
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        if (i != except && holds_all(sim, view, sim_disk_chunk(sim->disks[i], view->handle))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t whole_count(struct sim *sim, const struct sim_view *view)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
-        count += i != except && is_whole(sim, view, sim_disk_chunk(sim->disks[i], view->handle));
+        count += is_whole(sim, view, sim_disk_chunk(sim->disks[i], view->handle));
     }
     return count;
 }
@@ -61,6 +77,10 @@ void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *c
         return;
     }
     sim->copies_count++;
+    uint64_t lost = 0;
+    if (sim_disk_lost(sim->disks[server], view.handle, &lost)) {
+        return; // it held it when it said so
+    }
     if (!view.sealed || !is_whole(sim, &view, sim_disk_chunk(sim->disks[server], view.handle))) {
         sim_violation(sim, "cs%u says that it has copied chunk %llu, and its disk does not hold it",
                       server + 1, ULL(view.handle));
@@ -74,7 +94,7 @@ void sim_heal_drop(struct sim *sim, uint32_t server, const struct sim_chunk *rep
     if (!find_view(sim->oracle, replica->handle, &view) || !view.ready || view.removed) {
         return;
     }
-    bool needed = view.sealed ? whole_count(sim, &view, server) == 0 &&
+    bool needed = view.sealed ? !is_elsewhere(sim, &view, server) &&
                                     (replica->records_count > 0 || is_whole(sim, &view, replica))
                               : is_member(&view, server);
     if (needed) {
@@ -112,7 +132,7 @@ static bool sealed_is_healed(struct sim *sim, const struct sim_view *view, uint3
         }
         held_count += replica != NULL;
     }
-    return held_count == wanted && whole_count(sim, view, UINT32_MAX) == wanted;
+    return held_count == wanted && whole_count(sim, view) == wanted;
 }
 
 static bool find_unhealed(struct sim *sim, struct sim_view *ret)
@@ -146,7 +166,7 @@ void sim_heal_end(struct sim *sim)
                       "liveness: %s chunk %llu has %u replicas, %u of them whole, its set has %u; "
                       "its file wants %u",
                       view.sealed ? "sealed" : "open", ULL(view.handle), held_count,
-                      view.sealed ? whole_count(sim, &view, UINT32_MAX) : 0, view.set_count,
+                      view.sealed ? whole_count(sim, &view) : 0, view.set_count,
                       sim->params.replicas);
     }
 }

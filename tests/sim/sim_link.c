@@ -43,10 +43,14 @@ static bool link_take(struct sim_link *link, uint64_t request, struct sim_ask *r
 static bool frame_push(const struct sim *sim, struct sim_link *link, struct sim_frame *frame)
 {
     struct wire_append append;
+    memcpy(&append.header, frame->data, sizeof(append.header));
+    if (append.header.type != WIRE_APPEND) {
+        return true; // and shorter
+    }
     uint32_t bytes = frame->bytes - (uint32_t)sizeof(append);
     memcpy(&append, frame->data, sizeof(append));
     uint16_t count = sim_slots_count(sim, bytes);
-    if (append.header.type != WIRE_APPEND || count == 0) {
+    if (count == 0) {
         return true;
     }
     if (!sim_slots_take(&link->slots_used, sim->params.window_slots, count, &append.slot_first)) {

@@ -81,6 +81,13 @@ static void others_down(struct sim *sim, const struct sim_disk *disk, bool maste
             (node->role == SIM_CHUNKD || (master && node->role == SIM_MASTER))) {
             sim_trip(sim, node, 6000, 100 * SIM_MS);
         }
+        if (!master && node != disk->node && node->role == SIM_CHUNKD) {
+            // Nor are they soon: the master decides with what this one has.
+            uint32_t to = sim_node_of(sim, SIM_MASTER, 0)->id;
+            uint64_t until_ns = sim->now_ns + (1000 + sim_below(sim, 6000)) * SIM_MS;
+            sim->blocks[node->id][to] = (struct sim_block){.until_ns = until_ns};
+            sim->blocks[to][node->id] = sim->blocks[node->id][to];
+        }
     }
 }
 

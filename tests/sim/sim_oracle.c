@@ -9,69 +9,9 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "sim.h"
+#include "sim_oracle_private.h"
 
 #define ULL(x) ((unsigned long long)(x))
-
-struct oracle_record {
-    struct pawl_record record;
-    struct sim_append *append; // NULL: an epoch record
-};
-
-struct oracle_table {
-    struct sim_producer *rows;
-    uint32_t count;
-};
-
-struct oracle_answerer {
-    uint64_t version;
-    uint32_t server;
-};
-
-struct oracle_chunk {
-    uint64_t handle;
-    uint64_t file_id;
-    uint64_t version;
-    uint64_t base;
-    uint64_t length; // sealed
-    uint64_t count;  // sealed
-    bool sealed;
-    bool ready;
-    uint32_t index; // in the file
-    uint64_t set[8];
-    uint32_t set_count;
-    struct oracle_record *records;
-    uint64_t records_count;
-    uint64_t records_capacity;
-    uint64_t heard_count;          // the master was told that so many are committed
-    uint64_t answered_count;       // records that were acknowledged: the highest index + 1
-    struct oracle_table inherited; // and what was dropped on the way
-    struct sim_allowed allowed;
-    struct oracle_table table;
-    struct oracle_answerer *answerers;
-    uint32_t answerers_count;
-};
-
-struct oracle_file {
-    uint64_t file_id;
-    bool removed;
-    char path[32];
-};
-
-struct sim_oracle {
-    struct oracle_file *files;
-    uint32_t files_count;
-    struct oracle_chunk **chunks;
-    uint32_t chunks_count;
-    struct sim_append **appends; // by serial - 1
-    uint64_t appends_count;
-    uint64_t appends_capacity;
-    struct pawl_random random; // payloads
-    uint64_t acknowledged_count;
-    uint64_t seals_count;
-    uint64_t dropped_count;
-    struct sim_sessions *sessions;
-};
 
 struct sim_oracle *sim_oracle_new(struct sim *sim)
 {
@@ -117,7 +57,7 @@ uint64_t sim_oracle_seals(const struct sim_oracle *oracle)
     return oracle->seals_count;
 }
 
-static struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle)
+struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle)
 {
     for (uint32_t i = oracle->chunks_count; i > 0; i--) {
         if (oracle->chunks[i - 1]->handle == handle) {
@@ -128,7 +68,7 @@ static struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t h
 }
 
 // Of a file that was deleted nothing is promised any more.
-static bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
+bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
 {
     for (uint32_t i = 0; i < oracle->files_count; i++) {
         if (oracle->files[i].file_id == file_id) {
@@ -138,7 +78,7 @@ static bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
     return false;
 }
 
-static uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
+uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
 {
     const struct pawl_record *last = count > 0 ? &chunk->records[count - 1].record : NULL;
     return last != NULL ? last->offset + last->length : 0;
@@ -182,102 +122,9 @@ static uint64_t durable_count(struct sim *sim, const struct oracle_chunk *chunk)
 }
 
 // Of a sealed chunk all that the log says; its replicas move, and healing is watched in sim_heal.c.
-static uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk)
+uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk)
 {
     return chunk->sealed ? chunk->count : durable_count(sim, chunk);
-}
-
-// Replicas of a sealed chunk move; those of an open one are the members of its set.
-static bool may_hold(const struct oracle_chunk *chunk, uint64_t server_id)
-{
-    bool member = chunk->sealed;
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        member |= chunk->set[i] == server_id;
-    }
-    return member;
-}
-
-// Servers, but for one, that hold so many records of the chunk, all of them in good order.
-static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
-                           uint64_t count)
-{
-    uint32_t good = 0;
-    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
-        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], chunk->handle);
-        bool counts = SIM_SERVER_ID(i) != but_id && may_hold(chunk, SIM_SERVER_ID(i));
-        good += counts && replica != NULL && replica->records_count >= count &&
-                replica->rotten_count == 0 && !replica->damaged;
-    }
-    return good;
-}
-
-bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) ||
-        !may_hold(chunk, SIM_SERVER_ID(server))) {
-        return false;
-    }
-    // The set of an open chunk loses members that are away when it is sealed.
-    uint32_t wanted = chunk->sealed ? 1 : 2;
-    uint64_t committed = committed_count(sim, chunk);
-    return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
-}
-
-bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
-        return true;
-    }
-    if (!chunk->ready) {
-        return false; // it may be, in what the master has not logged yet
-    }
-    uint32_t wanted = chunk->sealed ? 1 : others;
-    uint64_t id = SIM_SERVER_ID(server);
-    // All that it has, not only what is committed: the master may have settled at the rest already.
-    const struct sim_chunk *own = sim_disk_chunk(sim->disks[server], handle);
-    uint64_t count = chunk->sealed ? chunk->count : committed_count(sim, chunk);
-    count = own != NULL ? PAWL_MAX(count, own->records_count) : count;
-    return good_count(sim, chunk, id, count) >= wanted;
-}
-
-void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)
-{
-    struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    for (uint32_t i = 0; chunk != NULL && chunk->ready && i < chunk->set_count; i++) {
-        if (chunk->set[i] == server_id) {
-            chunk->heard_count = PAWL_MAX(chunk->heard_count, commit_count);
-        }
-    }
-}
-
-uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && !chunk->sealed && chunk->ready ? chunk->heard_count : 0;
-}
-
-bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && good_count(sim, chunk, 0, committed_count(sim, chunk)) == 0;
-}
-
-bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id)
-{
-    bool lost = false;
-    for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
-        const struct oracle_chunk *chunk = sim->oracle->chunks[i];
-        lost |= chunk->file_id == file_id && chunk->ready && sim_oracle_is_lost(sim, chunk->handle);
-    }
-    return lost;
-}
-
-uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL ? records_end(chunk, chunk->answered_count) : 0;
 }
 
 // ---- producers: order and gaps (invariant 9) -------------------------------------------------------------
@@ -721,24 +568,6 @@ void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *r
 }
 
 // ---- for sim_heal.c ----------------------------------------------------------------------------------------
-
-bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret)
-{
-    if (at >= oracle->chunks_count) {
-        return false;
-    }
-    const struct oracle_chunk *chunk = oracle->chunks[at];
-    *ret = (struct sim_view){.handle = chunk->handle,
-                             .file_id = chunk->file_id,
-                             .base = chunk->base,
-                             .count = chunk->count,
-                             .sealed = chunk->sealed,
-                             .ready = chunk->ready,
-                             .removed = is_removed(oracle, chunk->file_id),
-                             .set_count = chunk->set_count};
-    memcpy(ret->set, chunk->set, sizeof(ret->set));
-    return true;
-}
 
 bool sim_oracle_inherits(struct sim *sim, const struct sim_chunk *replica)
 {

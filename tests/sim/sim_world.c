@@ -383,6 +383,16 @@ static void check_liveness(struct sim *sim)
     }
 }
 
+static bool payloads_are_held(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        if (sim_chunkd_payloads(sim_node_of(sim, SIM_CHUNKD, i)) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_payloads(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->params.servers_count && !sim->violated; i++) {
@@ -416,6 +426,9 @@ bool sim_run(struct sim *sim)
     sim_heal_end(sim);
     if (!sim->violated) {
         sim_run_until(sim, sim->now_ns + 3000 * SIM_MS);
+        while (!sim->violated && payloads_are_held(sim) && sim->now_ns < limit_ns) {
+            sim_run_until(sim, sim->now_ns + 100 * SIM_MS); // a copy may be under way
+        }
         check_payloads(sim);
         sim_oracle_end(sim);
         sim_watch_end(sim);

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle's word on losses: which replica may rot or be lost so that a file can still be read, what the
+// master knows of, and what is lost for good.
+#include <string.h>
+
+#include "sim_oracle_private.h"
+
+// Replicas of a sealed chunk move; those of an open one are the members of its set.
+static bool may_hold(const struct oracle_chunk *chunk, uint64_t server_id)
+{
+    bool member = chunk->sealed;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        member |= chunk->set[i] == server_id;
+    }
+    return member;
+}
+
+// Servers, but for one, that hold so many records of the chunk, all of them in good order.
+static uint32_t good_count(struct sim *sim, const struct oracle_chunk *chunk, uint64_t but_id,
+                           uint64_t count)
+{
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], chunk->handle);
+        bool counts = SIM_SERVER_ID(i) != but_id && may_hold(chunk, SIM_SERVER_ID(i));
+        good += counts && replica != NULL && replica->records_count >= count &&
+                replica->rotten_count == 0 && !replica->damaged;
+    }
+    return good;
+}
+
+bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id) ||
+        !may_hold(chunk, SIM_SERVER_ID(server))) {
+        return false;
+    }
+    // The set of an open chunk loses members that are away when it is sealed.
+    uint32_t wanted = chunk->sealed ? 1 : 2;
+    uint64_t committed = committed_count(sim, chunk);
+    return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
+}
+
+bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
+        return true;
+    }
+    if (!chunk->ready) {
+        return false; // it may be, in what the master has not logged yet
+    }
+    uint32_t wanted = chunk->sealed ? 1 : others;
+    uint64_t id = SIM_SERVER_ID(server);
+    // All that it has, not only what is committed: the master may have settled at the rest already.
+    const struct sim_chunk *own = sim_disk_chunk(sim->disks[server], handle);
+    uint64_t count = committed_count(sim, chunk);
+    count = own != NULL ? PAWL_MAX(count, own->records_count) : count;
+    return good_count(sim, chunk, id, count) >= wanted;
+}
+
+void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)
+{
+    struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    for (uint32_t i = 0; chunk != NULL && chunk->ready && i < chunk->set_count; i++) {
+        if (chunk->set[i] == server_id) {
+            chunk->heard_count = PAWL_MAX(chunk->heard_count, commit_count);
+        }
+    }
+}
+
+uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL && !chunk->sealed && chunk->ready ? chunk->heard_count : 0;
+}
+
+bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL && good_count(sim, chunk, 0, committed_count(sim, chunk)) == 0;
+}
+
+bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
+        const struct oracle_chunk *chunk = sim->oracle->chunks[i];
+        lost |= chunk->file_id == file_id && chunk->ready && sim_oracle_is_lost(sim, chunk->handle);
+    }
+    return lost;
+}
+
+uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL ? records_end(chunk, chunk->answered_count) : 0;
+}
+
+bool sim_oracle_view(const struct sim_oracle *oracle, uint32_t at, struct sim_view *ret)
+{
+    if (at >= oracle->chunks_count) {
+        return false;
+    }
+    const struct oracle_chunk *chunk = oracle->chunks[at];
+    *ret = (struct sim_view){.handle = chunk->handle,
+                             .file_id = chunk->file_id,
+                             .base = chunk->base,
+                             .count = chunk->count,
+                             .sealed = chunk->sealed,
+                             .ready = chunk->ready,
+                             .removed = is_removed(oracle, chunk->file_id),
+                             .set_count = chunk->set_count};
+    memcpy(ret->set, chunk->set, sizeof(ret->set));
+    return true;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the oracle: sim_oracle.c (the model and what is held against it), sim_oracle_loss.c (what may be lost).
+#ifndef PAWL_SIM_ORACLE_PRIVATE_H
+#define PAWL_SIM_ORACLE_PRIVATE_H
+
+#include "sim.h"
+
+struct oracle_record {
+    struct pawl_record record;
+    struct sim_append *append; // NULL: an epoch record
+};
+
+struct oracle_table {
+    struct sim_producer *rows;
+    uint32_t count;
+};
+
+struct oracle_answerer {
+    uint64_t version;
+    uint32_t server;
+};
+
+struct oracle_chunk {
+    uint64_t handle;
+    uint64_t file_id;
+    uint64_t version;
+    uint64_t base;
+    uint64_t length; // sealed
+    uint64_t count;  // sealed
+    bool sealed;
+    bool ready;
+    uint32_t index; // in the file
+    uint64_t set[8];
+    uint32_t set_count;
+    struct oracle_record *records;
+    uint64_t records_count;
+    uint64_t records_capacity;
+    uint64_t heard_count;          // the master was told that so many are committed
+    uint64_t answered_count;       // records that were acknowledged: the highest index + 1
+    struct oracle_table inherited; // and what was dropped on the way
+    struct sim_allowed allowed;
+    struct oracle_table table;
+    struct oracle_answerer *answerers;
+    uint32_t answerers_count;
+};
+
+struct oracle_file {
+    uint64_t file_id;
+    bool removed;
+    char path[32];
+};
+
+struct sim_oracle {
+    struct oracle_file *files;
+    uint32_t files_count;
+    struct oracle_chunk **chunks;
+    uint32_t chunks_count;
+    struct sim_append **appends; // by serial - 1
+    uint64_t appends_count;
+    uint64_t appends_capacity;
+    struct pawl_random random; // payloads
+    uint64_t acknowledged_count;
+    uint64_t seals_count;
+    uint64_t dropped_count;
+    struct sim_sessions *sessions;
+};
+
+// NULL: the log knows none.
+struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle);
+bool is_removed(const struct sim_oracle *oracle, uint64_t file_id);
+// Bytes of the first so many records.
+uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count);
+uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk);
+
+#endif
