@@ -27,7 +27,6 @@ struct sim_log {
 struct sim_out {
     uint64_t need;
     bool command;
-    bool is_copy; // one that comes again makes a replica that is seen at the next registration only
     bool drop;
     uint64_t conn;
     uint64_t request; // replies: the peer's
@@ -167,7 +166,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     }
     // Old DROPs are rare, and would hurt most.
     uint32_t echo_permyriad = sim->params.double_permille * (out->drop ? 50 : 10);
-    if (!out->is_copy && sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
+    if (sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
         out->frame->request = UINT64_MAX;
         sim_echo(sim, conn, 1 - side, out->frame);
     }
@@ -222,7 +221,6 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                               const struct master_action *action)
 {
     struct sim_out out = {.command = true,
-                          .is_copy = action->command->body_case == PAWL__REQUEST__BODY_COPY,
 
                           .conn = action->conn,
                           .token = action->token,

@@ -273,11 +273,34 @@ void sim_send(struct sim *sim, struct sim_conn *conn, int side, struct sim_frame
 
 // An old message comes out of a path that was thought dead. One at a time for each node: two of them
 // keep the order in which they were sent.
+// A DROP that comes again would delete what was copied there since, under the same version; a COPY would
+// make what nobody hears of before the next registration. A server hears its master on one connection at a
+// time and closes the last one first, so neither can happen; that a newer version is never dropped has to
+// hold all the same.
+static bool echo_is_unreal(const struct sim *sim, const struct sim_node *node,
+                           const struct sim_frame *frame)
+{
+    if (!frame->control || node->role != SIM_CHUNKD) {
+        return false;
+    }
+    Pawl__Request *message = pawl__request__unpack(NULL, frame->bytes, frame->data);
+    pawl_assert(message != NULL);
+    bool unreal = message->body_case == PAWL__REQUEST__BODY_COPY;
+    if (message->body_case == PAWL__REQUEST__BODY_DROP) {
+        const struct sim_chunk *chunk =
+            sim_disk_chunk(sim->disks[node->index], message->drop->handle);
+        unreal = chunk != NULL && chunk->version <= message->drop->version;
+    }
+    pawl__request__free_unpacked(message, NULL);
+    return unreal;
+}
+
 static void on_echo(struct sim *sim, struct sim_event *event)
 {
     struct sim_frame *frame = event->p;
     // A server whose store has failed is about to give up; what it still forgets matters to nobody.
-    bool takes = event->node->up && !sim->disks[event->node->index]->failed;
+    bool takes = event->node->up && !sim->disks[event->node->index]->failed &&
+                 !echo_is_unreal(sim, event->node, frame);
     for (size_t i = takes ? sim->conns_count : 0; i > 0; i--) {
         struct sim_conn *conn = sim->conns[i - 1];
         int side = sim_side_of(conn, event->node);
