@@ -11,7 +11,8 @@ import time
 
 from world import World, check, make_file, say, sha256
 
-SMALL_JOURNAL = {"journal": {"segment": "512KiB", "segments": 2}}
+# A journal that is soon written back; a window for each of nine peers and some more.
+SERVER = {"journal": {"segment": "512KiB", "segments": 2}, "memory": {"region": "384MiB"}}
 
 
 def draw_step(draw, servers):
@@ -56,8 +57,7 @@ class Storm:
 
     # ---- faults: each begins, and returns what ends it --------------------------------------------
 
-    def kill(self, role):
-        name = self.name_of(role)
+    def kill(self, name):
         self.world.kill(name)
         return lambda: None  # settle() starts what is down
 
@@ -66,33 +66,27 @@ class Storm:
             self.world.kill(name)
         return lambda: None
 
-    def freeze(self, role):
-        node = self.world.nodes[self.name_of(role)]
-        if node.alive:
-            node.freeze()
-        return node.thaw
+    def freeze(self, name):
+        self.world.nodes[name].freeze()
+        return self.world.nodes[name].thaw
 
-    def cut(self, one, two, how, both):
-        source, target = self.name_of(one), self.name_of(two)
+    def cut(self, source, target, how, both):
         if source == target:
             return lambda: None
         self.world.net.cut(source, target, how, both)
         return lambda: self.world.net.join(source, target)
 
-    def cut_off(self, role):
-        name = self.name_of(role)
+    def cut_off(self, name):
         others = [other for other in [*self.world.names, "client"] if other != name]
         for other in others:
             self.world.net.cut(name, other)
         return lambda: [self.world.net.join(name, other) for other in others]
 
-    def slow(self, role):
-        name = self.name_of(role)
+    def slow(self, name):
         self.world.net.slow(name, "20mbit")
         return lambda: self.world.net.fast(name)
 
-    def fill(self, role):
-        name = self.name_of(role)
+    def fill(self, name):
         disk = self.world.nodes[name].disk
         if disk is None or disk.is_full:
             return lambda: None
@@ -141,9 +135,11 @@ class Storm:
 
     def step(self, faults):
         ends = []
-        for kind, arguments, _ in faults:
+        # Who is who is asked before the first fault: after it the master may not answer.
+        named = [(kind, [self.name_of(word) for word in arguments]) for kind, arguments, _ in faults]
+        for kind, arguments in named:
             say(f"{kind} {' '.join(str(word) for word in arguments)}")
-            if all(node.alive for node in self.world.nodes.values()):  # else a role means nobody
+            if all(node.alive for node in self.world.nodes.values()):
                 ends.append(getattr(self, kind)(*arguments))
         time.sleep(max(seconds for _, _, seconds in faults))
         for end in ends:
@@ -176,4 +172,4 @@ def say_plan(seed):
 
 
 def world_of(bin_dir, seed, plan):
-    return World(bin_dir, seed, len(plan["servers"]), plan["disks"], chunkd=SMALL_JOURNAL)
+    return World(bin_dir, seed, len(plan["servers"]), plan["disks"], chunkd=SERVER)
