@@ -40,7 +40,7 @@ static const char *check_id(const struct wire_record_id *id, uint32_t length)
 {
     bool is_epoch = (id->flags & WIRE_RECORD_EPOCH) != 0;
 
-    if (id->flags & ~WIRE_RECORD_EPOCH)
+    if (!wire_record_flags_known(id))
         return "record has unknown flags";
     if (is_epoch && id->epoch == 0)
         return "epoch record without an epoch";
@@ -190,8 +190,6 @@ static const char *check_read(const union wire_any *any, uint32_t inline_bytes)
         return "offset overflows";
     if (m->buffer_address > UINT64_MAX - m->length)
         return "buffer address overflows";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
     return check_bare(any, inline_bytes);
 }
 
@@ -203,8 +201,6 @@ static const char *check_read_done(const union wire_any *any, uint32_t inline_by
         return "more bytes read than can be asked for";
     if (m->sealed > 1)
         return "sealed is neither 0 nor 1";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
     return check_bare(any, inline_bytes);
 }
 
@@ -236,7 +232,7 @@ static const char *check_lookup(const union wire_any *any, uint32_t inline_bytes
 
     if (m->chunk == 0)
         return "chunk is 0";
-    if (m->id.flags & ~WIRE_RECORD_EPOCH)
+    if (!wire_record_flags_known(&m->id))
         return "record has unknown flags";
     if (m->length > WIRE_RECORD_MAX)
         return "record is larger than the limit";

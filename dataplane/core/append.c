@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "dataplane/core/chunk_core_private.h"
+#include "dataplane/core/written.h"
 
 static struct wire_appended *append_reply(struct chunk_core *core, const struct chunk *chunk,
                                           const struct chunk_waiter *waiter, uint16_t type,
@@ -65,7 +66,9 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         return;
     }
     const struct pawl_record *record = record_table_at(&chunk->records, index);
-    if (record->length != message->length || record->crc != message->crc) {
+    // For a write its offset is a part of what is compared.
+    if (record->length != message->length || record->crc != message->crc ||
+        record->id.flags != message->id.flags) {
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
     } else if (index < chunk->commit_count) {
         chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
@@ -188,6 +191,8 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     } else if (event->payload_crc != message->crc) {
         rc = PAWL_EBADPAYLOAD;
         core->counters.mismatches_count++;
+    } else if (!(message->id.flags & WIRE_RECORD_EPOCH) || chunk->written_handle != 0) {
+        rc = written_record_check(core, chunk, &message->id, message->length);
     }
     if (rc) {
         chunk_reply_add(core, event->conn, event->request, WIRE_APPEND, rc);

@@ -205,7 +205,9 @@ static void create_persist(struct chunk_core *core, struct chunk *chunk)
                                            .chunk_bytes = chunk->chunk_bytes,
                                            .index = chunk->index,
                                            .producers_count = chunk->inherited_count,
-                                           .producers = chunk->inherited};
+                                           .producers = chunk->inherited,
+                                           .written_handle = chunk->written_handle,
+                                           .zero_bytes = chunk->zero_bytes};
 }
 
 // A chunk that was never ready holds no record: its place may be taken by a newer one.
@@ -251,7 +253,13 @@ static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl_
                                   .file_id = open->file_id,
                                   .base_offset = open->base_offset,
                                   .chunk_bytes = open->chunk_bytes,
-                                  .index = open->index};
+                                  .index = open->index,
+                                  .written_handle = open->written_handle,
+                                  .zero_bytes = open->zero_bytes};
+    // A chunk belongs to one log, or to none, for all of its lives.
+    if (chunk_create_check(&create) || (chunk && chunk->written_handle != open->written_handle)) {
+        return PAWL_EINVALID;
+    }
     if (open->chunk_bytes == 0 || open->producers.len % sizeof(struct wire_producer) != 0 ||
         open->producers.len / sizeof(struct wire_producer) > WIRE_PRODUCERS_MAX) {
         return PAWL_EINVALID;
