@@ -76,6 +76,7 @@ static void work_free(struct master_core *core, struct master_chunk *chunk)
 void master_chunk_free(struct master_core *core, struct master_chunk *chunk)
 {
     pawl_assert(master_file_tail(chunk->file) == chunk);
+    master_log_free(core, chunk);
     chunk->file->chunks_count--;
     for (uint32_t i = 0; core->started && i < chunk->set_count; i++) {
         struct master_server *server = master_chunk_member(core, chunk, i);
@@ -233,7 +234,8 @@ bool master_replica_is_good(const struct master_chunk *chunk, const struct maste
     if (!master_replica_is_valid(replica) || replica->damaged) {
         return false;
     }
-    return chunk->sealed ? replica->count >= chunk->count
+    return chunk->sealed ? replica->count >= chunk->count &&
+                               master_log_is_held(chunk, replica->server)
                          : master_chunk_member_index(chunk, replica->server->id) >= 0;
 }
 
@@ -270,13 +272,14 @@ static uint32_t replica_rank(const struct master_replica *replica)
 }
 
 // Servers that are gone come late, damaged replicas last. Not listed: what is too short, and what left
-// its set and went before it learnt of the seal.
+// its set and went before it learnt of the seal, and what lacks a part of the write log.
 static bool replica_is_listed(const struct master_chunk *chunk,
                               const struct master_replica *replica)
 {
     bool known = replica->server->conn != 0 || replica->sealed ||
                  master_chunk_member_index(chunk, replica->server->id) >= 0;
-    return master_replica_is_valid(replica) && replica->count >= chunk->count && known;
+    return master_replica_is_valid(replica) && replica->count >= chunk->count && known &&
+           master_log_is_held(chunk, replica->server);
 }
 
 static void message_sealed_replicas(struct master_core *core, const struct master_chunk *chunk,
@@ -333,6 +336,7 @@ Pawl__Chunk *master_chunk_message(struct master_core *core, const struct master_
     message->replicas = master_arena_alloc(core, MASTER_REPLICAS_MAX * sizeof(Pawl__Member *));
     if (chunk->sealed) {
         message_sealed_replicas(core, chunk, message);
+        master_log_describe(chunk, message);
     } else {
         message_set(core, chunk, message);
         message_lease(core, chunk, message);

@@ -13,7 +13,7 @@ static bool set_is_live(const struct master_core *core, const struct master_chun
             return false;
         }
     }
-    return chunk->set_count > 0;
+    return chunk->set_count > 0 && master_log_admits(core, chunk);
 }
 
 // 0, or the code that says why there is no other set.
@@ -64,6 +64,8 @@ void master_opening_ask(struct master_core *core, struct master_chunk *chunk, ui
     open->index = chunk->index;
     open->base_offset = chunk->base_offset;
     open->chunk_bytes = chunk->file->chunk_bytes;
+    open->zero_bytes = chunk->zero_bytes;
+    open->written_handle = chunk->file->written ? chunk->file->written->handle : 0;
     // The table is kept until the grant, so the message may borrow it until the next step.
     open->producers.data = work->table;
     open->producers.len = work->table_bytes;
@@ -153,6 +155,7 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
     if (done < chunk->set_count) {
         return false;
     }
+    master_log_touch(core, chunk->file);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_READY);
     record->chunk_ready = MASTER_MESSAGE(core, Pawl__LogChunkReady, pawl__log_chunk_ready__init);
     record->chunk_ready->handle = chunk->handle;
@@ -165,7 +168,12 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
             master_replica_add(core, chunk, master_chunk_member(core, chunk, i));
         if (replica) {
             replica->version = chunk->version;
+            replica->length = chunk->zero_bytes;
         }
+    }
+    if (chunk->zero_bytes != 0) {
+        master_chunk_seal_zeros(core, chunk);
+        return false;
     }
     work->backoff_ms = 0;
     master_chunk_grant(core, chunk);

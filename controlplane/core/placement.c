@@ -8,7 +8,7 @@ struct candidate {
     uint64_t lot; // random: breaks ties
 };
 
-static uint64_t server_free_bytes(const struct master_server *server)
+uint64_t master_server_free_bytes(const struct master_server *server)
 {
     uint64_t taken = server->used_bytes + server->reserved_bytes;
     return server->space_bytes > taken ? server->space_bytes - taken : 0;
@@ -44,7 +44,7 @@ static const struct master_server *pick(struct master_core *core, uint64_t bytes
     struct candidate best = {0};
     for (uint32_t i = 0; i < core->servers_count; i++) {
         const struct master_server *server = core->servers_order[i];
-        struct candidate it = {.server = server, .free_bytes = server_free_bytes(server)};
+        struct candidate it = {.server = server, .free_bytes = master_server_free_bytes(server)};
         if (!master_server_is_live(server) || it.free_bytes < bytes ||
             (avoiding && server->avoid_ns > core->now_ns) ||
             set_has(core, set, count, server, by_location)) {
@@ -79,6 +79,9 @@ static uint32_t fill(struct master_core *core, const struct master_inode *file, 
 int master_place(struct master_core *core, const struct master_inode *file,
                  uint64_t set[MASTER_SET_MAX], uint32_t *ret_count)
 {
+    if (file->written) {
+        return master_log_place(core, file, set, ret_count);
+    }
     // Servers that have just failed are used only when the file could not have its minimum without.
     uint32_t count = fill(core, file, true, set);
     if (count < file->min_replicas) {

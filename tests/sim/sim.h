@@ -65,6 +65,7 @@ struct sim_params {
     bool named;         // producers have names
     bool shared_name;   // the first two clients fight for one name
     bool overtake;      // flushes of records may end in another order
+    uint32_t writers_count; // the last so many clients write to sealed chunks instead of appending
 };
 
 struct sim;
@@ -73,6 +74,7 @@ struct sim_conn;
 struct sim_frame;
 struct sim_oracle;
 struct sim_disk;
+struct sim_writes;
 
 enum sim_role { SIM_MASTER = 1, SIM_CHUNKD, SIM_CLIENT };
 
@@ -121,6 +123,7 @@ struct sim {
     size_t conns_capacity;
     uint64_t blocked_until_ns[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
     struct sim_oracle *oracle;
+    struct sim_writes *writes; // the oracle's model of writes at an offset; sim_write.c
     struct sim_disk *disks[SIM_SERVERS_MAX];
     void *master_disk;                   // struct sim_log
     void *client_notes[SIM_CLIENTS_MAX]; // what a client's application remembers
@@ -217,6 +220,8 @@ struct sim_chunk {
     uint32_t index;
     uint32_t producers_count;
     struct wire_producer *producers;
+    uint64_t written_handle;
+    uint64_t zero_bytes;
     uint64_t commit_count;
     bool sealed;
     struct sim_record *records;

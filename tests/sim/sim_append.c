@@ -4,6 +4,8 @@
 
 #include <pawl/error.h>
 
+#include "sim_write.h"
+
 #define ULL(x) ((unsigned long long)(x))
 
 // ---- actions of the core -------------------------------------------------------------------------------------------
@@ -77,7 +79,8 @@ static void carry_out_lookup(struct sim *sim, struct sim_client *c,
                                      .sequence = action->sequence,
                                      .chunk = action->chunk,
                                      .length = action->length,
-                                     .crc = action->crc},
+                                     .crc = action->crc,
+                                     .flags = action->record_flags},
                     &message);
 }
 
@@ -140,6 +143,7 @@ int client_step(struct sim *sim, struct sim_client *c, struct append_event event
 static void on_tail(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
 {
     struct append_event event = {.type = APPEND_EVENT_TAIL, .status = status};
+    c->notes->starved_count = status == PAWL_ENOSERVERS ? c->notes->starved_count + 1 : 0;
     if (status == 0) {
         const Pawl__Tail *tail = reply->tail;
         event.tail = (struct append_tail){.handle = tail->chunk->handle,
@@ -175,7 +179,7 @@ static void on_place(struct sim *sim, struct sim_client *c, const struct sim_ask
         return;
     }
     struct sim_ask lookup = *ask;
-    struct append_action action = {.sequence = ask->sequence};
+    struct append_action action = {.sequence = ask->sequence, .record_flags = ask->flags};
     lookup.kind = SIM_CALL_LOOKUP;
     struct wire_lookup message = {.header = {.type = WIRE_LOOKUP},
                                   .chunk = ask->chunk,
@@ -201,7 +205,9 @@ static void on_chunks(struct sim *sim, struct sim_client *c, int status, const P
                                 .chunk = chunk->handle,
                                 .offset = sim_below(sim, sim->params.chunk_bytes),
                                 .buffer_address = 1,
-                                .length = 1 + (uint32_t)sim_below(sim, 20000)};
+                                .length = 1 + (uint32_t)sim_below(sim, 20000),
+                                .log_chunks = chunk->log_chunks,
+                                .log_bytes = sim_write_acked_bytes(c, chunk->handle)};
     message.offset = sim_permille(sim, 300) ? 0 : message.offset;
     link_ask_server(sim, c, node->index, (struct sim_ask){.kind = SIM_CALL_READ},
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
@@ -225,6 +231,11 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
         break;
     case SIM_CALL_CHUNKS:
         on_chunks(sim, c, status, reply);
+        break;
+    case SIM_CALL_TARGETS:
+    case SIM_CALL_WRITE_LOG:
+        c->gone |= sim->params.remove && (status == PAWL_EDELETED || status == PAWL_ENOTFOUND);
+        sim_write_answer(sim, c, ask, status, reply);
         break;
     default:
         break;

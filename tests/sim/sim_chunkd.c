@@ -68,6 +68,8 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
                                         .base_offset = create->base_offset,
                                         .chunk_bytes = create->chunk_bytes,
                                         .index = create->index,
+                                        .written_handle = create->written_handle,
+                                        .zero_bytes = create->zero_bytes,
                                         .producers_count = create->producers_count,
                                         .producers = sim_copy(create->producers, bytes)}};
     sim_disk_queue(sim, s->disk, &op);
@@ -370,6 +372,8 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                                          .base_offset = chunk->base_offset,
                                          .chunk_bytes = chunk->chunk_bytes,
                                          .index = chunk->index,
+                                         .written_handle = chunk->written_handle,
+                                         .zero_bytes = chunk->zero_bytes,
                                          .producers_count = chunk->producers_count,
                                          .producers = chunk->producers},
                               .version = chunk->version,

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "sim_write.h"
 
 #define ULL(x) ((unsigned long long)(x))
 #define SIM_FINISH_APPENDS 5u
@@ -30,6 +31,11 @@ struct sim_notes *sim_notes_new(struct sim *sim, uint32_t client)
     snprintf(notes->path, sizeof(notes->path), "/f%u", file);
     if (sim->params.named) {
         snprintf(notes->name, sizeof(notes->name), "p%u", notes->shared ? 0 : client);
+    }
+    if (client >= sim->params.clients_count - sim->params.writers_count) {
+        notes->writer = true;
+        notes->name[0] = 0;
+        notes->shared = false;
     }
     notes->producer_hi = sim_below(sim, UINT64_MAX);
     notes->producer_lo = 1000 + client;
@@ -117,7 +123,7 @@ static int job_submit(struct sim *sim, struct sim_client *c, struct sim_job job,
     event.user = kept->number;
     event.deadline_ns = event.now_ns + deadline_ms * SIM_MS;
     event.length = job.epoch ? 0 : job.append->length;
-    event.record_flags = job.epoch ? WIRE_RECORD_EPOCH : 0;
+    event.record_flags = job.epoch ? WIRE_RECORD_EPOCH : job.append->id.flags;
     // Before the step: its actions may end the job at once.
     pawl_assert(pawl_map_put(&c->jobs, kept->number, kept) == 0);
     int code = client_step(sim, c, event);
@@ -179,7 +185,7 @@ static void core_stop(struct sim *sim, struct sim_client *c)
     c->tick_ns = UINT64_MAX;
 }
 
-static void begin_running(struct sim *sim, struct sim_client *c)
+void client_run(struct sim *sim, struct sim_client *c)
 {
     c->producer_hi = c->notes->producer_hi;
     c->producer_lo = c->notes->producer_lo;
@@ -220,6 +226,8 @@ static void file_lost(struct sim *sim, struct sim_client *c)
         core_stop(sim, c);
     }
     notes->file_id = 0;
+    notes->real_file_id = 0;
+    notes->written = 0;
     notes->pending_count = 0;
     notes->acked_count = 0;
     notes->last_acked = 0;
@@ -329,16 +337,17 @@ void client_created(struct sim *sim, struct sim_client *c, int status, const Paw
     if (status != 0 || c->state != SIM_CREATING) {
         return;
     }
-    if (c->notes->file_id != 0 && c->notes->file_id != reply->file->file_id) {
+    uint64_t *file_id = c->notes->writer ? &c->notes->real_file_id : &c->notes->file_id;
+    if (*file_id != 0 && *file_id != reply->file->file_id) {
         if (!sim->params.remove) {
             sim_violation(sim, "%s finds another file", c->node->name);
         }
         file_lost(sim, c);
     }
-    c->notes->file_id = reply->file->file_id;
+    *file_id = reply->file->file_id;
     c->state = SIM_OPENING;
-    if (c->notes->name[0] == 0) {
-        begin_running(sim, c);
+    if (c->notes->name[0] == 0 && !c->notes->writer) {
+        client_run(sim, c);
     }
 }
 
@@ -390,7 +399,8 @@ static void ask_read(struct sim *sim, struct sim_client *c)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
-    body.file_id = c->notes->file_id;
+    body.file_id = c->notes->writer ? c->notes->real_file_id : c->notes->file_id;
+    body.handle = sim_permille(sim, 500) ? c->notes->written : 0;
     message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
     message.get_chunks = &body;
     link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS}, &message);
@@ -439,6 +449,9 @@ static void submit_new(struct sim *sim, struct sim_client *c)
                                 .sequence = append_core_next_sequence(c->core),
                                 .epoch = c->epoch};
     uint32_t length = 8 + (uint32_t)sim_below(sim, sim->params.record_bytes_max - 7);
+    if (c->notes->writer) {
+        id.flags = sim_write_draw(sim, c, &length);
+    }
     struct sim_append *append = sim_oracle_submit(sim, c->notes->file_id, &id, length);
     struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
     pending_add(c->notes, append);
@@ -483,8 +496,10 @@ static bool work(struct sim *sim, struct sim_client *c)
     }
     if (!notes->finishing && sim->params.remove && sim_permille(sim, 5)) {
         ask_remove(sim, c);
-    } else if (!notes->finishing && sim_permille(sim, 30)) {
+    } else if (!notes->finishing && sim_permille(sim, notes->writer ? 150 : 30)) {
         ask_read(sim, c);
+    } else if (!notes->finishing && notes->writer && sim_permille(sim, 30)) {
+        return sim_write_other(sim, c);
     } else if (!notes->finishing && notes->acked_count > 0 && sim_permille(sim, 50)) {
         submit_old(sim, c);
     } else if (more) {
@@ -515,6 +530,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         c->state = SIM_OPENING;
     } else if (c->state == SIM_CREATING && !c->asked) {
         ask_create(sim, c);
+    } else if (c->state == SIM_OPENING && c->notes->writer) {
+        sim_write_ask(sim, c);
     } else if (c->state == SIM_OPENING && !c->asked) {
         ask_producer(sim, c);
     } else if (c->state == SIM_RUNNING && !work(sim, c)) {
@@ -569,7 +586,11 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     if (c == NULL) {
         return false;
     }
-    return c->notes->retired ||
+    // Nobody heals here: a chunk of which too few whole copies are left takes no writes, and says so. And
+    // there may be none that is sealed.
+    bool starved = c->notes->writer && (c->notes->starved_count >= 20 ||
+                    (c->state == SIM_OPENING && c->notes->written == 0));
+    return c->notes->retired || starved ||
            (c->state == SIM_RUNNING && c->notes->pending_count == 0 &&
             append_core_inflight(c->core) == 0 && c->notes->finish_count >= SIM_FINISH_APPENDS);
 }

@@ -41,6 +41,14 @@ struct sim_notes {
     uint32_t finish_count; // acknowledged since faults ended
     bool finishing;
     bool retired;
+    // Clients that write: file_id is that of the write log of the chunk `written`.
+    bool writer;
+    uint64_t real_file_id;
+    uint64_t written;
+    uint64_t written_bytes;
+    uint64_t known_bytes; // of the file
+    uint64_t tail;
+    uint32_t starved_count; // answers in a row that too few servers hold the chunk whole
 };
 
 enum sim_call_kind {
@@ -53,6 +61,9 @@ enum sim_call_kind {
     SIM_CALL_APPEND,
     SIM_CALL_LOOKUP,
     SIM_CALL_READ,
+    SIM_CALL_TARGETS,   // sealed chunks to write to
+    SIM_CALL_WRITE_LOG, // of the chosen one
+    SIM_CALL_EXTEND,    // or to seal the tail: nobody waits for the answer
 };
 
 // A request under way, to the master or to a chunk server.
@@ -65,6 +76,7 @@ struct sim_ask {
     uint64_t chunk;
     uint32_t length;
     uint32_t crc;
+    uint32_t flags;
 };
 
 // A connection to the master or a chunk server.
@@ -102,6 +114,7 @@ struct sim_client {
 struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc);
 void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
 void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+void client_run(struct sim *sim, struct sim_client *c);
 void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 
 // sim_append.c

@@ -21,6 +21,7 @@ static void draw_cluster(struct sim_params *p, struct pawl_random *r)
     p->named = pawl_random_chance(r, 1, 2);
     p->remove = pawl_random_chance(r, 1, 5);
     p->shared_name = p->named && pawl_random_chance(r, 1, 3);
+    p->writers_count = PAWL_MIN(PICK(r, 0, 0, 1, 2), p->clients_count - 1);
 }
 
 static void draw_work(struct sim_params *p, struct pawl_random *r)

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "sim.h"
+#include "sim_write.h"
 
 #define SIM_LIVENESS_MS 120000ull // everything pending ends so long after the last fault
 
@@ -398,6 +399,7 @@ struct sim *sim_new(uint64_t seed, bool verbose)
     pawl_random_seed(&sim->random, seed);
     sim_params_draw(&sim->params, &sim->random);
     sim->oracle = sim_oracle_new(sim);
+    sim->writes = sim_writes_new();
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
@@ -440,6 +442,7 @@ void sim_free(struct sim *sim)
     }
     sim_log_free(sim->master_disk);
     sim_oracle_free(sim->oracle);
+    sim_writes_free(sim->writes);
     sim_net_fini(sim);
     free(sim->trace);
     free(sim->heap);
