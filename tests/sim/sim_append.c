@@ -197,7 +197,11 @@ static void on_chunks(struct sim *sim, struct sim_client *c, int status, const P
         return;
     }
     const Pawl__Chunk *chunk = reply->chunks->chunks[sim_below(sim, reply->chunks->n_chunks)];
-    const struct sim_node *node = any_replica(sim, chunk);
+    // Now and then one that the master does not name: it has no copy, or an old one, and must say so.
+    const struct sim_node *node =
+        sim_permille(sim, 200)
+            ? sim_server_node(sim, SIM_SERVER_ID(sim_below(sim, sim->params.servers_count)))
+            : any_replica(sim, chunk);
     if (node == NULL) {
         return;
     }

@@ -123,7 +123,9 @@ static int job_submit(struct sim *sim, struct sim_client *c, struct sim_job job,
     event.user = kept->number;
     event.deadline_ns = event.now_ns + deadline_ms * SIM_MS;
     event.length = job.epoch ? 0 : job.append->length;
-    event.record_flags = job.epoch ? WIRE_RECORD_EPOCH : job.append->id.flags;
+    event.record_flags = job.epoch   ? WIRE_RECORD_EPOCH
+                         : job.flags ? job.flags
+                                     : job.append->id.flags;
     // Before the step: its actions may end the job at once.
     pawl_assert(pawl_map_put(&c->jobs, kept->number, kept) == 0);
     int code = client_step(sim, c, event);
@@ -473,7 +475,11 @@ static void submit_old(struct sim *sim, struct sim_client *c)
         append->id.sequence >= append_core_next_sequence(c->core)) {
         return;
     }
-    if (sim_permille(sim, 300)) {
+    job.flags = c->notes->writer && sim_permille(sim, 200) ? sim_write_forge(append) : 0;
+    if (job.flags != 0) {
+        job.repeat = false;
+        job.forged = true;
+    } else if (sim_permille(sim, 300)) {
         job.own_payload = sim_copy(append->payload, append->length);
         job.own_payload[append->length - 1] ^= 0x55;
         job.payload = job.own_payload;

@@ -19,6 +19,7 @@ struct sim_job {
     bool repeat; // was acknowledged before
     bool forged; // an old id with another payload
     bool epoch;
+    uint32_t flags;       // of a forged one: another offset
     uint8_t *own_payload; // of a forged one
 };
 

@@ -406,6 +406,12 @@ uint32_t sim_write_draw(struct sim *sim, const struct sim_client *c, uint32_t *r
     return wire_record_write_flags((uint32_t)offset);
 }
 
+uint32_t sim_write_forge(const struct sim_append *append)
+{
+    uint32_t offset = wire_record_offset(&append->id);
+    return wire_record_write_flags(offset > 0 ? offset - 1 : 1);
+}
+
 static void ask_extend(struct sim *sim, struct sim_client *c)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;

@@ -29,6 +29,8 @@ void sim_write_answer(struct sim *sim, struct sim_client *c, const struct sim_as
                       const Pawl__Reply *reply);
 // Flags and length of the next write.
 uint32_t sim_write_draw(struct sim *sim, const struct sim_client *c, uint32_t *ret_length);
+// The flags of the same bytes at another offset.
+uint32_t sim_write_forge(const struct sim_append *append);
 // Now and then asks for zeros at the end, or for a sealed tail. True when it did.
 bool sim_write_other(struct sim *sim, struct sim_client *c);
 // The least that a read of the chunk has to show to this client.
