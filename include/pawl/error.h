@@ -54,7 +54,8 @@ enum pawl_reaction {
     X(PAWL_EABSENT, -10030, "record is not in the file", GIVE_UP)                                  \
     X(PAWL_EINTERNAL, -10031, "internal error", GIVE_UP)                                           \
     X(PAWL_ESHUTDOWN, -10032, "peer is shutting down", FAILOVER)                                   \
-    X(PAWL_EFORMAT, -10033, "unknown or damaged on-disk format", GIVE_UP)
+    X(PAWL_EFORMAT, -10033, "unknown or damaged on-disk format", GIVE_UP)                          \
+    X(PAWL_EPASTEND, -10034, "range lies past the end of the file: extend it first", GIVE_UP)
 
 #define PAWL_ERROR_ENUM(name, number, text, reaction) name = (number),
 enum pawl_error { PAWL_ERRORS(PAWL_ERROR_ENUM) };
