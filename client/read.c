@@ -170,6 +170,7 @@ static int piece_send(struct read_job *job, struct read_piece *piece)
     read->length = piece->length;
     read->log_chunks = piece->chunk->log_chunks;
     read->log_bytes = file_seen_bytes(job->file, piece->chunk->handle);
+    read->flags = only_that(job) ? 0 : WIRE_READ_ALL;
     read->buffer_address = fabric_region_remote(pawl->staging.region, piece->staged);
     read->buffer_key = fabric_region_key(pawl->staging.region);
     request.deadline_ns = client_attempt_ns(job->deadline_ns);

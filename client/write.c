@@ -197,6 +197,7 @@ static int part_append(struct write_job *job, struct write_stream *stream, uint3
                                  &result);
     file_outside_done(log);
     job->result->id = result.id;
+    job->result->part_bytes = bytes;
     job->result->duplicate = result.duplicate;
     if (file->closed) {
         return code; // the streams are gone
@@ -215,6 +216,9 @@ static int write_part(struct write_job *job, const struct file_chunk *chunk)
     uint64_t inside = job->offset - chunk->base_offset;
     size_t bytes = (size_t)PAWL_MIN((uint64_t)job->bytes, chunk->bytes - inside);
     struct write_stream *stream;
+    if (job->id != NULL && bytes < job->bytes) {
+        return PAWL_EINVALID; // an id names one write to one chunk
+    }
     int code = stream_get(job, chunk->handle, &stream);
     if (code != 0) {
         return code;

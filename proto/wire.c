@@ -190,6 +190,10 @@ static const char *check_read(const union wire_any *any, uint32_t inline_bytes)
         return "offset overflows";
     if (m->buffer_address > UINT64_MAX - m->length)
         return "buffer address overflows";
+    if (m->flags & ~WIRE_READ_ALL)
+        return "read has unknown flags";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
     return check_bare(any, inline_bytes);
 }
 

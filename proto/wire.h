@@ -183,8 +183,11 @@ struct wire_read {
     uint32_t length;     // 1..WIRE_READ_MAX
     uint32_t log_chunks; // of the chunk's write log: at least so many are to be seen,
     uint64_t log_bytes;  // and so many bytes of the log
+    uint32_t flags;      // WIRE_READ_*
+    uint32_t reserved;
 };
-static_assert(sizeof(struct wire_read) == 80, "wire_read");
+static_assert(sizeof(struct wire_read) == 88, "wire_read");
+#define WIRE_READ_ALL 1u // not without writes that may be committed and are not known to be
 
 struct wire_read_done {
     struct wire_header header;

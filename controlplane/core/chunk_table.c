@@ -76,7 +76,6 @@ static void work_free(struct master_core *core, struct master_chunk *chunk)
 void master_chunk_free(struct master_core *core, struct master_chunk *chunk)
 {
     pawl_assert(master_file_tail(chunk->file) == chunk);
-    master_log_free(core, chunk);
     chunk->file->chunks_count--;
     for (uint32_t i = 0; core->started && i < chunk->set_count; i++) {
         struct master_server *server = master_chunk_member(core, chunk, i);
@@ -95,6 +94,8 @@ void master_chunk_free(struct master_core *core, struct master_chunk *chunk)
             master_server_drop(core, replica->server, chunk->handle, chunk->version);
         }
     }
+    // Behind the chunk itself: nobody shall read it without what was written to it.
+    master_log_free(core, chunk);
     work_free(core, chunk);
     pawl_list_remove(&chunk->open_node);
     pawl_list_remove(&chunk->active_node);

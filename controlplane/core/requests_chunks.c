@@ -36,6 +36,16 @@ static void want_lease(struct master_core *core, struct master_chunk *chunk)
     }
 }
 
+// What is committed in an open chunk, be it of the file or of a chunk's write log, is known to a primary.
+static void want_reading(struct master_core *core, struct master_chunk *chunk)
+{
+    struct master_chunk *log_tail = chunk->log ? master_file_tail(chunk->log) : NULL;
+    want_lease(core, chunk);
+    if (log_tail && log_tail->ready && !core->failed) {
+        want_lease(core, log_tail);
+    }
+}
+
 // ---- the tail ------------------------------------------------------------------------------------
 
 static bool hint_is_about_reach(int code)
@@ -207,7 +217,7 @@ static void reply_one_chunk(struct master_core *core, const struct master_event 
         master_reply_code(core, event->request, code, NULL);
         return;
     }
-    want_lease(core, chunk);
+    want_reading(core, chunk);
     Pawl__Reply *reply = master_reply_new(core, PAWL__REPLY__BODY_CHUNKS);
     reply->chunks = MASTER_MESSAGE(core, Pawl__ChunkList, pawl__chunk_list__init);
     reply->chunks->chunks = master_arena_alloc(core, sizeof(Pawl__Chunk *));
@@ -234,7 +244,7 @@ void master_request_get_chunks(struct master_core *core, const struct master_eve
     uint64_t index = get->from_index;
     for (; index < file->chunks_count && list->n_chunks < count; index++) {
         struct master_chunk *chunk = file->chunks[index];
-        want_lease(core, chunk);
+        want_reading(core, chunk);
         list->chunks[list->n_chunks++] = master_chunk_message(core, chunk);
     }
     list->more = index < file->chunks_count;

@@ -162,10 +162,13 @@ static int apply_records(struct written *written, const struct chunk *chunk)
     return 0;
 }
 
-// Applies what has been committed since; tells how much of the log is in the overlay.
-static int catch_up(struct written *written, uint32_t *ret_chunks, uint64_t *ret_bytes)
+// Applies what has been committed since; tells how much of the log is in the overlay. *ret_open: the chunk
+// behind which it can't be known; NULL: none.
+static int catch_up(struct written *written, uint32_t *ret_chunks, uint64_t *ret_bytes,
+                    const struct chunk **ret_open)
 {
     const struct chunk *chunk;
+    *ret_open = NULL;
     *ret_chunks = 0;
     *ret_bytes = 0;
     while ((chunk = next_chunk(written)) != NULL) {
@@ -178,6 +181,7 @@ static int catch_up(struct written *written, uint32_t *ret_chunks, uint64_t *ret
         *ret_chunks = written->applied_chunks + 1;
         *ret_bytes = chunk->base_offset + chunk_bytes_at(chunk, chunk->commit_count);
         if (!chunk_is_sealed(chunk)) {
+            *ret_open = chunk;
             return 0;
         }
         written->applied_chunks++;
@@ -195,9 +199,10 @@ int written_seen(struct chunk_core *core, const struct chunk *chunk,
                  const struct wire_read *message, uint32_t *ret_chunks, uint64_t *ret_bytes)
 {
     struct written *written = pawl_map_get(&core->written, chunk->handle);
+    const struct chunk *open = NULL;
     *ret_chunks = 0;
     *ret_bytes = 0;
-    int rc = written ? catch_up(written, ret_chunks, ret_bytes) : 0;
+    int rc = written ? catch_up(written, ret_chunks, ret_bytes, &open) : 0;
     if (rc == -ENOMEM) {
         core->no_memory = true;
     }
@@ -207,7 +212,11 @@ int written_seen(struct chunk_core *core, const struct chunk *chunk,
     if (*ret_chunks < message->log_chunks) {
         return PAWL_ESTALE;
     }
-    return *ret_bytes < message->log_bytes ? PAWL_EBUSY : 0;
+    // A write that was acknowledged is durable here, if this server is of the set. So one that knows of no
+    // other record than committed ones knows of every acknowledged write; so does a primary.
+    bool doubt = open && open->commit_count < open->records.count &&
+                 !chunk_lease_is_held(core, open) && (message->flags & WIRE_READ_ALL);
+    return doubt || *ret_bytes < message->log_bytes ? PAWL_EBUSY : 0;
 }
 
 // ---- planning a read ---------------------------------------------------------------------------

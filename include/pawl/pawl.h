@@ -229,10 +229,11 @@ struct pawl_write_options {
 };
 
 struct pawl_write_result {
-    int status;   // 0; PAWL_EUNKNOWN: repeat it with `id`; others: not written beyond `bytes`
+    int status;   // 0; PAWL_EUNKNOWN: the next part_bytes may be written; others: they are not
     size_t bytes; // from the front that are written
     struct pawl_record_id id; // of the write to the last chunk that was tried; zero: none was
-    bool duplicate;           // that write had been made before this call
+    size_t part_bytes;        // of that write
+    bool duplicate;           // it had been made before this call
 };
 
 // Writes bytes over those at [offset, offset + bytes) and waits until they are on stable storage of every
@@ -240,9 +241,10 @@ struct pawl_write_result {
 // the write is atomic, over crashes too, and seen by readers whole or not at all; a range that crosses chunks
 // is one write for each, in order. In the open tail: the tail is sealed first. Writes that overlap are
 // ordered by the server. bytes: 1..pawl_record_bytes_max().
-// Ids: each chunk has a space of its own, in which a producer's sequences have no gap. A repeated id
-// is answered like the first time and writes nothing; PAWL_EIDREUSED with other bytes or another offset.
-// After PAWL_EUNKNOWN this file takes no other write to that chunk until the write was repeated with its id.
+// Ids: each chunk has a space of its own, in which a producer's sequences begin at 1 and have no gap. A write
+// with an id of the caller's lies in one chunk. A repeated id is answered like the first time and writes
+// nothing; PAWL_EIDREUSED with other bytes or another offset. After PAWL_EUNKNOWN this file takes no other
+// write to that chunk until the part was repeated with its id.
 PAWL_API int pawl_write(struct pawl_file *file, uint64_t offset, const void *data, size_t bytes,
                         const struct pawl_write_options *options,
                         struct pawl_write_result *ret_result);

@@ -342,6 +342,7 @@ void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_appen
                        const struct wire_appended *reply);
 void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, const uint8_t *data);
+bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id);
 void sim_oracle_end(struct sim *sim);
 uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);

@@ -191,17 +191,19 @@ static void on_place(struct sim *sim, struct sim_client *c, const struct sim_ask
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 
-static void on_chunks(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+static void on_chunks(struct sim *sim, struct sim_client *c, const struct sim_ask *ask, int status,
+                      const Pawl__Reply *reply)
 {
     if (status != 0 || reply->chunks->n_chunks == 0) {
         return;
     }
     const Pawl__Chunk *chunk = reply->chunks->chunks[sim_below(sim, reply->chunks->n_chunks)];
     // Now and then one that the master does not name: it has no copy, or an old one, and must say so.
+    bool named = !sim_permille(sim, 200);
+    bool all = named && sim_permille(sim, 800);
     const struct sim_node *node =
-        sim_permille(sim, 200)
-            ? sim_server_node(sim, SIM_SERVER_ID(sim_below(sim, sim->params.servers_count)))
-            : any_replica(sim, chunk);
+        named ? any_replica(sim, chunk)
+              : sim_server_node(sim, SIM_SERVER_ID(sim_below(sim, sim->params.servers_count)));
     if (node == NULL) {
         return;
     }
@@ -211,9 +213,13 @@ static void on_chunks(struct sim *sim, struct sim_client *c, int status, const P
                                 .buffer_address = 1,
                                 .length = 1 + (uint32_t)sim_below(sim, 20000),
                                 .log_chunks = chunk->log_chunks,
-                                .log_bytes = sim_write_acked_bytes(c, chunk->handle)};
+                                .log_bytes = sim_write_acked_bytes(c, chunk->handle),
+                                .flags = all ? WIRE_READ_ALL : 0};
     message.offset = sim_permille(sim, 300) ? 0 : message.offset;
-    link_ask_server(sim, c, node->index, (struct sim_ask){.kind = SIM_CALL_READ},
+    link_ask_server(sim, c, node->index,
+                    (struct sim_ask){.kind = SIM_CALL_READ,
+                                     .chunk = chunk->handle,
+                                     .acks_count = all ? ask->acks_count : 0},
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 
@@ -234,7 +240,7 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
         on_place(sim, c, ask, status, reply);
         break;
     case SIM_CALL_CHUNKS:
-        on_chunks(sim, c, status, reply);
+        on_chunks(sim, c, ask, status, reply);
         break;
     case SIM_CALL_TARGETS:
     case SIM_CALL_WRITE_LOG:

@@ -405,7 +405,10 @@ static void ask_read(struct sim *sim, struct sim_client *c)
     body.handle = sim_permille(sim, 500) ? c->notes->written : 0;
     message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
     message.get_chunks = &body;
-    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS}, &message);
+    link_ask_master(
+        sim, c,
+        (struct sim_ask){.kind = SIM_CALL_CHUNKS, .acks_count = sim_writes_acks_count(sim)},
+        &message);
 }
 
 static void ask_remove(struct sim *sim, struct sim_client *c)

@@ -135,6 +135,11 @@ static bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
     return false;
 }
 
+bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id)
+{
+    return is_removed(sim->oracle, file_id);
+}
+
 static uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
 {
     const struct pawl_record *last = count > 0 ? &chunk->records[count - 1].record : NULL;
@@ -266,6 +271,7 @@ static void told_ok(struct sim *sim, struct sim_append *append, uint64_t offset)
         uint64_t index = record_at(chunk, offset - chunk->base);
         if (index < count && chunk->records[index].append == append) {
             oracle->acknowledged_count += append->told == SIM_TOLD_OK ? 0 : 1;
+            sim_writes_acked(sim, append);
             append->told = SIM_TOLD_OK;
             append->offset = offset;
             return;

@@ -36,11 +36,18 @@ struct write_log {
     bool touched; // the written chunk's version was raised since the last chunk of the log was ready
 };
 
+struct write_ack {
+    uint64_t log_id;
+    uint64_t end; // in the log
+};
+
 struct sim_writes {
     struct write_chunk *chunks; // in the order of their creation
     uint32_t chunks_count;
     struct write_log *logs;
     uint32_t logs_count;
+    struct write_ack *acks;
+    uint64_t acks_count;
 };
 
 static void write_chunk_cut(struct write_chunk *chunk, uint64_t count)
@@ -66,6 +73,7 @@ void sim_writes_free(struct sim_writes *writes)
     }
     free(writes->chunks);
     free(writes->logs);
+    free(writes->acks);
     free(writes);
 }
 
@@ -321,6 +329,36 @@ void sim_writes_read(struct sim *sim, uint32_t server, const struct wire_read *r
                       "cs%u chunk %llu shows %llu bytes of its log: no record that is durable on "
                       "all of its set ends there",
                       server + 1, ULL(request->chunk), ULL(reply->log_bytes));
+    }
+}
+
+void sim_writes_acked(struct sim *sim, const struct sim_append *append)
+{
+    struct sim_writes *writes = sim->writes;
+    writes->acks = realloc(writes->acks, (writes->acks_count + 1) * sizeof(writes->acks[0]));
+    pawl_assert(writes->acks != NULL);
+    writes->acks[writes->acks_count++] =
+        (struct write_ack){.log_id = append->file_id, .end = append->offset + append->length};
+}
+
+uint64_t sim_writes_acks_count(const struct sim *sim)
+{
+    return sim->writes->acks_count;
+}
+
+void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count,
+                          const struct wire_read_done *done)
+{
+    const struct write_log *log = log_of_chunk(sim->writes, handle);
+    for (uint64_t i = 0; log != NULL && i < acks_count; i++) {
+        const struct write_ack *ack = &sim->writes->acks[i];
+        if (ack->log_id == log->log_id && ack->end > done->log_bytes &&
+            !sim_oracle_is_removed(sim, log->log_id)) {
+            sim_violation(sim, "chunk %llu is read with %llu bytes of its log; %llu had been "
+                               "acknowledged before the map was asked for",
+                          ULL(handle), ULL(done->log_bytes), ULL(ack->end));
+            return;
+        }
     }
 }
 

@@ -19,6 +19,12 @@ void sim_writes_record(struct sim *sim, const struct sim_chunk *replica, uint64_
 // read with.
 void sim_writes_read(struct sim *sim, uint32_t server, const struct wire_read *request,
                      const struct wire_read_done *reply, uint8_t *expected);
+// A write, or an append, was acknowledged; how many were.
+void sim_writes_acked(struct sim *sim, const struct sim_append *append);
+uint64_t sim_writes_acks_count(const struct sim *sim);
+// A read with WIRE_READ_ALL, from a replica that the master named, shows the first `acks_count` writes.
+void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count,
+                          const struct wire_read_done *done);
 // How many bytes of zeros a chunk is; 0: none.
 uint64_t sim_writes_zeros(const struct sim *sim, uint64_t handle);
 
