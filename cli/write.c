@@ -30,8 +30,8 @@ static int write_all(struct write_verb *verb, FILE *input)
     size_t got = 1;
     while (code == 0 && (got = fread(buffer, 1, room, input)) > 0) {
         struct pawl_write_result result;
-        code = pawl_write(verb->file, verb->offset + verb->written_bytes, buffer, got, NULL,
-                          &result);
+        code =
+            pawl_write(verb->file, verb->offset + verb->written_bytes, buffer, got, NULL, &result);
         verb->written_bytes += result.bytes;
     }
     if (code == 0 && ferror(input)) {
@@ -63,7 +63,8 @@ static int write_failed(const struct write_verb *verb, int code)
                 (unsigned long long)verb->written_bytes, (unsigned long long)verb->offset);
     }
     if (code == PAWL_EUNKNOWN) {
-        return cli_fail_with(verb->target, code, "the next ones may be; run the same command again");
+        return cli_fail_with(verb->target, code,
+                             "the next ones may be; run the same command again");
     }
     return cli_fail(verb->failed != NULL ? verb->failed : verb->target, code);
 }

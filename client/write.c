@@ -15,7 +15,8 @@
 #include "client/client_private.h"
 
 #define WRITE_PAUSE_MS 5u
-#define WRITE_STREAMS_MAX 256u // kept for a file; older ones are closed, newer writes get a new producer
+#define WRITE_STREAMS_MAX                                                                          \
+    256u // kept for a file; older ones are closed, newer writes get a new producer
 
 struct write_stream {
     struct pawl_list node; // in file->streams, the one used last in front
@@ -192,9 +193,9 @@ static int part_append(struct write_job *job, struct write_stream *stream, uint3
     struct pawl_append_result result = {0};
     uint64_t handle = stream->handle;
     file_keep(log);
-    int code = file_write_append(log, job->data, bytes, wire_record_write_flags(offset),
-                                 job->id == NULL ? 0 : job->id->sequence, job->deadline_ns,
-                                 &result);
+    int code =
+        file_write_append(log, job->data, bytes, wire_record_write_flags(offset),
+                          job->id == NULL ? 0 : job->id->sequence, job->deadline_ns, &result);
     file_outside_done(log);
     job->result->id = result.id;
     job->result->part_bytes = bytes;
@@ -333,8 +334,8 @@ static int check_write(const struct pawl_file *file, uint64_t offset, const void
         return PAWL_EINVALID;
     }
     const struct pawl_record_id *id = options != NULL ? options->id : NULL;
-    if (id != NULL && (id->epoch != 0 || id->sequence == 0 ||
-                       (id->producer_hi == 0 && id->producer_lo == 0))) {
+    if (id != NULL &&
+        (id->epoch != 0 || id->sequence == 0 || (id->producer_hi == 0 && id->producer_lo == 0))) {
         return PAWL_EINVALID;
     }
     return bytes > pawl_record_bytes_max(file) ? PAWL_ETOOLARGE : 0;

@@ -235,9 +235,9 @@ bool master_replica_is_good(const struct master_chunk *chunk, const struct maste
     if (!master_replica_is_valid(replica) || replica->damaged) {
         return false;
     }
-    return chunk->sealed ? replica->count >= chunk->count &&
-                               master_log_is_held(chunk, replica->server)
-                         : master_chunk_member_index(chunk, replica->server->id) >= 0;
+    return chunk->sealed
+               ? replica->count >= chunk->count && master_log_is_held(chunk, replica->server)
+               : master_chunk_member_index(chunk, replica->server->id) >= 0;
 }
 
 uint32_t master_chunk_good_count(const struct master_core *core, const struct master_chunk *chunk)

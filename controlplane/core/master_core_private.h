@@ -88,7 +88,7 @@ struct master_inode {
     uint64_t created_ms;
     uint64_t modified_ms;
     uint64_t sealed_bytes;
-    uint64_t extend_to; // volatile: bytes that somebody wants the file to have
+    uint64_t extend_to;           // volatile: bytes that somebody wants the file to have
     struct master_chunk *written; // a write log: the chunk that it is about; NULL: a file
     struct master_chunk **chunks;
     uint32_t chunks_count;
@@ -243,7 +243,7 @@ struct master_chunk {
     uint64_t version;
     uint64_t length;
     uint64_t count;
-    uint64_t zero_bytes; // so many zeros and no record; 0: an ordinary chunk
+    uint64_t zero_bytes;      // so many zeros and no record; 0: an ordinary chunk
     struct master_inode *log; // its write log; NULL: it was never written to
     uint64_t set[MASTER_SET_MAX];
     bool ready;

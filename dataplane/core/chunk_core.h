@@ -92,12 +92,12 @@ enum chunk_action_type {
     CHUNK_ACTION_SEAL,       // handle, version, count
     CHUNK_ACTION_DROP,       // handle
     // Fabric.
-    CHUNK_ACTION_REPLY,       // conn, request, reply (its header's status and type are set)
-    CHUNK_ACTION_PREPARE,     // server, prepare, payload
-    CHUNK_ACTION_COMMIT,      // server, commit
-    CHUNK_ACTION_FETCH,       // server (address known from CONNECT), fetch, token
-    CHUNK_ACTION_READ,        // conn, request: read the segments one behind the other, then reply as a
-                              // wire_read_done with committed_bytes, sealed and log_* as given here
+    CHUNK_ACTION_REPLY,   // conn, request, reply (its header's status and type are set)
+    CHUNK_ACTION_PREPARE, // server, prepare, payload
+    CHUNK_ACTION_COMMIT,  // server, commit
+    CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token
+    CHUNK_ACTION_READ,    // conn, request: read the segments one behind the other, then reply as a
+                          // wire_read_done with committed_bytes, sealed and log_* as given here
     CHUNK_ACTION_SEND_RECORD, // conn, request: read record `index` of handle, write it to the fetcher's
                               // buffer (message fields in `fetch`), reply wire_fetched
     CHUNK_ACTION_CONNECT,     // server, address: will be needed
@@ -117,8 +117,8 @@ struct chunk_create {
     uint32_t index;
     uint32_t producers_count;
     const struct wire_producer *producers; // BORROWS UNTIL PERSISTED
-    uint64_t written_handle; // chunks of a write log: the chunk that it is about
-    uint64_t zero_bytes;     // not 0: the chunk is so many zeros and takes no record
+    uint64_t written_handle;               // chunks of a write log: the chunk that it is about
+    uint64_t zero_bytes;                   // not 0: the chunk is so many zeros and takes no record
 };
 
 // A piece of a read: bytes of a chunk, or zeros.

@@ -102,7 +102,7 @@ struct chunk {
     uint64_t file_id;
     uint64_t base_offset;
     uint64_t chunk_bytes;
-    uint32_t index; // in the file
+    uint32_t index;          // in the file
     uint64_t written_handle; // of a write log: the chunk that it is about; 0: none
     uint64_t zero_bytes;     // so many zeros and no record; 0: an ordinary chunk
     enum chunk_state state;
@@ -168,7 +168,7 @@ struct chunk_answer_memory {
 struct chunk_core {
     struct chunk_core_options options;
     const struct pawl_alloc *alloc;
-    struct pawl_map chunks; // handle > struct chunk
+    struct pawl_map chunks;  // handle > struct chunk
     struct pawl_map written; // handle > struct written; written.c
     struct pawl_list active;
     struct chunk_op *ops;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The overlay's treap: a write cuts out its range by two splits and is merged in.
 #include "dataplane/core/overlay.h"
 
 #include <errno.h>

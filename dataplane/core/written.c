@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Write logs: what of them is committed, in the overlays of the chunks that they are about; reads.
 #include "dataplane/core/written.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include "dataplane/core/overlay.h"
 
 struct written {
-    uint64_t handle; // of the chunk that was written
+    uint64_t handle;    // of the chunk that was written
     struct chunk **log; // its write log, by index, as far as it is here
     uint32_t log_count;
     uint32_t log_capacity;
@@ -148,8 +149,7 @@ static const struct chunk *next_chunk(const struct written *written)
 static int apply_records(struct written *written, const struct chunk *chunk)
 {
     for (; written->applied_count < chunk->commit_count; written->applied_count++) {
-        const struct pawl_record *record =
-            record_table_at(&chunk->records, written->applied_count);
+        const struct pawl_record *record = record_table_at(&chunk->records, written->applied_count);
         uint64_t start = wire_record_offset(&record->id);
         struct overlay_extent extent = {.start = start,
                                         .end = start + record->length,
@@ -242,8 +242,8 @@ static void plan_base(struct plan *plan, const struct chunk *chunk, uint64_t end
     plan_add(plan, chunk->zero_bytes ? 0 : chunk->handle, plan->at, end);
 }
 
-int written_plan(struct chunk_core *core, const struct chunk *chunk, const struct wire_read *message,
-                 struct chunk_action *action)
+int written_plan(struct chunk_core *core, const struct chunk *chunk,
+                 const struct wire_read *message, struct chunk_action *action)
 {
     struct overlay_extent extents[CHUNK_READ_SEGMENTS_MAX];
     const struct written *written = pawl_map_get(&core->written, chunk->handle);

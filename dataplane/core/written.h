@@ -22,8 +22,8 @@ int written_record_check(const struct chunk_core *core, const struct chunk *chun
 // Plans a read of [offset, offset + length) of `chunk`: fills action->segments and length, log_chunks and
 // log_bytes. 0, or what the read is refused with: PAWL_ESTALE when chunks of the log that the reader
 // knows are not here, PAWL_EBUSY when less of it is known to be committed, PAWL_ECORRUPT.
-int written_plan(struct chunk_core *core, const struct chunk *chunk, const struct wire_read *message,
-                 struct chunk_action *action);
+int written_plan(struct chunk_core *core, const struct chunk *chunk,
+                 const struct wire_read *message, struct chunk_action *action);
 // How much of its log a reader of the chunk sees here; the same refusals.
 int written_seen(struct chunk_core *core, const struct chunk *chunk,
                  const struct wire_read *message, uint32_t *ret_chunks, uint64_t *ret_bytes);

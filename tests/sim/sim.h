@@ -60,11 +60,11 @@ struct sim_params {
     uint32_t master_crash_ms;
     uint32_t client_crash_ms;
     uint32_t all_crash_ms;
-    uint32_t faults_ms; // length of the phase with faults
-    bool remove;        // files are deleted while they are appended to
-    bool named;         // producers have names
-    bool shared_name;   // the first two clients fight for one name
-    bool overtake;      // flushes of records may end in another order
+    uint32_t faults_ms;     // length of the phase with faults
+    bool remove;            // files are deleted while they are appended to
+    bool named;             // producers have names
+    bool shared_name;       // the first two clients fight for one name
+    bool overtake;          // flushes of records may end in another order
     uint32_t writers_count; // the last so many clients write to sealed chunks instead of appending
 };
 

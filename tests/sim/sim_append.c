@@ -216,6 +216,7 @@ static void on_chunks(struct sim *sim, struct sim_client *c, const struct sim_as
                                 .log_bytes = sim_write_acked_bytes(c, chunk->handle),
                                 .flags = all ? WIRE_READ_ALL : 0};
     message.offset = sim_permille(sim, 300) ? 0 : message.offset;
+    message.log_bytes = sim_permille(sim, 500) ? 0 : message.log_bytes;
     link_ask_server(sim, c, node->index,
                     (struct sim_ask){.kind = SIM_CALL_READ,
                                      .chunk = chunk->handle,

@@ -406,8 +406,7 @@ static void ask_read(struct sim *sim, struct sim_client *c)
     message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
     message.get_chunks = &body;
     link_ask_master(
-        sim, c,
-        (struct sim_ask){.kind = SIM_CALL_CHUNKS, .acks_count = sim_writes_acks_count(sim)},
+        sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS, .acks_count = sim_writes_acks_count(sim)},
         &message);
 }
 
@@ -598,7 +597,7 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     // Nobody heals here: a chunk of which too few whole copies are left takes no writes, and says so. And
     // there may be none that is sealed.
     bool starved = c->notes->writer && (c->notes->starved_count >= 20 ||
-                    (c->state == SIM_OPENING && c->notes->written == 0));
+                                        (c->state == SIM_OPENING && c->notes->written == 0));
     return c->notes->retired || starved ||
            (c->state == SIM_RUNNING && c->notes->pending_count == 0 &&
             append_core_inflight(c->core) == 0 && c->notes->finish_count >= SIM_FINISH_APPENDS);

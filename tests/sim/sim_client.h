@@ -78,7 +78,8 @@ struct sim_ask {
     uint32_t length;
     uint32_t crc;
     uint32_t flags;
-    uint64_t acks_count; // reads of all: writes that had been acknowledged when the map was asked for
+    uint64_t
+        acks_count; // reads of all: writes that had been acknowledged when the map was asked for
 };
 
 // A connection to the master or a chunk server.

@@ -184,9 +184,9 @@ static void carry_out_read(struct sim *sim, struct sim_chunkd *s, const struct c
         const struct sim_chunk *chunk = sim_disk_chunk(s->disk, segment->handle);
         uint32_t got = segment->length; // of zeros
         if (segment->handle != 0) {
-            got = chunk == NULL ? 0
-                                : chunk_read(chunk, segment->offset, segment->length,
-                                             data + done.length);
+            got = chunk == NULL
+                      ? 0
+                      : chunk_read(chunk, segment->offset, segment->length, data + done.length);
         }
         if (got != segment->length || segment->length > action->length - done.length) {
             sim_violation(sim, "%s reads chunk %llu, which it does not have", s->node->name,

@@ -465,20 +465,17 @@ static void on_create(struct sim *sim, const Pawl__LogCreate *body)
     snprintf(file->path, sizeof(file->path), "%s", body->path);
 }
 
-// A write log goes with its file.
+// A write log goes with its file: it gets the same path.
 static void on_write_log(struct sim *sim, const Pawl__LogWriteLog *body)
 {
     const struct sim_oracle *oracle = sim->oracle;
     const struct oracle_chunk *chunk = chunk_of(oracle, body->handle);
-    Pawl__LogCreate create = PAWL__LOG_CREATE__INIT;
-    char path[32] = "";
+    Pawl__LogCreate create = {.file_id = body->file_id, .path = (char[32]){""}};
     for (uint32_t i = 0; chunk != NULL && i < oracle->files_count; i++) {
         if (oracle->files[i].file_id == chunk->file_id) {
-            snprintf(path, sizeof(path), "%s", oracle->files[i].path);
+            memcpy(create.path, oracle->files[i].path, sizeof(oracle->files[i].path));
         }
     }
-    create.file_id = body->file_id;
-    create.path = path;
     on_create(sim, &create);
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Writes at an offset: the model that reads are checked against, and clients that write.
 #include "sim_write.h"
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 // ---- the model -------------------------------------------------------------------------------------
 
 struct write_record {
-    uint64_t end; // in its chunk
+    uint64_t end;    // in its chunk
     uint64_t offset; // in the written chunk
     uint32_t length;
     uint8_t *payload;
@@ -33,7 +34,8 @@ struct write_chunk {
 struct write_log {
     uint64_t log_id;
     uint64_t handle;
-    bool touched; // the written chunk's version was raised since the last chunk of the log was ready
+    bool
+        touched; // the written chunk's version was raised since the last chunk of the log was ready
 };
 
 struct write_ack {
@@ -253,8 +255,7 @@ void sim_writes_record(struct sim *sim, const struct sim_chunk *replica, uint64_
 {
     struct write_chunk *chunk = chunk_of(sim->writes, replica->handle);
     const struct sim_record *r = &replica->records[index];
-    const struct write_log *log =
-        chunk != NULL ? log_of_file(sim->writes, chunk->file_id) : NULL;
+    const struct write_log *log = chunk != NULL ? log_of_file(sim->writes, chunk->file_id) : NULL;
     bool is_write = wire_record_is_write(&r->record.id);
     if (log == NULL || !is_write) {
         if (is_write || (log != NULL && r->record.length > 0)) {
@@ -294,8 +295,7 @@ static void write_over(const struct write_record *record, const struct wire_read
                        const struct wire_read_done *reply, uint8_t *expected)
 {
     uint64_t from = PAWL_MAX(request->offset, record->offset);
-    uint64_t to =
-        PAWL_MIN(request->offset + reply->length, record->offset + record->length);
+    uint64_t to = PAWL_MIN(request->offset + reply->length, record->offset + record->length);
     if (from < to) {
         memcpy(expected + (from - request->offset), record->payload + (from - record->offset),
                to - from);
@@ -354,8 +354,9 @@ void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count,
         const struct write_ack *ack = &sim->writes->acks[i];
         if (ack->log_id == log->log_id && ack->end > done->log_bytes &&
             !sim_oracle_is_removed(sim, log->log_id)) {
-            sim_violation(sim, "chunk %llu is read with %llu bytes of its log; %llu had been "
-                               "acknowledged before the map was asked for",
+            sim_violation(sim,
+                          "chunk %llu is read with %llu bytes of its log; %llu had been "
+                          "acknowledged before the map was asked for",
                           ULL(handle), ULL(done->log_bytes), ULL(ack->end));
             return;
         }

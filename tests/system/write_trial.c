@@ -101,7 +101,8 @@ static int check_range(struct pawl_file *file, const struct writer *writer, uint
                        size_t bytes, uint8_t *buffer)
 {
     size_t got = 0;
-    int code = pawl_read(file, (uint64_t)writer->number * AREA_BYTES + from, buffer, bytes, NULL, &got);
+    int code =
+        pawl_read(file, (uint64_t)writer->number * AREA_BYTES + from, buffer, bytes, NULL, &got);
     if (code == 0 && (got != bytes || memcmp(buffer, writer->bytes + from, bytes) != 0)) {
         code = PAWL_ECORRUPT;
     }
@@ -207,8 +208,8 @@ static bool make_file(const struct writer *writers, uint32_t count)
     int code = pawl_connect(&options, &pawl);
     code = code != 0 ? code : pawl_create(pawl, path, &create, &file);
     for (uint64_t at = 0; code == 0 && at < count / 2 * (uint64_t)AREA_BYTES; at += BLOCK_BYTES) {
-        code = pawl_append(file, writers[at / AREA_BYTES].bytes + at % AREA_BYTES, BLOCK_BYTES, NULL,
-                           NULL);
+        code = pawl_append(file, writers[at / AREA_BYTES].bytes + at % AREA_BYTES, BLOCK_BYTES,
+                           NULL, NULL);
     }
     code = code != 0 ? code : pawl_extend(file, (uint64_t)count * AREA_BYTES);
     if (code != 0) {
@@ -260,8 +261,8 @@ static void run(struct writer *writers, uint32_t count, uint32_t seconds)
         pthread_join(writers[i].thread, NULL);
         writes_count += writers[i].writes_count;
     }
-    printf("writes %" PRIu64 " unknown %" PRIu64 " duplicates %" PRIu64 " reads of the block %" PRIu64
-           " number %" PRIu64 "\n",
+    printf("writes %" PRIu64 " unknown %" PRIu64 " duplicates %" PRIu64
+           " reads of the block %" PRIu64 " number %" PRIu64 "\n",
            writes_count, (uint64_t)unknown_count, (uint64_t)duplicates_count, reads_count,
            (uint64_t)block_next);
 }
