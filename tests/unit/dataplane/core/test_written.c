@@ -11,9 +11,9 @@
 
 #include "dataplane/core/chunk_core.h"
 
-#define H 5u           // the written chunk: 1,000 bytes in two records
+#define H 5u                     // the written chunk: 1,000 bytes in two records
 #define W(index) (50u + (index)) // its write log
-#define Z 9u           // 700 zeros
+#define Z 9u                     // 700 zeros
 
 static struct chunk_core *core;
 
@@ -67,7 +67,8 @@ static void load_log(uint32_t index, uint64_t base, uint32_t at, uint64_t count,
 {
     struct pawl_record records[8];
     for (uint32_t i = 0; i < count; i++) {
-        records[i] = record_of(index * 10 + i + 1, i * 10u, 10, wire_record_write_flags(at + 100 * i));
+        records[i] =
+            record_of(index * 10 + i + 1, i * 10u, 10, wire_record_write_flags(at + 100 * i));
     }
     struct wire_producer before = {
         .producer_lo = 7, .last_sequence = index * 10u, .last_chunk = 1, .first_sequence = 1};
