@@ -45,6 +45,7 @@ struct cli_verb {
 int cli_append(struct cli *cli, int argc, char **argv);
 int cli_cat(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
+int cli_extend(struct cli *cli, int argc, char **argv);
 int cli_get(struct cli *cli, int argc, char **argv);
 int cli_local(struct cli *cli, int argc, char **argv);
 int cli_ls(struct cli *cli, int argc, char **argv);
@@ -54,6 +55,7 @@ int cli_put(struct cli *cli, int argc, char **argv);
 int cli_rm(struct cli *cli, int argc, char **argv);
 int cli_servers(struct cli *cli, int argc, char **argv);
 int cli_stat(struct cli *cli, int argc, char **argv);
+int cli_write(struct cli *cli, int argc, char **argv);
 
 // The verb's entry in the table, by name; NULL if there is none.
 const struct cli_verb *cli_verb_find(const char *name);

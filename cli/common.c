@@ -25,6 +25,8 @@ static const char *hint_of(int code)
         return "choose another name or remove it first";
     case -ENODATA:
         return "is the libfabric provider there? `pawl doctor` tells";
+    case PAWL_EPASTEND:
+        return "`pawl extend PATH BYTES` adds zeros at the end";
     case PAWL_ENOTEMPTY:
         return "`pawl rm -r` removes a directory with all below it";
     default:

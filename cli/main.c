@@ -35,6 +35,12 @@ static const struct cli_verb verbs[] = {
      "  --record-bytes N   otherwise so many bytes a record (1MiB)\n"
      "  --producer NAME    a named producer: run again, it skips what is stored\n",
      cli_append},
+    {"write", "--offset N PATH [SOURCE]", "write bytes over those that a file has",
+     "  --offset N         where; the bytes must be there (see extend)\n"
+     "Writes at most 1 MiB at a time, each whole or not at all on each chunk.\n",
+     cli_write},
+    {"extend", "PATH BYTES", "add zeros until a file has so many bytes",
+     "Appends go on behind them. They take no space until they are written to.\n", cli_extend},
     {"cat", "[OPTIONS] PATH", "write a file to standard output",
      "  --offset N --length N   a part of it\n"
      "  --server NAME           from this chunk server only\n",

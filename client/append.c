@@ -260,6 +260,7 @@ static void lookup_send(struct file_call *call, uint64_t server_id)
     message->id.producer_lo = file->producer.producer_lo;
     message->id.epoch = file->producer.epoch;
     message->id.sequence = call->action.sequence;
+    message->id.flags = call->action.record_flags;
     message->length = call->action.length;
     message->crc = call->action.crc;
     message->compare = 1;
@@ -426,7 +427,7 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
                                  .crc = append->crc,
                                  .record_flags = record_flags};
     uint64_t next = append_core_next_sequence(file->core);
-    if (append->sequence == 0 && record_flags == 0) {
+    if (append->sequence == 0 && (record_flags & WIRE_RECORD_EPOCH) == 0) {
         append->sequence = next;
     }
     append->result.id = file->producer;
@@ -545,6 +546,32 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
     if (ret_result != NULL) {
         *ret_result = wait.result;
     }
+    return wait.result.status;
+}
+
+int file_write_append(struct pawl_file *log, const void *data, size_t bytes, uint32_t record_flags,
+                      uint64_t sequence, uint64_t deadline_ns, struct pawl_append_result *ret)
+{
+    struct append_wait wait = {0};
+    struct file_append *append = log->closed ? NULL : calloc(1, sizeof *append);
+    if (append == NULL) {
+        return log->closed ? PAWL_ESHUTDOWN : -ENOMEM;
+    }
+    append->sequence = sequence;
+    append->data = data;
+    append->bytes = (uint32_t)bytes;
+    append->crc = pawl_crc32c(0, data, bytes);
+    append->done = on_append_done;
+    append->user = &wait;
+    int code = submit(log, append, deadline_ns, record_flags);
+    if (code != 0) {
+        free(append);
+        return code;
+    }
+    while (!wait.done) {
+        client_turn(log->pawl, UINT64_MAX); // the append's own deadline ends it
+    }
+    *ret = wait.result;
     return wait.result.status;
 }
 

@@ -63,7 +63,9 @@ static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chu
                               .base_offset = from->base_offset,
                               .primary_id = from->primary_id,
                               .index = from->index,
-                              .sealed = from->state == PAWL__CHUNK_STATE__CHUNK_SEALED};
+                              .sealed = from->state == PAWL__CHUNK_STATE__CHUNK_SEALED,
+                              .log_chunks = from->log_chunks,
+                              .log_primary_id = from->log_primary_id};
     to->bytes = to->sealed ? from->length : 0;
     for (size_t i = 0; i < from->n_replicas; i++) {
         client_learn(pawl, from->replicas[i]);

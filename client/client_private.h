@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
 #include "controlplane/rpc/rpc.h"
@@ -201,6 +202,8 @@ struct file_chunk {
     uint64_t primary_id;
     uint32_t index;
     bool sealed;
+    uint32_t log_chunks;     // of its write log that a reader has to see
+    uint64_t log_primary_id; // knows all of it; 0: all replicas do, or nobody known
     uint32_t replicas_count;
     uint64_t replicas[APPEND_SET_MAX];
 };
@@ -225,10 +228,15 @@ struct pawl_file {
     struct append_counters past; // of cores before the present one
     struct file_chunk *chunks;   // sorted by index, from 0, without gaps
     uint32_t chunks_count;
+    struct pawl_list streams; // write_stream of write.c
+    uint32_t streams_count;
+    struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
     bool closed;      // takes nothing any more; freed by client_callbacks() once outside_count is 0
     bool no_producer; // opening a named producer failed half-way: no appends
 };
 
+// A file without an id, in pawl->files.
+int file_new(struct pawl *pawl, struct pawl_file **ret) PAWL_MUST_CHECK;
 int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                     uint32_t epoch, uint64_t last_sequence) PAWL_MUST_CHECK;
 // Lets the cores take what is queued for them. Returns true when something was done.
@@ -243,6 +251,17 @@ void file_keep(struct pawl_file *file);
 int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns,
                       uint64_t *ret_last_sequence) PAWL_MUST_CHECK;
 void file_free(struct pawl_file *file);
+// One write to a write log. `sequence` 0: the next one. *ret is filled once it was submitted.
+int file_write_append(struct pawl_file *log, const void *data, size_t bytes, uint32_t record_flags,
+                      uint64_t sequence, uint64_t deadline_ns,
+                      struct pawl_append_result *ret) PAWL_MUST_CHECK;
+// Readers never see less of a chunk's write log than this file has written or seen of it.
+void file_seen_note(struct pawl_file *file, uint64_t handle, uint64_t log_bytes);
+uint64_t file_seen_bytes(const struct pawl_file *file, uint64_t handle);
+void file_seen_free(struct pawl_file *file);
+void file_streams_close(struct pawl_file *file);
+// At the end of all files: the logs are freed by themselves.
+void file_streams_free(struct pawl_file *file);
 
 // Asks the master for all chunks; sets file->chunks.
 int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;

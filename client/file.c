@@ -65,7 +65,7 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
     return 0;
 }
 
-static int file_new(struct pawl *pawl, struct pawl_file **ret)
+int file_new(struct pawl *pawl, struct pawl_file **ret)
 {
     struct pawl_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
@@ -75,6 +75,8 @@ static int file_new(struct pawl *pawl, struct pawl_file **ret)
     pawl_list_init(&file->events);
     pawl_list_init(&file->pending);
     pawl_list_init(&file->done);
+    pawl_list_init(&file->streams);
+    pawl_map_init(&file->seen, pawl_alloc_heap());
     int code = session_producer(file);
     if (code != 0) {
         free(file);
@@ -90,6 +92,8 @@ void file_free(struct pawl_file *file)
     pawl_list_remove(&file->node);
     drop_events(file);
     append_core_free(file->core);
+    file_streams_free(file);
+    file_seen_free(file);
     free(file->chunks);
     free(file);
 }
@@ -113,6 +117,7 @@ void pawl_file_close(struct pawl_file *file)
     struct pawl *pawl = file->pawl;
     file->closed = true; // first, so that a callback submits nothing more
     file_fail_pending(file, PAWL_EUNKNOWN);
+    file_streams_close(file);
     drop_events(file);
     if (!pawl->in_callback) { // otherwise the caller's caller does it
         client_callbacks(pawl);

@@ -17,7 +17,7 @@
 #define READ_PIECE_BYTES (1u << 20)
 #define READ_PIECES 8u
 #define READ_PAUSE_MS 10u
-#define READ_BAD_MAX (APPEND_SET_MAX + 2u) // replicas, a wanted server, a primary
+#define READ_BAD_MAX (APPEND_SET_MAX + 3u) // replicas, a wanted server, primaries
 #define READ_AVOID_MS 3000u
 
 static struct pawl_log_limit changed_limit; // such a replica is tried again and again
@@ -90,6 +90,9 @@ static uint64_t pick_replica(const struct read_job *job, const struct file_chunk
         if (!chunk->sealed && chunk->primary_id != 0) {
             candidates[count++] = chunk->primary_id;
         }
+        if (chunk->log_primary_id != 0) { // others learn of the last writes a moment later
+            candidates[count++] = chunk->log_primary_id;
+        }
         for (uint32_t i = 0; i < chunk->replicas_count; i++) {
             candidates[count++] = chunk->replicas[i];
         }
@@ -142,6 +145,7 @@ static void on_read(void *user, int status, const struct wire_header *reply)
                          (unsigned long long)piece->server_id);
         piece->status = PAWL_ECORRUPT;
     } else {
+        file_seen_note(piece->job->file, piece->chunk->handle, done->log_bytes);
         piece->got = done->length;
         piece->end = !piece->chunk->sealed && may_say(piece, done) &&
                      piece->offset + done->length >= done->committed_bytes;
@@ -164,6 +168,9 @@ static int piece_send(struct read_job *job, struct read_piece *piece)
     read->chunk = piece->chunk->handle;
     read->offset = piece->offset;
     read->length = piece->length;
+    read->log_chunks = piece->chunk->log_chunks;
+    read->log_bytes = file_seen_bytes(job->file, piece->chunk->handle);
+    read->flags = only_that(job) ? 0 : WIRE_READ_ALL;
     read->buffer_address = fabric_region_remote(pawl->staging.region, piece->staged);
     read->buffer_key = fabric_region_key(pawl->staging.region);
     request.deadline_ns = client_attempt_ns(job->deadline_ns);

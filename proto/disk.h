@@ -153,11 +153,14 @@ struct disk_create {
     uint64_t chunk_bytes;
     uint32_t index;
     uint32_t producers_count; // wire_producer rows that follow
+    uint64_t written_handle;  // chunks of a write log: the chunk that was written; 0: none
+    uint64_t zero_bytes;      // a chunk of so many zeros; 0: an ordinary one
 };
-static_assert(sizeof(struct disk_create) == 32, "disk_create");
+static_assert(sizeof(struct disk_create) == 48, "disk_create");
 
 #define DISK_FOOTER_SEALED 1u
 #define DISK_FOOTER_DAMAGED 2u
+#define DISK_FOOTER_ZERO 4u
 
 struct disk_footer {
     uint32_t magic;
@@ -180,7 +183,7 @@ struct disk_footer {
     uint32_t producers_count;
     uint32_t records_crc;   // crc32c of the rows
     uint32_t producers_crc; // crc32c of the rows
-    uint64_t reserved;
+    uint64_t subject;       // written_handle of disk_create; with DISK_FOOTER_ZERO: zero_bytes
 };
 static_assert(sizeof(struct disk_footer) == 128, "disk_footer");
 

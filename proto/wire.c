@@ -40,7 +40,7 @@ static const char *check_id(const struct wire_record_id *id, uint32_t length)
 {
     bool is_epoch = (id->flags & WIRE_RECORD_EPOCH) != 0;
 
-    if (id->flags & ~WIRE_RECORD_EPOCH)
+    if (!wire_record_flags_known(id))
         return "record has unknown flags";
     if (id->producer_hi == 0 && id->producer_lo == 0)
         return "record has no producer";
@@ -192,6 +192,8 @@ static const char *check_read(const union wire_any *any, uint32_t inline_bytes)
         return "offset overflows";
     if (m->buffer_address > UINT64_MAX - m->length)
         return "buffer address overflows";
+    if (m->flags & ~WIRE_READ_ALL)
+        return "read has unknown flags";
     if (m->reserved != 0)
         return "reserved field is not 0";
     return check_bare(any, inline_bytes);
@@ -205,8 +207,6 @@ static const char *check_read_done(const union wire_any *any, uint32_t inline_by
         return "more bytes read than can be asked for";
     if (m->sealed > 1)
         return "sealed is neither 0 nor 1";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
     return check_bare(any, inline_bytes);
 }
 
@@ -224,7 +224,7 @@ static const char *check_table(uint32_t length)
 {
     if (length % sizeof(struct wire_producer) != 0)
         return "producer table is no whole number of rows";
-    if (length / sizeof(struct wire_producer) > WIRE_PRODUCERS_MAX)
+    if (length / sizeof(struct wire_producer) > WIRE_TABLE_ROWS_MAX)
         return "producer table has too many rows";
     return NULL;
 }
@@ -248,7 +248,7 @@ static const char *check_lookup(const union wire_any *any, uint32_t inline_bytes
 
     if (m->chunk == 0)
         return "chunk is 0";
-    if (m->id.flags & ~WIRE_RECORD_EPOCH)
+    if (!wire_record_flags_known(&m->id))
         return "record has unknown flags";
     if (m->length > WIRE_RECORD_MAX)
         return "record is larger than the limit";

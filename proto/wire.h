@@ -67,6 +67,30 @@ struct wire_record_id {
 };
 static_assert(sizeof(struct wire_record_id) == 32, "wire_record_id");
 #define WIRE_RECORD_EPOCH 1u // opens an epoch of a named producer; no payload
+#define WIRE_RECORD_WRITE 2u // a write: the payload goes to an offset of the chunk that was written
+#define WIRE_RECORD_OFFSET_SHIFT 2u // of that offset in the flags of a write
+#define WIRE_RECORD_OFFSET_MAX ((UINT32_C(1) << 30) - 1)
+
+static inline bool wire_record_is_write(const struct wire_record_id *id)
+{
+    return (id->flags & (WIRE_RECORD_EPOCH | WIRE_RECORD_WRITE)) == WIRE_RECORD_WRITE;
+}
+
+static inline uint32_t wire_record_offset(const struct wire_record_id *id)
+{
+    return id->flags >> WIRE_RECORD_OFFSET_SHIFT;
+}
+
+static inline uint32_t wire_record_write_flags(uint32_t offset)
+{
+    return WIRE_RECORD_WRITE | offset << WIRE_RECORD_OFFSET_SHIFT;
+}
+
+// Flags that have a meaning.
+static inline bool wire_record_flags_known(const struct wire_record_id *id)
+{
+    return id->flags <= WIRE_RECORD_EPOCH || wire_record_is_write(id);
+}
 
 // An anonymous producer may be bound to its client's session: producer_hi is this bit and the session's
 // number. Such a producer is forgotten, and refused, once the end of its session is in the master's log.
@@ -161,10 +185,14 @@ struct wire_read {
     uint64_t offset;         // in the chunk
     uint64_t buffer_address; // remote address that the bytes are written to
     uint64_t buffer_key;
-    uint32_t length; // 1..WIRE_READ_MAX
+    uint32_t length;     // 1..WIRE_READ_MAX
+    uint32_t log_chunks; // of the chunk's write log: at least so many are to be seen,
+    uint64_t log_bytes;  // and so many bytes of the log
+    uint32_t flags;      // WIRE_READ_*
     uint32_t reserved;
 };
-static_assert(sizeof(struct wire_read) == 72, "wire_read");
+static_assert(sizeof(struct wire_read) == 88, "wire_read");
+#define WIRE_READ_ALL 1u // not without writes that may be committed and are not known to be
 
 struct wire_read_done {
     struct wire_header header;
@@ -172,9 +200,10 @@ struct wire_read_done {
     uint32_t length;          // bytes written; may be fewer than asked for, 0 past the end
     uint32_t crc;             // crc32c of those bytes, taken from records that were verified
     uint32_t sealed;          // 1: committed_bytes is final
-    uint32_t reserved;
+    uint32_t log_chunks;      // of the chunk's write log that the bytes were read with
+    uint64_t log_bytes;       // of the log that the bytes were read with
 };
-static_assert(sizeof(struct wire_read_done) == 56, "wire_read_done");
+static_assert(sizeof(struct wire_read_done) == 64, "wire_read_done");
 
 // Instead of a record: the producer table that a sealed chunk has inherited, as rows of wire_producer.
 #define WIRE_FETCH_TABLE UINT64_MAX

@@ -55,7 +55,7 @@ static int apply_inode(struct master_core *core, const char *path, uint64_t file
     if (rc) {
         return rc;
     }
-    if (file_id <= MASTER_ROOT_ID || file_id == UINT64_MAX || master_inode_get(core, file_id)) {
+    if (file_id <= MASTER_ROOT_ID || file_id == UINT64_MAX || master_file_get(core, file_id)) {
         return PAWL_EFORMAT;
     }
     rc = master_inode_new(core, parent, name, file_id, directory, ret);
@@ -129,14 +129,20 @@ static bool handle_is_new(const struct master_core *core, uint64_t handle)
     return handle != 0 && handle != UINT64_MAX && !master_chunk_get(core, handle);
 }
 
+static bool zeros_fit(const struct master_inode *file, uint64_t zero_bytes)
+{
+    return zero_bytes == 0 || (!file->written && zero_bytes <= file->chunk_bytes);
+}
+
 static int add_chunk(struct master_core *core, struct master_inode *file, uint64_t handle,
-                     const uint64_t *set, size_t set_count)
+                     uint64_t zero_bytes, const uint64_t *set, size_t set_count)
 {
     struct master_chunk *chunk;
     int rc = master_chunk_new(core, file, handle, &chunk);
     if (rc) {
         return rc;
     }
+    chunk->zero_bytes = zero_bytes;
     master_chunk_set_place(chunk, set, set_count);
     rc = master_chunk_set_sessions(core, chunk);
     if (rc) {
@@ -149,9 +155,9 @@ static int add_chunk(struct master_core *core, struct master_inode *file, uint64
 static int apply_chunk_create(struct master_core *core, const Pawl__LogChunkCreate *record,
                               uint64_t wall_ms)
 {
-    struct master_inode *file = master_inode_get(core, record->file_id);
+    struct master_inode *file = master_file_get(core, record->file_id);
     if (!file || file->directory || !handle_is_new(core, record->handle) ||
-        check_set(core, record->set, record->n_set)) {
+        !zeros_fit(file, record->zero_bytes) || check_set(core, record->set, record->n_set)) {
         return PAWL_EFORMAT;
     }
     const struct master_chunk *tail = master_file_tail(file);
@@ -159,7 +165,7 @@ static int apply_chunk_create(struct master_core *core, const Pawl__LogChunkCrea
         return PAWL_EFORMAT; // a file has at most one unsealed chunk
     }
     file->modified_ms = wall_ms;
-    return add_chunk(core, file, record->handle, record->set, record->n_set);
+    return add_chunk(core, file, record->handle, record->zero_bytes, record->set, record->n_set);
 }
 
 static int apply_chunk_place(struct master_core *core, const Pawl__LogChunkPlace *record)
@@ -207,6 +213,8 @@ static int apply_chunk_seal(struct master_core *core, const Pawl__LogChunkSeal *
     struct master_chunk *chunk = master_chunk_get(core, record->handle);
     if (!chunk || chunk->sealed || record->version < chunk->version ||
         record->length > chunk->file->chunk_bytes || record->n_set == 0 ||
+        (chunk->zero_bytes != 0 && record->length != chunk->zero_bytes) ||
+        !zeros_fit(chunk->file, record->next_zero_bytes) ||
         check_set(core, record->set, record->n_set) ||
         check_set(core, record->next_set, record->n_next_set) ||
         (record->next_handle != 0 && !handle_is_new(core, record->next_handle))) {
@@ -223,7 +231,8 @@ static int apply_chunk_seal(struct master_core *core, const Pawl__LogChunkSeal *
     core->seals_count++;
     return record->next_handle == 0
                ? 0
-               : add_chunk(core, file, record->next_handle, record->next_set, record->n_next_set);
+               : add_chunk(core, file, record->next_handle, record->next_zero_bytes,
+                           record->next_set, record->n_next_set);
 }
 
 static int apply_producer(struct master_core *core, const Pawl__LogProducer *record)
@@ -305,6 +314,10 @@ static int apply_body(struct master_core *core, const Pawl__LogRecord *record)
         return master_apply_sessions_end(core, record->sessions_end);
     case PAWL__LOG_RECORD__BODY_CHUNK_SESSIONS:
         return master_apply_chunk_sessions(core, record->chunk_sessions);
+    case PAWL__LOG_RECORD__BODY_WRITE_LOG:
+        return master_apply_write_log(core, record->write_log);
+    case PAWL__LOG_RECORD__BODY_CHUNK_WRITTEN:
+        return master_apply_chunk_written(core, record->chunk_written, record->wall_ms);
     default:
         return PAWL_EFORMAT;
     }

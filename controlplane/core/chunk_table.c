@@ -100,6 +100,8 @@ void master_chunk_free(struct master_core *core, struct master_chunk *chunk)
             master_server_drop(core, replica->server, chunk->handle, chunk->version);
         }
     }
+    // Behind the chunk itself: nobody shall read it without what was written to it.
+    master_log_free(core, chunk);
     work_free(core, chunk);
     pawl_list_remove(&chunk->open_node);
     pawl_list_remove(&chunk->active_node);
@@ -239,8 +241,9 @@ bool master_replica_is_good(const struct master_chunk *chunk, const struct maste
     if (!master_replica_is_valid(replica) || replica->damaged || replica->stale) {
         return false;
     }
-    return chunk->sealed ? replica->count >= chunk->count
-                         : master_chunk_member_index(chunk, replica->server->id) >= 0;
+    return chunk->sealed
+               ? replica->count >= chunk->count && master_log_is_held(chunk, replica->server)
+               : master_chunk_member_index(chunk, replica->server->id) >= 0;
 }
 
 uint32_t master_chunk_good_count(const struct master_core *core, const struct master_chunk *chunk)
@@ -276,14 +279,14 @@ static uint32_t replica_rank(const struct master_replica *replica)
 }
 
 // Servers that are gone come late, damaged replicas last. Not listed: what is too short, and what left
-// its set and went before it learnt of the seal.
+// its set and went before it learnt of the seal, and what lacks a part of the write log.
 static bool replica_is_listed(const struct master_chunk *chunk,
                               const struct master_replica *replica)
 {
     bool known = replica->server->conn != 0 || replica->sealed ||
                  master_chunk_member_index(chunk, replica->server->id) >= 0;
     return master_replica_is_valid(replica) && !replica->stale && replica->count >= chunk->count &&
-           known;
+           known && master_log_is_held(chunk, replica->server);
 }
 
 static void message_sealed_replicas(struct master_core *core, const struct master_chunk *chunk,
@@ -340,6 +343,7 @@ Pawl__Chunk *master_chunk_message(struct master_core *core, const struct master_
     message->replicas = master_arena_alloc(core, MASTER_REPLICAS_MAX * sizeof(Pawl__Member *));
     if (chunk->sealed) {
         message_sealed_replicas(core, chunk, message);
+        master_log_describe(chunk, message);
     } else {
         message_set(core, chunk, message);
         message_lease(core, chunk, message);

@@ -123,9 +123,28 @@ static int dump_seal(const struct dump *dump, struct master_chunk *chunk)
         seal.next_handle = next->handle;
         seal.next_set = next->set;
         seal.n_next_set = next->set_count;
+        seal.next_zero_bytes = next->zero_bytes;
     }
     record.chunk_seal = &seal;
     return emit(dump, PAWL__LOG_RECORD__BODY_CHUNK_SEAL, &record, chunk->file->modified_ms);
+}
+
+static int dump_chunks(const struct dump *dump, const struct master_inode *file);
+
+// A chunk's version is in its seal already, so what raised it for the log's sake is not told again. The
+// recursion ends: a write log's chunks have none.
+static int dump_log(const struct dump *dump, const struct master_chunk *chunk)
+{
+    Pawl__LogWriteLog log = PAWL__LOG_WRITE_LOG__INIT;
+    Pawl__LogRecord record = PAWL__LOG_RECORD__INIT;
+    if (!chunk->log) {
+        return 0;
+    }
+    log.handle = chunk->handle;
+    log.file_id = chunk->log->id;
+    record.write_log = &log;
+    int rc = emit(dump, PAWL__LOG_RECORD__BODY_WRITE_LOG, &record, chunk->file->modified_ms);
+    return rc ? rc : dump_chunks(dump, chunk->log);
 }
 
 static int dump_chunks(const struct dump *dump, const struct master_inode *file)
@@ -140,6 +159,7 @@ static int dump_chunks(const struct dump *dump, const struct master_inode *file)
             create.handle = chunk->handle;
             create.set = chunk->set;
             create.n_set = chunk->set_count;
+            create.zero_bytes = chunk->zero_bytes;
             record.chunk_create = &create;
             rc = emit(dump, PAWL__LOG_RECORD__BODY_CHUNK_CREATE, &record, file->modified_ms);
         }
@@ -148,6 +168,9 @@ static int dump_chunks(const struct dump *dump, const struct master_inode *file)
         }
         if (rc == 0) {
             rc = chunk->sealed ? dump_seal(dump, chunk) : dump_open_chunk(dump, chunk);
+        }
+        if (rc == 0) {
+            rc = dump_log(dump, chunk);
         }
         if (rc) {
             return rc;

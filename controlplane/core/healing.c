@@ -6,6 +6,10 @@
 //   stale, damaged                    dropped, when there are enough good ones or its server is needed
 //   open, on fewer servers than could be, with records    sealed, and healed as a sealed chunk
 //
+// A chunk of a write log is of use only where the chunk that it is about is good too: only there it is
+// copied to and counted, and elsewhere it goes. Of a chunk that has a write log no copy is made under a
+// write lease: the log's open chunk is sealed first, and the next one is not opened before the copy ends.
+//
 // Good is a replica that its server reported in its present registration as sealed and undamaged. What
 // is sealed never changes, so the version that it was sealed under says nothing about it. A copy counts
 // when its target has said that its seal is durable and the chunk's version is still the one that the
@@ -25,7 +29,8 @@
 #define HEAL_DROPS_BATCH_MAX 1024u // surplus chunks of a tick
 
 struct census {
-    uint32_t good;     // on live servers
+    uint32_t sources;  // on live servers
+    uint32_t good;     // of these, those that are of use where they are
     uint32_t expected; // those, and what is about to be sealed or may come back
 };
 
@@ -41,14 +46,26 @@ static bool replica_is_good(const struct master_chunk *chunk, const struct maste
            master_server_is_live(replica->server);
 }
 
+static bool server_is_apt(const struct master_chunk *chunk, const struct master_server *server)
+{
+    const struct master_chunk *written = chunk->file->written;
+    const struct master_replica *base = written ? master_replica_find(written, server) : NULL;
+    return !written || (base && replica_is_sound(written, base));
+}
+
 static struct census take_census(const struct master_chunk *chunk)
 {
     struct census census = {0};
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         const struct master_replica *replica = &chunk->replicas[i];
-        census.good += replica_is_good(chunk, replica);
-        census.expected +=
-            replica_is_sound(chunk, replica) && replica->server->state != MASTER_SERVER_DEAD;
+        if (!replica_is_sound(chunk, replica)) {
+            continue;
+        }
+        bool apt = server_is_apt(chunk, replica->server);
+        bool good = replica_is_good(chunk, replica);
+        census.sources += good;
+        census.good += good && apt;
+        census.expected += apt && replica->server->state != MASTER_SERVER_DEAD;
     }
     return census;
 }
@@ -66,9 +83,17 @@ static void replica_drop(struct master_core *core, struct master_chunk *chunk,
     master_server_drop(core, server, chunk->handle, version);
 }
 
-static bool replica_is_bad(const struct master_replica *replica)
+static const char *why_bad(const struct master_chunk *chunk, const struct master_replica *replica)
 {
-    return master_replica_is_valid(replica) && (replica->damaged || replica->stale) &&
+    return replica->stale                           ? "stale"
+           : replica->damaged                       ? "damaged"
+           : !server_is_apt(chunk, replica->server) ? "what was written is not here"
+                                                    : NULL;
+}
+
+static bool replica_is_bad(const struct master_chunk *chunk, const struct master_replica *replica)
+{
+    return master_replica_is_valid(replica) && why_bad(chunk, replica) &&
            replica->server->conn != 0 && !replica->seal_token;
 }
 
@@ -78,8 +103,8 @@ static uint32_t drop_bad(struct master_core *core, struct master_chunk *chunk, u
     uint32_t dropped = 0;
     for (uint32_t i = chunk->replicas_count; i-- > 0 && dropped < count;) {
         struct master_replica *replica = &chunk->replicas[i];
-        if (replica_is_bad(replica)) {
-            replica_drop(core, chunk, replica, replica->stale ? "stale" : "damaged");
+        if (replica_is_bad(chunk, replica)) {
+            replica_drop(core, chunk, replica, why_bad(chunk, replica));
             dropped++;
         }
     }
@@ -98,17 +123,26 @@ static bool location_is_shared(const struct master_chunk *chunk, const struct ma
     return false;
 }
 
-// One whose location has another first, then the fullest server's.
+static bool log_is_open_on(const struct master_chunk *chunk, const struct master_server *server)
+{
+    const struct master_chunk *tail = chunk->log ? master_file_tail(chunk->log) : NULL;
+    return tail && !tail->sealed && tail->ready && master_chunk_member_index(tail, server->id) >= 0;
+}
+
+// One that lacks a part of the write log first, then one whose location has another, then the fullest
+// server's. None of a server that takes writes to it now.
 static struct master_replica *choose_surplus(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_replica *best = NULL;
     uint64_t best_lot = 0;
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         struct master_replica *replica = &chunk->replicas[i];
-        if (!replica_is_good(chunk, replica) || replica->seal_token) {
+        if (!replica_is_good(chunk, replica) || replica->seal_token ||
+            log_is_open_on(chunk, replica->server)) {
             continue;
         }
-        uint64_t lot = (uint64_t)location_is_shared(chunk, replica->server) << 60 |
+        uint64_t lot = (uint64_t)!master_log_is_held(chunk, replica->server) << 61 |
+                       (uint64_t)location_is_shared(chunk, replica->server) << 60 |
                        (uint64_t)replica->server->chunks_count << 20 |
                        pawl_random_below(&core->random, 1u << 20);
         if (!best || lot > best_lot) {
@@ -132,16 +166,14 @@ static void drop_surplus(struct master_core *core, struct master_chunk *chunk)
 
 // ---- what a chunk needs --------------------------------------------------------------------------
 
-void master_healing_look(struct master_core *core, struct master_chunk *chunk)
+static void chunk_look(struct master_core *core, struct master_chunk *chunk)
 {
-    if (!core->started || core->failed || !chunk->sealed) {
-        return;
-    }
     struct census census = take_census(chunk);
     if (census.good >= chunk->file->replicas) {
         drop_bad(core, chunk, MASTER_REPLICAS_MAX);
     }
-    if (census.good > chunk->file->replicas) {
+    // Surplus parts of a write log go with surplus replicas of what was written.
+    if (census.good > chunk->file->replicas && !chunk->file->written) {
         if (chunk->surplus_ns == 0) {
             chunk->surplus_ns = core->now_ns + master_ms_to_ns(core->options.surplus_ms);
             pawl_list_remove(&chunk->heal_node);
@@ -151,9 +183,22 @@ void master_healing_look(struct master_core *core, struct master_chunk *chunk)
     }
     chunk->surplus_ns = 0;
     pawl_list_remove(&chunk->heal_node);
-    if (census.good > 0 && census.expected < chunk->file->replicas && !chunk->copy) {
+    if (census.sources > 0 && census.expected < chunk->file->replicas && !chunk->copy) {
         pawl_list_push_back(&core->heal_short[PAWL_MIN(census.good, MASTER_SET_MAX)],
                             &chunk->heal_node);
+    }
+}
+
+void master_healing_look(struct master_core *core, struct master_chunk *chunk)
+{
+    if (!core->started || core->failed || !chunk->sealed) {
+        return;
+    }
+    chunk_look(core, chunk);
+    for (uint32_t i = 0; chunk->log && i < chunk->log->chunks_count; i++) {
+        if (chunk->log->chunks[i]->sealed) {
+            chunk_look(core, chunk->log->chunks[i]);
+        }
     }
 }
 
@@ -184,6 +229,8 @@ static void copy_send(struct master_core *core, struct master_chunk *chunk)
     request->copy->count = chunk->count;
     request->copy->length = chunk->length;
     request->copy->source = master_member_message(core, copy->source);
+    request->copy->written_handle = chunk->file->written ? chunk->file->written->handle : 0;
+    request->copy->zero_bytes = chunk->zero_bytes;
     copy->token =
         master_command(core, copy->target, MASTER_COMMAND_COPY, request, core->options.command_ms);
 }
@@ -236,7 +283,7 @@ static struct master_server *choose_source(struct master_core *core,
 static bool target_is_possible(const struct master_chunk *chunk, const struct master_server *server)
 {
     return master_server_is_live(server) && !master_replica_find(chunk, server) &&
-           !pawl_map_get(&server->drops, chunk->handle) &&
+           server_is_apt(chunk, server) && !pawl_map_get(&server->drops, chunk->handle) &&
            master_server_free_bytes(server) >= chunk->length;
 }
 
@@ -289,6 +336,24 @@ static void copy_begin(struct master_core *core, struct master_chunk *chunk,
     copy_send(core, chunk);
 }
 
+static bool is_quiet(const struct master_work *work)
+{
+    return work->phase == MASTER_PHASE_GRANTED ||
+           (work->phase == MASTER_PHASE_IDLE && !work->wanted);
+}
+
+// Ends the write lease, so that a copy of the chunk can be made; not again and again.
+static void writes_pause(struct master_core *core, struct master_chunk *chunk)
+{
+    struct master_chunk *tail = master_file_tail(chunk->log);
+    if (tail->ready && is_quiet(tail->work) && core->now_ns >= tail->file->heal_ns) {
+        tail->file->heal_ns = core->now_ns + master_ms_to_ns(HEAL_OPEN_PAUSE_MS);
+        master_note(core, MASTER_LEVEL_INFO, "chunk %lu is sealed so that chunk %lu can be copied",
+                    tail->handle, chunk->handle);
+        master_chunk_want(core, tail, MASTER_CAUSE_HEAL, 0);
+    }
+}
+
 // Begins a copy if it can. False: not now.
 static bool try_copy(struct master_core *core, struct master_chunk *chunk)
 {
@@ -301,6 +366,10 @@ static bool try_copy(struct master_core *core, struct master_chunk *chunk)
         return false;
     }
     struct master_server *target = choose_target(core, chunk, &busy);
+    if (target && !master_chunk_is_copyable(chunk)) {
+        writes_pause(core, chunk);
+        return false;
+    }
     if (target) {
         copy_begin(core, chunk, source, target);
         return true;
@@ -429,9 +498,9 @@ bool master_healing_adopt(struct master_core *core, struct master_chunk *chunk,
                           struct master_server *server, uint64_t version)
 {
     struct master_server *source = choose_source(core, chunk);
-    if (chunk->copy || !source || version != chunk->version ||
-        server->copies_in >= HEAL_COPIES_MAX || !master_server_is_live(server) ||
-        take_census(chunk).expected >= chunk->file->replicas) {
+    if (chunk->copy || !source || version != chunk->version || !master_chunk_is_copyable(chunk) ||
+        !server_is_apt(chunk, server) || server->copies_in >= HEAL_COPIES_MAX ||
+        !master_server_is_live(server) || take_census(chunk).expected >= chunk->file->replicas) {
         return false;
     }
     master_replica_remove(chunk, server);
@@ -457,9 +526,20 @@ static uint32_t members_expected(const struct master_core *core, const struct ma
         const struct master_server *server = master_chunk_member(core, chunk, i);
         const struct master_replica *replica = master_replica_find(chunk, server);
         count += server->state != MASTER_SERVER_UNKNOWN && server->state != MASTER_SERVER_DEAD &&
-                 !(replica && replica->damaged);
+                 !(replica && replica->damaged) && server_is_apt(chunk, server);
     }
     return count;
+}
+
+// How many servers the next chunk could be opened on, once this one is sealed and healed. 0: too few.
+static uint32_t members_possible(struct master_core *core, const struct master_chunk *chunk)
+{
+    uint64_t set[MASTER_SET_MAX];
+    uint32_t count = 0;
+    if (chunk->file->written) {
+        return take_census(chunk->file->written).good;
+    }
+    return master_place(core, chunk->file, set, &count) ? 0 : count;
 }
 
 static bool members_hold_records(const struct master_chunk *chunk)
@@ -480,17 +560,14 @@ static bool members_hold_records(const struct master_chunk *chunk)
 static void open_look(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_inode *file = chunk->file;
-    const struct master_work *work = chunk->work;
-    bool quiet =
-        work->phase == MASTER_PHASE_GRANTED || (work->phase == MASTER_PHASE_IDLE && !work->wanted);
-    uint64_t set[MASTER_SET_MAX];
-    uint32_t count;
-    if (!chunk->ready || !quiet || core->now_ns < file->heal_ns) {
+    if (!chunk->ready || !is_quiet(chunk->work) || core->now_ns < file->heal_ns) {
         return;
     }
     uint32_t expected = members_expected(core, chunk);
-    if (expected >= file->replicas || !members_hold_records(chunk) ||
-        master_place(core, file, set, &count) || count <= expected) {
+    // A server that has lost what is written to can't take writes to it, be it the only one to lead.
+    bool maimed = file->written && expected < chunk->set_count;
+    bool small = expected < file->replicas && members_hold_records(chunk);
+    if (!maimed && (!small || members_possible(core, chunk) <= expected)) {
         return;
     }
     file->heal_ns = core->now_ns + master_ms_to_ns(HEAL_OPEN_PAUSE_MS);

@@ -27,6 +27,7 @@ int master_core_new(const struct master_core_options *options, struct master_cor
     core->next_handle = 1;
     core->next_token = 1;
     pawl_map_init(&core->chunks, core->alloc);
+    pawl_map_init(&core->logs, core->alloc);
     pawl_map_init(&core->servers, core->alloc);
     pawl_map_init(&core->conns, core->alloc);
     pawl_map_init(&core->commands, core->alloc);
@@ -65,6 +66,7 @@ void master_core_free(struct master_core *core)
     pawl_map_fini(&core->commands);
     pawl_map_fini(&core->conns);
     pawl_map_fini(&core->chunks);
+    pawl_map_fini(&core->logs);
     pawl_alloc_free(core->alloc, core->actions.items);
     master_arena_fini(core);
     pawl_alloc_free(core->alloc, core);

@@ -90,7 +90,9 @@ struct master_inode {
     uint64_t created_ms;
     uint64_t modified_ms;
     uint64_t sealed_bytes;
-    uint64_t heal_ns; // volatile: its tail is not sealed for healing before that
+    uint64_t heal_ns;             // volatile: its tail is not sealed for healing before that
+    uint64_t extend_to;           // volatile: bytes that somebody wants the file to have
+    struct master_chunk *written; // a write log: the chunk that it is about; NULL: a file
     struct master_chunk **chunks;
     uint32_t chunks_count;
     uint32_t chunks_capacity;
@@ -199,6 +201,7 @@ struct master_work {
     uint64_t cause_server;
     bool wanted;      // IDLE: a recovery is to begin
     bool want_seal;   // this recovery ends with a seal
+    bool asked_for;   // never ready: a client waits for it
     bool counted;     // as a recovery
     bool blocked;     // damage: nothing more can be done with those who are here
     bool all_heard;   // blocked, and no member was missing
@@ -261,6 +264,8 @@ struct master_chunk {
     uint64_t version;
     uint64_t length;
     uint64_t count;
+    uint64_t zero_bytes;      // so many zeros and no record; 0: an ordinary chunk
+    struct master_inode *log; // its write log; NULL: it was never written to
     uint64_t set[MASTER_SET_MAX];
     bool ready;
     bool sealed;
@@ -362,6 +367,7 @@ struct master_core {
     uint64_t recoveries_count;
     uint64_t seals_count;
     struct pawl_map inodes;
+    struct pawl_map logs; // write logs by file id
     struct pawl_map chunks;
     struct pawl_map servers;
     struct master_sessions sessions;
@@ -593,6 +599,9 @@ void master_chunk_reset_members(struct master_work *work);
 uint32_t master_chunk_connected_count(const struct master_core *core,
                                       const struct master_chunk *chunk);
 
+// A chunk of zeros that has just become ready.
+void master_chunk_seal_zeros(struct master_core *core, struct master_chunk *chunk);
+
 // ---- grant.c -----------------------------------------------------------------------------------
 
 // From LEVELLING or OPENING: every member of the set holds the same records.
@@ -653,6 +662,37 @@ void master_healing_reported(struct master_core *core, struct master_chunk *chun
 void master_healing_cancel(struct master_core *core, struct master_chunk *chunk);
 void master_healing_forget(struct master_core *core, struct master_chunk *chunk);
 
+// ---- writes.c ----------------------------------------------------------------------------------
+
+struct master_inode *master_log_get(const struct master_core *core, uint64_t id);
+// A file or a write log.
+struct master_inode *master_file_get(const struct master_core *core, uint64_t id);
+int master_apply_write_log(struct master_core *core,
+                           const Pawl__LogWriteLog *record) PAWL_MUST_CHECK;
+int master_apply_chunk_written(struct master_core *core, const Pawl__LogChunkWritten *record,
+                               uint64_t wall_ms) PAWL_MUST_CHECK;
+void master_log_free(struct master_core *core, struct master_chunk *chunk);
+// Does the server hold every ready chunk of the chunk's write log?
+bool master_log_is_held(const struct master_chunk *chunk, const struct master_server *server);
+// Does every member of a log chunk's set hold the written chunk whole? True for other chunks.
+bool master_log_admits(const struct master_core *core, const struct master_chunk *chunk);
+// May copies of it be made now: it is sealed, and nobody can hold a write lease.
+bool master_chunk_is_copyable(const struct master_chunk *chunk);
+// May it become ready? One of a write log waits until somebody wants to write, and until no copy is under
+// way of what is written to and of the log: on what it is copied to the next one can be opened too.
+bool master_log_may_open(const struct master_chunk *chunk);
+// A set for a new chunk of a write log. 0, PAWL_ENOSERVERS or PAWL_ENOSPACE.
+int master_log_place(const struct master_core *core, const struct master_inode *log,
+                     uint64_t set[MASTER_SET_MAX], uint32_t *ret_count) PAWL_MUST_CHECK;
+// Before a chunk of a write log becomes ready: raises the version of the written chunk. Files: nothing.
+void master_log_touch(struct master_core *core, const struct master_inode *file);
+void master_log_describe(const struct master_chunk *chunk, Pawl__Chunk *message);
+// Zeros that the chunk that begins at `end` of the file is to have; 0: it is an ordinary one.
+uint64_t master_extend_zero_bytes(const struct master_inode *file, uint64_t end);
+void master_request_open_write_log(struct master_core *core, const struct master_event *event);
+void master_request_seal_tail(struct master_core *core, const struct master_event *event);
+void master_request_extend(struct master_core *core, const struct master_event *event);
+
 // ---- inventory.c -------------------------------------------------------------------------------
 
 void master_inventory(struct master_core *core, struct master_server *server,
@@ -670,6 +710,14 @@ void master_request_list_servers(struct master_core *core, const struct master_e
 void master_request_register(struct master_core *core, const struct master_event *event);
 void master_request_heartbeat(struct master_core *core, const struct master_event *event);
 void master_request_report(struct master_core *core, const struct master_event *event);
+// The file of a request; NULL: it was answered why there is none.
+struct master_inode *master_request_file(struct master_core *core, uint64_t request,
+                                         uint64_t file_id);
+// A file's first chunk, or one behind a sealed one. 0 or why there can be none now.
+int master_file_create_chunk(struct master_core *core, struct master_inode *file) PAWL_MUST_CHECK;
+// Why there is no lease to give out; clients ask again until their own deadline.
+void master_reply_no_lease(struct master_core *core, uint64_t request,
+                           const struct master_chunk *chunk);
 // Code for a file id that leads nowhere: once given out, or never.
 int master_file_missing_code(const struct master_core *core, uint64_t file_id);
 

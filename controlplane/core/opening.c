@@ -14,7 +14,7 @@ static bool set_is_live(const struct master_core *core, const struct master_chun
             return false;
         }
     }
-    return chunk->set_count > 0;
+    return chunk->set_count > 0 && master_log_admits(core, chunk);
 }
 
 // 0, or the code that says why there is no other set.
@@ -67,6 +67,8 @@ void master_opening_ask(struct master_core *core, struct master_chunk *chunk, ui
     open->index = chunk->index;
     open->base_offset = chunk->base_offset;
     open->chunk_bytes = chunk->file->chunk_bytes;
+    open->zero_bytes = chunk->zero_bytes;
+    open->written_handle = chunk->file->written ? chunk->file->written->handle : 0;
     // The table is kept until the grant, so the message may borrow it until the next step.
     open->producers.data = work->table;
     open->producers.len = work->table_bytes;
@@ -80,7 +82,7 @@ void master_opening_ask(struct master_core *core, struct master_chunk *chunk, ui
 static bool waiting_drive(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
-    if (core->now_ns < work->retry_ns) {
+    if (core->now_ns < work->retry_ns || !master_log_may_open(chunk)) {
         return false;
     }
     bool usable = set_is_live(core, chunk);
@@ -159,6 +161,7 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
     if (done < (PAWL_MUTANT(ready_before_all) ? 1 : chunk->set_count)) {
         return false;
     }
+    master_log_touch(core, chunk->file);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_READY);
     record->chunk_ready = MASTER_MESSAGE(core, Pawl__LogChunkReady, pawl__log_chunk_ready__init);
     record->chunk_ready->handle = chunk->handle;
@@ -171,7 +174,12 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
             master_replica_add(core, chunk, master_chunk_member(core, chunk, i));
         if (replica) {
             replica->version = chunk->version;
+            replica->length = chunk->zero_bytes;
         }
+    }
+    if (chunk->zero_bytes != 0) {
+        master_chunk_seal_zeros(core, chunk);
+        return false;
     }
     work->backoff_ms = 0;
     master_chunk_grant(core, chunk);

@@ -451,6 +451,8 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
     seal->next_handle = core->next_handle;
     seal->next_set = master_arena_ids(core, next_set, next_count);
     seal->n_next_set = next_count;
+    seal->next_zero_bytes =
+        master_extend_zero_bytes(file, chunk->base_offset + work->target_length);
     if (PAWL_MUTANT(successor_first)) {
         successor_create(core, chunk, seal);
     }
@@ -463,6 +465,29 @@ static void recovery_seal(struct master_core *core, struct master_chunk *chunk)
                 chunk->handle, chunk->length, chunk->count,
                 set_text(core, chunk->set, chunk->set_count));
     master_chunk_wake(core, master_file_tail(file));
+}
+
+void master_chunk_seal_zeros(struct master_core *core, struct master_chunk *chunk)
+{
+    struct master_work *work = chunk->work;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        work->members[i].level = true;
+    }
+    work->target_count = 0;
+    work->target_length = chunk->zero_bytes;
+    recovery_seal(core, chunk);
+}
+
+// An empty chunk is as good as the next one: sealing it on a client's word would let that client make
+// chunks without end. Zeros can't stand behind it, though, and what is written to can't be copied beside it.
+static bool seal_is_wanted(const struct master_chunk *chunk)
+{
+    const struct master_work *work = chunk->work;
+    uint64_t end = chunk->base_offset + work->target_length;
+    return chunk->zero_bytes != 0 ||
+           (work->want_seal &&
+            (work->target_count > 0 || (chunk->file->written && work->cause == MASTER_CAUSE_HEAL) ||
+             master_extend_zero_bytes(chunk->file, end) > 0));
 }
 
 static bool levelling_drive(struct master_core *core, struct master_chunk *chunk)
@@ -482,10 +507,7 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
     // once, for ever.
     bool level = level_count == chunk->set_count || PAWL_MUTANT(grant_not_level);
     bool equal = level && dead_count == 0;
-    // An empty chunk is as good as the next one: sealing it on a client's word would let that client
-    // make chunks without end.
-    bool seal_wanted = work->want_seal && work->target_count > 0;
-    if (equal && !seal_wanted && !regrants_are_vain(work)) {
+    if (equal && !seal_is_wanted(chunk) && !regrants_are_vain(work)) {
         PAWL_MARK(granted_to_same_set);
         master_chunk_grant(core, chunk);
         return true;
@@ -534,6 +556,9 @@ void master_chunk_drive(struct master_core *core, struct master_chunk *chunk)
     if (chunk->sealed) {
         waits = master_sealing_push(core, chunk);
         master_healing_look(core, chunk);
+        if (was_open && chunk->file->written) {
+            master_healing_pump(core); // before the next one opens
+        }
         if (was_open) {
             // Its successor has just been created; it is not ready, so this goes no deeper.
             master_chunk_drive(core, master_file_tail(chunk->file));

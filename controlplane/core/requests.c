@@ -383,6 +383,12 @@ void master_request(struct master_core *core, const struct master_event *event)
         return master_request_get_chunks(core, event);
     case PAWL__REQUEST__BODY_OPEN_PRODUCER:
         return master_request_open_producer(core, event);
+    case PAWL__REQUEST__BODY_OPEN_WRITE_LOG:
+        return master_request_open_write_log(core, event);
+    case PAWL__REQUEST__BODY_SEAL_TAIL:
+        return master_request_seal_tail(core, event);
+    case PAWL__REQUEST__BODY_EXTEND:
+        return master_request_extend(core, event);
     case PAWL__REQUEST__BODY_LIST_SERVERS:
         return master_request_list_servers(core, event);
     case PAWL__REQUEST__BODY_OPEN_SESSION:

@@ -4,7 +4,8 @@
 #include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
-static struct master_inode *file_of(struct master_core *core, uint64_t request, uint64_t file_id)
+struct master_inode *master_request_file(struct master_core *core, uint64_t request,
+                                         uint64_t file_id)
 {
     struct master_inode *file = master_inode_get(core, file_id);
     if (!file || file->directory) {
@@ -32,7 +33,18 @@ static void want_lease(struct master_core *core, struct master_chunk *chunk)
             chunk->work->phase == MASTER_PHASE_GRANTED ? chunk->work->primary_id : 0;
         master_chunk_want(core, chunk, MASTER_CAUSE_UNLEASED, server_id);
     } else {
+        chunk->work->asked_for = true;
         master_chunk_drive(core, chunk);
+    }
+}
+
+// What is committed in an open chunk, be it of the file or of a chunk's write log, is known to a primary.
+static void want_reading(struct master_core *core, struct master_chunk *chunk)
+{
+    struct master_chunk *log_tail = chunk->log ? master_file_tail(chunk->log) : NULL;
+    want_lease(core, chunk);
+    if (log_tail && log_tail->ready && !core->failed) {
+        want_lease(core, log_tail);
     }
 }
 
@@ -94,8 +106,7 @@ static void take_hint(struct master_core *core, struct master_chunk *chunk, cons
     }
 }
 
-// A file's first chunk. 0 or why there can be none now.
-static int create_chunk(struct master_core *core, struct master_inode *file)
+int master_file_create_chunk(struct master_core *core, struct master_inode *file)
 {
     uint64_t set[MASTER_SET_MAX];
     uint32_t count;
@@ -109,9 +120,11 @@ static int create_chunk(struct master_core *core, struct master_inode *file)
     record->chunk_create->handle = core->next_handle;
     record->chunk_create->set = master_arena_ids(core, set, count);
     record->chunk_create->n_set = count;
+    record->chunk_create->zero_bytes = master_extend_zero_bytes(file, file->sealed_bytes);
     master_log(core, record);
     if (!core->failed) {
         master_place_reserve(core, set, count, file->chunk_bytes);
+        master_file_tail(file)->work->asked_for = true;
         master_chunk_drive(core, master_file_tail(file));
     }
     return 0;
@@ -129,8 +142,8 @@ static void reply_tail(struct master_core *core, uint64_t request, const struct 
     master_reply(core, request, reply);
 }
 
-// Why there is no lease to give out; clients ask again until their own deadline.
-static void reply_no_lease(struct master_core *core, uint64_t request, struct master_chunk *chunk)
+void master_reply_no_lease(struct master_core *core, uint64_t request,
+                           const struct master_chunk *chunk)
 {
     const struct master_work *work = chunk->work;
     if (work->phase == MASTER_PHASE_WAITING) {
@@ -156,7 +169,10 @@ static void reply_no_lease(struct master_core *core, uint64_t request, struct ma
 void master_request_get_tail(struct master_core *core, const struct master_event *event)
 {
     const Pawl__GetTail *get_tail = event->message->get_tail;
-    struct master_inode *file = file_of(core, event->request, get_tail->file_id);
+    struct master_inode *file = master_log_get(core, get_tail->file_id);
+    if (!file) {
+        file = master_request_file(core, event->request, get_tail->file_id);
+    }
     if (!file) {
         return;
     }
@@ -165,7 +181,7 @@ void master_request_get_tail(struct master_core *core, const struct master_event
     }
     struct master_chunk *chunk = master_file_tail(file);
     if (get_tail->append && (!chunk || chunk->sealed)) {
-        int rc = create_chunk(core, file);
+        int rc = master_file_create_chunk(core, file);
         if (rc) {
             master_reply_code(core, event->request, rc,
                               "the file wants %u replicas, %u at least; start chunk servers",
@@ -186,7 +202,7 @@ void master_request_get_tail(struct master_core *core, const struct master_event
     }
     if (get_tail->append && chunk && !lease_is_held(core, chunk)) {
         if (chunk->work) {
-            reply_no_lease(core, event->request, chunk);
+            master_reply_no_lease(core, event->request, chunk);
         } else {
             master_reply_code(core, event->request, PAWL_EBUSY, NULL);
         }
@@ -206,7 +222,7 @@ static void reply_one_chunk(struct master_core *core, const struct master_event 
         master_reply_code(core, event->request, code, NULL);
         return;
     }
-    want_lease(core, chunk);
+    want_reading(core, chunk);
     Pawl__Reply *reply = master_reply_new(core, PAWL__REPLY__BODY_CHUNKS);
     reply->chunks = MASTER_MESSAGE(core, Pawl__ChunkList, pawl__chunk_list__init);
     reply->chunks->chunks = master_arena_alloc(core, sizeof(Pawl__Chunk *));
@@ -221,7 +237,7 @@ void master_request_get_chunks(struct master_core *core, const struct master_eve
         reply_one_chunk(core, event);
         return;
     }
-    struct master_inode *file = file_of(core, event->request, get->file_id);
+    struct master_inode *file = master_request_file(core, event->request, get->file_id);
     if (!file) {
         return;
     }
@@ -233,7 +249,7 @@ void master_request_get_chunks(struct master_core *core, const struct master_eve
     uint64_t index = get->from_index;
     for (; index < file->chunks_count && list->n_chunks < count; index++) {
         struct master_chunk *chunk = file->chunks[index];
-        want_lease(core, chunk);
+        want_reading(core, chunk);
         list->chunks[list->n_chunks++] = master_chunk_message(core, chunk);
     }
     list->more = index < file->chunks_count;
@@ -253,7 +269,7 @@ static void producer_id(struct master_core *core, uint64_t *ret_hi, uint64_t *re
 void master_request_open_producer(struct master_core *core, const struct master_event *event)
 {
     const Pawl__OpenProducer *open = event->message->open_producer;
-    struct master_inode *file = file_of(core, event->request, open->file_id);
+    struct master_inode *file = master_request_file(core, event->request, open->file_id);
     if (!file) {
         return;
     }

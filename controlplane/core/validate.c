@@ -29,9 +29,30 @@ static void validate_file(const struct master_core *core, const struct master_in
         pawl_assert(chunk->base_offset == offset);
         pawl_assert(chunk->sealed || i + 1 == file->chunks_count);
         pawl_assert(chunk->length <= file->chunk_bytes);
+        pawl_assert(chunk->zero_bytes <= file->chunk_bytes);
+        pawl_assert(!chunk->sealed || !chunk->zero_bytes || chunk->length == chunk->zero_bytes);
         offset += chunk->length;
     }
     pawl_assert(file->sealed_bytes == offset);
+}
+
+// Write logs: each belongs to a sealed chunk of a file that has a name. Returns their chunks.
+static size_t validate_logs(const struct master_core *core)
+{
+    size_t cursor = 0;
+    size_t chunks_count = 0;
+    uint64_t id;
+    void *value;
+    while (pawl_map_iterate(&core->logs, &cursor, &id, &value)) {
+        const struct master_inode *log = value;
+        pawl_assert(log->id == id && id < core->next_file_id && !master_inode_get(core, id));
+        pawl_assert(log->written->log == log && log->written->sealed);
+        pawl_assert(!log->written->file->written);
+        pawl_assert(master_chunk_get(core, log->written->handle) == log->written);
+        validate_file(core, log);
+        chunks_count += log->chunks_count;
+    }
+    return chunks_count;
 }
 
 static void validate_namespace(const struct master_core *core)
@@ -53,6 +74,7 @@ static void validate_namespace(const struct master_core *core)
         }
     }
     pawl_assert(count == pawl_map_count(&core->inodes));
+    chunks_count += validate_logs(core);
     pawl_assert(chunks_count == pawl_map_count(&core->chunks));
 }
 

@@ -216,14 +216,22 @@ struct io {
     struct payload *payload;
     uint64_t request;
     unsigned char *buffer;
-    uint64_t handle;
+    uint64_t handle; // of what is read at present
     uint64_t index;
-    uint64_t offset;
     uint64_t committed_bytes;
-    uint32_t length;
+    uint64_t log_bytes;
+    uint32_t log_chunks;
     bool sealed;
     struct pawl_record record;
     void *rows; // IO_TABLE: OWNED; record.length bytes
+    // A read: its segments go out one after the other, from the one buffer.
+    struct chunk_segment *segments; // `first`, or OWNED when there are several
+    struct chunk_segment first;
+    uint32_t segments_count;
+    uint32_t segment;
+    uint32_t done_bytes; // given to the fabric
+    uint32_t crc;        // of these
+    bool replied;
 };
 
 struct io *io_new(struct reactor *reactor, enum io_kind kind);
@@ -237,6 +245,8 @@ void storage_completed(struct reactor *reactor, const struct store_completion *c
 void storage_written(struct reactor *reactor, uint64_t name);
 // Starts reads that waited for a buffer.
 void storage_turn(struct reactor *reactor);
+// What reads under way hold, at the end.
+void storage_fini(struct reactor *reactor);
 // Reports open chunks once the store has failed.
 void storage_check(struct reactor *reactor);
 

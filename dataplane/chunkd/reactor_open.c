@@ -120,6 +120,8 @@ static void load_chunk(void *user, const struct store_chunk *chunk)
     core.create.index = chunk->index;
     core.create.producers_count = chunk->producers_count;
     core.create.producers = chunk->producers;
+    core.create.written_handle = chunk->written_handle;
+    core.create.zero_bytes = chunk->zero_bytes;
     core.version = chunk->version;
     core.commit_count = chunk->commit_count;
     core.sealed = chunk->sealed;
@@ -275,6 +277,7 @@ void reactor_close(struct reactor *reactor)
     slab_fini(&reactor->payloads);
     slab_fini(&reactor->requests);
     slab_fini(&reactor->sends);
+    storage_fini(reactor);
     slab_fini(&reactor->ios);
     slab_fini(&reactor->commands);
     free(reactor->posted);

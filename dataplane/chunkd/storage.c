@@ -4,7 +4,8 @@
 // A read: buffer (or wait for one) > store, which verifies whole records > crc of what goes out >
 // RDMA write into the peer's buffer > reply, ordered behind the write > the buffer is free when the
 // write is done. A record for a fetcher goes the same way, and so does the table that a chunk has
-// inherited, out of a copy of its rows.
+// inherited, out of a copy of its rows. A read of several segments (a chunk that was written to) takes
+// the next one when the write of the last is done; its reply follows the last write.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct io *io_new(struct reactor *reactor, enum io_kind kind)
     if (io != NULL) {
         io->name = name;
         io->kind = kind;
+        io->segments = &io->first;
         pawl_list_init(&io->node);
     }
     return io;
@@ -35,6 +37,9 @@ void io_free(struct reactor *reactor, struct io *io)
     }
     struct payload *payload = io->payload;
     free(io->rows);
+    if (io->segments != &io->first) {
+        free(io->segments);
+    }
     slab_put(&reactor->ios, io->name);
     payload_unuse(reactor, payload);
 }
@@ -55,6 +60,8 @@ static int persist_create(struct reactor *reactor, const struct chunk_create *cr
     chunk.index = create->index;
     chunk.producers = create->producers;
     chunk.producers_count = create->producers_count;
+    chunk.written_handle = create->written_handle;
+    chunk.zero_bytes = create->zero_bytes;
     return store_create(reactor->store, &chunk, token);
 }
 
@@ -119,9 +126,9 @@ void storage_persist(struct reactor *reactor, const struct chunk_action *action)
 
 // ---- reads ------------------------------------------------------------------------------------
 
-static void read_reply(struct reactor *reactor, const struct io *io, uint32_t length, uint32_t crc,
-                       int status)
+static void read_reply(struct reactor *reactor, struct io *io, uint32_t length, int status)
 {
+    io->replied = true;
     union chunk_reply reply;
     memset(&reply, 0, sizeof(reply));
     reply.header.status = status;
@@ -129,7 +136,9 @@ static void read_reply(struct reactor *reactor, const struct io *io, uint32_t le
         reply.read_done.committed_bytes = io->committed_bytes;
         reply.read_done.sealed = io->sealed ? 1 : 0;
         reply.read_done.length = length;
-        reply.read_done.crc = crc;
+        reply.read_done.crc = io->crc;
+        reply.read_done.log_chunks = io->log_chunks;
+        reply.read_done.log_bytes = io->log_bytes;
     } else {
         reply.fetched.chunk = io->handle;
         reply.fetched.index = io->index;
@@ -143,13 +152,14 @@ static void read_reply(struct reactor *reactor, const struct io *io, uint32_t le
 
 static void read_fail(struct reactor *reactor, struct io *io, int status)
 {
-    read_reply(reactor, io, 0, 0, status);
+    io->crc = 0;
+    read_reply(reactor, io, 0, status);
     io_free(reactor, io);
 }
 
 static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes);
 
-// Gives the read to the store. The request may be gone meanwhile.
+// Gives the read, or its next segment, to the store. The request may be gone meanwhile.
 static void read_start(struct reactor *reactor, struct io *io)
 {
     if (slab_find(&reactor->requests, io->request) == NULL) {
@@ -163,7 +173,15 @@ static void read_start(struct reactor *reactor, struct io *io)
         return;
     }
     if (io->kind == IO_READ) {
-        code = store_read(reactor->store, io->handle, io->offset, io->length, io->buffer,
+        const struct chunk_segment *segment = &io->segments[io->segment];
+        io->handle = segment->handle;
+        if (io->handle == 0) {
+            uint32_t bytes = (uint32_t)PAWL_MIN(segment->length, reactor->buffers.read_bytes);
+            memset(io->buffer, 0, bytes);
+            read_send(reactor, io, io->buffer, bytes);
+            return;
+        }
+        code = store_read(reactor->store, io->handle, segment->offset, segment->length, io->buffer,
                           reactor->buffers.read_bytes, io->name);
     } else {
         code = store_read_record(reactor->store, io->handle, io->index, &io->record, io->buffer,
@@ -174,9 +192,29 @@ static void read_start(struct reactor *reactor, struct io *io)
     }
 }
 
+// One segment, the usual case, needs no memory of its own.
+static bool segments_copy(struct io *io, const struct chunk_action *action)
+{
+    pawl_assert(action->segments_count > 0);
+    io->segments_count = action->segments_count;
+    if (io->segments_count > 1) {
+        io->segments = malloc(io->segments_count * sizeof(*io->segments));
+        if (io->segments == NULL) {
+            io->segments = &io->first;
+            return false;
+        }
+    }
+    memcpy(io->segments, action->segments, io->segments_count * sizeof(*io->segments));
+    return true;
+}
+
 void storage_read(struct reactor *reactor, const struct chunk_action *action)
 {
     struct io *io = io_new(reactor, action->type == CHUNK_ACTION_READ ? IO_READ : IO_RECORD);
+    if (io != NULL && io->kind == IO_READ && !segments_copy(io, action)) {
+        io_free(reactor, io);
+        io = NULL;
+    }
     if (io == NULL) {
         union chunk_reply reply;
         memset(&reply, 0, sizeof(reply));
@@ -187,9 +225,9 @@ void storage_read(struct reactor *reactor, const struct chunk_action *action)
     io->request = action->request;
     io->handle = action->handle;
     io->index = action->index;
-    io->offset = action->offset;
-    io->length = action->length;
     io->committed_bytes = action->committed_bytes;
+    io->log_chunks = action->log_chunks;
+    io->log_bytes = action->log_bytes;
     io->sealed = action->sealed;
     pawl_list_push_back(&reactor->reads, &io->node);
     storage_turn(reactor);
@@ -237,7 +275,14 @@ void storage_turn(struct reactor *reactor)
     }
 }
 
-// The bytes are verified and in our buffer: write them to the peer, and the reply behind them.
+// After this segment, is the read over? A segment that was cut short ends it: the peer asks for the rest.
+static bool read_is_over(struct io *io, uint32_t length)
+{
+    const struct chunk_segment *segment = &io->segments[io->segment++];
+    return io->kind != IO_READ || length < segment->length || io->segment == io->segments_count;
+}
+
+// The bytes are verified and in our buffer: write them to the peer, and behind the last of them the reply.
 static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes)
 {
     struct request *request = slab_find(&reactor->requests, io->request);
@@ -245,23 +290,29 @@ static void read_send(struct reactor *reactor, struct io *io, const void *data, 
         io_free(reactor, io);
         return;
     }
-    uint32_t length = io->kind == IO_READ ? PAWL_MIN(bytes, io->length) : bytes;
+    uint32_t length =
+        io->kind == IO_READ ? PAWL_MIN(bytes, io->segments[io->segment].length) : bytes;
+    bool over = read_is_over(io, length);
     if (length == 0) {
-        read_reply(reactor, io, 0, 0, 0); // the crc of nothing is 0, of a record as of a table
+        read_reply(reactor, io, io->done_bytes, 0);
         io_free(reactor, io);
         return;
     }
-    uint32_t crc = io->kind == IO_READ ? pawl_crc32c(0, data, length) : io->record.crc;
+    io->crc = io->kind == IO_READ ? pawl_crc32c(io->crc, data, length) : io->record.crc;
     struct session *session = request->session;
-    int code = fabric_write(session->conn, reactor->buffers.local, data, length,
-                            request->buffer_address, request->buffer_key, io->name);
+    int code =
+        fabric_write(session->conn, reactor->buffers.local, data, length,
+                     request->buffer_address + io->done_bytes, request->buffer_key, io->name);
     if (code != 0) {
         // A reply without its bytes must not go out.
         session_close(session, code);
         io_free(reactor, io);
         return;
     }
-    read_reply(reactor, io, length, crc, 0);
+    io->done_bytes += length;
+    if (over) {
+        read_reply(reactor, io, io->done_bytes, 0);
+    }
 }
 
 static void read_completed(struct reactor *reactor, struct io *io,
@@ -328,7 +379,22 @@ void storage_written(struct reactor *reactor, uint64_t name)
 {
     struct io *io = slab_find(&reactor->ios, name);
     pawl_assert(io != NULL);
-    io_free(reactor, io);
+    if (io->replied) {
+        io_free(reactor, io);
+    } else {
+        read_start(reactor, io);
+    }
+}
+
+void storage_fini(struct reactor *reactor)
+{
+    uint32_t cursor = 0;
+    struct io *io;
+    while ((io = slab_next(&reactor->ios, &cursor)) != NULL) {
+        if (io->segments != &io->first) {
+            free(io->segments);
+        }
+    }
 }
 
 static void damage_open_chunk(void *user, const Pawl__Replica *replica)

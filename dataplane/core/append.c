@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
+#include "dataplane/core/written.h"
 
 static struct wire_appended *append_reply(struct chunk_core *core, const struct chunk *chunk,
                                           const struct chunk_waiter *waiter, uint16_t type,
@@ -68,7 +69,9 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         return;
     }
     const struct pawl_record *record = record_table_at(&chunk->records, index);
-    bool is_other = record->length != message->length || record->crc != message->crc;
+    // For a write its offset is a part of what is compared.
+    bool is_other = record->length != message->length || record->crc != message->crc ||
+                    record->id.flags != message->id.flags;
     if (is_other && !PAWL_MUTANT(id_reuse_unchecked)) {
         PAWL_MARK(append_id_reused);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
@@ -208,6 +211,8 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
         PAWL_MARK(append_payload_torn);
         rc = PAWL_EBADPAYLOAD;
         core->counters.mismatches_count++;
+    } else if (!(message->id.flags & WIRE_RECORD_EPOCH) || chunk->written_handle != 0) {
+        rc = written_record_check(core, chunk, &message->id, message->length);
     }
     if (rc) {
         chunk_reply_add(core, event->conn, event->request, WIRE_APPEND, rc);

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "dataplane/core/chunk_core_private.h"
+#include "dataplane/core/written.h"
 
 int chunk_core_new(const struct chunk_core_options *options, struct chunk_core **ret)
 {
@@ -30,6 +31,7 @@ int chunk_core_new(const struct chunk_core_options *options, struct chunk_core *
     }
     core->alloc = options->alloc;
     pawl_map_init(&core->chunks, core->alloc);
+    pawl_map_init(&core->written, core->alloc);
     pawl_list_init(&core->active);
     *ret = core;
     return 0;
@@ -54,6 +56,7 @@ static void chunk_memory_free(struct chunk_core *core, struct chunk *chunk)
 void chunk_free(struct chunk_core *core, struct chunk *chunk)
 {
     pawl_assert(chunk->persisting_count == 0 && chunk->fetching_count == 0);
+    written_remove(core, chunk);
     pawl_map_remove(&core->chunks, chunk->handle);
     chunk_memory_free(core, chunk);
 }
@@ -78,6 +81,7 @@ void chunk_core_free(struct chunk_core *core)
         pawl_alloc_free(core->alloc, core->ops[i].owned);
     }
     chunk_answer_memory_free(core);
+    written_fini(core);
     pawl_map_fini(&core->chunks);
     pawl_alloc_free(core->alloc, core->ops);
     pawl_alloc_free(core->alloc, core->actions.items);
@@ -128,8 +132,17 @@ int chunk_define(struct chunk_core *core, struct chunk *chunk, const struct chun
     chunk->base_offset = create->base_offset;
     chunk->chunk_bytes = create->chunk_bytes;
     chunk->index = create->index;
+    chunk->zero_bytes = create->zero_bytes;
     chunk->promised = create->version;
     return 0;
+}
+
+int chunk_create_check(const struct chunk_create *create)
+{
+    bool wrong = create->written_handle == create->handle ||
+                 create->zero_bytes > create->chunk_bytes ||
+                 (create->written_handle != 0 && create->zero_bytes != 0);
+    return wrong ? PAWL_EINVALID : 0;
 }
 
 struct chunk *chunk_new(struct chunk_core *core, const struct chunk_create *create,
@@ -141,6 +154,7 @@ struct chunk *chunk_new(struct chunk_core *core, const struct chunk_create *crea
         *ret_rc = -ENOMEM;
         return NULL;
     }
+    chunk->written_handle = create->written_handle;
     pawl_list_init(&chunk->active);
     record_table_init(&chunk->records, core->alloc);
     producer_table_init(&chunk->producers, core->alloc);
@@ -148,6 +162,11 @@ struct chunk *chunk_new(struct chunk_core *core, const struct chunk_create *crea
     if (*ret_rc == 0) {
         *ret_rc = pawl_map_put(&core->chunks, chunk->handle, chunk);
         core->no_memory |= *ret_rc != 0;
+    }
+    if (*ret_rc == 0 && written_add(core, chunk)) {
+        pawl_map_remove(&core->chunks, chunk->handle);
+        core->no_memory = true;
+        *ret_rc = -ENOMEM;
     }
     if (*ret_rc) {
         chunk->inherited = NULL; // the caller's still
@@ -163,7 +182,9 @@ int chunk_record_check(const struct chunk *chunk, const struct pawl_record *reco
     if (record->offset != chunk_bytes_at(chunk, chunk->records.count)) {
         return PAWL_EEXPECT;
     }
-    if (record->length > WIRE_RECORD_MAX || is_epoch != (record->length == 0)) {
+    if (record->length > WIRE_RECORD_MAX || is_epoch != (record->length == 0) ||
+        chunk->zero_bytes != 0 ||
+        (!is_epoch && wire_record_is_write(&record->id) != (chunk->written_handle != 0))) {
         return PAWL_EPROTOCOL;
     }
     if (chunk->records.count >= CHUNK_RECORDS_MAX ||
@@ -224,7 +245,7 @@ int chunk_core_load(struct chunk_core *core, const struct chunk_load *load)
 {
     const struct chunk_create *create = &load->create;
     if (create->handle == 0 || pawl_map_get(&core->chunks, create->handle) || load->version == 0 ||
-        create->chunk_bytes == 0) {
+        create->chunk_bytes == 0 || chunk_create_check(create)) {
         return PAWL_EFORMAT;
     }
     struct wire_producer *inherited =

@@ -34,6 +34,7 @@
 #define CHUNK_SET_MAX 8u          // replicas of a chunk
 #define CHUNK_RECORDS_MAX 262144u // records of a chunk; more: PAWL_ECHUNKFULL
 #define CHUNK_INFLIGHT_MAX 1024u  // appends of a chunk that are not committed yet; more: PAWL_EBUSY
+#define CHUNK_READ_SEGMENTS_MAX 64u // pieces that a read is gathered from; more: it ends early
 #define CHUNK_NAME_MAX 64u
 #define CHUNK_ADDRESS_MAX 96u
 
@@ -93,12 +94,12 @@ enum chunk_action_type {
     CHUNK_ACTION_SEAL,       // handle, version, count
     CHUNK_ACTION_DROP,       // handle
     // Fabric.
-    CHUNK_ACTION_REPLY,       // conn, request, reply (its header's status and type are set)
-    CHUNK_ACTION_PREPARE,     // server, prepare, payload
-    CHUNK_ACTION_COMMIT,      // server, commit
-    CHUNK_ACTION_FETCH,       // server (address known from CONNECT), fetch, token
-    CHUNK_ACTION_READ,        // conn, request: read handle [offset, offset+length), then reply as a
-                              // wire_read_done with committed_bytes and sealed as given here
+    CHUNK_ACTION_REPLY,   // conn, request, reply (its header's status and type are set)
+    CHUNK_ACTION_PREPARE, // server, prepare, payload
+    CHUNK_ACTION_COMMIT,  // server, commit
+    CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token
+    CHUNK_ACTION_READ,    // conn, request: read the segments one behind the other, then reply as a
+                          // wire_read_done with committed_bytes, sealed and log_* as given here
     CHUNK_ACTION_SEND_RECORD, // conn, request: read record `index` of handle, write it to the fetcher's
                               // buffer (message fields in `fetch`), reply wire_fetched
     CHUNK_ACTION_SEND_TABLE, // conn, request: write the rows of `table` to the fetcher's buffer, reply
@@ -121,6 +122,15 @@ struct chunk_create {
     uint32_t index;
     uint32_t producers_count;
     const struct wire_producer *producers; // BORROWS UNTIL PERSISTED
+    uint64_t written_handle;               // chunks of a write log: the chunk that it is about
+    uint64_t zero_bytes;                   // not 0: the chunk is so many zeros and takes no record
+};
+
+// A piece of a read: bytes of a chunk, or zeros.
+struct chunk_segment {
+    uint64_t handle; // 0: zeros
+    uint64_t offset; // in that chunk
+    uint32_t length;
 };
 
 union chunk_reply {
@@ -147,6 +157,10 @@ struct chunk_action {
     uint64_t offset;
     uint64_t committed_bytes;
     uint32_t length;
+    uint32_t log_chunks;
+    uint64_t log_bytes;
+    const struct chunk_segment *segments; // BORROWS UNTIL the next step
+    uint32_t segments_count;
     bool sealed;
     union {
         struct pawl_record record;

@@ -12,6 +12,7 @@
 //   copy.c         COPY: fetching a sealed chunk that is not here at all
 //   persisted.c    ends of store operations, and their failures
 //   serve.c        READ, FETCH, LOOKUP, INSPECT: nothing changes
+//   written.c      write logs, and reads of the chunks that they are about (overlay.c)
 //   validate.c     every invariant, for tests and the simulator
 //
 // Life of a record here: assigned (it is in the record table and counts for the producer table at
@@ -127,7 +128,9 @@ struct chunk {
     uint64_t file_id;
     uint64_t base_offset;
     uint64_t chunk_bytes;
-    uint32_t index; // in the file
+    uint32_t index;          // in the file
+    uint64_t written_handle; // of a write log: the chunk that it is about; 0: none
+    uint64_t zero_bytes;     // so many zeros and no record; 0: an ordinary chunk
     enum chunk_state state;
 
     uint64_t promised;         // nothing older is taken, from the moment this is set
@@ -193,7 +196,8 @@ struct chunk_answer_memory {
 struct chunk_core {
     struct chunk_core_options options;
     const struct pawl_alloc *alloc;
-    struct pawl_map chunks; // handle > struct chunk
+    struct pawl_map chunks;  // handle > struct chunk
+    struct pawl_map written; // handle > struct written; written.c
     struct pawl_list active;
     struct chunk_op *ops;
     uint32_t ops_count;
@@ -207,6 +211,7 @@ struct chunk_core {
     uint64_t now_ns;
     uint64_t term; // highest that a command carried
     struct chunk_core_counters counters;
+    struct chunk_segment segments[CHUNK_READ_SEGMENTS_MAX]; // of the read in this step
 };
 
 // chunk_core.c
@@ -217,6 +222,8 @@ struct chunk *chunk_find(const struct chunk_core *core, uint64_t handle);
 // or PAWL_EINVALID: the chunk is unchanged.
 int chunk_define(struct chunk_core *core, struct chunk *chunk, const struct chunk_create *create,
                  struct wire_producer *inherited) PAWL_MUST_CHECK;
+// What no chunk can be: 0 or PAWL_EINVALID.
+int chunk_create_check(const struct chunk_create *create) PAWL_MUST_CHECK;
 // A new chunk in the map, defined like that; NULL: *ret_rc says why.
 struct chunk *chunk_new(struct chunk_core *core, const struct chunk_create *create,
                         struct wire_producer *inherited, int *ret_rc);
@@ -239,7 +246,7 @@ static inline bool chunk_is_sealed(const struct chunk *chunk)
 }
 static inline uint64_t chunk_bytes_at(const struct chunk *chunk, uint64_t count)
 {
-    return record_table_bytes(&chunk->records, count);
+    return chunk->zero_bytes ? chunk->zero_bytes : record_table_bytes(&chunk->records, count);
 }
 
 // actions.c

@@ -29,7 +29,9 @@ static int command_check(const struct chunk_core *core, const Pawl__Copy *copy)
 {
     const Pawl__Member *source = copy->source;
     if (copy->count > CHUNK_RECORDS_MAX || copy->chunk_bytes == 0 ||
-        copy->length > copy->chunk_bytes || !source || source->server_id == 0 ||
+        copy->length > copy->chunk_bytes || copy->zero_bytes > copy->chunk_bytes ||
+        (copy->zero_bytes != 0 && (copy->count > 0 || copy->written_handle != 0)) ||
+        copy->written_handle == copy->handle || !source || source->server_id == 0 ||
         source->server_id == core->options.server_id ||
         strlen(source->fabric_address) >= CHUNK_ADDRESS_MAX) {
         return PAWL_EINVALID;
@@ -83,7 +85,9 @@ static int copy_new(struct chunk_core *core, const Pawl__Copy *copy, struct chun
                                   .file_id = copy->file_id,
                                   .base_offset = copy->base_offset,
                                   .chunk_bytes = copy->chunk_bytes,
-                                  .index = copy->index};
+                                  .index = copy->index,
+                                  .written_handle = copy->written_handle,
+                                  .zero_bytes = copy->zero_bytes};
     int rc;
     struct chunk_copy *state = pawl_alloc_new(core->alloc, sizeof(*state));
     struct chunk *chunk = state ? chunk_new(core, &create, NULL, &rc) : NULL;
@@ -243,7 +247,7 @@ static int table_take(struct chunk_core *core, struct chunk *chunk, const struct
 {
     const struct wire_fetched *message = (const void *)event->message;
     uint32_t count = message->length / sizeof(struct wire_producer);
-    if (message->length % sizeof(struct wire_producer) != 0 || count > WIRE_PRODUCERS_MAX ||
+    if (message->length % sizeof(struct wire_producer) != 0 || count > WIRE_TABLE_ROWS_MAX ||
         (count > 0 && !event->bytes)) {
         return PAWL_EPROTOCOL;
     }
@@ -258,6 +262,8 @@ static int table_take(struct chunk_core *core, struct chunk *chunk, const struct
                                   .chunk_bytes = chunk->chunk_bytes,
                                   .commit_count = chunk->copy->count,
                                   .index = chunk->index,
+                                  .written_handle = chunk->written_handle,
+                                  .zero_bytes = chunk->zero_bytes,
                                   .producers_count = count,
                                   .producers = rows};
     int rc = chunk_define(core, chunk, &create, rows);

@@ -63,6 +63,9 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
     if (chunk_is_sealed(chunk) || grant->version != chunk->promised) {
         return PAWL_ESTALE;
     }
+    if (chunk->zero_bytes != 0) {
+        return PAWL_EINVALID; // it takes no record
+    }
     if (chunk->primary) {
         PAWL_MARK(grant_repeated);
         return 0; // repeated

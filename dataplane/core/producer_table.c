@@ -267,7 +267,7 @@ enum producer_verdict producer_table_judge(const struct producer_table *table,
 
 bool producer_table_admits(const struct producer_table *table, const struct wire_record_id *id)
 {
-    if ((id->flags & ~WIRE_RECORD_EPOCH) != 0 || producer_table_judge(table, id) != PRODUCER_NEXT ||
+    if (!wire_record_flags_known(id) || producer_table_judge(table, id) != PRODUCER_NEXT ||
         producer_table_is_full(table, id)) {
         return false;
     }

@@ -250,7 +250,9 @@ static void create_persist(struct chunk_core *core, struct chunk *chunk)
                                            .chunk_bytes = chunk->chunk_bytes,
                                            .index = chunk->index,
                                            .producers_count = chunk->inherited_count,
-                                           .producers = chunk->inherited};
+                                           .producers = chunk->inherited,
+                                           .written_handle = chunk->written_handle,
+                                           .zero_bytes = chunk->zero_bytes};
 }
 
 // A chunk that was never ready holds no record: its place may be taken by a newer one.
@@ -321,7 +323,13 @@ static int open_create(struct chunk_core *core, struct chunk *chunk, const Pawl_
                                   .file_id = open->file_id,
                                   .base_offset = open->base_offset,
                                   .chunk_bytes = open->chunk_bytes,
-                                  .index = open->index};
+                                  .index = open->index,
+                                  .written_handle = open->written_handle,
+                                  .zero_bytes = open->zero_bytes};
+    // A chunk belongs to one log, or to none, for all of its lives.
+    if (chunk_create_check(&create) || (chunk && chunk->written_handle != open->written_handle)) {
+        return PAWL_EINVALID;
+    }
     struct wire_producer *inherited = NULL;
     int rc = open_inherit(core, open, &inherited, &create.producers_count);
     if (rc || core->no_memory) {

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
+#include "dataplane/core/written.h"
 
 // Only committed bytes: what is beyond may be cut by a seal, and a reader must never have seen it.
 void chunk_read(struct chunk_core *core, const struct chunk_event *event)
@@ -24,13 +25,25 @@ void chunk_read(struct chunk_core *core, const struct chunk_event *event)
         reply->read_done.sealed = chunk_is_sealed(chunk);
         return;
     }
+    struct chunk_action read = {
+        .offset = message->offset,
+        .length = (uint32_t)PAWL_MIN(message->length, committed_bytes - message->offset)};
+    int rc = written_plan(core, chunk, message, &read);
+    if (rc) {
+        chunk_reply_add(core, event->conn, event->request, WIRE_READ, rc);
+        return;
+    }
     struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_READ);
+    action->log_chunks = read.log_chunks;
+    action->log_bytes = read.log_bytes;
+    action->segments = read.segments;
+    action->segments_count = read.segments_count;
     action->conn = event->conn;
     action->request = event->request;
     action->handle = chunk->handle;
     action->version = chunk->promised;
     action->offset = message->offset;
-    action->length = (uint32_t)PAWL_MIN(message->length, committed_bytes - message->offset);
+    action->length = read.length;
     action->committed_bytes = committed_bytes;
     action->sealed = chunk_is_sealed(chunk);
     action->read = *message;
@@ -88,7 +101,8 @@ static void lookup_found(struct chunk_core *core, const struct chunk *chunk, uin
     struct chunk_waiter waiter = {
         .conn = event->conn, .request = event->request, .duplicate = true};
     bool is_other =
-        message->compare && (record->length != message->length || record->crc != message->crc);
+        message->compare && (record->length != message->length || record->crc != message->crc ||
+                             record->id.flags != message->id.flags);
 
     if (index >= chunk->commit_count) {
         PAWL_MARK(lookup_of_uncommitted);

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "dataplane/core/chunk_core_private.h"
+#include "dataplane/core/written.h"
 
 static void validate_records(const struct chunk *chunk)
 {
@@ -21,6 +22,8 @@ static void validate_records(const struct chunk *chunk)
         version = record->version;
     }
     pawl_assert(offset <= chunk->chunk_bytes);
+    pawl_assert(chunk->zero_bytes <= chunk->chunk_bytes);
+    pawl_assert(chunk->zero_bytes == 0 || (table->count == 0 && !chunk->primary));
 }
 
 // The producer table is what was inherited, carried on by the records: nothing else.
@@ -145,4 +148,5 @@ void chunk_core_validate(const struct chunk_core *core)
             validate_primary(core, chunk);
         }
     }
+    written_validate(core);
 }

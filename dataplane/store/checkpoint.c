@@ -203,7 +203,8 @@ static int footer_build(struct store_write_back *back)
     }
     struct disk_footer footer = {
         .flags = (uint16_t)((replica->sealed ? DISK_FOOTER_SEALED : 0) |
-                            (replica->damaged ? DISK_FOOTER_DAMAGED : 0)),
+                            (replica->damaged ? DISK_FOOTER_DAMAGED : 0) |
+                            (replica->zero_bytes != 0 ? DISK_FOOTER_ZERO : 0)),
         .store_id = replica->store->identity.store_id,
         .handle = replica->handle,
         .create_lsn = replica->create_lsn,
@@ -217,6 +218,7 @@ static int footer_build(struct store_write_back *back)
         .records_count = count,
         .index = replica->index,
         .producers_count = replica->producers_count,
+        .subject = replica->zero_bytes != 0 ? replica->zero_bytes : replica->written_handle,
     };
     footer_encode(&footer, rows);
     memcpy(back->footer, &footer, sizeof(footer));

@@ -237,6 +237,8 @@ static uint32_t create_encode(const struct store_replica *replica, uint8_t *at)
         .chunk_bytes = replica->chunk_bytes,
         .index = replica->index,
         .producers_count = replica->producers_count,
+        .written_handle = replica->written_handle,
+        .zero_bytes = replica->zero_bytes,
     };
 
     memcpy(at, &create, sizeof(create));

@@ -267,7 +267,8 @@ static int create_check(const struct store *store, const struct store_chunk *chu
         sizeof(struct disk_create) + chunk->producers_count * sizeof(struct wire_producer);
 
     if (chunk->chunk_bytes == 0 || chunk->chunk_bytes > STORE_CHUNK_BYTES_MAX ||
-        chunk->producers_count > WIRE_TABLE_ROWS_MAX) {
+        chunk->producers_count > WIRE_TABLE_ROWS_MAX || chunk->zero_bytes > chunk->chunk_bytes ||
+        (chunk->zero_bytes != 0 && chunk->written_handle != 0)) {
         return -EINVAL;
     }
     // The producer table is one entry: it has to fit a journal segment.

@@ -96,6 +96,7 @@ static int footer_load(struct recovery *recovery, const struct recovery_file *fi
     struct store *store = recovery->store;
     struct store_replica *older = store_replica_find(store, file->handle);
     struct store_replica *replica;
+    bool is_zero = (footer->flags & DISK_FOOTER_ZERO) != 0;
     struct store_chunk chunk = {
         .handle = footer->handle,
         .version = footer->version,
@@ -107,6 +108,8 @@ static int footer_load(struct recovery *recovery, const struct recovery_file *fi
             (const struct wire_producer *)(const void *)(body + footer->records_count *
                                                                     sizeof(struct disk_record)),
         .producers_count = footer->producers_count,
+        .written_handle = is_zero ? 0 : footer->subject,
+        .zero_bytes = is_zero ? footer->subject : 0,
     };
 
     if (older != NULL && older->create_lsn > file->create_lsn) {

@@ -48,6 +48,8 @@ static int apply_create(struct replay *replay, const struct disk_entry *entry,
     }
     memcpy(&create, payload, sizeof(create));
     if (create.chunk_bytes == 0 || create.chunk_bytes > STORE_CHUNK_BYTES_MAX ||
+        create.zero_bytes > create.chunk_bytes ||
+        (create.zero_bytes != 0 && create.written_handle != 0) ||
         entry->record.length != sizeof(create) + footer_body_bytes(0, create.producers_count)) {
         pawl_log_error("chunk %" PRIx64 " create entry lsn %" PRIu64 " makes no sense",
                        entry->handle, entry->lsn);
@@ -62,6 +64,8 @@ static int apply_create(struct replay *replay, const struct disk_entry *entry,
         .index = create.index,
         .producers = (const struct wire_producer *)(const void *)(payload + sizeof(create)),
         .producers_count = create.producers_count,
+        .written_handle = create.written_handle,
+        .zero_bytes = create.zero_bytes,
     };
     int code = store_replica_new(store, &chunk, &replica);
     if (code != 0) {

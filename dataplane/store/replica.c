@@ -40,6 +40,8 @@ int store_replica_new(struct store *store, const struct store_chunk *chunk,
     replica->chunk_bytes = chunk->chunk_bytes;
     replica->commit_count = chunk->commit_count;
     replica->index = chunk->index;
+    replica->written_handle = chunk->written_handle;
+    replica->zero_bytes = chunk->zero_bytes;
     replica->fd = -1;
     replica->tail = DISK_PAGE_BYTES;
     replica->data_end =
@@ -204,5 +206,7 @@ void store_replica_view(const struct store_replica *replica, struct store_chunk 
         .records_count = replica->durable_count,
         .producers = replica->producers,
         .producers_count = replica->producers_count,
+        .written_handle = replica->written_handle,
+        .zero_bytes = replica->zero_bytes,
     };
 }

@@ -65,6 +65,8 @@ struct store_chunk {
     uint64_t records_count;
     const struct wire_producer *producers; // inherited table, as given at creation
     uint32_t producers_count;
+    uint64_t written_handle; // chunks of a write log: the chunk that it is about
+    uint64_t zero_bytes;     // a chunk of so many zeros, without records; never set with the other
 };
 
 struct store_completion {

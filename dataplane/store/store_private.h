@@ -111,6 +111,8 @@ struct store_replica {
     uint64_t file_id;
     uint64_t base_offset;
     uint64_t chunk_bytes;
+    uint64_t written_handle;
+    uint64_t zero_bytes;
     uint32_t index;
     uint32_t producers_count;
     bool created; // durably

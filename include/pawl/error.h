@@ -55,6 +55,7 @@ enum pawl_reaction {
     X(PAWL_EINTERNAL, -10031, "internal error", GIVE_UP)                                           \
     X(PAWL_ESHUTDOWN, -10032, "peer is shutting down", FAILOVER)                                   \
     X(PAWL_EFORMAT, -10033, "unknown or damaged on-disk format", GIVE_UP)                          \
+    X(PAWL_EPASTEND, -10034, "range lies past the end of the file: extend it first", GIVE_UP)      \
     X(PAWL_ESESSION, -10040, "client's session has ended: open appends are unknown", GIVE_UP)      \
     X(PAWL_EHISTORY, -10045, "the master's log lacks what its cluster has seen", GIVE_UP)
 

@@ -221,6 +221,40 @@ PAWL_API int pawl_append_submit(struct pawl_file *file, const void *data, size_t
 PAWL_API int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
                           struct pawl_append_result *ret_result);
 
+// ---- writes at an offset -----------------------------------------------------------------------
+
+struct pawl_write_options {
+    size_t size;
+    const struct pawl_record_id *id; // NULL: a new one; otherwise one to repeat, epoch 0
+    uint32_t deadline_ms;            // 0: the connection's
+};
+
+struct pawl_write_result {
+    int status;   // 0; PAWL_EUNKNOWN: the next part_bytes may be written; others: they are not
+    size_t bytes; // from the front that are written
+    struct pawl_record_id id; // of the write to the last chunk that was tried; zero: none was
+    size_t part_bytes;        // of that write
+    bool duplicate;           // it had been made before this call
+};
+
+// Writes bytes over those at [offset, offset + bytes) and waits until they are on stable storage of every
+// replica. The range must lie in the file (PAWL_EPASTEND): a write never changes a length. On each chunk
+// the write is atomic, over crashes too, and seen by readers whole or not at all; a range that crosses chunks
+// is one write for each, in order. In the open tail: the tail is sealed first. Writes that overlap are
+// ordered by the server. bytes: 1..pawl_record_bytes_max().
+// Ids: each chunk has a space of its own, in which a producer's sequences begin at 1 and have no gap. A write
+// with an id of the caller's lies in one chunk. A repeated id is answered like the first time and writes
+// nothing; PAWL_EIDREUSED with other bytes or another offset. After PAWL_EUNKNOWN this file takes no other
+// write to that chunk until the part was repeated with its id.
+PAWL_API int pawl_write(struct pawl_file *file, uint64_t offset, const void *data, size_t bytes,
+                        const struct pawl_write_options *options,
+                        struct pawl_write_result *ret_result);
+
+// Adds zeros at the end until the file has at least `bytes` bytes, in sealed chunks that take no space
+// until they are written to; does nothing when it has. May be repeated: after a failure a part of them
+// may be there. Appends go on behind the zeros.
+PAWL_API int pawl_extend(struct pawl_file *file, uint64_t bytes);
+
 struct pawl_counters {
     uint64_t appends_count;
     uint64_t retries_count;    // sends beyond a record's first

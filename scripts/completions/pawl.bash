@@ -3,13 +3,14 @@
 # answers within two seconds.
 
 _pawl_common="--dir --master --provider --timeout --json --verbose --help"
-_pawl_verbs="append cat doctor get local ls mkdir mv put rm servers stat"
+_pawl_verbs="append cat doctor extend get local ls mkdir mv put rm servers stat write"
 
 _pawl_options() { # verb, action of local
     case $1 in
     "") echo "--version" ;;
     put) echo "--record-bytes --chunk-bytes --replicas --depth --progress-file" ;;
     get | cat) echo "--offset --length --server" ;;
+    write) echo "--offset" ;;
     append) echo "--lines --record-bytes --producer" ;;
     ls) echo "-l" ;;
     stat) echo "--quick" ;;
@@ -101,8 +102,8 @@ _pawl_argument() {
         esac
         ;;
     put) if [[ $count -eq 0 ]]; then _pawl_files; else _pawl_remote; fi ;;
-    get | append) if [[ $count -eq 0 ]]; then _pawl_remote; else _pawl_files; fi ;;
-    cat | ls | stat | mkdir | mv | rm) _pawl_remote ;;
+    get | append | write) if [[ $count -eq 0 ]]; then _pawl_remote; else _pawl_files; fi ;;
+    cat | extend | ls | stat | mkdir | mv | rm) _pawl_remote ;;
     esac
 }
 

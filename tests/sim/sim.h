@@ -82,12 +82,13 @@ struct sim_params {
     uint32_t dead_ms;
     uint32_t command_ms;
     uint32_t session_ms;
-    uint32_t cut_ms;  // mean time between clients that are cut off for longer than that
-    bool remove;      // files are deleted while they are appended to
-    bool named;       // producers have names
-    bool shared_name; // the first two clients fight for one name
-    bool overtake;    // flushes of records may end in another order
-    bool sessions;    // anonymous producers are bound to sessions
+    uint32_t cut_ms;        // mean time between clients that are cut off for longer than that
+    bool remove;            // files are deleted while they are appended to
+    bool named;             // producers have names
+    bool shared_name;       // the first two clients fight for one name
+    bool overtake;          // flushes of records may end in another order
+    bool sessions;          // anonymous producers are bound to sessions
+    uint32_t writers_count; // the last so many clients write to sealed chunks instead of appending
 };
 
 struct sim;
@@ -101,6 +102,7 @@ struct sim_disk_op;
 struct sim_append;
 struct sim_node;
 struct append_action;
+struct sim_writes;
 
 enum sim_role { SIM_MASTER = 1, SIM_CHUNKD, SIM_CLIENT };
 
@@ -227,6 +229,7 @@ struct sim {
     struct sim_block blocks[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
     struct sim_oracle *oracle;
     struct sim_watch *watch;
+    struct sim_writes *writes; // the oracle's model of writes at an offset; sim_write.c
     struct sim_disk *disks[SIM_SERVERS_MAX];
     void *master_disk;                   // struct sim_log
     void *client_notes[SIM_CLIENTS_MAX]; // what a client's application remembers
@@ -392,6 +395,8 @@ struct sim_chunk {
     uint32_t index;
     uint32_t producers_count;
     struct wire_producer *producers;
+    uint64_t written_handle;
+    uint64_t zero_bytes;
     uint64_t commit_count;
     bool sealed;
     bool damaged;          // what describes it has rotted: found when the server starts
@@ -600,6 +605,7 @@ bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint
 // The master has been told that so many records are committed.
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
+bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id);
 void sim_oracle_end(struct sim *sim);
 // Whether a chunk may rot on this server: others of the set have all that is committed, in good order.
 bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle);

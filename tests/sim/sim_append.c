@@ -4,6 +4,8 @@
 
 #include <pawl/error.h>
 
+#include "sim_write.h"
+
 #define ULL(x) ((unsigned long long)(x))
 
 // ---- actions of the core -------------------------------------------------------------------------------------------
@@ -77,7 +79,8 @@ static void carry_out_lookup(struct sim *sim, struct sim_client *c,
                                      .sequence = action->sequence,
                                      .chunk = action->chunk,
                                      .length = action->length,
-                                     .crc = action->crc},
+                                     .crc = action->crc,
+                                     .flags = action->record_flags},
                     &message);
 }
 
@@ -177,7 +180,7 @@ static void on_place(struct sim *sim, struct sim_client *c, const struct sim_ask
         return;
     }
     struct sim_ask lookup = *ask;
-    struct append_action action = {.sequence = ask->sequence};
+    struct append_action action = {.sequence = ask->sequence, .record_flags = ask->flags};
     lookup.kind = SIM_CALL_LOOKUP;
     struct wire_lookup message = {.header = {.type = WIRE_LOOKUP},
                                   .chunk = ask->chunk,
@@ -189,13 +192,19 @@ static void on_place(struct sim *sim, struct sim_client *c, const struct sim_ask
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 
-static void on_chunks(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
+static void on_chunks(struct sim *sim, struct sim_client *c, const struct sim_ask *ask, int status,
+                      const Pawl__Reply *reply)
 {
     if (status != 0 || reply->chunks->n_chunks == 0) {
         return;
     }
     const Pawl__Chunk *chunk = reply->chunks->chunks[sim_below(sim, reply->chunks->n_chunks)];
-    const struct sim_node *node = any_replica(sim, chunk);
+    // Now and then one that the master does not name: it has no copy, or an old one, and must say so.
+    bool named = !sim_permille(sim, 200);
+    bool all = named && sim_permille(sim, 800);
+    const struct sim_node *node =
+        named ? any_replica(sim, chunk)
+              : sim_server_node(sim, SIM_SERVER_ID(sim_below(sim, sim->params.servers_count)));
     if (node == NULL) {
         return;
     }
@@ -203,9 +212,16 @@ static void on_chunks(struct sim *sim, struct sim_client *c, int status, const P
                                 .chunk = chunk->handle,
                                 .offset = sim_below(sim, sim->params.chunk_bytes),
                                 .buffer_address = 1,
-                                .length = 1 + (uint32_t)sim_below(sim, 20000)};
+                                .length = 1 + (uint32_t)sim_below(sim, 20000),
+                                .log_chunks = chunk->log_chunks,
+                                .log_bytes = sim_write_acked_bytes(c, chunk->handle),
+                                .flags = all ? WIRE_READ_ALL : 0};
     message.offset = sim_permille(sim, 300) ? 0 : message.offset;
-    link_ask_server(sim, c, node->index, (struct sim_ask){.kind = SIM_CALL_READ},
+    message.log_bytes = sim_permille(sim, 500) ? 0 : message.log_bytes;
+    link_ask_server(sim, c, node->index,
+                    (struct sim_ask){.kind = SIM_CALL_READ,
+                                     .chunk = chunk->handle,
+                                     .acks_count = all ? ask->acks_count : 0},
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 
@@ -232,7 +248,12 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
         reader_chunks(sim, c, status, reply);
         break;
     case SIM_CALL_CHUNKS:
-        on_chunks(sim, c, status, reply);
+        on_chunks(sim, c, ask, status, reply);
+        break;
+    case SIM_CALL_TARGETS:
+    case SIM_CALL_WRITE_LOG:
+        c->gone |= sim->params.remove && (status == PAWL_EDELETED || status == PAWL_ENOTFOUND);
+        sim_write_answer(sim, c, ask, status, reply);
         break;
     default:
         break;

@@ -100,6 +100,8 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
                                         .chunk_bytes = create->chunk_bytes,
                                         .commit_count = create->commit_count,
                                         .index = create->index,
+                                        .written_handle = create->written_handle,
+                                        .zero_bytes = create->zero_bytes,
                                         .producers_count = create->producers_count,
                                         .producers = sim_copy(create->producers, bytes)}};
     disk_queue(sim, s, &op);
@@ -437,6 +439,8 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                                          .base_offset = chunk->base_offset,
                                          .chunk_bytes = chunk->chunk_bytes,
                                          .index = chunk->index,
+                                         .written_handle = chunk->written_handle,
+                                         .zero_bytes = chunk->zero_bytes,
                                          .producers_count = chunk->producers_count,
                                          .producers = chunk->producers},
                               .version = chunk->version,

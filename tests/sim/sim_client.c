@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "sim_write.h"
 
 #define ULL(x) ((unsigned long long)(x))
 #define SIM_FINISH_APPENDS 5u
@@ -33,6 +34,11 @@ struct sim_notes *sim_notes_new(struct sim *sim, uint32_t client)
     }
     notes->sessions = sim->params.sessions && notes->name[0] == 0;
     notes->zombie = notes->sessions && sim->seed / 2 % 2 == client % 2;
+    if (client >= sim->params.clients_count - sim->params.writers_count) {
+        notes->writer = true;
+        notes->name[0] = 0;
+        notes->shared = false;
+    }
     notes->producer_hi = sim_below(sim, UINT64_MAX);
     notes->producer_lo = 1000 + client;
     return notes;
@@ -121,7 +127,9 @@ static int job_submit(struct sim *sim, struct sim_client *c, struct sim_job job,
     event.user = kept->number;
     event.deadline_ns = event.now_ns + deadline_ms * SIM_MS;
     event.length = job.epoch ? 0 : job.append->length;
-    event.record_flags = job.epoch ? WIRE_RECORD_EPOCH : 0;
+    event.record_flags = job.epoch   ? WIRE_RECORD_EPOCH
+                         : job.flags ? job.flags
+                                     : job.append->id.flags;
     // Before the step: its actions may end the job at once.
     pawl_assert(pawl_map_put(&c->jobs, kept->number, kept) == 0);
     int code = client_step(sim, c, event);
@@ -183,7 +191,7 @@ void client_core_stop(struct sim *sim, struct sim_client *c)
     c->tick_ns = UINT64_MAX;
 }
 
-void client_begin_running(struct sim *sim, struct sim_client *c)
+void client_run(struct sim *sim, struct sim_client *c)
 {
     c->producer_hi = c->notes->producer_hi;
     c->producer_lo = c->notes->producer_lo;
@@ -225,6 +233,8 @@ static void file_lost(struct sim *sim, struct sim_client *c)
     }
     reader_fini(c);
     notes->file_id = 0;
+    notes->real_file_id = 0;
+    notes->written = 0;
     notes->pending_count = 0;
     notes->acked_count = 0;
     notes->last_acked = 0;
@@ -353,16 +363,17 @@ void client_created(struct sim *sim, struct sim_client *c, int status, const Paw
     if (status != 0 || c->state != SIM_CREATING) {
         return;
     }
-    if (c->notes->file_id != 0 && c->notes->file_id != reply->file->file_id) {
+    uint64_t *file_id = c->notes->writer ? &c->notes->real_file_id : &c->notes->file_id;
+    if (*file_id != 0 && *file_id != reply->file->file_id) {
         if (!sim->params.remove) {
             sim_violation(sim, "%s finds another file", c->node->name);
         }
         file_lost(sim, c);
     }
-    c->notes->file_id = reply->file->file_id;
+    *file_id = reply->file->file_id;
     c->state = SIM_OPENING;
-    if (c->notes->name[0] == 0 && !c->notes->sessions) {
-        client_begin_running(sim, c);
+    if (c->notes->name[0] == 0 && !c->notes->sessions && !c->notes->writer) {
+        client_run(sim, c);
     }
 }
 
@@ -414,10 +425,13 @@ static void ask_read(struct sim *sim, struct sim_client *c)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
-    body.file_id = c->notes->file_id;
+    body.file_id = client_named_file(c->notes);
+    body.handle = sim_permille(sim, 500) ? c->notes->written : 0;
     message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
     message.get_chunks = &body;
-    link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS}, &message);
+    link_ask_master(
+        sim, c, (struct sim_ask){.kind = SIM_CALL_CHUNKS, .acks_count = sim_writes_acks_count(sim)},
+        &message);
 }
 
 static void ask_remove(struct sim *sim, struct sim_client *c)
@@ -466,6 +480,9 @@ static int submit_length(struct sim *sim, struct sim_client *c, uint32_t length,
                                 .producer_lo = c->producer_lo,
                                 .sequence = append_core_next_sequence(c->core),
                                 .epoch = c->epoch};
+    if (c->notes->writer) {
+        id.flags = sim_write_draw(sim, c, &length);
+    }
     struct sim_append *append = sim_oracle_submit(sim, c->notes->file_id, &id, length);
     struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
     pending_add(c->notes, append);
@@ -507,7 +524,11 @@ static void submit_old(struct sim *sim, struct sim_client *c)
         append->id.sequence >= append_core_next_sequence(c->core)) {
         return;
     }
-    if (sim_permille(sim, 300)) {
+    job.flags = c->notes->writer && sim_permille(sim, 200) ? sim_write_forge(append) : 0;
+    if (job.flags != 0) {
+        job.repeat = false;
+        job.forged = true;
+    } else if (sim_permille(sim, 300)) {
         job_forge(&job);
     }
     int code = job_submit(sim, c, job, append->id.sequence);
@@ -528,8 +549,10 @@ static bool work(struct sim *sim, struct sim_client *c)
     }
     if (!notes->finishing && sim->params.remove && sim_permille(sim, 5)) {
         ask_remove(sim, c);
-    } else if (!notes->finishing && sim_permille(sim, 30)) {
+    } else if (!notes->finishing && sim_permille(sim, notes->writer ? 150 : 30)) {
         ask_read(sim, c);
+    } else if (!notes->finishing && notes->writer && sim_permille(sim, 30)) {
+        return sim_write_other(sim, c);
     } else if (!notes->finishing && notes->acked_count > 0 && sim_permille(sim, 50)) {
         submit_old(sim, c);
     } else if (more) {
@@ -568,6 +591,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         c->state = SIM_OPENING;
     } else if (c->state == SIM_CREATING && !c->asked) {
         ask_create(sim, c);
+    } else if (c->state == SIM_OPENING && c->notes->writer) {
+        sim_write_ask(sim, c);
     } else if (c->state == SIM_OPENING && !c->asked) {
         ask_producer(sim, c);
     } else if (c->state == SIM_RUNNING && appends_finished(c)) {
@@ -677,13 +702,16 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     if (c == NULL) {
         return false;
     }
-    return c->notes->retired || (appends_finished(c) && c->notes->has_read);
+    // There may be no sealed chunk to write to.
+    bool idle = c->notes->writer && c->state == SIM_OPENING && c->notes->written == 0;
+    return c->notes->retired || idle || (appends_finished(c) && c->notes->has_read);
 }
 
 bool sim_client_is_excused(struct sim *sim, const struct sim_node *node)
 {
     const struct sim_notes *notes = sim->client_notes[node->index];
-    return sim_oracle_has_losses(sim, notes->file_id);
+    return sim_oracle_has_losses(sim, client_named_file(notes)) ||
+           sim_oracle_has_losses(sim, notes->file_id);
 }
 
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,

@@ -19,6 +19,7 @@ struct sim_job {
     bool repeat; // was acknowledged before
     bool forged; // an old id with another payload
     bool epoch;
+    uint32_t flags;       // of a forged one: another offset
     uint8_t *own_payload; // of a forged one
 };
 
@@ -44,6 +45,13 @@ struct sim_notes {
     bool finishing;
     bool has_read; // its file, at the end
     bool retired;
+    // Clients that write: file_id is that of the write log of the chunk `written`.
+    bool writer;
+    uint64_t real_file_id; // writers: the file whose chunks they write to
+    uint64_t written;
+    uint64_t written_bytes;
+    uint64_t known_bytes; // of the file
+    uint64_t tail;
 };
 
 enum sim_call_kind {
@@ -60,6 +68,9 @@ enum sim_call_kind {
     SIM_CALL_READ,
     SIM_CALL_SCAN_CHUNKS, // when all is over
     SIM_CALL_SCAN_READ,
+    SIM_CALL_TARGETS,   // sealed chunks to write to
+    SIM_CALL_WRITE_LOG, // of the chosen one
+    SIM_CALL_EXTEND,    // or to seal the tail: nobody waits for the answer
 };
 
 // A request under way, to the master or to a chunk server.
@@ -74,6 +85,9 @@ struct sim_ask {
     uint32_t crc;
     uint16_t slot_first;
     uint16_t slot_count;
+    uint32_t flags;
+    uint64_t
+        acks_count; // reads of all: writes that had been acknowledged when the map was asked for
 };
 
 // A connection to the master or a chunk server.
@@ -93,6 +107,7 @@ enum sim_client_state { SIM_CREATING = 1, SIM_OPENING, SIM_EPOCH, SIM_RUNNING, S
 struct sim_reader_chunk {
     uint64_t handle;
     uint64_t length; // when sealed
+    uint64_t log_chunks;
     bool sealed;
     uint32_t servers_count;
     uint64_t servers[8];
@@ -102,11 +117,12 @@ struct sim_reader {
     struct sim_reader_chunk *chunks;
     uint32_t count;
     uint32_t at;
-    uint32_t turn;   // replicas that were asked, one after the other
-    uint64_t offset; // in the chunk
-    bool listed;     // all chunks are known
-    bool asked;      // something is under way
-    bool lost;       // where the chunk is has to be asked anew
+    uint32_t turn;       // replicas that were asked, one after the other
+    uint64_t offset;     // in the chunk
+    uint64_t acks_count; // writes that had been acknowledged before the first map was asked for
+    bool listed;         // all chunks are known
+    bool asked;          // something is under way
+    bool lost;           // where the chunk is has to be asked anew
     bool done;
 };
 
@@ -139,7 +155,14 @@ struct sim_client {
 struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc);
 void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
 void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+void client_run(struct sim *sim, struct sim_client *c);
 void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+
+// The file that the client has named; a writer appends to the write log of one of its chunks.
+static inline uint64_t client_named_file(const struct sim_notes *notes)
+{
+    return notes->writer ? notes->real_file_id : notes->file_id;
+}
 
 // sim_reader.c
 
@@ -151,7 +174,6 @@ void reader_failed(struct sim *sim, struct sim_client *c);
 void reader_fini(struct sim_client *c);
 
 void client_core_stop(struct sim *sim, struct sim_client *c);
-void client_begin_running(struct sim *sim, struct sim_client *c);
 
 // sim_session.c
 void session_start(struct sim_client *c);

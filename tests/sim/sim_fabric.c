@@ -213,25 +213,54 @@ static uint32_t chunk_read(const struct sim_chunk *chunk, uint64_t offset, uint3
     return done;
 }
 
+// The chunk of a read, or of its log, whose bytes on this disk are not what they were; 0: all are.
+static uint64_t read_damaged(const struct sim_chunkd *s, const struct chunk_action *action)
+{
+    for (uint32_t i = 0; i < action->segments_count; i++) {
+        const struct chunk_segment *segment = &action->segments[i];
+        const struct sim_chunk *chunk =
+            segment->handle != 0 ? sim_disk_chunk(s->disk, segment->handle) : NULL;
+        if (chunk != NULL && !sim_chunk_is_sound(chunk, segment->offset, segment->length)) {
+            return segment->handle;
+        }
+    }
+    return 0;
+}
+
 static void carry_out_read(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
 {
     struct sim_served *served = served_answer(sim, s, action->conn, action->request);
-    const struct sim_chunk *chunk = sim_disk_chunk(s->disk, action->handle);
     struct wire_read request;
-    if (served == NULL || chunk == NULL) {
-        sim_violation(sim, "%s reads chunk %llu, which it does not have", s->node->name,
-                      (unsigned long long)action->handle);
+    if (served == NULL) {
         return;
     }
-    if (!sim_chunk_is_sound(chunk, action->offset, action->length)) {
-        reply_corrupt(sim, s, served, action->handle);
+    uint64_t damaged = read_damaged(s, action);
+    if (damaged != 0) {
+        reply_corrupt(sim, s, served, damaged);
         return;
     }
     uint8_t *data = sim_alloc(action->length);
     struct wire_read_done done = {.header = {.type = WIRE_READ | WIRE_REPLY},
                                   .committed_bytes = action->committed_bytes,
-                                  .sealed = action->sealed};
-    done.length = chunk_read(chunk, action->offset, action->length, data);
+                                  .sealed = action->sealed,
+                                  .log_chunks = action->log_chunks,
+                                  .log_bytes = action->log_bytes};
+    for (uint32_t i = 0; i < action->segments_count; i++) {
+        const struct chunk_segment *segment = &action->segments[i];
+        const struct sim_chunk *chunk = sim_disk_chunk(s->disk, segment->handle);
+        uint32_t got = segment->length; // of zeros
+        if (segment->handle != 0) {
+            got = chunk == NULL
+                      ? 0
+                      : chunk_read(chunk, segment->offset, segment->length, data + done.length);
+        }
+        if (got != segment->length || segment->length > action->length - done.length) {
+            sim_violation(sim, "%s reads chunk %llu, which it does not have", s->node->name,
+                          (unsigned long long)segment->handle);
+            break;
+        }
+        done.length += got;
+    }
     done.crc = pawl_crc32c(0, data, done.length);
     memcpy(&request, served->frame->data, sizeof(request));
     sim_oracle_read(sim, s->node->index, &request, &done, data);

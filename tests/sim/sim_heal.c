@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim.h"
+#include "sim_write.h"
 
 #define ULL(x) ((unsigned long long)(x))
 
@@ -47,7 +48,8 @@ static bool holds_all(struct sim *sim, const struct sim_view *view, const struct
 static bool is_whole(struct sim *sim, const struct sim_view *view, const struct sim_chunk *replica)
 {
     return holds_all(sim, view, replica) && replica->sealed &&
-           replica->records_count == view->count;
+           replica->records_count == view->count &&
+           replica->zero_bytes == sim_writes_zeros(sim, view->handle);
 }
 
 // Does any disk but that of `except` hold it all, sealed or not?
@@ -77,6 +79,7 @@ void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *c
         return;
     }
     sim->copies_count++;
+    sim_writes_copied(sim, view.handle, copied->version);
     uint64_t lost = 0;
     if (sim_disk_lost(sim->disks[server], view.handle, &lost)) {
         return; // it held it when it said so
@@ -122,15 +125,23 @@ static bool open_is_healed(struct sim *sim, const struct sim_view *view, uint32_
 
 // Where one has rotted nothing is asked: without a scrub nobody may know, and with no other server there is
 // no place for another. One more may be there unknown: of a COPY that was carried out after it was given up.
-static bool sealed_is_healed(struct sim *sim, const struct sim_view *view, uint32_t wanted)
+static bool may_be_short(struct sim *sim, uint64_t handle)
 {
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
-        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], view->handle);
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], handle);
         if (replica != NULL && (replica->damaged || replica->rotten_count > 0)) {
             return true;
         }
     }
-    return whole_count(sim, view) >= wanted;
+    return false;
+}
+
+// A part of a write log stands where the chunk does that it is about, and nowhere else.
+static bool sealed_is_healed(struct sim *sim, const struct sim_view *view, uint32_t wanted)
+{
+    uint64_t written = sim_writes_about(sim, view->handle);
+    return may_be_short(sim, view->handle) || (written != 0 && may_be_short(sim, written)) ||
+           whole_count(sim, view) >= wanted;
 }
 
 static bool find_unhealed(struct sim *sim, struct sim_view *ret)

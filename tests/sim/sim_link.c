@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "sim_client.h"
+#include "sim_write.h"
 
 static void link_reset(struct sim_link *link)
 {
@@ -286,10 +287,14 @@ static void on_master_frame(struct sim *sim, struct sim_client *c, const struct 
     pawl__reply__free_unpacked(reply, NULL);
 }
 
-static void check_read(struct sim *sim, const struct sim_client *c, const struct sim_frame *frame)
+static void check_read(struct sim *sim, const struct sim_client *c, const struct sim_ask *ask,
+                       const struct sim_frame *frame)
 {
-    struct wire_read_done done;
-    memcpy(&done, frame->data, sizeof(done));
+    struct wire_read_done done = {0};
+    memcpy(&done, frame->data, PAWL_MIN(sizeof(done), (size_t)frame->bytes));
+    if (done.header.status == 0 && done.length > 0) {
+        sim_writes_check_all(sim, ask->chunk, ask->acks_count, &done);
+    }
     if (done.header.status == 0 && (done.length != frame->extra_bytes ||
                                     pawl_crc32c(0, frame->extra, frame->extra_bytes) != done.crc)) {
         sim_violation(sim, "%s got bytes that don't match their checksum", c->node->name);
@@ -324,7 +329,7 @@ void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     if (ask.kind == SIM_CALL_READ || ask.kind == SIM_CALL_SCAN_READ) {
         struct wire_read_done done;
         memcpy(&done, frame->data, sizeof(done));
-        check_read(sim, c, frame);
+        check_read(sim, c, &ask, frame);
         if (ask.kind == SIM_CALL_SCAN_READ) {
             reader_read(sim, c, &done);
         }

@@ -10,6 +10,7 @@
 
 #include "base/crc32c.h"
 #include "sim_oracle_private.h"
+#include "sim_write.h"
 
 #define ULL(x) ((unsigned long long)(x))
 
@@ -82,6 +83,11 @@ bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
         }
     }
     return false;
+}
+
+bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id)
+{
+    return is_removed(sim->oracle, file_id);
 }
 
 uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
@@ -224,6 +230,7 @@ static void told_ok(struct sim *sim, struct sim_append *append, uint64_t offset)
         uint64_t index = record_at(chunk, offset - chunk->base);
         if (index < count && chunk->records[index].append == append) {
             oracle->acknowledged_count += append->told == SIM_TOLD_OK ? 0 : 1;
+            sim_writes_acked(sim, append);
             append->told = SIM_TOLD_OK;
             append->offset = offset;
             return;
@@ -393,8 +400,9 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
         sim_violation(sim, "chunk %llu is sealed twice, or unknown", ULL(body->handle));
         return;
     }
+    uint64_t zero_bytes = sim_writes_zeros(sim, body->handle);
     if (body->count > chunk->records_count || body->count < chunk->answered_count ||
-        body->length != records_end(chunk, body->count)) {
+        body->length != (zero_bytes != 0 ? zero_bytes : records_end(chunk, body->count))) {
         sim_violation(sim,
                       "chunk %llu is sealed at %llu records, %llu bytes; disks held %llu, "
                       "clients were told of %llu",
@@ -437,6 +445,20 @@ static void on_create(struct sim *sim, const Pawl__LogCreate *body)
     snprintf(file->path, sizeof(file->path), "%s", body->path);
 }
 
+// A write log goes with its file: it gets the same path.
+static void on_write_log(struct sim *sim, const Pawl__LogWriteLog *body)
+{
+    const struct sim_oracle *oracle = sim->oracle;
+    const struct oracle_chunk *chunk = chunk_of(oracle, body->handle);
+    Pawl__LogCreate create = {.file_id = body->file_id, .path = (char[32]){""}};
+    for (uint32_t i = 0; chunk != NULL && i < oracle->files_count; i++) {
+        if (oracle->files[i].file_id == chunk->file_id) {
+            memcpy(create.path, oracle->files[i].path, sizeof(oracle->files[i].path));
+        }
+    }
+    on_create(sim, &create);
+}
+
 static void on_remove(struct sim *sim, const char *path)
 {
     struct sim_oracle *oracle = sim->oracle;
@@ -449,10 +471,14 @@ static void on_remove(struct sim *sim, const char *path)
 
 void sim_oracle_log(struct sim *sim, const Pawl__LogRecord *record)
 {
+    sim_writes_log(sim, record);
     switch (record->body_case) {
     case PAWL__LOG_RECORD__BODY_SESSIONS:
     case PAWL__LOG_RECORD__BODY_SESSIONS_END:
         sim_sessions_log(sim, sim->oracle->sessions, record);
+        break;
+    case PAWL__LOG_RECORD__BODY_WRITE_LOG:
+        on_write_log(sim, record->write_log);
         break;
     case PAWL__LOG_RECORD__BODY_CREATE:
         on_create(sim, record->create);
@@ -513,6 +539,7 @@ static void record_add(struct sim *sim, struct oracle_chunk *chunk, const struct
         if (append == NULL || append->length != record->length || append->crc != record->crc ||
             append->file_id != chunk->file_id || append->id.sequence != record->id.sequence ||
             append->id.producer_lo != record->id.producer_lo ||
+            append->id.flags != record->id.flags ||
             memcmp(append->payload, r->payload, record->length) != 0) {
             sim_violation(sim, "chunk %llu record %llu holds what nobody appended",
                           ULL(chunk->handle), ULL(chunk->records_count));
@@ -554,6 +581,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                       server + 1, ULL(chunk->handle), ULL(index));
     } else if (index == chunk->records_count) {
         record_add(sim, chunk, r, replica->chunk_bytes);
+        sim_writes_record(sim, replica, index);
     } else {
         if (!record_equals(&chunk->records[index], r)) {
             sim_violation(sim, "cs%u chunk %llu record %llu differs from another replica's",
@@ -673,7 +701,9 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
     if (chunk == NULL || is_removed(sim->oracle, chunk->file_id)) {
         return; // was never logged: it has no bytes, the disk would have complained
     }
-    uint64_t committed = records_end(chunk, committed_count(sim, chunk));
+    uint64_t zero_bytes = sim_writes_zeros(sim, chunk->handle);
+    uint64_t committed =
+        zero_bytes != 0 ? zero_bytes : records_end(chunk, committed_count(sim, chunk));
     if (reply->committed_bytes > committed ||
         (reply->sealed && reply->committed_bytes != committed) ||
         request->offset + reply->length > committed) {
@@ -682,18 +712,23 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
                       ULL(reply->committed_bytes), ULL(committed));
         return;
     }
+    uint8_t *expected = sim_alloc(reply->length);
     for (uint64_t i = 0; i < chunk->records_count; i++) {
         const struct oracle_record *r = &chunk->records[i];
         uint64_t from = PAWL_MAX(request->offset, r->record.offset);
         uint64_t to =
             PAWL_MIN(request->offset + reply->length, r->record.offset + r->record.length);
-        if (from < to && memcmp(data + (from - request->offset),
-                                r->append->payload + (from - r->record.offset), to - from) != 0) {
-            sim_violation(sim, "cs%u chunk %llu returns wrong bytes at %llu", server + 1,
-                          ULL(chunk->handle), ULL(from));
-            return;
+        if (from < to) {
+            memcpy(expected + (from - request->offset),
+                   r->append->payload + (from - r->record.offset), to - from);
         }
     }
+    sim_writes_read(sim, server, request, reply, expected);
+    if (memcmp(data, expected, reply->length) != 0) {
+        sim_violation(sim, "cs%u chunk %llu returns wrong bytes at %llu", server + 1,
+                      ULL(chunk->handle), ULL(request->offset));
+    }
+    free(expected);
 }
 
 // ---- the end: everything once more ---------------------------------------------------------------------------

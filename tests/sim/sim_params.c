@@ -77,6 +77,13 @@ static void draw_sessions(struct sim_params *p, const struct pawl_random *random
     p->cut_ms = p->sessions ? PICK(&own, 0, 1000, 3000) : 0;
 }
 
+static void draw_writers(struct sim_params *p, const struct pawl_random *random)
+{
+    struct pawl_random own = *random;
+    pawl_random_seed(&own, pawl_random_next(&own) ^ 0x3717e5);
+    p->writers_count = PAWL_MIN(PICK(&own, 0, 0, 1, 2), p->clients_count - 1);
+}
+
 static const struct {
     const char *name;
     size_t at;
@@ -92,6 +99,7 @@ static const struct {
     }
     FIELD(servers, servers_count),
     FIELD(clients, clients_count),
+    FIELD(writers, writers_count),
     FIELD(files, files_count),
     FIELD(replicas, replicas),
     FIELD(min_replicas, min_replicas),
@@ -209,6 +217,7 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     params->dead_ms = 3000;
     params->command_ms = 1000;
     draw_sessions(params, random);
+    draw_writers(params, random);
 }
 
 void sim_params_losses(struct sim_params *params, uint64_t seed)

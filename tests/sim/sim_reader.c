@@ -8,6 +8,7 @@
 #include <pawl/error.h>
 
 #include "sim_client.h"
+#include "sim_write.h"
 
 static void reader_drop(struct sim_reader *reader)
 {
@@ -25,7 +26,7 @@ static void ask_chunks(struct sim *sim, struct sim_client *c)
     struct sim_reader *reader = &c->reader;
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
-    body.file_id = c->notes->file_id;
+    body.file_id = client_named_file(c->notes);
     body.from_index = reader->count;
     if (reader->lost) {
         body.handle = reader->chunks[reader->at].handle;
@@ -33,6 +34,9 @@ static void ask_chunks(struct sim *sim, struct sim_client *c)
     message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
     message.get_chunks = &body;
     reader->asked = true;
+    if (reader->count == 0) {
+        reader->acks_count = sim_writes_acks_count(sim);
+    }
     link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_SCAN_CHUNKS}, &message);
 }
 
@@ -40,6 +44,7 @@ static void chunk_take(struct sim_reader_chunk *to, const Pawl__Chunk *chunk)
 {
     *to = (struct sim_reader_chunk){.handle = chunk->handle,
                                     .length = chunk->length,
+                                    .log_chunks = chunk->log_chunks,
                                     .sealed = chunk->state == PAWL__CHUNK_STATE__CHUNK_SEALED};
     for (size_t i = 0; i < chunk->n_replicas && i < PAWL_ARRAY_COUNT(to->servers); i++) {
         to->servers[to->servers_count++] = chunk->replicas[i]->server_id;
@@ -142,9 +147,14 @@ static void ask_read(struct sim *sim, struct sim_client *c)
                                 .chunk = chunk->handle,
                                 .offset = reader->offset,
                                 .buffer_address = 1,
-                                .length = 1 + (uint32_t)sim_below(sim, 40000)};
+                                .length = 1 + (uint32_t)sim_below(sim, 40000),
+                                .log_chunks = chunk->log_chunks,
+                                .flags = WIRE_READ_ALL};
     reader->asked = true;
-    link_ask_server(sim, c, node->index, (struct sim_ask){.kind = SIM_CALL_SCAN_READ},
+    link_ask_server(sim, c, node->index,
+                    (struct sim_ask){.kind = SIM_CALL_SCAN_READ,
+                                     .chunk = chunk->handle,
+                                     .acks_count = reader->acks_count},
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 

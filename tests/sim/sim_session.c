@@ -84,10 +84,14 @@ bool session_pump(struct sim *sim, struct sim_client *c)
         return true;
     }
     if (c->state == SIM_OPENING) {
+        bool unopened = c->notes->writer && c->notes->file_id == 0;
+        if (unopened && c->session_next != 0) {
+            return false; // the write log first
+        }
         if (c->session_next != 0) {
             c->session = c->session_next;
             c->notes->producer_hi = WIRE_SESSION_BIT | c->session;
-            client_begin_running(sim, c);
+            client_run(sim, c);
         } else if (!c->session_asked) {
             ask_session(sim, c);
         }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sim.h"
+#include "sim_write.h"
 
 #define SIM_CLOCK_TRUE 1000000u   // rate of a clock that is right
 #define SIM_WATCH_EVENTS 4096u    // between two looks at everything
@@ -261,6 +262,7 @@ static void populate(struct sim *sim, enum sim_trace trace)
     sim->trace = sim->tracing ? sim_alloc(SIM_TRACE_LINES * sizeof(sim->trace[0])) : NULL;
     sim->oracle = sim_oracle_new(sim);
     sim->watch = sim_watch_new();
+    sim->writes = sim_writes_new();
     add_node(sim, SIM_MASTER, 0, "m");
     sim->master_disk = sim_log_new();
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
@@ -327,6 +329,7 @@ void sim_free(struct sim *sim)
     sim_log_free(sim->master_disk);
     sim_oracle_free(sim->oracle);
     sim_watch_free(sim->watch);
+    sim_writes_free(sim->writes);
     sim_net_fini(sim);
     sim_faults_fini(sim);
     free(sim->trace);

@@ -11,7 +11,7 @@ import time
 
 from harness import Failed, check, main, make_file, say, sha256, wait_for_bytes
 
-VERBS = ["local", "put", "get", "append", "cat", "ls", "stat", "mkdir", "mv", "rm", "servers", "doctor"]
+VERBS = ["local", "put", "get", "append", "write", "extend", "cat", "ls", "stat", "mkdir", "mv", "rm", "servers", "doctor"]
 
 # Arguments that are wrong before any cluster is asked.
 WRONG = [
@@ -22,7 +22,8 @@ WRONG = [
     ["local", "start", "--servers", "1000"], ["put"], ["put", "a"], ["put", "a", "/b", "c"],
     ["put", "--depth", "0", "a", "/b"], ["put", "--record-bytes", "many", "a", "/b"],
     ["put", "--nonsense", "a", "/b"], ["get"], ["get", "/a"], ["get", "--offset", "x", "/a", "b"],
-    ["append"], ["append", "/a", "b", "c"], ["append", "--record-bytes", "0", "/a"], ["cat"],
+    ["append"], ["append", "/a", "b", "c"], ["write", "/a"], ["write", "--offset", "x", "/a"],
+    ["write", "--offset", "1", "/a", "b", "c"], ["extend", "/a"], ["extend", "/a", "many"], ["extend", "/a", "1", "2"], ["append", "--record-bytes", "0", "/a"], ["cat"],
     ["cat", "/a", "/b"], ["cat", "--length", "-1", "/a"], ["ls", "/a", "/b"], ["ls", "-x"], ["stat"],
     ["stat", "/a", "/b"], ["mkdir"], ["mkdir", "-x", "/a"], ["mv", "/a"], ["mv", "/a", "/b", "/c"],
     ["mv", "--nonsense", "/a"], ["rm"], ["rm", "-x", "/a"], ["servers", "x"], ["doctor", "x"],

@@ -42,7 +42,7 @@ static int do_fence(struct fake_server *server, const Pawl__Fence *fence, Pawl__
     fenced->handle = fence->handle;
     fenced->version = replica->version;
     fenced->count = replica->count;
-    fenced->length = replica->count * RECORD_BYTES;
+    fenced->length = fake_bytes(replica);
     fenced->commit_count = replica->commit_count;
     return 0;
 }
@@ -70,7 +70,7 @@ static int do_level(struct world *world, struct fake_server *server, const Pawl_
     levelled->handle = level->handle;
     levelled->version = level->version;
     levelled->count = replica->count;
-    levelled->length = replica->count * RECORD_BYTES;
+    levelled->length = fake_bytes(replica);
     return 0;
 }
 
@@ -88,7 +88,7 @@ static int do_seal(struct fake_server *server, const Pawl__Seal *seal, Pawl__Sea
         return PAWL_ESTALE;
     }
     assert_true(!replica->sealed || replica->count == seal->count);
-    assert_int_equal(seal->length, seal->count * RECORD_BYTES);
+    assert_int_equal(seal->length, replica->zero_bytes + seal->count * RECORD_BYTES);
     replica->version = seal->version;
     replica->count = seal->count;
     replica->commit_count = seal->count;
@@ -110,8 +110,10 @@ static int do_open(struct fake_server *server, const Pawl__Open *open)
     if (replica->exists && replica->version == open->version) {
         return 0; // asked again: what is durable stays
     }
-    *replica = (struct fake_replica){
-        .exists = true, .version = open->version, .table_bytes = open->producers.len};
+    *replica = (struct fake_replica){.exists = true,
+                                     .version = open->version,
+                                     .zero_bytes = open->zero_bytes,
+                                     .table_bytes = open->producers.len};
     assert_true(open->n_sessions <= WIRE_SESSIONS_MAX);
     replica->sessions_count = open->n_sessions;
     for (size_t i = 0; i < open->n_sessions; i++) {

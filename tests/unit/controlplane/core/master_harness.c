@@ -284,7 +284,7 @@ static size_t inventory(struct world *world, struct fake_server *server, bool op
         message->handle = handle;
         message->version = replica->version;
         message->count = replica->count;
-        message->length = replica->count * RECORD_BYTES;
+        message->length = fake_bytes(replica);
         message->commit_count = replica->commit_count;
         message->sealed = replica->sealed;
         message->primary = replica->primary && replica->lease_until_ns > world->now_ns;

@@ -36,12 +36,18 @@ struct fake_replica {
     bool damaged;
     bool copying;
     uint64_t lease_until_ns;
+    uint64_t zero_bytes;
     size_t table_bytes;
     size_t sessions_count; // ranges that came with OPEN
     uint64_t sessions[WIRE_SESSIONS_MAX][2];
     uint32_t members_count;
     uint64_t members[MASTER_SET_MAX];
 };
+
+static inline uint64_t fake_bytes(const struct fake_replica *replica)
+{
+    return replica->zero_bytes + replica->count * RECORD_BYTES;
+}
 
 struct fake_server {
     uint64_t id;

@@ -33,9 +33,13 @@ static int teardown(void **state)
     return 0;
 }
 
-// Sends READ of `length` bytes into client.memory and lets the core say READ.
-static void read_begin(uint64_t request, uint32_t length)
+// Sends READ into client.memory and lets the core say READ of these segments.
+static void read_segments(uint64_t request, const struct chunk_segment *segments, uint32_t count)
 {
+    uint32_t length = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        length += segments[i].length;
+    }
     struct wire_read read;
     memset(&read, 0, sizeof(read));
     wire_header_init(&read.header, WIRE_READ, sizeof(read), request);
@@ -50,12 +54,17 @@ static void read_begin(uint64_t request, uint32_t length)
     struct chunk_action *action = script_action(CHUNK_ACTION_READ);
     action->conn = event->event.conn;
     action->request = event->event.request;
-    action->handle = 42;
-    action->offset = 1000;
-    action->length = length;
+    action->segments = segments;
+    action->segments_count = count;
     action->committed_bytes = 5000;
     action->sealed = true;
     script_run(&bench);
+}
+
+static void read_begin(uint64_t request, uint32_t length)
+{
+    struct chunk_segment segment = {.handle = 42, .offset = 1000, .length = length};
+    read_segments(request, &segment, 1);
 }
 
 static void test_read_when_bytes_are_good_writes_them_before_the_reply(void **state)
@@ -131,6 +140,80 @@ static void test_read_when_peer_is_gone_gives_its_buffer_back(void **state)
     script_complete(script_call_last("read")->token, 0, script_call_last("read")->memory, 100);
     bench_turn(&bench);
     assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->ios.used_count, 0);
+}
+
+static void test_read_when_of_several_segments_replies_behind_the_last(void **state)
+{
+    static const struct chunk_segment segments[] = {
+        {.handle = 42, .offset = 10, .length = 100},
+        {.handle = 0, .length = 50},
+        {.handle = 77, .offset = 5, .length = 30},
+    };
+    (void)state;
+    memset(client.memory, 0xee, 200);
+    read_segments(5, segments, 3);
+    struct script_call *call = script_call_last("read");
+    assert_int_equal(call->handle, 42);
+    assert_int_equal(call->length, 100);
+    unsigned char *data = (unsigned char *)(uintptr_t)call->memory;
+    memset(data, 1, 100);
+    script_complete(call->token, 0, data, 100);
+    for (int i = 0; i < 4; i++) {
+        bench_turn(&bench);
+    }
+    call = script_call_last("read");
+    assert_int_equal(call->handle, 77);
+    assert_int_equal(call->length, 30);
+    assert_int_not_equal(client.message.header.request, 5); // not before all of it is there
+    memset(data, 2, 30);
+    script_complete(call->token, 0, data, 30);
+    bench_turn(&bench);
+    assert_int_equal(client.message.header.request, 5);
+    assert_int_equal(client.message.reply.read_done.length, 180);
+    assert_int_equal(client.message.reply.read_done.crc, pawl_crc32c(0, client.memory, 180));
+    assert_int_equal(client.memory[99], 1);
+    assert_int_equal(client.memory[100], 0);
+    assert_int_equal(client.memory[149], 0);
+    assert_int_equal(client.memory[150], 2);
+    assert_int_equal(client.memory[180], 0xee);
+    assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->ios.used_count, 0);
+}
+
+static void test_read_when_a_segment_is_cut_short_ends_there(void **state)
+{
+    static const struct chunk_segment segments[] = {
+        {.handle = 42, .offset = 10, .length = 100},
+        {.handle = 77, .offset = 5, .length = 30},
+    };
+    (void)state;
+    read_segments(5, segments, 2);
+    struct script_call *call = script_call_last("read");
+    script_complete(call->token, 0, call->memory, 60);
+    bench_turn(&bench);
+    assert_int_equal(client.message.header.request, 5);
+    assert_int_equal(client.message.reply.read_done.length, 60);
+    assert_int_equal(bench.reactor->ios.used_count, 0);
+}
+
+static void test_read_when_a_later_segment_is_damaged_names_its_chunk(void **state)
+{
+    static const struct chunk_segment segments[] = {
+        {.handle = 0, .length = 100},
+        {.handle = 77, .offset = 5, .length = 30},
+    };
+    (void)state;
+    read_segments(5, segments, 2);
+    for (int i = 0; i < 4; i++) {
+        bench_turn(&bench);
+    }
+    script_complete(script_call_last("read")->token, PAWL_ECORRUPT, NULL, 0);
+    bench_turn(&bench);
+    assert_int_equal(client.message.header.status, PAWL_ECORRUPT);
+    struct script_event *event = script_last(CHUNK_EVENT_DAMAGED);
+    assert_non_null(event);
+    assert_int_equal(event->event.handle, 77);
     assert_int_equal(bench.reactor->ios.used_count, 0);
 }
 
@@ -337,6 +420,9 @@ int main(void)
         T(test_read_when_no_buffer_is_free_waits_for_one),
         T(test_read_when_store_refuses_is_answered),
         T(test_read_when_peer_is_gone_gives_its_buffer_back),
+        T(test_read_when_of_several_segments_replies_behind_the_last),
+        T(test_read_when_a_segment_is_cut_short_ends_there),
+        T(test_read_when_a_later_segment_is_damaged_names_its_chunk),
         T(test_record_when_fetched_is_written_with_its_id),
         T(test_persist_when_store_refuses_tells_the_core_in_a_later_step),
         T(test_store_when_failed_open_chunks_are_reported_once),

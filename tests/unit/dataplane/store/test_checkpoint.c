@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit tests of dataplane/store/checkpoint.c: many rounds through a tiny journal, and the footers.
+#include <errno.h>
+
 #include "store_fixture.h"
 
 #include <stdlib.h>
@@ -131,6 +133,37 @@ static void test_checkpoint_when_journal_is_gone_then_footer_tells_all(void **st
     assert_memory_equal(found.chunk.producers, &producer, sizeof(producer));
     assert_int_equal(fixture_check_chunk(f, 1), 7);
     assert_int_equal(found.chunk.records[5].length, 0);
+}
+
+static void check_kinds(struct fixture *f)
+{
+    assert_int_equal(fixture_find(f, 1).chunk.written_handle, 77);
+    assert_int_equal(fixture_find(f, 1).chunk.zero_bytes, 0);
+    assert_int_equal(fixture_find(f, 2).chunk.written_handle, 0);
+    assert_int_equal(fixture_find(f, 2).chunk.zero_bytes, 12345);
+}
+
+// Chunks of write logs and of zeros, from the journal and from their footers.
+static void test_checkpoint_when_chunks_are_special_then_they_stay_so(void **state)
+{
+    struct fixture *f = *state;
+
+    setup_tiny(f, 2);
+    for (uint64_t handle = 1; handle <= 2; handle++) {
+        struct store_chunk chunk = fixture_new_chunk(handle, 1);
+        chunk.written_handle = handle == 1 ? 77 : 0;
+        chunk.zero_bytes = handle == 2 ? 12345 : 0;
+        uint64_t token = fixture_token(f);
+        assert_int_equal(store_create(f->store, &chunk, token), 0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        chunk.zero_bytes = chunk.chunk_bytes + 1;
+        assert_int_equal(store_create(f->store, &chunk, 1), -EINVAL);
+    }
+    fixture_reopen(f);
+    check_kinds(f);
+    churn(f, 3);
+    fixture_reopen(f);
+    check_kinds(f);
 }
 
 static void test_checkpoint_when_chunks_are_dropped_then_they_stay_away(void **state)
@@ -297,6 +330,7 @@ int main(void)
         FIXTURE_TEST(test_checkpoint_when_more_is_queued_than_fits_then_it_waits),
         FIXTURE_TEST(test_checkpoint_when_without_io_uring_then_works_the_same),
         FIXTURE_TEST(test_checkpoint_when_journal_is_gone_then_footer_tells_all),
+        FIXTURE_TEST(test_checkpoint_when_chunks_are_special_then_they_stay_so),
         FIXTURE_TEST(test_checkpoint_when_chunks_are_dropped_then_they_stay_away),
         FIXTURE_TEST(test_checkpoint_when_record_is_written_back_then_rot_in_the_file_is_found),
         FIXTURE_TEST(test_footer_when_newest_rots_then_chunk_is_damaged),
