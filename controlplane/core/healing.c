@@ -83,18 +83,9 @@ static void replica_drop(struct master_core *core, struct master_chunk *chunk,
     master_server_drop(core, server, chunk->handle, version);
 }
 
-static const char *why_bad(const struct master_chunk *chunk, const struct master_replica *replica)
+static bool replica_may_go(const struct master_replica *replica)
 {
-    return replica->stale                           ? "stale"
-           : replica->damaged                       ? "damaged"
-           : !server_is_apt(chunk, replica->server) ? "what was written is not here"
-                                                    : NULL;
-}
-
-static bool replica_is_bad(const struct master_chunk *chunk, const struct master_replica *replica)
-{
-    return master_replica_is_valid(replica) && why_bad(chunk, replica) &&
-           replica->server->conn != 0 && !replica->seal_token;
+    return master_replica_is_valid(replica) && replica->server->conn != 0 && !replica->seal_token;
 }
 
 // Up to `count` of those that nobody can use; there is a good one besides.
@@ -103,12 +94,24 @@ static uint32_t drop_bad(struct master_core *core, struct master_chunk *chunk, u
     uint32_t dropped = 0;
     for (uint32_t i = chunk->replicas_count; i-- > 0 && dropped < count;) {
         struct master_replica *replica = &chunk->replicas[i];
-        if (replica_is_bad(chunk, replica)) {
-            replica_drop(core, chunk, replica, why_bad(chunk, replica));
+        if (replica_may_go(replica) && (replica->damaged || replica->stale)) {
+            replica_drop(core, chunk, replica, replica->stale ? "stale" : "damaged");
             dropped++;
         }
     }
     return dropped;
+}
+
+// A part of a write log where the chunk is not that it is about. It is whole, and so a source; there are
+// enough others.
+static void drop_inapt(struct master_core *core, struct master_chunk *chunk)
+{
+    for (uint32_t i = chunk->replicas_count; i-- > 0;) {
+        struct master_replica *replica = &chunk->replicas[i];
+        if (replica_may_go(replica) && !server_is_apt(chunk, replica->server)) {
+            replica_drop(core, chunk, replica, "what it is about is not here");
+        }
+    }
 }
 
 static bool location_is_shared(const struct master_chunk *chunk, const struct master_server *server)
@@ -171,6 +174,7 @@ static void chunk_look(struct master_core *core, struct master_chunk *chunk)
     struct census census = take_census(chunk);
     if (census.good >= chunk->file->replicas) {
         drop_bad(core, chunk, MASTER_REPLICAS_MAX);
+        drop_inapt(core, chunk);
     }
     // Surplus parts of a write log go with surplus replicas of what was written.
     if (census.good > chunk->file->replicas && !chunk->file->written) {

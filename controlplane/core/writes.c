@@ -133,7 +133,7 @@ bool master_log_may_open(const struct master_chunk *chunk)
     return chunk->work->asked_for && !copying;
 }
 
-// All that are current, so that none of them falls behind.
+// As many of those that are current as the file wants: others fall behind, and are surplus.
 int master_log_place(const struct master_core *core, const struct master_inode *log,
                      uint64_t set[MASTER_SET_MAX], uint32_t *ret_count)
 {
@@ -147,7 +147,8 @@ int master_log_place(const struct master_core *core, const struct master_inode *
             continue;
         }
         current_count++;
-        if (master_server_free_bytes(replica->server) >= log->chunk_bytes) {
+        if (count < log->replicas &&
+            master_server_free_bytes(replica->server) >= log->chunk_bytes) {
             set[count++] = replica->server->id;
         }
     }

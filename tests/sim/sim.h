@@ -604,6 +604,8 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
 bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others);
 // The master has been told that so many records are committed.
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
+// Records of the chunk that may be committed: all of its set hold them.
+uint64_t sim_oracle_committed(struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);
 bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id);
 void sim_oracle_end(struct sim *sim);

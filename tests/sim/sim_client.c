@@ -591,6 +591,9 @@ static void on_pump(struct sim *sim, struct sim_event *event)
         c->state = SIM_OPENING;
     } else if (c->state == SIM_CREATING && !c->asked) {
         ask_create(sim, c);
+    } else if (c->state == SIM_OPENING && c->notes->writer && c->notes->finishing &&
+               c->notes->written == 0) {
+        c->notes->retired = true; // there may be no sealed chunk to write to
     } else if (c->state == SIM_OPENING && c->notes->writer) {
         sim_write_ask(sim, c);
     } else if (c->state == SIM_OPENING && !c->asked) {
@@ -702,9 +705,7 @@ bool sim_client_finished(const struct sim *sim, const struct sim_node *node)
     if (c == NULL) {
         return false;
     }
-    // There may be no sealed chunk to write to.
-    bool idle = c->notes->writer && c->state == SIM_OPENING && c->notes->written == 0;
-    return c->notes->retired || idle || (appends_finished(c) && c->notes->has_read);
+    return c->notes->retired || (appends_finished(c) && c->notes->has_read);
 }
 
 bool sim_client_is_excused(struct sim *sim, const struct sim_node *node)

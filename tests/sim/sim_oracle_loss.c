@@ -76,6 +76,12 @@ uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle)
     return chunk != NULL && !chunk->sealed && chunk->ready ? chunk->heard_count : 0;
 }
 
+uint64_t sim_oracle_committed(struct sim *sim, uint64_t handle)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
+    return chunk != NULL ? committed_count(sim, chunk) : 0;
+}
+
 bool sim_oracle_is_lost(struct sim *sim, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);

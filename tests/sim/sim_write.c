@@ -308,17 +308,6 @@ void sim_writes_record(struct sim *sim, const struct sim_chunk *replica, uint64_
                               .payload = sim_copy(r->payload, r->record.length)};
 }
 
-// Records that all of the set hold: nothing else may be committed.
-static uint64_t durable_count(struct sim *sim, const struct write_chunk *chunk)
-{
-    uint64_t count = chunk->sealed ? chunk->count : chunk->records_count;
-    for (uint32_t i = 0; i < chunk->set_count; i++) {
-        const struct sim_chunk *disk = on_disk(sim, chunk->set[i], chunk->handle);
-        count = PAWL_MIN(count, disk != NULL ? disk->records_count : 0);
-    }
-    return count;
-}
-
 static void write_over(const struct write_record *record, const struct wire_read *request,
                        const struct wire_read_done *reply, uint8_t *expected)
 {
@@ -345,7 +334,9 @@ void sim_writes_read(struct sim *sim, uint32_t server, const struct wire_read *r
     }
     for (uint32_t i = 0; log != NULL && !over && i < writes->chunks_count; i++) {
         const struct write_chunk *chunk = &writes->chunks[i];
-        uint64_t count = chunk->file_id == log->log_id ? durable_count(sim, chunk) : 0;
+        uint64_t count =
+            chunk->file_id == log->log_id ? sim_oracle_committed(sim, chunk->handle) : 0;
+        count = PAWL_MIN(count, chunk->records_count);
         for (uint64_t r = 0; r < count && at < reply->log_bytes; r++) {
             write_over(&chunk->records[r], request, reply, expected);
             at = chunk->base + chunk->records[r].end;
