@@ -147,6 +147,23 @@ static bool opening_failed(struct master_core *core, struct master_chunk *chunk,
     return true;
 }
 
+// Members of earlier sets, which never held a record.
+static void drop_others(struct master_core *core, struct master_chunk *chunk)
+{
+    for (uint32_t i = chunk->replicas_count; i-- > 0;) {
+        const struct master_replica *replica = &chunk->replicas[i];
+        struct master_server *server = replica->server;
+        uint64_t version = replica->version;
+        if (master_replica_is_valid(replica) && version < chunk->version &&
+            master_chunk_member_index(chunk, server->id) < 0) {
+            master_replica_remove(chunk, server);
+            if (server->conn) {
+                master_server_drop(core, server, chunk->handle, version);
+            }
+        }
+    }
+}
+
 // "N+1 takes nothing until all of its replicas durably hold N's producer table."
 static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
 {
@@ -169,6 +186,7 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
     if (core->failed) {
         return false;
     }
+    drop_others(core, chunk);
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         struct master_replica *replica =
             master_replica_add(core, chunk, master_chunk_member(core, chunk, i));

@@ -712,7 +712,7 @@ bool sim_client_is_excused(struct sim *sim, const struct sim_node *node)
 {
     const struct sim_notes *notes = sim->client_notes[node->index];
     return sim_oracle_has_losses(sim, client_named_file(notes)) ||
-           sim_oracle_has_losses(sim, notes->file_id);
+           sim_writes_have_losses(sim, client_named_file(notes));
 }
 
 void sim_client_describe(const struct sim *sim, const struct sim_node *node, char *buf,

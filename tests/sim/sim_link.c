@@ -287,13 +287,13 @@ static void on_master_frame(struct sim *sim, struct sim_client *c, const struct 
     pawl__reply__free_unpacked(reply, NULL);
 }
 
-static void check_read(struct sim *sim, const struct sim_client *c, const struct sim_ask *ask,
-                       const struct sim_frame *frame)
+static void check_read(struct sim *sim, const struct sim_client *c, uint32_t server,
+                       const struct sim_ask *ask, const struct sim_frame *frame)
 {
     struct wire_read_done done = {0};
     memcpy(&done, frame->data, PAWL_MIN(sizeof(done), (size_t)frame->bytes));
     if (done.header.status == 0 && done.length > 0) {
-        sim_writes_check_all(sim, ask->chunk, ask->acks_count, &done);
+        sim_writes_check_all(sim, ask->chunk, ask->acks_count, server, &done);
     }
     if (done.header.status == 0 && (done.length != frame->extra_bytes ||
                                     pawl_crc32c(0, frame->extra, frame->extra_bytes) != done.crc)) {
@@ -329,7 +329,7 @@ void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     if (ask.kind == SIM_CALL_READ || ask.kind == SIM_CALL_SCAN_READ) {
         struct wire_read_done done;
         memcpy(&done, frame->data, sizeof(done));
-        check_read(sim, c, &ask, frame);
+        check_read(sim, c, conn->side[1].node->index, &ask, frame);
         if (ask.kind == SIM_CALL_SCAN_READ) {
             reader_read(sim, c, &done);
         }

@@ -124,6 +124,17 @@ uint64_t sim_writes_about(const struct sim *sim, uint64_t handle)
     return log != NULL ? log->handle : 0;
 }
 
+bool sim_writes_have_losses(struct sim *sim, uint64_t file_id)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < sim->writes->logs_count; i++) {
+        const struct write_chunk *about = chunk_of(sim->writes, sim->writes->logs[i].handle);
+        lost |= about != NULL && about->file_id == file_id &&
+                sim_oracle_has_losses(sim, sim->writes->logs[i].log_id);
+    }
+    return lost;
+}
+
 void sim_writes_copied(struct sim *sim, uint64_t handle, uint64_t version)
 {
     const struct sim_writes *writes = sim->writes;
@@ -365,11 +376,28 @@ uint64_t sim_writes_acks_count(const struct sim *sim)
     return sim->writes->acks_count;
 }
 
-void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count,
+// Its disk has come back without writes that it had called durable: it can't know of them.
+static bool has_lost_writes(struct sim *sim, const struct write_log *log, uint32_t server)
+{
+    for (uint32_t i = 0; i < sim->writes->chunks_count; i++) {
+        const struct write_chunk *chunk = &sim->writes->chunks[i];
+        uint64_t lost = 0;
+        if (chunk->file_id == log->log_id &&
+            sim_disk_lost(sim->disks[server], chunk->handle, &lost)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count, uint32_t server,
                           const struct wire_read_done *done)
 {
     const struct write_log *log = log_of_chunk(sim->writes, handle);
-    for (uint64_t i = 0; log != NULL && i < acks_count; i++) {
+    if (log == NULL || has_lost_writes(sim, log, server)) {
+        return;
+    }
+    for (uint64_t i = 0; i < acks_count; i++) {
         const struct write_ack *ack = &sim->writes->acks[i];
         if (ack->log_id == log->log_id && ack->end > done->log_bytes &&
             !sim_oracle_is_removed(sim, log->log_id)) {

@@ -23,12 +23,14 @@ void sim_writes_read(struct sim *sim, uint32_t server, const struct wire_read *r
 void sim_writes_acked(struct sim *sim, const struct sim_append *append);
 uint64_t sim_writes_acks_count(const struct sim *sim);
 // A read with WIRE_READ_ALL, from a replica that the master named, shows the first `acks_count` writes.
-void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count,
+void sim_writes_check_all(struct sim *sim, uint64_t handle, uint64_t acks_count, uint32_t server,
                           const struct wire_read_done *done);
 // The chunk whose write log the chunk is a part of; 0: it is a file's.
 uint64_t sim_writes_about(const struct sim *sim, uint64_t handle);
 // A copy made under this version of the chunk is told to the master: nobody may be writing to it.
 void sim_writes_copied(struct sim *sim, uint64_t handle, uint64_t version);
+// Is a write log of one of the file's chunks lost?
+bool sim_writes_have_losses(struct sim *sim, uint64_t file_id);
 // How many bytes of zeros a chunk is; 0: none.
 uint64_t sim_writes_zeros(const struct sim *sim, uint64_t handle);
 
