@@ -379,6 +379,7 @@ struct master_core {
     struct pawl_map conns;    // connection > server
     struct pawl_map commands; // token > command
     uint64_t next_token;
+    uint64_t order; // of the last DROP, COPY or Registered of this term
     struct pawl_list open_chunks;
     struct pawl_list active_chunks;                  // need to be looked at by every tick
     struct pawl_list heal_short[MASTER_SET_MAX + 1]; // sealed, too few replicas: by good ones

@@ -613,7 +613,6 @@ uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 // Rows that were dropped from tables.
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
-bool sim_oracle_is_sealed(const struct sim *sim, uint64_t handle);
 // A chunk as the log has it.
 struct sim_view {
     uint64_t handle;

@@ -27,7 +27,6 @@ struct sim_log {
 struct sim_out {
     uint64_t need;
     bool command;
-    bool no_echo; // does not come again much later
     bool drop;
     uint64_t conn;
     uint64_t request; // replies: the peer's
@@ -167,7 +166,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     }
     // Old DROPs are rare, and would hurt most.
     uint32_t echo_permyriad = sim->params.double_permille * (out->drop ? 50 : 10);
-    if (!out->no_echo && sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
+    if (sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
         out->frame->request = UINT64_MAX;
         sim_echo(sim, conn, 1 - side, out->frame);
     }
@@ -227,10 +226,6 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                           .deadline_ms = action->deadline_ms,
                           .frame = sim_frame_request(0, action->command)};
     out.drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
-    // A COPY that comes again makes a replica that is seen at the next registration only; a DROP of a
-    // sealed chunk takes one that was copied there since, under the same version.
-    out.no_echo = action->command->body_case == PAWL__REQUEST__BODY_COPY ||
-                  (out.drop && sim_oracle_is_sealed(sim, action->command->drop->handle));
     if (out.drop && PAWL_MUTANT(drop_before_log)) {
         command_send(sim, m, &out);
     } else {

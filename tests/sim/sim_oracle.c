@@ -57,12 +57,6 @@ uint64_t sim_oracle_seals(const struct sim_oracle *oracle)
     return oracle->seals_count;
 }
 
-bool sim_oracle_is_sealed(const struct sim *sim, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && chunk->sealed;
-}
-
 struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle)
 {
     for (uint32_t i = oracle->chunks_count; i > 0; i--) {

@@ -62,6 +62,8 @@ struct fake_server {
     bool shy;              // its data plane reaches nobody
     uint64_t copy_step;    // records that a COPY brings; 0: all
     uint64_t copies_count; // that were completed
+    uint64_t order_term;   // of the last DROP or COPY
+    uint64_t order;
     uint64_t drops_count;
     struct fake_replica replicas[WORLD_CHUNKS]; // by handle
 };
