@@ -357,9 +357,11 @@ static void copy_failed(struct master_core *core, struct master_chunk *chunk, in
         master_replica_damaged(core, chunk, source);
         break;
     case PAWL_EEXISTS:
-        // It holds something else under this name, of which it had not told us.
-        replica = master_replica_add(core, chunk, target);
-        if (replica && !replica->sealed) {
+        // It holds something else under this name. If it has not told us of that in the meantime, it is
+        // no good.
+        replica =
+            master_replica_find(chunk, target) ? NULL : master_replica_add(core, chunk, target);
+        if (replica) {
             replica->stale = true;
         }
         break;

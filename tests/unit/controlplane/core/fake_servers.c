@@ -204,7 +204,11 @@ static int do_copy(struct world *world, struct fake_server *server, const Pawl__
     if (order_check(server, copy->term, copy->order)) {
         return PAWL_ESTALE;
     }
-    int rc = copy_check(world, server, replica, copy);
+    int rc =
+        server->refuse_copies ? server->refuse_copies : copy_check(world, server, replica, copy);
+    if (rc == PAWL_EBUSY) {
+        return rc; // what is under way goes on
+    }
     assert_int_equal(copy->length, copy->count * RECORD_BYTES);
     if (rc) {
         if (replica->copying) {

@@ -59,6 +59,7 @@ struct fake_server {
     bool silent;           // sends no heartbeats
     int refuse;            // code of every command's answer
     int refuse_seals;      // the same, of SEAL only
+    int refuse_copies;     // the same, of COPY only
     bool shy;              // its data plane reaches nobody
     uint64_t copy_step;    // records that a COPY brings; 0: all
     uint64_t copies_count; // that were completed
