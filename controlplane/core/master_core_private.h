@@ -186,6 +186,7 @@ enum master_cause {
 struct master_member {
     enum master_step step;
     uint64_t token;
+    bool fenced;  // it has answered the fence: with count, length
     bool level;   // holds all records that the chunk is to have
     bool refused; // it answered, with an error
     uint64_t count;

@@ -175,8 +175,8 @@ void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
 
 // The master has logged count and length; this is the only thing that ever cuts a log. What is cut
 // was never committed: a committed record is on every member of the set, and the count is that of
-// the longest log among those that answered. A count that would cut one, or bytes that don't add up,
-// show that something was lost: nothing is cut then.
+// the longest log among those that answered, or one that all of them had. A count that would cut one, or
+// bytes that don't add up, show that something was lost: nothing is cut then.
 static int seal_begin(struct chunk_core *core, struct chunk *chunk,
                       const struct chunk_command *command)
 {
