@@ -501,7 +501,7 @@ static bool command_place(const Pawl__Request *command, struct command_place *re
 static int order_check(struct chunk_core *core, uint64_t order, bool *ret_again)
 {
     *ret_again = false;
-    if (PAWL_MUTANT(command_order_ignored)) {
+    if (PAWL_MUTANT(command_order_ignored) || PAWL_MUTANT(drop_older_taken)) {
         return 0;
     }
     if (!core->registered) {
