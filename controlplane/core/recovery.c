@@ -522,7 +522,8 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
     // One that sends no heartbeats may answer all the same: a grant to such a set would be ended at
     // once, for ever.
     bool level = level_count == chunk->set_count || PAWL_MUTANT(grant_not_level);
-    bool lower = level_count < chunk->file->min_replicas && settle_lower(core, chunk);
+    bool few = level_count < chunk->file->min_replicas && !PAWL_MUTANT(few_hold_settled);
+    bool lower = few && settle_lower(core, chunk);
     bool equal = level && !lower && dead_count == 0;
     // An empty chunk is as good as the next one: sealing it on a client's word would let that client
     // make chunks without end.

@@ -226,6 +226,9 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                           .deadline_ms = action->deadline_ms,
                           .frame = sim_frame_request(0, action->command)};
     out.drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    if (action->command->body_case == PAWL__REQUEST__BODY_LEVEL) {
+        sim_oracle_fence_over(sim, action->command->level->handle, action->command->level->version);
+    }
     if (out.drop && PAWL_MUTANT(drop_before_log)) {
         command_send(sim, m, &out);
     } else {
@@ -246,6 +249,10 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
         switch (action->type) {
         case MASTER_ACTION_LOG:
             log_append(m->log, action->record);
+            if (action->record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_SEAL) {
+                const Pawl__LogChunkSeal *seal = action->record->chunk_seal;
+                sim_oracle_fence_over(sim, seal->handle, seal->version);
+            }
             break;
         case MASTER_ACTION_REPLY:
             carry_out_reply(sim, m, action);
@@ -471,6 +478,10 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_COPIED) {
         const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
         sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
+    }
+    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_FENCED) {
+        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
+        sim_oracle_fenced(sim, conn->side[0].node->index, reply->fenced);
     }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);

@@ -396,6 +396,7 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
                       ULL(chunk->records_count), ULL(chunk->answered_count));
         return;
     }
+    check_least(sim, chunk, body);
     chunk->sealed = true;
     chunk->length = body->length;
     chunk->count = body->count;
