@@ -54,6 +54,8 @@
     X(retry_renumbers, "3.3", "a retry keeps its sequence")                                        \
     X(fence_is_refusal, "3.3", "a fenced append may be in the file")                               \
     X(drop_older_taken, "3.2", "older commands are refused: DROP")                                 \
+    X(few_hold_settled, "3.2", "what fewer than the minimum hold is left out when all have answered") \
+    X(command_order_ignored, "3.2", "older commands are refused: DROP, COPY of a version that was here before") \
     X(drop_before_log, "3.5", "deletes go out only after the log has them")
 // clang-format on
 

@@ -25,6 +25,7 @@ static void fence_answered(struct master_core *core, struct master_chunk *chunk,
         return;
     }
     member->step = MASTER_STEP_DONE;
+    member->fenced = true;
     member->count = fenced->count;
     member->length = fenced->length;
     // A replica may know of more committed records than it holds: then it has lost some.

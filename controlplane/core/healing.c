@@ -235,6 +235,7 @@ static void copy_send(struct master_core *core, struct master_chunk *chunk)
     request->copy->source = master_member_message(core, copy->source);
     request->copy->written_handle = chunk->file->written ? chunk->file->written->handle : 0;
     request->copy->zero_bytes = chunk->zero_bytes;
+    request->copy->order = ++core->order;
     copy->token =
         master_command(core, copy->target, MASTER_COMMAND_COPY, request, core->options.command_ms);
 }
@@ -413,10 +414,11 @@ static void copy_failed(struct master_core *core, struct master_chunk *chunk, in
     struct master_server *target = copy->target;
     master_note(core, MASTER_LEVEL_WARN, "chunk %lu copy from server %s to server %s failed: %s",
                 chunk->handle, source->name, target->name, pawl_strerror(code));
-    if (code == PAWL_EDEADLINE) {
-        copy_give_up(core, chunk);
+    if (code == PAWL_EEXISTS) {
+        copy_end(core, chunk);
     } else {
-        copy_end(core, chunk); // it has dropped what it had, or is not there
+        // Whatever the code, what was begun before may still go on: a refusal need not be the copy's own.
+        copy_give_up(core, chunk);
     }
     chunk->heal_backoff_ms = chunk->heal_backoff_ms == 0
                                  ? MASTER_BACKOFF_MIN_MS
@@ -428,9 +430,11 @@ static void copy_failed(struct master_core *core, struct master_chunk *chunk, in
         master_replica_damaged(core, chunk, source);
         break;
     case PAWL_EEXISTS:
-        // It holds something else under this name, of which it had not told us.
-        replica = master_replica_add(core, chunk, target);
-        if (replica && !replica->sealed) {
+        // It holds something else under this name. If it has not told us of that in the meantime, it is
+        // no good.
+        replica =
+            master_replica_find(chunk, target) ? NULL : master_replica_add(core, chunk, target);
+        if (replica) {
             replica->stale = true;
         }
         break;

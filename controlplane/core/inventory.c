@@ -109,8 +109,7 @@ static void inventory_open(struct master_core *core, struct master_server *serve
     if (master_chunk_member_index(chunk, server->id) < 0) {
         if (report->count == 0 && report->version < chunk->version) {
             PAWL_MARK(replica_of_earlier_set);
-            master_replica_remove(chunk,
-                                  server); // it was a member of a set that never held a record
+            master_replica_remove(chunk, server);
             master_server_drop(core, server, chunk->handle, report->version);
         }
         return;

@@ -188,6 +188,7 @@ enum master_cause {
 struct master_member {
     enum master_step step;
     uint64_t token;
+    bool fenced;  // it has answered the fence: with count, length
     bool level;   // holds all records that the chunk is to have
     bool refused; // it answered, with an error
     uint64_t count;
@@ -385,6 +386,7 @@ struct master_core {
     struct pawl_map conns;    // connection > server
     struct pawl_map commands; // token > command
     uint64_t next_token;
+    uint64_t order; // of the last DROP, COPY or Registered of this term
     struct pawl_list open_chunks;
     struct pawl_list active_chunks;                  // need to be looked at by every tick
     struct pawl_list heal_short[MASTER_SET_MAX + 1]; // sealed, too few replicas: by good ones

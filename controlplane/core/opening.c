@@ -35,6 +35,9 @@ static int place_again(struct master_core *core, struct master_chunk *chunk)
     record->chunk_place->set = master_arena_ids(core, set, count);
     record->chunk_place->n_set = count;
     master_log(core, record);
+    while (chunk->replicas_count > 0) { // of the set before: nothing is held there that counts
+        master_replica_remove(chunk, chunk->replicas[0].server);
+    }
     master_place_reserve(core, set, count, chunk->file->chunk_bytes);
     master_note(core, MASTER_LEVEL_INFO, "chunk %lu version %lu placed anew", chunk->handle,
                 chunk->version);

@@ -3,7 +3,8 @@
 //
 //   WAITING > TABLE > OPENING > GRANTING > GRANTED          a new chunk, see opening.c
 //   GRANTED > IDLE > FENCING > (LEVELLING) > GRANTING       all members are equal again
-//                                          > sealed         otherwise, or when it is full
+//                                          > sealed         otherwise, or when it is full; without what
+//                                                           too few hold when that is sure to be no loss
 // Every failure on the way leads back to IDLE with a pause, and from there with a higher version on.
 // Nothing waits without a deadline: commands have one, pauses have one, and where nobody is there to
 // talk to, the next registration goes on.
@@ -490,6 +491,46 @@ static bool seal_is_wanted(const struct master_chunk *chunk)
              master_extend_zero_bytes(chunk->file, end) > 0));
 }
 
+// Fewer than the file's minimum have got level. What only they hold was never acknowledged when every member
+// has answered the fence, as what is committed is in each of their logs; a retry would be answered from too
+// few replicas. So the chunk ends with what enough members held when they answered, never below what
+// somebody knows to be committed. As long as one has not answered, or is damaged, nothing is left out.
+static bool settle_lower(struct master_core *core, struct master_chunk *chunk)
+{
+    struct master_work *work = chunk->work;
+    const struct master_member *best = NULL;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct master_member *member = &work->members[i];
+        uint32_t holders = 0;
+        if (!member->fenced || member_is_damaged(core, chunk, i)) {
+            return false;
+        }
+        for (uint32_t j = 0; j < chunk->set_count; j++) {
+            const struct master_member *other = &work->members[j];
+            if (other->count == member->count && other->length != member->length) {
+                return false;
+            }
+            holders += other->count >= member->count;
+        }
+        bool enough = holders >= chunk->file->min_replicas && member->count >= work->commit_heard;
+        best = enough && (!best || member->count > best->count) ? member : best;
+    }
+    if (!best) {
+        return false;
+    }
+    PAWL_MARK(recovery_settles_lower);
+    master_note(core, MASTER_LEVEL_WARN,
+                "chunk %lu version %lu ends with %lu of %lu records: the others were never "
+                "acknowledged, and too few servers hold them",
+                chunk->handle, chunk->version, best->count, work->target_count);
+    work->target_count = best->count;
+    work->target_length = best->length;
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        work->members[i].level = work->members[i].count >= work->target_count;
+    }
+    return true;
+}
+
 static bool levelling_drive(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
@@ -506,7 +547,9 @@ static bool levelling_drive(struct master_core *core, struct master_chunk *chunk
     // One that sends no heartbeats may answer all the same: a grant to such a set would be ended at
     // once, for ever.
     bool level = level_count == chunk->set_count || PAWL_MUTANT(grant_not_level);
-    bool equal = level && dead_count == 0;
+    bool few = level_count < chunk->file->min_replicas && !PAWL_MUTANT(few_hold_settled);
+    bool lower = few && settle_lower(core, chunk);
+    bool equal = level && !lower && dead_count == 0;
     if (equal && !seal_is_wanted(chunk) && !regrants_are_vain(work)) {
         PAWL_MARK(granted_to_same_set);
         master_chunk_grant(core, chunk);

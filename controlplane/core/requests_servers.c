@@ -69,6 +69,7 @@ static void reply_registered(struct master_core *core, uint64_t request)
     registered->lease_ms = core->options.lease_ms;
     registered->nonce = core->terms[core->terms_count - 1].nonce;
     registered->position = core->position;
+    registered->order = ++core->order;
     reply->registered = registered;
     master_reply(core, request, reply);
 }

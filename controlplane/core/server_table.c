@@ -201,6 +201,7 @@ static void drop_send(struct master_core *core, struct master_server *server,
     request->drop->term = core->term;
     request->drop->handle = drop->handle;
     request->drop->version = drop->version;
+    request->drop->order = ++core->order;
     drop->token =
         master_command(core, server, MASTER_COMMAND_DROP, request, core->options.command_ms);
     server->drops_inflight += drop->token != 0;

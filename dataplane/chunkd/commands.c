@@ -105,6 +105,10 @@ static void inventory_send(struct reactor *reactor, bool all)
         return;
     }
     mail->all = all;
+    if (all) {
+        struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_REGISTERING);
+        reactor_step(reactor, &event);
+    }
     chunk_core_visit(reactor->core, !all, inventory_add, mail);
     struct store_space space;
     store_space(reactor->store, &space);
@@ -152,6 +156,15 @@ static void cluster_keep(struct reactor *reactor, uint64_t cluster_id)
     commands_post(reactor, mail);
 }
 
+static void commands_registered(struct reactor *reactor, const struct mail *mail)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_REGISTERED);
+    event.term = mail->term;
+    event.order = mail->order;
+    reactor_step(reactor, &event);
+    cluster_keep(reactor, mail->number);
+}
+
 static void commands_stop(struct reactor *reactor)
 {
     if (!reactor->stopping) {
@@ -173,8 +186,8 @@ static void commands_mail(struct reactor *reactor, const struct mail *mail)
     case MAIL_LEASES:
         leases_renew(reactor, mail);
         break;
-    case MAIL_CLUSTER:
-        cluster_keep(reactor, mail->number);
+    case MAIL_REGISTERED:
+        commands_registered(reactor, mail);
         break;
     case MAIL_STOP:
         commands_stop(reactor);

@@ -21,7 +21,7 @@ enum mail_type {
     MAIL_COMMAND = 1,   // command, conn, request: a request of the master
     MAIL_INVENTORY_ASK, // all
     MAIL_LEASES,        // leases, leases_count, until_ns
-    MAIL_CLUSTER,       // number: the cluster id, to be kept
+    MAIL_REGISTERED,    // number: the cluster id, to be kept; term, order
     MAIL_STOP,          // drain and end
     // reactor to control
     MAIL_ANSWER,       // bytes, bytes_count: a packed Pawl__Reply for (conn, request)
@@ -56,6 +56,8 @@ struct mail {
     uint64_t handle;
     uint64_t version;
     uint64_t number;
+    uint64_t term;
+    uint64_t order;
     uint64_t until_ns;
     Pawl__Request *command;
     struct mail_lease *leases;

@@ -101,14 +101,18 @@ static void mark_position(struct control *control, uint64_t position)
     }
 }
 
-static void cluster_learn(struct control *control, uint64_t cluster_id)
+static int registered_post(struct control *control, const Pawl__Registered *body)
 {
-    control->cluster_id = cluster_id;
-    struct mail *mail = mail_new(MAIL_CLUSTER);
-    if (mail != NULL) {
-        mail->number = cluster_id;
+    struct mail *mail = mail_new(MAIL_REGISTERED);
+    if (mail == NULL) {
+        return PAWL_EBUSY;
     }
+    mail->number = body->cluster_id;
+    mail->term = body->term;
+    mail->order = body->order;
+    control->cluster_id = body->cluster_id;
     control_post(control, mail);
+    return 0;
 }
 
 static void registered(struct control *control, const Pawl__Registered *body)
@@ -131,7 +135,10 @@ static void registered(struct control *control, const Pawl__Registered *body)
         return;
     }
     mark_term(control, body);
-    cluster_learn(control, body->cluster_id);
+    if (registered_post(control, body) != 0) {
+        rpc_conn_close(control->conn, PAWL_EBUSY); // once more
+        return;
+    }
     control->state = CONTROL_REGISTERED;
     control->said_refused = 0;
     control->retry_ms = 0;

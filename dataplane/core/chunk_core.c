@@ -349,6 +349,12 @@ static void step_event(struct chunk_core *core, const struct chunk_event *event)
     case CHUNK_EVENT_DAMAGED:
         chunk_damaged(core, event->handle);
         break;
+    case CHUNK_EVENT_REGISTERING:
+        core->registered = false;
+        break;
+    case CHUNK_EVENT_REGISTERED:
+        chunk_registered(core, event->term, event->order);
+        break;
     default:
         pawl_assert(event->message);
         step_message(core, event);

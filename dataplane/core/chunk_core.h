@@ -65,6 +65,8 @@ enum chunk_event_type {
     CHUNK_EVENT_CONN_CLOSED, // conn: its requests need no reply any more
     CHUNK_EVENT_PEER_DOWN,   // server: connection to it lost, or could not be made
     CHUNK_EVENT_DAMAGED,     // a read of handle found bytes that don't match their checksum
+    CHUNK_EVENT_REGISTERING, // an inventory of all that is here is being made, to register with it
+    CHUNK_EVENT_REGISTERED,  // term, order: of the master's answer to the last such registration
 };
 
 struct chunk_event {
@@ -81,6 +83,8 @@ struct chunk_event {
     uint64_t version;
     uint64_t index;
     uint64_t until_ns;
+    uint64_t term;
+    uint64_t order;
     const struct wire_header *message; // checked by wire_check(); BORROWS UNTIL the step returns
     const Pawl__Request *command;      // BORROWS UNTIL the step returns
     const void *bytes;                 // FETCHED: BORROWS UNTIL the step returns; NULL for none

@@ -209,7 +209,9 @@ struct chunk_core {
     bool no_memory;
     bool payload_held; // the event's payload stays here: it is released later
     uint64_t now_ns;
-    uint64_t term; // highest that a command carried
+    uint64_t term;  // highest that a command carried
+    uint64_t order; // of that term: of the last DROP or COPY that was taken, or of the registration
+    bool registered; // the master has read the last whole inventory
     struct chunk_core_counters counters;
     struct chunk_segment segments[CHUNK_READ_SEGMENTS_MAX]; // of the read in this step
 };
@@ -339,6 +341,7 @@ void chunk_waiters_refuse(struct chunk_core *core, struct chunk *chunk, int code
 // recovery.c
 
 void chunk_command(struct chunk_core *core, const struct chunk_event *event);
+void chunk_registered(struct chunk_core *core, uint64_t term, uint64_t order);
 // Puts a COPY behind the commands that are being carried out.
 void chunk_command_add(struct chunk_core *core, struct chunk *chunk,
                        const struct chunk_command *command);
@@ -362,7 +365,9 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event);
 
 // copy.c
 
-void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t request);
+// `again`: this very command has been taken before; it begins nothing.
+void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t request,
+                      bool again);
 // Ends of its fetches and store operations.
 void chunk_copy_fetched(struct chunk_core *core, struct chunk *chunk,
                         const struct chunk_event *event);

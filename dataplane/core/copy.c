@@ -14,6 +14,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "dataplane/core/chunk_core_private.h"
 
 #define COPY_ANSWER_NS (300ull * CHUNK_NS_PER_MS) // a COPY is answered after so long at the latest
@@ -107,11 +108,14 @@ static int copy_new(struct chunk_core *core, const Pawl__Copy *copy, struct chun
     return 0;
 }
 
-void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t request)
+void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t request, bool again)
 {
     struct chunk *chunk = pawl_map_get(&core->chunks, copy->handle);
     int rc = command_check(core, copy);
-    if (rc == 0) {
+    if (rc == 0 && !chunk && again) {
+        PAWL_MARK(copy_ended_before);
+        rc = PAWL_ESTALE; // the master knows how it ended, and does not wait for another one
+    } else if (rc == 0) {
         rc = chunk ? existing_check(core, chunk, copy) : copy_new(core, copy, &chunk);
     }
     if (rc || core->no_memory) {

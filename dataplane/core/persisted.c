@@ -138,9 +138,15 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
         break;
     case CHUNK_OP_CREATE:
         PAWL_MARK(create_fails);
-        // It holds nothing: out of service, as if the command had never come.
+        // It holds nothing: out of service, as if the command had never come. What the creation was to
+        // replace is still stored, and goes: it was never ready, and nobody would hear of it again.
         if (chunk->state == CHUNK_STATE_CREATING) {
-            chunk->state = CHUNK_STATE_GONE;
+            bool is_stored = chunk->promised_durable > 0;
+            chunk->state = is_stored ? CHUNK_STATE_DROPPING : CHUNK_STATE_GONE;
+            if (is_stored) {
+                PAWL_MARK(create_fails_to_replace);
+                chunk_persist_add(core, chunk, CHUNK_OP_DROP, chunk->promised);
+            }
         }
         chunk_level_cancel(core, chunk, status);
         chunk_commands_end(core, chunk, PAWL__REQUEST__BODY__NOT_SET, status);
@@ -170,6 +176,9 @@ void chunk_persisted(struct chunk_core *core, const struct chunk_event *event)
     if (op.kind == CHUNK_OP_CREATE && event->token != chunk->create_token) {
         PAWL_MARK(create_overtaken);
         // A newer creation has taken its place; the store carries them out in order.
+        if (event->status >= 0) {
+            chunk->promised_durable = PAWL_MAX(chunk->promised_durable, op.value);
+        }
     } else if (event->status < 0 && !PAWL_MUTANT(flush_error_ignored)) {
         persist_failed(core, chunk, &op, event->status);
     } else {

@@ -175,8 +175,8 @@ void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
 
 // The master has logged count and length; this is the only thing that ever cuts a log. What is cut
 // was never committed: a committed record is on every member of the set, and the count is that of
-// the longest log among those that answered. A count that would cut one, or bytes that don't add up,
-// show that something was lost: nothing is cut then.
+// the longest log among those that answered, or one that all of them had. A count that would cut one, or
+// bytes that don't add up, show that something was lost: nothing is cut then.
 static int seal_begin(struct chunk_core *core, struct chunk *chunk,
                       const struct chunk_command *command)
 {
@@ -501,6 +501,48 @@ static bool command_place(const Pawl__Request *command, struct command_place *re
     }
 }
 
+// A sealed chunk keeps its version when it is dropped and copied here again, so the version does not tell
+// an old DROP or COPY. Their order does: of one term, the answers to registrations counted in. What is older
+// than what was carried out, or than the inventory that the master goes by, is refused; and as long as it
+// has not answered an inventory, all is. So a DROP meets only what the master has taken off its list, and a
+// COPY is begun once, by the master that waits for it.
+static int order_check(struct chunk_core *core, uint64_t order, bool *ret_again)
+{
+    *ret_again = false;
+    if (PAWL_MUTANT(command_order_ignored) || PAWL_MUTANT(drop_older_taken)) {
+        return 0;
+    }
+    if (!core->registered) {
+        PAWL_MARK(command_while_registering);
+        return PAWL_EBUSY;
+    }
+    if (order == 0) {
+        return PAWL_EINVALID;
+    }
+    if (order < core->order) {
+        PAWL_MARK(command_of_older_order);
+        return PAWL_ESTALE;
+    }
+    *ret_again = order == core->order;
+    core->order = order;
+    return 0;
+}
+
+static void term_take(struct chunk_core *core, uint64_t term)
+{
+    core->order = term == core->term ? core->order : 0; // each term counts anew
+    core->term = term;
+}
+
+void chunk_registered(struct chunk_core *core, uint64_t term, uint64_t order)
+{
+    if (term >= core->term) {
+        term_take(core, term);
+        core->order = PAWL_MAX(core->order, order);
+        core->registered = true;
+    }
+}
+
 void chunk_command(struct chunk_core *core, const struct chunk_event *event)
 {
     const Pawl__Request *command = event->command;
@@ -516,11 +558,19 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
         PAWL_MARK(command_of_older_term);
         rc = PAWL_ESTALE;
     }
+    bool again = false;
+    if (rc == 0) {
+        term_take(core, place.term);
+    }
+    if (rc == 0 && command->body_case == PAWL__REQUEST__BODY_DROP) {
+        rc = order_check(core, command->drop->order, &again);
+    } else if (rc == 0 && command->body_case == PAWL__REQUEST__BODY_COPY) {
+        rc = order_check(core, command->copy->order, &again);
+    }
     if (rc) {
         chunk_answer_add(core, event->request, rc);
         return;
     }
-    core->term = place.term;
     switch (command->body_case) {
     case PAWL__REQUEST__BODY_FENCE:
         command_fence(core, command->fence, event->request);
@@ -538,7 +588,7 @@ void chunk_command(struct chunk_core *core, const struct chunk_event *event)
         chunk_grant(core, command->grant, event->request);
         break;
     case PAWL__REQUEST__BODY_COPY:
-        chunk_copy_begin(core, command->copy, event->request);
+        chunk_copy_begin(core, command->copy, event->request, again);
         break;
     default:
         command_drop(core, command->drop, event->request);

@@ -31,7 +31,7 @@ enum golden_verb {
     GOLDEN_RESET,     // node, other
     GOLDEN_LOSE,      // the message, and all behind it on its connection
     GOLDEN_HOLD,      // the message, and all behind it on its connection: time
-    GOLDEN_TWICE,     // the message arrives once more under another request number
+    GOLDEN_TWICE,     // the message arrives once more under another request number: time, later
     GOLDEN_APPEND,    // node, number times, bytes
     GOLDEN_REPEAT,    // node, number: its sequence
     GOLDEN_FORGE,     // the same with other bytes

@@ -167,6 +167,8 @@ static void parse_action(struct parser *p, struct golden_action *action, char *t
         action->time_ns = take_time(p, next_word(&save));
     } else if (strcmp(word, "twice") == 0) {
         action->verb = GOLDEN_TWICE;
+        char *time = next_word(&save);
+        action->time_ns = time != NULL ? take_time(p, time) : 0;
     } else {
         take_client_action(p, action, word, &save);
     }

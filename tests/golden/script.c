@@ -354,7 +354,7 @@ static void hold(struct golden_run *run, struct sim_conn *conn, int to, struct s
 }
 
 static void twice(struct golden_run *run, struct sim_conn *conn, int to,
-                  const struct sim_frame *frame)
+                  const struct sim_frame *frame, uint64_t time_ns)
 {
     struct sim_frame *twin = sim_frame_copy(frame);
     if (frame->control) {
@@ -365,7 +365,7 @@ static void twice(struct golden_run *run, struct sim_conn *conn, int to,
         header.request += 1000000;
         memcpy(twin->data, &header, sizeof(header));
     }
-    sim_deliver(run->sim, conn, to, twin, 0);
+    sim_deliver(run->sim, conn, to, twin, time_ns);
 }
 
 // The fate of the message that a rule has waited for. False: it has been taken.
@@ -386,7 +386,7 @@ static bool decide(struct golden_run *run, const struct golden_rule *rule, struc
             held = action;
         } else if (action->verb == GOLDEN_TWICE) {
             fate = "  [twice]";
-            twice(run, conn, to, frame);
+            twice(run, conn, to, frame, action->time_ns);
         }
     }
     snprintf(text, sizeof(text), "%s%s", line->text, fate);

@@ -58,6 +58,7 @@ void model_normalise_server(struct chunk_core *core)
         core->waiters_free = waiter->next;
         pawl_alloc_free(core->alloc, waiter);
     }
+    core->order = 0; // as in the master's core
     chunk_answer_memory_free(core);
     pawl_alloc_free(core->alloc, core->actions.items); // grows again when it is needed
     core->actions = (struct chunk_actions){0};
@@ -135,6 +136,7 @@ static void tokens_normalise(struct master_core *core, struct model_master *driv
         }
     }
     core->next_token = last + 1;
+    core->order = 0; // without copies the order of DROPs decides nothing that their versions don't
 }
 
 bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance)

@@ -621,7 +621,9 @@ uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 // Rows that were dropped from tables.
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
-bool sim_oracle_is_sealed(const struct sim *sim, uint64_t handle);
+// The master reads an answer to a fence; it acts on those of a version.
+void sim_oracle_fenced(struct sim *sim, uint32_t server, const Pawl__Fenced *fenced);
+void sim_oracle_fence_over(struct sim *sim, uint64_t handle, uint64_t version);
 // A chunk as the log has it.
 struct sim_view {
     uint64_t handle;

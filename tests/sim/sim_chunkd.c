@@ -266,6 +266,7 @@ static void send_register(struct sim *sim, struct sim_chunkd *s)
     struct sim_inventory inventory = {0};
     char address[32];
     snprintf(address, sizeof(address), "sim://%u", s->node->index);
+    chunkd_step(sim, s, (struct chunk_event){.type = CHUNK_EVENT_REGISTERING});
     inventory_take(&inventory, s->core, false);
     body.server_id = SIM_SERVER_ID(s->node->index);
     body.incarnation = s->incarnation;
@@ -325,6 +326,10 @@ static void on_control_reply(struct sim *sim, struct sim_chunkd *s, const struct
         s->registered = true;
         s->lease_ms = reply->registered->lease_ms;
         s->disk->cluster_id = reply->registered->cluster_id;
+        chunkd_step(sim, s,
+                    (struct chunk_event){.type = CHUNK_EVENT_REGISTERED,
+                                         .term = reply->registered->term,
+                                         .order = reply->registered->order});
         sim_note(sim, "%s is registered, term %llu", s->node->name,
                  (unsigned long long)reply->registered->term);
     } else if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_HEARTBEAT) {

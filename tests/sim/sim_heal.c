@@ -72,6 +72,15 @@ static uint32_t whole_count(struct sim *sim, const struct sim_view *view)
     return count;
 }
 
+static uint32_t held_count(const struct sim *sim, const struct sim_view *view)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sim->params.servers_count; i++) {
+        count += sim_disk_chunk(sim->disks[i], view->handle) != NULL;
+    }
+    return count;
+}
+
 void sim_heal_registered(struct sim *sim, uint32_t server, const Pawl__Copied *copied)
 {
     struct sim_view view;
@@ -124,7 +133,7 @@ static bool open_is_healed(struct sim *sim, const struct sim_view *view, uint32_
 }
 
 // Where one has rotted nothing is asked: without a scrub nobody may know, and with no other server there is
-// no place for another. One more may be there unknown: of a COPY that was carried out after it was given up.
+// no place for another.
 static bool may_be_short(struct sim *sim, uint64_t handle)
 {
     for (uint32_t i = 0; i < sim->params.servers_count; i++) {
@@ -140,8 +149,10 @@ static bool may_be_short(struct sim *sim, uint64_t handle)
 static bool sealed_is_healed(struct sim *sim, const struct sim_view *view, uint32_t wanted)
 {
     uint64_t written = sim_writes_about(sim, view->handle);
-    return may_be_short(sim, view->handle) || (written != 0 && may_be_short(sim, written)) ||
-           whole_count(sim, view) >= wanted;
+    if (may_be_short(sim, view->handle) || (written != 0 && may_be_short(sim, written))) {
+        return true;
+    }
+    return whole_count(sim, view) == wanted && held_count(sim, view) == wanted;
 }
 
 static bool find_unhealed(struct sim *sim, struct sim_view *ret)
@@ -167,14 +178,10 @@ void sim_heal_end(struct sim *sim)
 {
     struct sim_view view;
     if (!sim->violated && find_unhealed(sim, &view)) {
-        uint32_t held_count = 0;
-        for (uint32_t i = 0; i < sim->params.servers_count; i++) {
-            held_count += sim_disk_chunk(sim->disks[i], view.handle) != NULL;
-        }
         sim_violation(sim,
                       "liveness: %s chunk %llu has %u replicas, %u of them whole, its set has %u; "
                       "its file wants %u",
-                      view.sealed ? "sealed" : "open", ULL(view.handle), held_count,
+                      view.sealed ? "sealed" : "open", ULL(view.handle), held_count(sim, &view),
                       view.sealed ? whole_count(sim, &view) : 0, view.set_count,
                       sim->params.replicas);
     }

@@ -27,7 +27,6 @@ struct sim_log {
 struct sim_out {
     uint64_t need;
     bool command;
-    bool no_echo; // does not come again much later
     bool drop;
     uint64_t conn;
     uint64_t request; // replies: the peer's
@@ -167,7 +166,7 @@ static void command_send(struct sim *sim, struct sim_master *m, struct sim_out *
     }
     // Old DROPs are rare, and would hurt most.
     uint32_t echo_permyriad = sim->params.double_permille * (out->drop ? 50 : 10);
-    if (!out->no_echo && sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
+    if (sim_fault(sim, SIM_FAULT_ECHO, echo_permyriad)) {
         out->frame->request = UINT64_MAX;
         sim_echo(sim, conn, 1 - side, out->frame);
     }
@@ -227,10 +226,9 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                           .deadline_ms = action->deadline_ms,
                           .frame = sim_frame_request(0, action->command)};
     out.drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
-    // A COPY that comes again makes a replica that is seen at the next registration only; a DROP of a
-    // sealed chunk takes one that was copied there since, under the same version.
-    out.no_echo = action->command->body_case == PAWL__REQUEST__BODY_COPY ||
-                  (out.drop && sim_oracle_is_sealed(sim, action->command->drop->handle));
+    if (action->command->body_case == PAWL__REQUEST__BODY_LEVEL) {
+        sim_oracle_fence_over(sim, action->command->level->handle, action->command->level->version);
+    }
     if (out.drop && PAWL_MUTANT(drop_before_log)) {
         command_send(sim, m, &out);
     } else {
@@ -251,6 +249,10 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
         switch (action->type) {
         case MASTER_ACTION_LOG:
             log_append(m->log, action->record);
+            if (action->record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_SEAL) {
+                const Pawl__LogChunkSeal *seal = action->record->chunk_seal;
+                sim_oracle_fence_over(sim, seal->handle, seal->version);
+            }
             break;
         case MASTER_ACTION_REPLY:
             carry_out_reply(sim, m, action);
@@ -476,6 +478,10 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_COPIED) {
         const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
         sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
+    }
+    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_FENCED) {
+        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
+        sim_oracle_fenced(sim, conn->side[0].node->index, reply->fenced);
     }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);

@@ -58,12 +58,6 @@ uint64_t sim_oracle_seals(const struct sim_oracle *oracle)
     return oracle->seals_count;
 }
 
-bool sim_oracle_is_sealed(const struct sim *sim, uint64_t handle)
-{
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
-    return chunk != NULL && chunk->sealed;
-}
-
 struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle)
 {
     for (uint32_t i = oracle->chunks_count; i > 0; i--) {
@@ -410,6 +404,7 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
                       ULL(chunk->records_count), ULL(chunk->answered_count));
         return;
     }
+    check_least(sim, chunk, body);
     chunk->sealed = true;
     chunk->length = body->length;
     chunk->count = body->count;

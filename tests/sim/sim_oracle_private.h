@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside the oracle: sim_oracle.c (the model and what is held against it), sim_oracle_loss.c (what may be lost).
+// Inside the oracle: sim_oracle.c (the model and what is held against it), sim_oracle_loss.c (what may be lost),
+// sim_oracle_least.c (on how many replicas a chunk is sealed).
 #ifndef PAWL_SIM_ORACLE_PRIVATE_H
 #define PAWL_SIM_ORACLE_PRIVATE_H
 
@@ -18,6 +19,15 @@ struct oracle_table {
 struct oracle_answerer {
     uint64_t version;
     uint32_t server;
+};
+
+// What the master was answered to the fences of a version, until it acts on that.
+struct oracle_fence {
+    uint64_t version;
+    bool over;
+    uint32_t servers; // a bit for each
+    uint64_t counts[SIM_SERVERS_MAX];
+    uint64_t commit_count; // the highest
 };
 
 struct oracle_chunk {
@@ -42,6 +52,7 @@ struct oracle_chunk {
     struct oracle_table table;
     struct oracle_answerer *answerers;
     uint32_t answerers_count;
+    struct oracle_fence fence;
 };
 
 struct oracle_file {
@@ -70,6 +81,8 @@ struct oracle_chunk *chunk_of(const struct sim_oracle *oracle, uint64_t handle);
 bool is_removed(const struct sim_oracle *oracle, uint64_t file_id);
 // Bytes of the first so many records.
 uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count);
+// Where enough members could say what they hold, a chunk is sealed with what enough of them hold.
+void check_least(struct sim *sim, const struct oracle_chunk *chunk, const Pawl__LogChunkSeal *body);
 uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk);
 
 #endif

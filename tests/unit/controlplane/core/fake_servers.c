@@ -149,8 +149,23 @@ static int do_grant(struct world *world, struct fake_server *server, const Pawl_
     return 0;
 }
 
+// As a server does it, where commands are carried out late. 0 where it is in order.
+static int order_check(struct fake_server *server, uint64_t term, uint64_t order)
+{
+    assert_true(order != 0);
+    if (term < server->order_term || (term == server->order_term && order <= server->order)) {
+        return PAWL_ESTALE;
+    }
+    server->order_term = term;
+    server->order = order;
+    return 0;
+}
+
 static int do_drop(struct fake_server *server, const Pawl__Drop *drop)
 {
+    if (order_check(server, drop->term, drop->order)) {
+        return PAWL_ESTALE;
+    }
     struct fake_replica *replica = fake_replica_of(server, drop->handle);
     if (!replica->exists) {
         return PAWL_ENOCHUNK;
@@ -188,7 +203,14 @@ static int do_copy(struct world *world, struct fake_server *server, const Pawl__
                    Pawl__Copied *copied)
 {
     struct fake_replica *replica = fake_replica_of(server, copy->handle);
-    int rc = copy_check(world, server, replica, copy);
+    if (order_check(server, copy->term, copy->order)) {
+        return PAWL_ESTALE;
+    }
+    int rc =
+        server->refuse_copies ? server->refuse_copies : copy_check(world, server, replica, copy);
+    if (rc == PAWL_EBUSY) {
+        return rc; // what is under way goes on
+    }
     assert_int_equal(copy->length, copy->count * RECORD_BYTES);
     if (rc) {
         if (replica->copying) {

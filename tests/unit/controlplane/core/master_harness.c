@@ -321,6 +321,7 @@ const Pawl__Reply *world_server_register(struct world *world, uint32_t i)
         server->seen_term = reply->registered->term;
         server->seen_nonce = reply->registered->nonce;
         server->seen_position = reply->registered->position;
+        assert_true(reply->registered->order != 0);
     }
     free(reg.replicas);
     free(storage);

@@ -65,9 +65,12 @@ struct fake_server {
     bool silent;           // sends no heartbeats
     int refuse;            // code of every command's answer
     int refuse_seals;      // the same, of SEAL only
+    int refuse_copies;     // the same, of COPY only
     bool shy;              // its data plane reaches nobody
     uint64_t copy_step;    // records that a COPY brings; 0: all
     uint64_t copies_count; // that were completed
+    uint64_t order_term;   // of the last DROP or COPY
+    uint64_t order;
     uint64_t drops_count;
     struct fake_replica replicas[WORLD_CHUNKS]; // by handle
 };

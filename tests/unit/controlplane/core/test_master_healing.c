@@ -370,6 +370,83 @@ static void test_copy_when_something_else_is_there_replaces_it(void **state)
     world_fini(&world);
 }
 
+// A chunk that was placed anew: who is in its set no more drops what it was told to open, and may be a
+// target later. Seed 4337 of the simulator.
+static void test_heal_when_left_of_an_earlier_set_copies_there(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t file = world_create(&world, "/f", 3, 2);
+    uint64_t handle = world_granted(&world, file, 1000)->handle;
+    uint32_t left = stranger(handle);
+    assert_true(world_append(&world, handle, 5));
+    world_report(&world, world_primary(&world, handle), PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1,
+                 0);
+    world_advance(&world, 1000);
+    struct master_chunk *chunk = master_chunk_get(world.core, handle);
+    assert_true(chunk->version > 1);
+    *held(left, handle) = (struct fake_replica){.exists = true, .version = 1};
+    struct master_server *server = master_server_get(world.core, world_server(&world, left)->id);
+    assert_non_null(master_replica_add(world.core, chunk, server)); // as of its answer to OPEN
+    world_heartbeat(&world, left);
+    world_advance(&world, 100);
+    assert_false(held(left, handle)->exists);
+    assert_int_equal(sealed_chunk(file, 1), handle);
+    world_server_kill(&world, holder(handle, 0));
+    world_advance(&world, 2 * DEAD_MS);
+    assert_true(held(left, handle)->sealed);
+    world_fini(&world);
+}
+
+// It tells what it holds while a COPY is on its way to it. Seed 2270 of the simulator.
+static void test_copy_when_a_long_replica_turns_up_at_its_target_seals_it(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t handle = sealed_chunk(world_create(&world, "/f", 3, 2), 5);
+    uint32_t target = stranger(handle);
+    world_server_kill(&world, holder(handle, 0));
+    world.hold = true;
+    world_advance(&world, 2 * DEAD_MS);
+    assert_non_null(master_chunk_get(world.core, handle)->copy);
+    *held(target, handle) = (struct fake_replica){
+        .exists = true, .version = world_chunk(&world, handle)->version, .count = 5};
+    world_heartbeat(&world, target);
+    world.hold = false;
+    world_pump(&world);
+    world_advance(&world, 1000);
+    assert_true(held(target, handle)->sealed);
+    assert_int_equal(world_server(&world, target)->drops_count, 0);
+    assert_false(world_chunk(&world, handle)->under_replicated);
+    world_fini(&world);
+}
+
+// A refusal says nothing of what was begun before: it goes, so that no copy ends that nobody waits for.
+static void test_copy_when_refused_half_way_is_dropped(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t handle = sealed_chunk(world_create(&world, "/f", 3, 2), 50);
+    uint32_t target = stranger(handle);
+    world_server_kill(&world, holder(handle, 0));
+    world_advance(&world, DEAD_MS - 500);
+    world_server(&world, target)->copy_step = 1;
+    world.halt_in = 6; // a few rounds
+    world_advance(&world, 1000);
+    assert_true(held(target, handle)->copying);
+    world.halt_in = -1;
+    world_server(&world, target)->refuse_copies = PAWL_EBUSY;
+    world.hold = false;
+    world_pump(&world);
+    assert_int_equal(world_server(&world, target)->drops_count, 1);
+    assert_false(held(target, handle)->exists);
+    world_server(&world, target)->refuse_copies = 0;
+    world_server(&world, target)->copy_step = 0;
+    world_advance(&world, 10000);
+    assert_true(held(target, handle)->sealed);
+    world_fini(&world);
+}
+
 static void test_tail_when_more_servers_come_is_sealed_once_and_healed(void **state)
 {
     (void)state;
@@ -418,6 +495,9 @@ int main(void)
         cmocka_unit_test(test_copy_when_nobody_needs_it_is_dropped),
         cmocka_unit_test(test_copy_when_half_of_it_is_reported_is_replaced),
         cmocka_unit_test(test_copy_when_something_else_is_there_replaces_it),
+        cmocka_unit_test(test_heal_when_left_of_an_earlier_set_copies_there),
+        cmocka_unit_test(test_copy_when_a_long_replica_turns_up_at_its_target_seals_it),
+        cmocka_unit_test(test_copy_when_refused_half_way_is_dropped),
         cmocka_unit_test(test_tail_when_more_servers_come_is_sealed_once_and_healed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -545,6 +545,63 @@ static void test_member_when_it_cannot_level_leaves_the_set(void **state)
     world_fini(&world);
 }
 
+// A file of minimum 2 and a record that the primary alone has; nobody reaches anybody to level up.
+// Returns the chunk once it is sealed.
+static const Pawl__Chunk *record_of_the_primary_alone(bool one_is_lost, bool committed)
+{
+    uint64_t handle;
+    file_with_records(3, 6, &handle);
+    uint32_t primary = world_primary(&world, handle);
+    uint32_t other = secondary_of(handle);
+    struct fake_replica *replica = &world_server(&world, primary)->replicas[handle];
+    replica->count = 7;
+    replica->commit_count = committed ? 7 : 6;
+    world_server(&world, primary)->shy = true;
+    world.hold = one_is_lost;
+    if (one_is_lost) {
+        world_server_kill(&world, other);
+        world.hold = false;
+        world_pump(&world);
+        world_advance(&world, 1000);
+    } else {
+        world_report(&world, primary, PAWL__REPORT_KIND__REPORT_BROKEN, handle, 1, 0xc0 + other);
+    }
+    const Pawl__Chunk *chunk = world_chunk(&world, handle);
+    assert_int_equal(chunk->state, PAWL__CHUNK_STATE__CHUNK_SEALED);
+    assert_int_equal(replica->count, chunk->count);
+    assert_true(replica->sealed);
+    return chunk;
+}
+
+static void test_record_when_too_few_can_have_it_is_left_out(void **state)
+{
+    (void)state;
+    const Pawl__Chunk *chunk = record_of_the_primary_alone(false, false);
+    assert_int_equal(chunk->count, 6);
+    assert_int_equal(chunk->length, 600);
+    assert_int_equal(chunk->n_replicas, 3);
+    assert_false(chunk->under_replicated);
+    world_fini(&world);
+}
+
+static void test_record_when_a_member_has_not_answered_stays(void **state)
+{
+    (void)state;
+    const Pawl__Chunk *chunk = record_of_the_primary_alone(true, false);
+    assert_int_equal(chunk->count, 7);
+    assert_int_equal(chunk->n_replicas, 1);
+    world_fini(&world);
+}
+
+static void test_record_when_known_to_be_committed_stays(void **state)
+{
+    (void)state;
+    const Pawl__Chunk *chunk = record_of_the_primary_alone(false, true);
+    assert_int_equal(chunk->count, 7);
+    assert_int_equal(chunk->n_replicas, 1);
+    world_fini(&world);
+}
+
 static void test_member_when_it_fails_the_fence_is_not_in_the_next_set(void **state)
 {
     (void)state;
@@ -703,6 +760,9 @@ int main(void)
         cmocka_unit_test(test_damaged_open_replica_when_reported_is_left_out),
         cmocka_unit_test(test_level_when_the_source_is_corrupt_leads_without_it),
         cmocka_unit_test(test_member_when_it_cannot_level_leaves_the_set),
+        cmocka_unit_test(test_record_when_too_few_can_have_it_is_left_out),
+        cmocka_unit_test(test_record_when_a_member_has_not_answered_stays),
+        cmocka_unit_test(test_record_when_known_to_be_committed_stays),
         cmocka_unit_test(test_member_when_it_fails_the_fence_is_not_in_the_next_set),
         cmocka_unit_test(test_source_lost_when_levelling_begins_again_without_it),
         cmocka_unit_test(test_opening_when_a_member_dies_is_placed_anew),

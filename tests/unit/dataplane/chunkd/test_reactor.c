@@ -90,7 +90,7 @@ static int command(const Pawl__Request *request)
 
 static void chunk_open_and_grant(void)
 {
-    struct mail *mail = mail_new(MAIL_CLUSTER);
+    struct mail *mail = mail_new(MAIL_REGISTERED);
     mail->number = SCRIPT_CLUSTER;
     mailbox_post(reactor_inbox(bench.reactor), mail);
     mail = mail_wait(MAIL_CLUSTER_KEPT);

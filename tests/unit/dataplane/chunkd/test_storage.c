@@ -373,7 +373,7 @@ static void test_leases_when_renewed_reach_the_core_with_their_end(void **state)
 
 static void cluster_offer(uint64_t cluster_id, int expected)
 {
-    struct mail *mail = mail_new(MAIL_CLUSTER);
+    struct mail *mail = mail_new(MAIL_REGISTERED);
     mail->number = cluster_id;
     mailbox_post(reactor_inbox(bench.reactor), mail);
     bench_turn(&bench);

@@ -55,7 +55,7 @@ int h_teardown(void **state)
     return 0;
 }
 
-void h_start(struct harness *h, uint32_t server)
+static void load(struct harness *h, uint32_t server)
 {
     struct chunk_core_options options = {.server_id = server + 1, .alloc = h->alloc};
     struct h_disk *disk = &h->disk[server];
@@ -73,6 +73,21 @@ void h_start(struct harness *h, uint32_t server)
     if (h->rc == 0) {
         chunk_core_validate(h->core[server]);
     }
+}
+
+void h_start(struct harness *h, uint32_t server)
+{
+    load(h, server);
+    if (h->rc == 0) {
+        h_registered(h, server);
+    }
+}
+
+void h_registered(struct harness *h, uint32_t server)
+{
+    struct chunk_event event = {
+        .type = CHUNK_EVENT_REGISTERED, .term = h->term, .order = ++h->order};
+    h_step(h, server, &event);
 }
 
 // The sender of a request between servers learns that there will be no answer.
@@ -558,6 +573,7 @@ uint64_t h_copy(struct harness *h, uint32_t server, uint64_t version, uint64_t c
     copy.term = h->term;
     copy.handle = H_CHUNK;
     copy.version = version;
+    copy.order = ++h->order;
     copy.file_id = H_FILE;
     copy.base_offset = H_BASE;
     copy.chunk_bytes = H_CHUNK_BYTES;
@@ -616,6 +632,7 @@ uint64_t h_drop(struct harness *h, uint32_t server, uint64_t version)
     drop.term = h->term;
     drop.handle = H_CHUNK;
     drop.version = version;
+    drop.order = ++h->order;
     command.body_case = PAWL__REQUEST__BODY_DROP;
     command.drop = &drop;
     return h_command(h, server, &command);

@@ -120,6 +120,7 @@ struct harness {
     uint32_t commits_count; // COMMIT messages sent
     uint64_t now_ns;
     uint64_t term;
+    uint64_t order; // of the last DROP, COPY or registration
     const struct pawl_alloc *alloc;
     int rc; // of the last step that failed
 };
@@ -129,6 +130,8 @@ int h_teardown(void **state);
 
 // A core for a server that has none; what its disk holds is loaded.
 void h_start(struct harness *h, uint32_t server);
+// The master has answered its registration; h_start() does that, too.
+void h_registered(struct harness *h, uint32_t server);
 // The server loses all that is not durable: queues, memory.
 void h_crash(struct harness *h, uint32_t server);
 

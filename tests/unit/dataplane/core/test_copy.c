@@ -386,6 +386,98 @@ static void test_copy_when_crashed_in_between_is_never_taken_for_whole(void **st
     }
 }
 
+// ---- old commands ------------------------------------------------------------------------------
+
+// The version is the same: only the order tells the two replicas apart.
+static void test_drop_when_copied_again_since_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), 0);
+    h_expect(h, h_drop(h, 2, 2), 0);
+    uint64_t dropped = h->order;
+    h->order = dropped - 1;
+    h_expect(h, h_drop(h, 2, 2), 0); // twice in a row: nothing has changed in between
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), 0);
+    h->order = dropped - 1;
+    h_expect(h, h_drop(h, 2, 2), PAWL_ESTALE);
+    assert_equal_disks(h, 0, 2);
+    h->order = dropped + 1;
+    h_expect(h, h_drop(h, 2, 2), 0);
+    assert_false(h->disk[2].exists);
+}
+
+static void test_copy_when_it_comes_again_begins_nothing(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h->fail_peer[0] = PAWL_EDISCONNECTED;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_EDISCONNECTED);
+    h->fail_peer[0] = 0;
+    h->order--;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_ESTALE); // the master has read the answer
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), 0);
+    h->order--;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), 0); // it is there
+    uint64_t copied = h->order;
+    h_expect(h, h_drop(h, 2, 2), 0);
+    h->order = copied - 1;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_ESTALE);
+    assert_int_equal(inventory(h, 2).count, 0);
+}
+
+// What an inventory tells counts from the answer to it on: a DROP from before has to be given anew.
+static void test_drop_when_given_before_the_registration_is_refused(void **state)
+{
+    struct harness *h = *state;
+    struct chunk_event registering = {.type = CHUNK_EVENT_REGISTERING};
+    sealed_pair(h, 3);
+    uint64_t given = ++h->order;
+    h_step(h, 0, &registering);
+    h_expect(h, h_drop(h, 0, 2), PAWL_EBUSY);   // behind the inventory, in front of the answer
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), 0); // another server
+    h_registered(h, 0);
+    uint64_t now = h->order;
+    h->order = given - 1;
+    h_expect(h, h_drop(h, 0, 2), PAWL_ESTALE);
+    assert_true(h->disk[0].exists);
+    h->order = now;
+    h_expect(h, h_drop(h, 0, 2), 0);
+}
+
+static void test_drop_when_the_server_has_restarted_waits_for_the_registration(void **state)
+{
+    struct harness *h = *state;
+    struct chunk_event registering = {.type = CHUNK_EVENT_REGISTERING};
+    sealed_pair(h, 3);
+    uint64_t given = ++h->order;
+    h_crash(h, 0);
+    h_start(h, 0);
+    h->order = given - 1;
+    h_expect(h, h_drop(h, 0, 2), PAWL_ESTALE);
+    h_step(h, 0, &registering);
+    h->term++; // another master: it counts anew
+    h->order = 0;
+    h_expect(h, h_drop(h, 0, 2), PAWL_EBUSY);
+    h_registered(h, 0);
+    h->term--;
+    h->order = given + 100;
+    h_expect(h, h_drop(h, 0, 2), PAWL_ESTALE); // of the one before
+    h->term++;
+    h->order = 1;
+    h_expect(h, h_drop(h, 0, 2), 0);
+}
+
+static void test_drop_when_it_has_no_order_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h->term++;
+    h->order = UINT64_MAX;
+    h_expect(h, h_drop(h, 0, 2), PAWL_EINVALID);
+    assert_true(h->disk[0].exists);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +498,11 @@ int main(void)
         TEST(test_copy_when_dropped_gives_up),
         TEST(test_copy_when_write_fails_says_so_and_is_gone),
         TEST(test_copy_when_crashed_in_between_is_never_taken_for_whole),
+        TEST(test_drop_when_copied_again_since_is_refused),
+        TEST(test_copy_when_it_comes_again_begins_nothing),
+        TEST(test_drop_when_given_before_the_registration_is_refused),
+        TEST(test_drop_when_the_server_has_restarted_waits_for_the_registration),
+        TEST(test_drop_when_it_has_no_order_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
