@@ -124,6 +124,7 @@ void master_sealing_answered(struct master_core *core, struct master_chunk *chun
         seal_refused(core, chunk, replica, code);
     } else {
         replica->sealed = true;
+        replica->stale = false; // whatever an older report made of it in the meantime
         replica->version = chunk->version;
         replica->count = chunk->count;
         replica->length = chunk->length;

@@ -48,9 +48,10 @@ struct sim_master {
     size_t outs_first;
     size_t outs_count;
     size_t outs_capacity;
-    struct pawl_map requests; // number > struct sim_asked
-    struct pawl_map commands; // our request id > struct sim_asked (conn, token)
-    struct pawl_map tokens;   // token > struct sim_asked (conn, our request id)
+    struct pawl_map requests;             // number > struct sim_asked
+    struct pawl_map commands;             // our request id > struct sim_asked (conn, token)
+    struct pawl_map tokens;               // token > struct sim_asked (conn, our request id)
+    uint64_t registered[SIM_SERVERS_MAX]; // connection of each server's last Register; 0: closed
     uint64_t request_last;
     uint64_t command_last;
     uint64_t steps;
@@ -461,6 +462,9 @@ void sim_master_closed(struct sim *sim, struct sim_conn *conn, int side)
             tokens[tokens_count++] = key;
         }
     }
+    for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
+        m->registered[i] = m->registered[i] == conn->id ? 0 : m->registered[i];
+    }
     for (size_t i = 0; i < tokens_count; i++) {
         command_ended(sim, m, tokens[i], PAWL_EDISCONNECTED, NULL);
     }
@@ -480,8 +484,10 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
         sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
     }
     if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_FENCED) {
-        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
-        sim_oracle_fenced(sim, conn->side[0].node->index, reply->fenced);
+        uint32_t server = sim_conn_of(sim, asked->conn)->side[0].node->index;
+        if (m->registered[server] == asked->conn) { // who is lost meanwhile has not answered
+            sim_oracle_fenced(sim, server, reply->fenced);
+        }
     }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);
@@ -506,6 +512,9 @@ void sim_master_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     struct sim_asked *asked = sim_alloc(sizeof(*asked));
     pawl_assert(message != NULL);
     *asked = (struct sim_asked){.conn = conn->id, .request = frame->request};
+    if (message->body_case == PAWL__REQUEST__BODY_REGISTER) {
+        m->registered[conn->side[1 - side].node->index] = conn->id;
+    }
     if (message->body_case == PAWL__REQUEST__BODY_HEARTBEAT) {
         heartbeat_heard(sim, message->heartbeat);
     }

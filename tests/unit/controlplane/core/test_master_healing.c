@@ -421,6 +421,34 @@ static void test_copy_when_a_long_replica_turns_up_at_its_target_seals_it(void *
     world_fini(&world);
 }
 
+// A heartbeat from before the fence is read behind the answer to it: it tells of fewer records.
+static void test_seal_when_an_older_report_comes_in_between_counts(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    uint64_t file = world_create(&world, "/f", 3, 2);
+    const Pawl__Chunk *chunk = world_granted(&world, file, 1000);
+    uint64_t handle = chunk->handle;
+    uint64_t version = chunk->version;
+    assert_true(world_append(&world, handle, 5));
+    world.halt_in = 6; // the fences are answered, the seals are on their way
+    world_report(&world, world_primary(&world, handle), PAWL__REPORT_KIND__REPORT_FULL, handle,
+                 version, 0);
+    assert_true(world.hold);
+    assert_int_equal(world.commands->request->body_case, WORLD_BODY(SEAL));
+    held(1, handle)->count = 3;
+    world_heartbeat(&world, 1);
+    held(1, handle)->count = 5;
+    world.halt_in = -1;
+    world.hold = false;
+    world_pump(&world);
+    world_advance(&world, 1000);
+    assert_int_equal(whole_count(handle, true), 3);
+    assert_int_equal(world_server(&world, 1)->drops_count, 0);
+    assert_false(world_chunk(&world, handle)->under_replicated);
+    world_fini(&world);
+}
+
 // A refusal says nothing of what was begun before: it goes, so that no copy ends that nobody waits for.
 static void test_copy_when_refused_half_way_is_dropped(void **state)
 {
@@ -497,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_copy_when_something_else_is_there_replaces_it),
         cmocka_unit_test(test_heal_when_left_of_an_earlier_set_copies_there),
         cmocka_unit_test(test_copy_when_a_long_replica_turns_up_at_its_target_seals_it),
+        cmocka_unit_test(test_seal_when_an_older_report_comes_in_between_counts),
         cmocka_unit_test(test_copy_when_refused_half_way_is_dropped),
         cmocka_unit_test(test_tail_when_more_servers_come_is_sealed_once_and_healed),
     };
