@@ -113,7 +113,6 @@ void chunk_copy_begin(struct chunk_core *core, const Pawl__Copy *copy, uint64_t 
     struct chunk *chunk = pawl_map_get(&core->chunks, copy->handle);
     int rc = command_check(core, copy);
     if (rc == 0 && !chunk && again) {
-        PAWL_MARK(copy_ended_before);
         rc = PAWL_ESTALE; // the master knows how it ended, and does not wait for another one
     } else if (rc == 0) {
         rc = chunk ? existing_check(core, chunk, copy) : copy_new(core, copy, &chunk);
