@@ -53,9 +53,22 @@
     X(expect_renumbers, "3.3", "a record keeps its sequence")                                      \
     X(retry_renumbers, "3.3", "a retry keeps its sequence")                                        \
     X(fence_is_refusal, "3.3", "a fenced append may be in the file")                               \
+    X(crc_unchecked_copy, "3.5", "a copied record's crc is checked") \
+    X(half_copy_registered, "3.5", "a copy is a replica when its seal is durable, not before") \
+    X(last_copy_dropped, "5", "surplus replicas go, never the last good copy") \
     X(drop_older_taken, "3.2", "older commands are refused: DROP")                                 \
     X(few_hold_settled, "3.2", "what fewer than the minimum hold is left out when all have answered") \
     X(command_order_ignored, "3.2", "older commands are refused: DROP, COPY of a version that was here before") \
+    X(live_entries_dropped, "3.3", "entries go only for sessions that have ended") \
+    X(session_end_unlogged, "3.3", "a session's end is in the master's log before its entries go") \
+    X(ended_session_taken, "3.3", "a producer of an ended session does not start anew") \
+    X(write_offset_unchecked, "3.4", "a repeated id with another offset is ID_REUSED") \
+    X(write_seen_early, "3.4", "readers never see an uncommitted write") \
+    X(write_log_left_out, "3.4", "a read shows every committed write of the chunks that the map names") \
+    X(write_doubt_ignored, "3.4", "a server that can't know what is committed does not answer for all") \
+    X(write_set_any, "3.4", "a write log stands only where what it is about is whole") \
+    X(written_version_kept, "3.5", "the version rises before a write lease is granted") \
+    X(copy_beside_writes, "3.5", "chunk copies run only without a write lease") \
     X(drop_before_log, "3.5", "deletes go out only after the log has them")
 // clang-format on
 

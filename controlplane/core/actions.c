@@ -42,8 +42,10 @@ void master_log(struct master_core *core, Pawl__LogRecord *record)
     }
     // Listed before it is applied: what applying it asks for (drops of deleted chunks) must stand
     // behind it.
-    bool unlogged = PAWL_MUTANT(version_not_logged) &&
-                    record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_VERSION;
+    bool unlogged = (PAWL_MUTANT(version_not_logged) &&
+                     record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_VERSION) ||
+                    (PAWL_MUTANT(session_end_unlogged) &&
+                     record->body_case == PAWL__LOG_RECORD__BODY_SESSIONS_END);
     struct master_action *action = unlogged ? NULL : action_add(core, MASTER_ACTION_LOG);
     if (!action && !unlogged) {
         return;

@@ -158,7 +158,8 @@ static struct master_replica *choose_surplus(struct master_core *core, struct ma
 
 static void drop_surplus(struct master_core *core, struct master_chunk *chunk)
 {
-    while (!chunk->copy && take_census(chunk).good > chunk->file->replicas) {
+    uint32_t keep = PAWL_MUTANT(last_copy_dropped) ? 0 : chunk->file->replicas;
+    while (!chunk->copy && take_census(chunk).good > keep) {
         struct master_replica *replica = choose_surplus(core, chunk);
         if (!replica) {
             break;
@@ -465,7 +466,7 @@ static int copy_judge(struct master_core *core, struct master_chunk *chunk, int 
         if (!copied || !copied_is_sound(chunk, copied)) {
             return PAWL_EPROTOCOL;
         }
-        if (copied->sealed) {
+        if (copied->sealed || PAWL_MUTANT(half_copy_registered)) {
             return copy->version == chunk->version ? 0 : PAWL_ESTALE;
         }
         if (copied->count > copy->count) {

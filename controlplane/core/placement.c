@@ -79,7 +79,7 @@ static uint32_t fill(struct master_core *core, const struct master_inode *file, 
 int master_place(struct master_core *core, const struct master_inode *file,
                  uint64_t set[MASTER_SET_MAX], uint32_t *ret_count)
 {
-    if (file->written) {
+    if (file->written && !PAWL_MUTANT(write_set_any)) {
         return master_log_place(core, file, set, ret_count);
     }
     // Servers that have just failed are used only when the file could not have its minimum without.

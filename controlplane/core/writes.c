@@ -104,6 +104,9 @@ bool master_log_is_held(const struct master_chunk *chunk, const struct master_se
 bool master_log_admits(const struct master_core *core, const struct master_chunk *chunk)
 {
     const struct master_chunk *written = chunk->file->written;
+    if (PAWL_MUTANT(write_set_any)) {
+        return true;
+    }
     for (uint32_t i = 0; written && i < chunk->set_count; i++) {
         const struct master_server *server = master_chunk_member(core, chunk, i);
         const struct master_replica *replica = master_replica_find(written, server);
@@ -117,7 +120,8 @@ bool master_log_admits(const struct master_core *core, const struct master_chunk
 bool master_chunk_is_copyable(const struct master_chunk *chunk)
 {
     const struct master_chunk *tail = chunk->log ? master_file_tail(chunk->log) : NULL;
-    return chunk->sealed && (!tail || tail->sealed || tail->work->phase == MASTER_PHASE_WAITING);
+    bool idle = !tail || tail->sealed || tail->work->phase == MASTER_PHASE_WAITING;
+    return chunk->sealed && (idle || PAWL_MUTANT(copy_beside_writes));
 }
 
 bool master_log_may_open(const struct master_chunk *chunk)
@@ -162,7 +166,7 @@ int master_log_place(const struct master_core *core, const struct master_inode *
 void master_log_touch(struct master_core *core, const struct master_inode *file)
 {
     const struct master_chunk *written = file->written;
-    if (!written) {
+    if (!written || PAWL_MUTANT(written_version_kept)) {
         return;
     }
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_WRITTEN);

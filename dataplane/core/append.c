@@ -71,7 +71,7 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
     const struct pawl_record *record = record_table_at(&chunk->records, index);
     // For a write its offset is a part of what is compared.
     bool is_other = record->length != message->length || record->crc != message->crc ||
-                    record->id.flags != message->id.flags;
+                    (record->id.flags != message->id.flags && !PAWL_MUTANT(write_offset_unchecked));
     if (is_other && !PAWL_MUTANT(id_reuse_unchecked)) {
         PAWL_MARK(append_id_reused);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);

@@ -169,7 +169,8 @@ static bool row_stays(const struct producer_legacy *legacy, const struct wire_pr
     }
     struct wire_record_id id = {.producer_hi = row->producer_hi, .epoch = row->epoch};
     uint64_t session = wire_session_of(&id);
-    return session == 0 || sessions_allow(legacy->sessions, legacy->sessions_count, session);
+    bool allowed = sessions_allow(legacy->sessions, legacy->sessions_count, session);
+    return session == 0 || (allowed && !PAWL_MUTANT(live_entries_dropped));
 }
 
 int producer_table_legacy(const struct pawl_alloc *alloc, const struct producer_legacy *legacy,
@@ -256,7 +257,8 @@ enum producer_verdict producer_table_judge(const struct producer_table *table,
     }
     // Its row may have been dropped: a retry of what it has stored would look like its first record.
     uint64_t session = row ? 0 : wire_session_of(id);
-    if (session != 0 && !sessions_allow(table->sessions, table->sessions_count, session)) {
+    if (session != 0 && !sessions_allow(table->sessions, table->sessions_count, session) &&
+        !PAWL_MUTANT(ended_session_taken)) {
         return PRODUCER_ENDED;
     }
     // An unknown producer may start only at its first sequence: last is 0 then.

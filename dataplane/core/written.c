@@ -148,7 +148,8 @@ static const struct chunk *next_chunk(const struct written *written)
 
 static int apply_records(struct written *written, const struct chunk *chunk)
 {
-    for (; written->applied_count < chunk->commit_count; written->applied_count++) {
+    uint64_t count = PAWL_MUTANT(write_seen_early) ? chunk->records.count : chunk->commit_count;
+    for (; written->applied_count < count; written->applied_count++) {
         const struct pawl_record *record = record_table_at(&chunk->records, written->applied_count);
         uint64_t start = wire_record_offset(&record->id);
         struct overlay_extent extent = {.start = start,
@@ -209,13 +210,17 @@ int written_seen(struct chunk_core *core, const struct chunk *chunk,
     if (rc) {
         return rc;
     }
+    if (PAWL_MUTANT(write_log_left_out)) {
+        return 0;
+    }
     if (*ret_chunks < message->log_chunks) {
         return PAWL_ESTALE;
     }
     // A write that was acknowledged is durable here, if this server is of the set. So one that knows of no
     // other record than committed ones knows of every acknowledged write; so does a primary.
     bool doubt = open && open->commit_count < open->records.count &&
-                 !chunk_lease_is_held(core, open) && (message->flags & WIRE_READ_ALL);
+                 !chunk_lease_is_held(core, open) && (message->flags & WIRE_READ_ALL) &&
+                 !PAWL_MUTANT(write_doubt_ignored);
     return doubt || *ret_bytes < message->log_bytes ? PAWL_EBUSY : 0;
 }
 
