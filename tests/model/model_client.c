@@ -14,7 +14,7 @@
 struct model_client *model_client_at(uint32_t client)
 {
     pawl_assert(client < MODEL_CLIENTS_MAX);
-    return model_region_root(model_world.regions[MODEL_CLIENT(client)]);
+    return model_part(MODEL_CLIENT(client));
 }
 
 static void step(uint32_t client, struct append_event event);

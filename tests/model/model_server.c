@@ -13,7 +13,7 @@
 struct model_server *model_server_at(uint32_t server)
 {
     pawl_assert(server < MODEL_SERVERS_MAX);
-    return model_region_root(model_world.regions[server]);
+    return model_part(server);
 }
 
 static void step(uint32_t server, struct chunk_event event);
@@ -457,6 +457,7 @@ void model_server_start(uint32_t server)
     struct chunk_core_options options = {.server_id = MODEL_SERVER_ID(server),
                                          .alloc = model_region_alloc(model_world.regions[server])};
     pawl_assert(s->core == NULL && chunk_core_new(&options, &s->core) == 0);
+    model_world.up[server] = true;
     s->life++;
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
         if (s->disk.chunks[i].handle != 0) {
@@ -476,6 +477,7 @@ void model_server_crash(uint32_t server)
     left.disk.queue_count = 0;
     model_region_reset(model_world.regions[server]);
     *s = left;
+    model_world.up[server] = false;
     model_net_crashed(server);
     model_world.touched[server] = true;
 }

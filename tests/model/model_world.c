@@ -128,7 +128,7 @@ void model_world_boot(void)
             model_client_submit(client);
         }
     }
-    struct model_net *net = model_region_root(model_world.regions[MODEL_PART_NET]);
+    struct model_net *net = model_part(MODEL_PART_NET);
     memcpy(net->budgets, config->budgets, sizeof(net->budgets));
     model_world.touched[MODEL_PART_NET] = true;
     model_world.touched[MODEL_PART_ORACLE] = true;
