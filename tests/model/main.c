@@ -23,7 +23,7 @@ static int usage(FILE *out, int code)
 {
     fputs("usage: pawl-model --config NAME [--states N] [--seconds S] [--no-liveness]\n"
           "                  [--no-validate] [--mutant NAME] [--violated] [--quiet]\n"
-          "                  [--replay PATH]\n"
+          "                  [--no-reduction] [--replay PATH]\n"
           "       pawl-model --list\n"
           "  --config NAME   the cluster and its faults\n"
           "  --states N      stop at N states\n"
@@ -32,6 +32,7 @@ static int usage(FILE *out, int code)
           "  --no-validate   leave out the cores' own checks\n"
           "  --mutant NAME   with a planted bug (base/mutant_list.h), and so without these checks\n"
           "  --violated      something is to be violated: exit 0 then, and 1 otherwise\n"
+          "  --no-reduction  every order of all events, also where it makes no difference\n"
           "  --quiet         say nothing on the way\n"
           "  --replay PATH   run one path and say what happens\n"
           "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
@@ -88,17 +89,12 @@ struct options {
 static bool parse(int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"states", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 's'},
-        {"replay", required_argument, NULL, 'r'},
-        {"no-liveness", no_argument, NULL, 'l'},
-        {"no-validate", no_argument, NULL, 'v'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"mutant", required_argument, NULL, 'm'},
-        {"violated", no_argument, NULL, 'w'},
-        {"list", no_argument, NULL, 'i'},
-        {0},
+        {"config", required_argument, NULL, 'c'},  {"states", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'}, {"replay", required_argument, NULL, 'r'},
+        {"no-liveness", no_argument, NULL, 'l'},   {"no-validate", no_argument, NULL, 'v'},
+        {"quiet", no_argument, NULL, 'q'},         {"mutant", required_argument, NULL, 'm'},
+        {"violated", no_argument, NULL, 'w'},      {"no-reduction", no_argument, NULL, 'o'},
+        {"list", no_argument, NULL, 'i'},          {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -133,6 +129,9 @@ static bool parse(int argc, char **argv, struct options *options)
         case 'q':
             options->limits.quiet = true;
             break;
+        case 'o':
+            options->limits.reduce = false;
+            break;
         case 'i':
             options->list = true;
             break;
@@ -145,7 +144,7 @@ static bool parse(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.limits = {.liveness = true}};
+    struct options options = {.limits = {.liveness = true, .reduce = true}};
     if (!parse(argc, argv, &options)) {
         return usage(stderr, 2);
     }

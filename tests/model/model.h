@@ -46,7 +46,7 @@
 #define MODEL_PAIRS ((MODEL_SERVERS_MAX + MODEL_CLIENTS_MAX) * (MODEL_SERVERS_MAX + 1u))
 #define MODEL_GENERATIONS 4u // connections of one pair that are not forgotten yet
 #define MODEL_CONNS (MODEL_PAIRS * MODEL_GENERATIONS)
-#define MODEL_GHOST 1000u    // the connection of late twins; nobody hears what is answered there
+#define MODEL_GHOST 1000u // the connection of late twins; nobody hears what is answered there
 
 #define MODEL_NS_PER_MS UINT64_C(1000000)
 #define MODEL_NOW_NS (UINT64_C(1000000) * MODEL_NS_PER_MS)
@@ -444,6 +444,7 @@ void model_normalise_chance(struct master_core *core, uint64_t chance);
 // True when the master drew lots in the step before.
 bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance);
 void model_normalise_client(struct append_core *core, struct model_client *client);
+void model_normalise_slots(uint32_t part); // before an image is taken
 
 // ---- model_events.c ----------------------------------------------------------------------------------
 
@@ -479,9 +480,9 @@ enum model_event_kind {
 // What an event and the exploration ask of a part; kept with its image, so that most of the time
 // the part itself need not be there.
 struct model_facts {
-    uint64_t owes[2]; // servers: connections on which an answer is owed, a bit for each number
-    uint16_t flushes; // operations of the disk that may end
-    uint16_t timers;  // enum model_budget; the master: enum model_master_timer
+    uint64_t owes[2];  // connections on which an answer is owed, by servers or to clients: bits
+    uint16_t flushes;  // operations of the disk that may end
+    uint16_t timers;   // enum model_budget; the master: enum model_master_timer
     uint16_t commands; // the master: those that may be late
     uint8_t closing;   // clients: servers whose endpoint is to be destroyed
     bool up;
@@ -517,6 +518,11 @@ struct model_act {
 void model_act(const struct model_act *act);
 void model_event_text(struct model_event event, char *buf, size_t bytes);
 
+// ---- model_reduce.c: partial order reduction -------------------------------------------------------------
+
+// Puts the events in front that are enough, and returns how many; 0: all are needed.
+uint32_t model_reduce(struct model_event *events, uint32_t count);
+
 // ---- model_world.c -----------------------------------------------------------------------------------
 
 struct model_world {
@@ -532,6 +538,7 @@ struct model_world {
     bool images;     // the world is made of images
     bool fresh;      // nothing is repeated from memory
     bool unrepeated; // the event could not be repeated
+    bool refused;    // a connection was refused in this event
     bool lots;       // the master drew lots in this event
     uint32_t chance; // seed of this event
     char violation[256];
@@ -577,6 +584,7 @@ struct model_limits {
     uint64_t states_max;
     double seconds_max;
     bool liveness;
+    bool reduce; // leave out orders that make no difference
     bool quiet;
 };
 

@@ -283,10 +283,9 @@ static void node_faults(struct list *list)
         add_fault(list, (struct model_event){.kind = MODEL_EV_LEASE}, MODEL_LAPSE);
     }
     for (uint32_t left = facts_of(MODEL_MASTER)->commands; left != 0; left &= left - 1) {
-        add_fault(
-            list,
-            (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)__builtin_ctz(left)},
-            MODEL_LATE);
+        add_fault(list,
+                  (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)__builtin_ctz(left)},
+                  MODEL_LATE);
     }
 }
 
@@ -503,6 +502,7 @@ void model_event_apply(struct model_event event)
 {
     model_world.chance = event.chance;
     model_world.lots = false;
+    model_world.refused = false;
     struct model_net *n = net();
     if (event.fault != 0) {
         n->budgets[event.fault - 1]--;

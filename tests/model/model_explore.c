@@ -42,6 +42,8 @@ struct explorer {
     uint64_t edges_count;
     uint64_t edges_capacity;
     bool liveness;
+    bool reduce;
+    bool refused; // a connection, in what was looked at last
     double begin;
 };
 
@@ -323,7 +325,8 @@ static void progress(const struct model_result *result, uint32_t at)
             now() - explorer.begin);
 }
 
-static bool apply_from(uint32_t from, struct model_event event, struct model_result *result)
+static bool apply_from(uint32_t from, struct model_event event, struct model_result *result,
+                       uint32_t *ret_to)
 {
     bool is_new = false;
     load(&explorer.states[from]);
@@ -342,7 +345,9 @@ static bool apply_from(uint32_t from, struct model_event event, struct model_res
         return false;
     }
     bool lots = model_world.lots;
+    explorer.refused |= model_world.refused;
     uint32_t to = save(from, event, &is_new);
+    *ret_to = to;
     if (explorer.liveness && event.fault == 0 && to != from) {
         edge_add(from, to);
     }
@@ -350,7 +355,7 @@ static bool apply_from(uint32_t from, struct model_event event, struct model_res
     if (lots && event.chance == 0) {
         for (uint8_t chance = 1; chance < model_world.config->chances; chance++) {
             event.chance = chance;
-            if (!apply_from(from, event, result)) {
+            if (!apply_from(from, event, result, ret_to)) {
                 return false;
             }
         }
@@ -363,10 +368,18 @@ static bool expand(uint32_t at, struct model_result *result)
     struct model_event events[MODEL_EVENTS_MAX];
     load(&explorer.states[at]);
     uint32_t count = model_events(events);
+    uint32_t enough = explorer.reduce ? model_reduce(events, count) : 0;
+    explorer.refused = false;
+    bool onward = false; // to a state that is still to be looked at: nobody waits for ever
     for (uint32_t i = 0; i < count; i++) {
-        if (!apply_from(at, events[i], result)) {
+        uint32_t to = at;
+        if (i == enough && enough > 0 && onward && !explorer.refused) {
+            return true;
+        }
+        if (!apply_from(at, events[i], result, &to)) {
             return false;
         }
+        onward |= to > at;
     }
     return true;
 }
@@ -384,7 +397,8 @@ static void explore_all(const struct model_limits *limits, struct model_result *
             }
         }
         bool over = limits->states_max != 0 && explorer.states_count >= limits->states_max;
-        over |= limits->seconds_max > 0 && at % 256 == 0 && now() - explorer.begin > limits->seconds_max;
+        over |= limits->seconds_max > 0 && at % 256 == 0 &&
+                now() - explorer.begin > limits->seconds_max;
         if (over) {
             break;
         }
@@ -420,7 +434,8 @@ static void check_liveness(struct model_result *result)
 void model_explore(const struct model_limits *limits, struct model_result *ret)
 {
     bool is_new;
-    explorer = (struct explorer){.liveness = limits->liveness, .begin = now()};
+    explorer =
+        (struct explorer){.liveness = limits->liveness, .reduce = limits->reduce, .begin = now()};
     *ret = (struct model_result){0};
     model_oracle_check();
     pawl_assert(!model_world.violated);

@@ -2,6 +2,13 @@
 // What of a part decides what may happen next.
 #include "model.h"
 
+static void owes_add(struct model_facts *ret, uint32_t conn)
+{
+    if (conn != 0 && conn != MODEL_GHOST) {
+        ret->owes[conn / 64] |= UINT64_C(1) << conn % 64;
+    }
+}
+
 static void facts_of_server(uint32_t server, struct model_facts *ret)
 {
     static const enum model_budget timers[] = {MODEL_EARLY, MODEL_BEAT, MODEL_SUSPECT, MODEL_LAPSE};
@@ -14,10 +21,7 @@ static void facts_of_server(uint32_t server, struct model_facts *ret)
         ret->flushes |= (uint16_t)(ends ? 1u << at : 0);
     }
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        uint32_t conn = s->served[i].conn;
-        if (conn != 0 && conn != MODEL_GHOST) {
-            ret->owes[conn / 64] |= UINT64_C(1) << conn % 64;
-        }
+        owes_add(ret, s->served[i].conn);
     }
     for (uint32_t i = 0; i < PAWL_ARRAY_COUNT(timers); i++) {
         bool runs = model_server_has_timer(server, timers[i]);
@@ -46,6 +50,10 @@ static void facts_of_client(uint32_t client, struct model_facts *ret)
 {
     static const enum model_budget timers[] = {MODEL_EARLY, MODEL_ATTEMPT, MODEL_DEADLINE};
     ret->up = true;
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        const struct model_ask *ask = &model_client_at(client)->asks[i];
+        owes_add(ret, ask->kind != 0 ? ask->conn : 0);
+    }
     for (uint32_t server = 0; server < MODEL_SERVERS_MAX; server++) {
         ret->closing |= (uint8_t)(model_client_at(client)->closing[server] ? 1u << server : 0);
     }

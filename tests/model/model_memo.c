@@ -88,6 +88,7 @@ static void part_save(uint32_t part)
     static uint64_t words[MODEL_IMAGE_WORDS];
     struct model_region *region = model_world.regions[part];
     bool is_net = part == MODEL_PART_NET;
+    model_normalise_slots(part);
     uint32_t count = is_net ? model_net_pack(words) : 0;
     struct model_hash hash = is_net ? words_hash(words, count) : model_region_hash(region);
     uint32_t image = model_store_find(stores[part], &hash);

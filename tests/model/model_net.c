@@ -95,6 +95,7 @@ uint32_t model_connect(uint32_t from, uint32_t to)
     uint32_t generation = generation_free(index);
     pawl_assert(generation < MODEL_GENERATIONS);
     bool up = node_is_up(to);
+    model_world.refused |= !up;
     uint32_t conn = 1 + index * MODEL_GENERATIONS + generation;
     net()->used[conn / 64] |= UINT64_C(1) << conn % 64;
     *model_conn_at(conn) = (struct model_conn){.cut = !up, .open = {true, up}};
