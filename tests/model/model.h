@@ -229,6 +229,9 @@ void model_net_unpack(const uint64_t *image);
 
 // Connections are numbered from 1.
 struct model_conn *model_conn_at(uint32_t conn);
+// The least number that is free for a connection of a server to the master; 0: `conn` is less.
+uint32_t model_conn_lower(uint32_t conn);
+void model_conn_rename(uint32_t from, uint32_t to);
 // The next one after `conn` that is in use; 0: none. The first one: after 0.
 uint32_t model_conn_next(uint32_t conn);
 uint32_t model_conn_from(uint32_t conn); // node of side 0
@@ -445,6 +448,8 @@ void model_normalise_chance(struct master_core *core, uint64_t chance);
 bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance);
 void model_normalise_client(struct append_core *core, struct model_client *client);
 void model_normalise_slots(uint32_t part); // before an image is taken
+// A connection of a server to the master gets another number, at the one or at the other.
+void model_normalise_conn(uint32_t part, uint32_t from, uint32_t to);
 
 // ---- model_events.c ----------------------------------------------------------------------------------
 
@@ -474,6 +479,7 @@ enum model_event_kind {
     MODEL_EV_CLIENT, // a: client, b: enum model_budget
     MODEL_EV_LEASE,  // the master's idea of it
     MODEL_EV_LATE,   // a: place among the master's commands
+    MODEL_EV_RENAME, // no event: a connection gets the number `a` instead of act.conn
     MODEL_EV_KINDS
 };
 

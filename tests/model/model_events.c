@@ -466,6 +466,9 @@ void model_act(const struct model_act *act)
     case MODEL_EV_MASTER_CRASH:
         model_master_crash();
         break;
+    case MODEL_EV_RENAME:
+        model_normalise_conn(act->node, act->conn, event.a);
+        break;
     default:
         apply_timer(event);
     }
@@ -498,6 +501,38 @@ static uint32_t node_of(struct model_event event)
     }
 }
 
+static bool act_at(const struct model_act *act)
+{
+    if (model_world.images) {
+        return model_memo_act(act);
+    }
+    model_act(act);
+    return true;
+}
+
+// The connections of a server to the master have the least numbers that are free: which one of the
+// past has ended by now is no part of a state.
+static void rename_conns(void)
+{
+    bool lots = model_world.lots;
+    for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
+        uint32_t server = model_conn_from(conn);
+        bool control = server < MODEL_MASTER && model_conn_to(conn) == MODEL_MASTER;
+        uint32_t lower = control ? model_conn_lower(conn) : 0;
+        if (lower == 0) {
+            continue;
+        }
+        struct model_act act = {.event = {.kind = MODEL_EV_RENAME, .a = (uint16_t)lower},
+                                .node = server,
+                                .conn = conn};
+        model_conn_rename(conn, lower);
+        bool done = act_at(&act);
+        act.node = MODEL_MASTER;
+        pawl_assert(done && act_at(&act));
+    }
+    model_world.lots = lots;
+}
+
 void model_event_apply(struct model_event event)
 {
     model_world.chance = event.chance;
@@ -520,10 +555,9 @@ void model_event_apply(struct model_event event)
         pop_late(&act);
     }
     act.event.fault = 0; // the network has taken note of it
-    if (!model_world.images) {
-        model_act(&act);
-    } else if (!model_memo_act(&act)) {
-        model_world.unrepeated = true;
+    model_world.unrepeated = !act_at(&act);
+    if (!model_world.unrepeated && !model_world.violated) {
+        rename_conns();
     }
 }
 

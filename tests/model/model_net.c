@@ -73,6 +73,32 @@ static bool node_is_up(uint32_t node)
     return node > MODEL_MASTER || model_world.up[node];
 }
 
+uint32_t model_conn_lower(uint32_t conn)
+{
+    uint32_t first = conn - (conn - 1) % MODEL_GENERATIONS;
+    for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
+        const struct model_late *late = &net()->limbo[i];
+        if (late->message != 0 && late->conn >= first && late->conn < first + MODEL_GENERATIONS) {
+            return 0; // its number is one of the past
+        }
+    }
+    for (uint32_t lower = first; lower < conn; lower++) {
+        if (!is_used(lower)) {
+            return lower;
+        }
+    }
+    return 0;
+}
+
+void model_conn_rename(uint32_t from, uint32_t to)
+{
+    pawl_assert(is_used(from) && !is_used(to));
+    *model_conn_at(to) = *model_conn_at(from);
+    *model_conn_at(from) = (struct model_conn){0};
+    net()->used[to / 64] |= UINT64_C(1) << to % 64;
+    net()->used[from / 64] &= ~(UINT64_C(1) << from % 64);
+}
+
 static uint32_t pair_index(uint32_t from, uint32_t to)
 {
     return (from < MODEL_MASTER ? from : from - 1) * (MODEL_SERVERS_MAX + 1) + to;

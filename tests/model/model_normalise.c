@@ -292,3 +292,36 @@ void model_normalise_slots(uint32_t part)
         qsort(c->asks, MODEL_CALLS_MAX, sizeof(c->asks[0]), by_ask);
     }
 }
+
+static void served_rename(struct model_served *served, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        served[i].conn = served[i].conn == from ? to : served[i].conn;
+    }
+}
+
+static void master_rename(struct model_master *m, uint32_t from, uint32_t to)
+{
+    served_rename(m->asked, from, to);
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        m->commands[i].conn = m->commands[i].conn == from ? to : m->commands[i].conn;
+    }
+    struct master_server *server =
+        m->core != NULL ? pawl_map_remove(&m->core->conns, from) : NULL;
+    if (server != NULL) {
+        server->conn = to;
+        pawl_assert(pawl_map_put(&m->core->conns, to, server) == 0);
+    }
+}
+
+void model_normalise_conn(uint32_t part, uint32_t from, uint32_t to)
+{
+    if (part == MODEL_MASTER) {
+        master_rename(model_master_node(), from, to);
+    } else {
+        struct model_server *s = model_server_at(part);
+        s->control = s->control == from ? to : s->control;
+        served_rename(s->served, from, to);
+    }
+    model_world.touched[part] = true;
+}
