@@ -84,6 +84,7 @@ struct model_config {
     uint32_t depth_max;
     uint32_t chances;      // outcomes of the master's lots that are tried
     uint32_t versions_max; // states with a higher version are not gone on from
+    bool settled;          // begins when the master's grace after its start is over
     bool cold;             // begins before the first chunk is opened
     bool overtake;         // flushes of records may end in another order
     bool commits;          // a quiet primary tells its commit count
@@ -266,7 +267,7 @@ struct model_chunk {
     struct model_create create;
     uint64_t version;
     uint64_t commit_count;
-    bool sealed;
+    uint32_t sealed;
     uint32_t records_count;
     struct model_record records[MODEL_RECORDS_MAX];
 };
@@ -281,7 +282,7 @@ enum model_op_kind {
 
 struct model_op {
     enum model_op_kind kind;
-    bool done;
+    uint32_t done;
     uint64_t token;
     uint64_t handle;
     uint64_t version;
@@ -298,12 +299,14 @@ struct model_disk {
     uint32_t queue_count;
 };
 
+// These have no padding: what is left in it would tell equal states apart.
+
 // A request of a node that is not answered yet.
 struct model_call {
     uint32_t conn; // 0: none
     uint16_t request;
-    uint8_t peer;
     uint16_t type;
+    uint64_t peer;
     uint64_t handle;
     uint64_t version;
     uint64_t index;
@@ -313,8 +316,8 @@ struct model_call {
 // A request to a node that is not answered yet.
 struct model_served {
     uint32_t conn; // 0: none
-    uint64_t request;
     uint32_t message;
+    uint64_t request;
     uint64_t number; // commands: the core's name for it
 };
 
@@ -385,7 +388,7 @@ enum model_ask_kind { MODEL_ASK_TAIL = 1, MODEL_ASK_PLACE, MODEL_ASK_APPEND, MOD
 struct model_ask {
     enum model_ask_kind kind; // 0: none
     uint32_t conn;
-    uint16_t request;
+    uint64_t request;
     uint64_t attempt;
     uint64_t sequence;
     uint64_t chunk;

@@ -522,9 +522,8 @@ static void rename_conns(void)
         if (lower == 0) {
             continue;
         }
-        struct model_act act = {.event = {.kind = MODEL_EV_RENAME, .a = (uint16_t)lower},
-                                .node = server,
-                                .conn = conn};
+        struct model_act act = {
+            .event = {.kind = MODEL_EV_RENAME, .a = (uint16_t)lower}, .node = server, .conn = conn};
         model_conn_rename(conn, lower);
         bool done = act_at(&act);
         act.node = MODEL_MASTER;

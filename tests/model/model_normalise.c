@@ -306,8 +306,7 @@ static void master_rename(struct model_master *m, uint32_t from, uint32_t to)
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
         m->commands[i].conn = m->commands[i].conn == from ? to : m->commands[i].conn;
     }
-    struct master_server *server =
-        m->core != NULL ? pawl_map_remove(&m->core->conns, from) : NULL;
+    struct master_server *server = m->core != NULL ? pawl_map_remove(&m->core->conns, from) : NULL;
     if (server != NULL) {
         server->conn = to;
         pawl_assert(pawl_map_put(&m->core->conns, to, server) == 0);

@@ -119,6 +119,10 @@ void model_world_boot(void)
         open_tail(file_id);
         settle();
     }
+    if (config->settled) {
+        model_master_timer(MODEL_TIMER_GRACE);
+        settle();
+    }
     for (uint32_t i = 0; i < config->preload_count; i++) {
         model_client_submit(0);
         settle();
