@@ -545,6 +545,8 @@ struct model_world {
     bool validate; // the cores' own checks too
     bool verbose;
     bool images;     // the world is made of images
+    bool merge;      // what is under way has no order and no numbers but those that count
+    bool forgets;    // nothing is ever repeated from memory
     bool fresh;      // nothing is repeated from memory
     bool unrepeated; // the event could not be repeated
     bool refused;    // a connection was refused in this event

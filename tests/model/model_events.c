@@ -555,7 +555,7 @@ void model_event_apply(struct model_event event)
     }
     act.event.fault = 0; // the network has taken note of it
     model_world.unrepeated = !act_at(&act);
-    if (!model_world.unrepeated && !model_world.violated) {
+    if (model_world.merge && !model_world.unrepeated && !model_world.violated) {
         rename_conns();
     }
 }

@@ -43,7 +43,6 @@ static uint32_t wanted[MODEL_PARTS]; // the world's state
 static uint32_t held[MODEL_PARTS];   // what the regions hold
 static struct memo *memos;
 static uint32_t memos_count;
-uint32_t runs_count;
 static uint32_t memos_capacity;
 static uint32_t *slots; // memo + 1
 static uint64_t slots_count;
@@ -88,7 +87,9 @@ static void part_save(uint32_t part)
     static uint64_t words[MODEL_IMAGE_WORDS];
     struct model_region *region = model_world.regions[part];
     bool is_net = part == MODEL_PART_NET;
-    model_normalise_slots(part);
+    if (model_world.merge) {
+        model_normalise_slots(part);
+    }
     uint32_t count = is_net ? model_net_pack(words) : 0;
     struct model_hash hash = is_net ? words_hash(words, count) : model_region_hash(region);
     uint32_t image = model_store_find(stores[part], &hash);
@@ -204,7 +205,6 @@ static void run(const struct model_act *act, const struct key *key)
 {
     static struct model_net_log log;
     log.count = 0;
-    runs_count++;
     model_net_record(&log);
     model_act(act);
     model_net_record(NULL);
@@ -217,6 +217,9 @@ static void run(const struct model_act *act, const struct key *key)
         if (model_world.touched[part] && part != MODEL_PART_NET) {
             part_save(part);
         }
+    }
+    if (model_world.forgets) {
+        return;
     }
     struct memo *memo = memo_add(key);
     ops = grown(ops, ops_count + log.count, &ops_capacity, sizeof(ops[0]));
@@ -240,7 +243,7 @@ bool model_memo_act(const struct model_act *act)
     for (uint32_t server = 0; server < MODEL_SERVERS_MAX; server++) {
         key.disks[server] = model_world.facts[server]->disk;
     }
-    uint32_t slot = model_world.fresh ? 0 : *slot_of(&key);
+    uint32_t slot = model_world.fresh || model_world.forgets ? 0 : *slot_of(&key);
     if (slot == 0) {
         run(act, &key);
         return true;

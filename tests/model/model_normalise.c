@@ -93,7 +93,7 @@ static void work_normalise(struct master_work *work)
     if (work->cause == MASTER_CAUSE_NONE) {
         work->cause_server = 0;
     }
-    if (work->phase != MASTER_PHASE_LEVELLING) {
+    if (model_world.merge && work->phase != MASTER_PHASE_LEVELLING) {
         work->source_id = 0;
     }
     work->regrants = PAWL_MIN(work->regrants, MASTER_SET_MAX);
@@ -227,11 +227,14 @@ void model_normalise_client(struct append_core *core, struct model_client *clien
                sizeof(core->closing[0]));
     attempts_normalise(core, client);
     // It is an append's own end while space or servers are missing, and nothing otherwise.
-    if (core->tail_status != PAWL_ENOSPACE && core->tail_status != PAWL_ENOSERVERS) {
+    bool counts = core->tail_status == PAWL_ENOSPACE || core->tail_status == PAWL_ENOSERVERS;
+    if (model_world.merge && !counts) {
         core->tail_status = 0;
     }
-    core->put_off_place = 0; // no time passes while one is put off
-    core->put_off_ns = 0;
+    if (model_world.merge) {
+        core->put_off_place = 0; // no time passes while one is put off
+        core->put_off_ns = 0;
+    }
     // Pauses are of one length here: only whether one has been made counts.
     core->failures_count = PAWL_MIN(core->failures_count, 1u);
     core->pause_until_ns = core->pause_until_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;

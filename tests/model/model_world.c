@@ -49,8 +49,11 @@ static size_t root_bytes(uint32_t part)
 
 void model_world_new(const struct model_config *config)
 {
-    bool validate = model_world.validate;
-    model_world = (struct model_world){.config = config, .validate = validate};
+    struct model_world set = {.config = config,
+                              .validate = model_world.validate,
+                              .merge = model_world.merge,
+                              .forgets = model_world.forgets};
+    model_world = set;
     for (uint32_t part = 0; part < MODEL_PARTS; part++) {
         model_world.regions[part] = model_region_new(root_bytes(part));
         model_world.touched[part] = true;
