@@ -36,7 +36,8 @@ struct explorer {
     struct state *states;
     uint32_t states_count;
     uint32_t states_capacity;
-    uint32_t *slots; // state + 1
+    uint8_t *tags; // of slots: a bit of the hash, so that few states are looked at in vain; 0: free
+    uint32_t *slots; // states
     uint64_t slots_count;
     uint32_t *edges; // without faults: to where, state by state
     uint64_t edges_count;
@@ -89,18 +90,26 @@ static void images_unpack(const uint64_t *packed, uint32_t *ret)
     }
 }
 
-static uint32_t *slot_of(const uint64_t *images)
+static uint64_t slot_of(const uint64_t *images, uint8_t *ret_tag)
 {
     struct model_hash hash = {.a = 1, .b = 2};
     for (uint32_t i = 0; i < STATE_WORDS; i++) {
         model_hash_mix(&hash, images[i]);
     }
     uint64_t at = (hash.a ^ hash.b) & (explorer.slots_count - 1);
-    while (explorer.slots[at] != 0 && memcmp(explorer.states[explorer.slots[at] - 1].images, images,
-                                             sizeof(explorer.states[0].images)) != 0) {
+    *ret_tag = (uint8_t)PAWL_MAX(hash.b >> 56, 1u);
+    while (explorer.tags[at] != 0 &&
+           (explorer.tags[at] != *ret_tag || memcmp(explorer.states[explorer.slots[at]].images,
+                                                    images, STATE_WORDS * sizeof(*images)) != 0)) {
         at = (at + 1) & (explorer.slots_count - 1);
     }
-    return &explorer.slots[at];
+    return at;
+}
+
+static void slot_take(uint64_t at, uint8_t tag, uint32_t state)
+{
+    explorer.tags[at] = tag;
+    explorer.slots[at] = state;
 }
 
 static void states_grow(void)
@@ -112,15 +121,19 @@ static void states_grow(void)
             realloc(explorer.states, explorer.states_capacity * sizeof(explorer.states[0]));
         pawl_assert(explorer.states != NULL);
     }
-    if (explorer.states_count + explorer.states_count / 4ull < explorer.slots_count) {
+    if (explorer.states_count * 4ull < explorer.slots_count * 3) {
         return;
     }
     free(explorer.slots);
+    free(explorer.tags);
     explorer.slots_count = explorer.slots_count != 0 ? explorer.slots_count * 2 : 1u << 17;
     explorer.slots = calloc(explorer.slots_count, sizeof(explorer.slots[0]));
-    pawl_assert(explorer.slots != NULL);
+    explorer.tags = calloc(explorer.slots_count, sizeof(explorer.tags[0]));
+    pawl_assert(explorer.slots != NULL && explorer.tags != NULL);
     for (uint32_t i = 0; i < explorer.states_count; i++) {
-        *slot_of(explorer.states[i].images) = i + 1;
+        uint8_t tag;
+        uint64_t at = slot_of(explorer.states[i].images, &tag);
+        slot_take(at, tag, i);
     }
 }
 
@@ -143,17 +156,18 @@ static uint32_t save(uint32_t parent, struct model_event event, bool *ret_new)
     model_images_save(images);
     images_pack(images, state.images);
     states_grow();
-    uint32_t *slot = slot_of(state.images);
-    *ret_new = *slot == 0;
-    if (*slot == 0) {
+    uint8_t tag;
+    uint64_t at = slot_of(state.images, &tag);
+    *ret_new = explorer.tags[at] == 0;
+    if (*ret_new) {
         const struct model_facts *facts = model_world.facts[MODEL_PART_ORACLE];
         state.answered = facts->answered;
         state.bounded = facts->version > model_world.config->versions_max;
         pawl_assert(explorer.states_count < NO_STATE - 1);
+        slot_take(at, tag, explorer.states_count);
         explorer.states[explorer.states_count++] = state;
-        *slot = explorer.states_count;
     }
-    return *slot - 1;
+    return explorer.slots[at];
 }
 
 static void edge_add(uint32_t from, uint32_t to)
