@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Breadth first through all states: each one is gone on from once, so a violation is found by one of
-// its shortest paths.
+// its shortest paths, of those that the reduction leaves (model_reduce.c).
 //
 // A state is the tuple of its parts' images; two parts are taken for one when 128 bits of hash agree.
 // Liveness is looked at when all states are known: from each of them there must be a way, without
