@@ -489,13 +489,14 @@ enum model_event_kind {
 // What an event and the exploration ask of a part; kept with its image, so that most of the time
 // the part itself need not be there.
 struct model_facts {
-    uint64_t owes[2];  // connections on which an answer is owed, by servers or to clients: bits
+    uint64_t conns[2]; // by number: on which a server owes an answer, on which a client waits for
+                       // one, from which the master knows a server
     uint16_t flushes;  // operations of the disk that may end
     uint16_t timers;   // enum model_budget; the master: enum model_master_timer
     uint16_t commands; // the master: those that may be late
     uint8_t closing;   // clients: servers whose endpoint is to be destroyed
     bool up;
-    bool control; // servers: there is a connection to the master
+    uint16_t control; // servers: the connection to the master; 0: none
     bool commit;
     bool answered; // the oracle
     uint64_t version;

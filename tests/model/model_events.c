@@ -89,7 +89,7 @@ static void server_moves(struct list *list, uint32_t server)
         add(list, event);
     }
     event.b = 0;
-    if (!facts->control && facts_of(MODEL_MASTER)->up) {
+    if (facts->control == 0 && facts_of(MODEL_MASTER)->up) {
         event.kind = MODEL_EV_REGISTER;
         add(list, event);
     }
@@ -119,7 +119,7 @@ static bool end_is_silent(uint32_t conn, uint8_t *ret_side)
     if (!is_ended(c, 1)) {
         return false;
     }
-    return (facts_of(model_conn_to(conn))->owes[conn / 64] >> conn % 64 & 1) == 0;
+    return (facts_of(model_conn_to(conn))->conns[conn / 64] >> conn % 64 & 1) == 0;
 }
 
 static void moves(struct list *list)
@@ -169,6 +169,14 @@ static void timer(struct list *list, struct model_event event, bool still)
     }
 }
 
+// A heartbeat brings something new: a lease has run out, or the master does not know the connection.
+static bool beat_counts(uint32_t server)
+{
+    uint32_t conn = facts_of(server)->control;
+    bool known = (facts_of(MODEL_MASTER)->conns[conn / 64] >> conn % 64 & 1) != 0;
+    return has_timer(server, MODEL_BEAT) || !known;
+}
+
 static void timers(struct list *list, bool still)
 {
     const struct model_config *config = model_world.config;
@@ -187,9 +195,9 @@ static void timers(struct list *list, bool still)
             timer(list, (struct model_event){.kind = MODEL_EV_REPORT, .a = (uint16_t)server},
                   still);
         }
-        if (facts_of(server)->control) {
+        if (facts_of(server)->control != 0) {
             struct model_event beat = {.kind = MODEL_EV_BEAT, .a = (uint16_t)server};
-            if (still && has_timer(server, MODEL_BEAT)) {
+            if (still && beat_counts(server)) {
                 add(list, beat);
             } else {
                 add_fault(list, beat, MODEL_BEAT);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a part decides what may happen next.
+#include "controlplane/core/master_core_private.h"
 #include "model.h"
 
-static void owes_add(struct model_facts *ret, uint32_t conn)
+static void conns_add(struct model_facts *ret, uint32_t conn)
 {
     if (conn != 0 && conn != MODEL_GHOST) {
-        ret->owes[conn / 64] |= UINT64_C(1) << conn % 64;
+        ret->conns[conn / 64] |= UINT64_C(1) << conn % 64;
     }
 }
 
@@ -15,13 +16,13 @@ static void facts_of_server(uint32_t server, struct model_facts *ret)
     const struct model_server *s = model_server_at(server);
     const uint64_t *words = (const void *)s->disk.chunks;
     ret->up = s->core != NULL;
-    ret->control = s->control != 0;
+    ret->control = (uint16_t)s->control;
     for (uint32_t at = 0; at < s->disk.queue_count; at++) {
         bool ends = model_disk_may_finish(server, at, model_world.config->overtake);
         ret->flushes |= (uint16_t)(ends ? 1u << at : 0);
     }
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        owes_add(ret, s->served[i].conn);
+        conns_add(ret, s->served[i].conn);
     }
     for (uint32_t i = 0; i < PAWL_ARRAY_COUNT(timers); i++) {
         bool runs = model_server_has_timer(server, timers[i]);
@@ -38,6 +39,9 @@ static void facts_of_master(struct model_facts *ret)
 {
     const struct model_master *m = model_master_node();
     ret->up = m->core != NULL;
+    for (uint32_t i = 0; m->core != NULL && i < m->core->servers_count; i++) {
+        conns_add(ret, (uint32_t)m->core->servers_order[i]->conn);
+    }
     for (uint32_t which = MODEL_TIMER_RETRY; which <= MODEL_TIMER_LEASE; which++) {
         ret->timers |= (uint16_t)(model_master_has_timer(which) ? 1u << which : 0);
     }
@@ -52,7 +56,7 @@ static void facts_of_client(uint32_t client, struct model_facts *ret)
     ret->up = true;
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
         const struct model_ask *ask = &model_client_at(client)->asks[i];
-        owes_add(ret, ask->kind != 0 ? ask->conn : 0);
+        conns_add(ret, ask->kind != 0 ? ask->conn : 0);
     }
     for (uint32_t server = 0; server < MODEL_SERVERS_MAX; server++) {
         ret->closing |= (uint8_t)(model_client_at(client)->closing[server] ? 1u << server : 0);

@@ -38,7 +38,7 @@ static bool waits(uint32_t client)
     for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
         const struct model_conn *c = model_conn_at(conn);
         bool lives = c->open[0] && c->open[1] && !c->cut;
-        bool owed = (facts->owes[conn / 64] >> conn % 64 & 1) != 0;
+        bool owed = (facts->conns[conn / 64] >> conn % 64 & 1) != 0;
         if (model_conn_from(conn) == MODEL_CLIENT(client) && lives && owed && c->count[0] == 0) {
             return true;
         }
