@@ -23,6 +23,7 @@ static int usage(FILE *out, int code)
 {
     fputs("usage: pawl-model --config NAME [--states N] [--seconds S] [--no-liveness]\n"
           "                  [--no-validate] [--mutant NAME] [--violated] [--quiet]\n"
+          "                  [--no-reduction] [--no-merging] [--no-memory]\n"
           "                  [--replay PATH]\n"
           "       pawl-model --list\n"
           "  --config NAME   the cluster and its faults\n"
@@ -32,6 +33,9 @@ static int usage(FILE *out, int code)
           "  --no-validate   leave out the cores' own checks\n"
           "  --mutant NAME   with a planted bug (base/mutant_list.h), and so without these checks\n"
           "  --violated      something is to be violated: exit 0 then, and 1 otherwise\n"
+          "  --no-reduction  every order of all events, also where it makes no difference\n"
+          "  --no-merging    states differ also in the order and the numbers of what is under way\n"
+          "  --no-memory     run a node for every event, also when it has done the same before\n"
           "  --quiet         say nothing on the way\n"
           "  --replay PATH   run one path and say what happens\n"
           "Exit status: 0 nothing was violated, 1 something was, 2 an assertion failed or usage.\n",
@@ -81,6 +85,8 @@ struct options {
     const char *path;
     struct model_limits limits;
     bool no_validate;
+    bool no_merging;
+    bool no_memory;
     bool violated;
     bool list;
 };
@@ -88,17 +94,13 @@ struct options {
 static bool parse(int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"states", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 's'},
-        {"replay", required_argument, NULL, 'r'},
-        {"no-liveness", no_argument, NULL, 'l'},
-        {"no-validate", no_argument, NULL, 'v'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"mutant", required_argument, NULL, 'm'},
-        {"violated", no_argument, NULL, 'w'},
-        {"list", no_argument, NULL, 'i'},
-        {0},
+        {"config", required_argument, NULL, 'c'},  {"states", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'}, {"replay", required_argument, NULL, 'r'},
+        {"no-liveness", no_argument, NULL, 'l'},   {"no-validate", no_argument, NULL, 'v'},
+        {"quiet", no_argument, NULL, 'q'},         {"mutant", required_argument, NULL, 'm'},
+        {"violated", no_argument, NULL, 'w'},      {"no-reduction", no_argument, NULL, 'o'},
+        {"no-merging", no_argument, NULL, 'g'},    {"no-memory", no_argument, NULL, 'f'},
+        {"list", no_argument, NULL, 'i'},          {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -133,6 +135,15 @@ static bool parse(int argc, char **argv, struct options *options)
         case 'q':
             options->limits.quiet = true;
             break;
+        case 'o':
+            options->limits.reduce = false;
+            break;
+        case 'g':
+            options->no_merging = true;
+            break;
+        case 'f':
+            options->no_memory = true;
+            break;
         case 'i':
             options->list = true;
             break;
@@ -145,7 +156,7 @@ static bool parse(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.limits = {.liveness = true}};
+    struct options options = {.limits = {.liveness = true, .reduce = true}};
     if (!parse(argc, argv, &options)) {
         return usage(stderr, 2);
     }
@@ -155,6 +166,8 @@ int main(int argc, char **argv)
     }
     signal(SIGABRT, on_abort);
     model_world.validate = !options.no_validate;
+    model_world.merge = !options.no_merging;
+    model_world.forgets = options.no_memory;
     model_world_new(options.config);
     model_world_boot();
     if (options.path == NULL) {

@@ -45,7 +45,8 @@
 // Servers and clients connect, to servers and the master.
 #define MODEL_PAIRS ((MODEL_SERVERS_MAX + MODEL_CLIENTS_MAX) * (MODEL_SERVERS_MAX + 1u))
 #define MODEL_GENERATIONS 4u // connections of one pair that are not forgotten yet
-#define MODEL_GHOST 1000u    // the connection of late twins; nobody hears what is answered there
+#define MODEL_CONNS (MODEL_PAIRS * MODEL_GENERATIONS)
+#define MODEL_GHOST 1000u // the connection of late twins; nobody hears what is answered there
 
 #define MODEL_NS_PER_MS UINT64_C(1000000)
 #define MODEL_NOW_NS (UINT64_C(1000000) * MODEL_NS_PER_MS)
@@ -83,6 +84,7 @@ struct model_config {
     uint32_t depth_max;
     uint32_t chances;      // outcomes of the master's lots that are tried
     uint32_t versions_max; // states with a higher version are not gone on from
+    bool settled;          // begins when the master's grace after its start is over
     bool cold;             // begins before the first chunk is opened
     bool overtake;         // flushes of records may end in another order
     bool commits;          // a quiet primary tells its commit count
@@ -113,14 +115,34 @@ void model_region_reset(struct model_region *region);
 // but for where their blocks lie.
 struct model_hash model_region_hash(struct model_region *region);
 
-// Images of one part.
+#define MODEL_REGION_BYTES (256u << 10)
+#define MODEL_IMAGE_WORDS (MODEL_REGION_BYTES / 8u + MODEL_REGION_BYTES / 4096u + 2u)
+
+// Its image; returns the number of words.
+uint32_t model_region_pack(const struct model_region *region, uint64_t *ret);
+void model_region_unpack(struct model_region *region, const uint64_t *image);
+
+// ---- model_store.c: images, each stored once -----------------------------------------------------------
+
+#define MODEL_NO_IMAGE UINT32_MAX
+
 struct model_store;
-struct model_store *model_store_new(struct model_region *region);
-// The number of the image of what the region holds.
-uint32_t model_store_save(struct model_store *store);
-void model_store_load(struct model_store *store, uint32_t image);
+struct model_store *model_store_new(void);
+uint32_t model_store_find(const struct model_store *store, const struct model_hash *hash);
+// One that was not found.
+uint32_t model_store_add(struct model_store *store, const struct model_hash *hash,
+                         const uint64_t *words, uint32_t count);
+const uint64_t *model_store_at(const struct model_store *store, uint32_t image);
 uint32_t model_store_count(const struct model_store *store);
 uint64_t model_store_bytes(const struct model_store *store);
+
+static inline void model_hash_mix(struct model_hash *hash, uint64_t word)
+{
+    hash->a = ((hash->a << 29 | hash->a >> 35) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    hash->b = ((hash->b << 37 | hash->b >> 27) + word) * UINT64_C(0xc2b2ae3d27d4eb4f);
+    hash->a ^= hash->a >> 32;
+    hash->b ^= hash->b >> 29;
+}
 
 // ---- messages: immutable, each stored once -----------------------------------------------------------
 
@@ -152,7 +174,6 @@ struct model_entry {
 };
 
 struct model_conn {
-    bool used;
     bool cut;     // nothing that is sent from now on arrives
     bool open[2]; // side 0 has connected
     uint8_t count[2];
@@ -166,19 +187,61 @@ struct model_late {
 };
 
 struct model_net {
+    uint64_t used[(MODEL_CONNS + 64) / 64]; // connections, a bit for each number
     uint8_t budgets[MODEL_BUDGETS];
     struct model_late limbo[MODEL_LIMBO_MAX];
-    struct model_conn conns[MODEL_PAIRS][MODEL_GENERATIONS];
+    struct model_conn conns[MODEL_CONNS];
 };
+
+// What a node does to the network, so that it can be done again: model_memo.c.
+enum model_net_op_kind {
+    MODEL_NET_CONNECT = 1,
+    MODEL_NET_SEND,
+    MODEL_NET_CLOSE,
+    MODEL_NET_CUT,
+    MODEL_NET_CRASHED
+};
+
+struct model_net_op {
+    uint8_t kind;
+    uint8_t node;
+    uint16_t conn; // CONNECT: what came of it
+    uint32_t to;   // CONNECT
+    struct model_entry entry;
+};
+
+#define MODEL_NET_OPS_MAX 64u
+
+struct model_net_log {
+    uint32_t count;
+    struct model_net_op ops[MODEL_NET_OPS_MAX];
+};
+
+// What is done from now on is written there too; NULL: nowhere.
+void model_net_record(struct model_net_log *log);
+// False: a connection did not get the number that it had.
+bool model_net_repeat(const struct model_net_op *ops, uint32_t count);
+// Which numbers the next connections of a node would get.
+uint32_t model_net_next(uint32_t node);
+
+// Its image: what is in use, and nothing else.
+uint32_t model_net_pack(uint64_t *ret);
+void model_net_unpack(const uint64_t *image);
 
 // Connections are numbered from 1.
 struct model_conn *model_conn_at(uint32_t conn);
+// The least number that is free for a connection of a server to the master; 0: `conn` is less.
+uint32_t model_conn_lower(uint32_t conn);
+void model_conn_rename(uint32_t from, uint32_t to);
+// The next one after `conn` that is in use; 0: none. The first one: after 0.
+uint32_t model_conn_next(uint32_t conn);
 uint32_t model_conn_from(uint32_t conn); // node of side 0
 uint32_t model_conn_to(uint32_t conn);
 int model_conn_side(uint32_t conn, uint32_t node);
 uint32_t model_connect(uint32_t from, uint32_t to);
 void model_send(uint32_t conn, uint32_t from, struct model_entry entry);
 void model_close(uint32_t conn, uint32_t node);
+void model_cut(uint32_t conn); // nothing that is sent there from now on arrives
 void model_net_crashed(uint32_t node);
 
 // ---- model_server.c ----------------------------------------------------------------------------------
@@ -204,7 +267,7 @@ struct model_chunk {
     struct model_create create;
     uint64_t version;
     uint64_t commit_count;
-    bool sealed;
+    uint32_t sealed;
     uint32_t records_count;
     struct model_record records[MODEL_RECORDS_MAX];
 };
@@ -219,7 +282,7 @@ enum model_op_kind {
 
 struct model_op {
     enum model_op_kind kind;
-    bool done;
+    uint32_t done;
     uint64_t token;
     uint64_t handle;
     uint64_t version;
@@ -236,12 +299,14 @@ struct model_disk {
     uint32_t queue_count;
 };
 
+// These have no padding: what is left in it would tell equal states apart.
+
 // A request of a node that is not answered yet.
 struct model_call {
     uint32_t conn; // 0: none
     uint16_t request;
-    uint8_t peer;
     uint16_t type;
+    uint64_t peer;
     uint64_t handle;
     uint64_t version;
     uint64_t index;
@@ -251,8 +316,8 @@ struct model_call {
 // A request to a node that is not answered yet.
 struct model_served {
     uint32_t conn; // 0: none
-    uint64_t request;
     uint32_t message;
+    uint64_t request;
     uint64_t number; // commands: the core's name for it
 };
 
@@ -323,7 +388,7 @@ enum model_ask_kind { MODEL_ASK_TAIL = 1, MODEL_ASK_PLACE, MODEL_ASK_APPEND, MOD
 struct model_ask {
     enum model_ask_kind kind; // 0: none
     uint32_t conn;
-    uint16_t request;
+    uint64_t request;
     uint64_t attempt;
     uint64_t sequence;
     uint64_t chunk;
@@ -385,6 +450,9 @@ void model_normalise_chance(struct master_core *core, uint64_t chance);
 // True when the master drew lots in the step before.
 bool model_normalise_master(struct master_core *core, struct model_master *driver, uint64_t chance);
 void model_normalise_client(struct append_core *core, struct model_client *client);
+void model_normalise_slots(uint32_t part); // before an image is taken
+// A connection of a server to the master gets another number, at the one or at the other.
+void model_normalise_conn(uint32_t part, uint32_t from, uint32_t to);
 
 // ---- model_events.c ----------------------------------------------------------------------------------
 
@@ -414,8 +482,28 @@ enum model_event_kind {
     MODEL_EV_CLIENT, // a: client, b: enum model_budget
     MODEL_EV_LEASE,  // the master's idea of it
     MODEL_EV_LATE,   // a: place among the master's commands
+    MODEL_EV_RENAME, // no event: a connection gets the number `a` instead of act.conn
     MODEL_EV_KINDS
 };
+
+// What an event and the exploration ask of a part; kept with its image, so that most of the time
+// the part itself need not be there.
+struct model_facts {
+    uint64_t conns[2]; // by number: on which a server owes an answer, on which a client waits for
+                       // one, from which the master knows a server
+    uint16_t flushes;  // operations of the disk that may end
+    uint16_t timers;   // enum model_budget; the master: enum model_master_timer
+    uint16_t commands; // the master: those that may be late
+    uint8_t closing;   // clients: servers whose endpoint is to be destroyed
+    bool up;
+    uint16_t control; // servers: the connection to the master; 0: none
+    bool commit;
+    bool answered; // the oracle
+    uint64_t version;
+    struct model_hash disk; // servers: what is durable
+};
+
+void model_facts_take(uint32_t part, struct model_facts *ret);
 
 struct model_event {
     uint8_t kind;
@@ -430,17 +518,39 @@ struct model_event {
 // What may happen now.
 uint32_t model_events(struct model_event *ret);
 void model_event_apply(struct model_event event);
+// What an event does at one node, when the network has done its part.
+struct model_act {
+    struct model_event event;
+    struct model_entry entry; // that is delivered
+    uint32_t node;
+    uint32_t conn;
+};
+void model_act(const struct model_act *act);
 void model_event_text(struct model_event event, char *buf, size_t bytes);
+
+// ---- model_reduce.c: partial order reduction -------------------------------------------------------------
+
+// Puts the events in front that are enough, and returns how many; 0: all are needed.
+uint32_t model_reduce(struct model_event *events, uint32_t count);
 
 // ---- model_world.c -----------------------------------------------------------------------------------
 
 struct model_world {
     const struct model_config *config;
     struct model_region *regions[MODEL_PARTS];
+    const struct model_facts *facts[MODEL_PARTS]; // of the state that model_events looks at
+    bool stale[MODEL_PARTS];                      // another image is to be loaded first
     bool touched[MODEL_PARTS];
+    bool up[MODEL_NODES]; // servers and the master
     bool violated;
     bool validate; // the cores' own checks too
     bool verbose;
+    bool images;     // the world is made of images
+    bool merge;      // what is under way has no order and no numbers but those that count
+    bool forgets;    // nothing is ever repeated from memory
+    bool fresh;      // nothing is repeated from memory
+    bool unrepeated; // the event could not be repeated
+    bool refused;    // a connection was refused in this event
     bool lots;       // the master drew lots in this event
     uint32_t chance; // seed of this event
     char violation[256];
@@ -448,11 +558,37 @@ struct model_world {
 
 extern struct model_world model_world;
 
+void model_images_fetch(uint32_t part);
+
+// A part's root.
+static inline void *model_part(uint32_t part)
+{
+    if (model_world.stale[part]) {
+        model_images_fetch(part);
+    }
+    return model_region_root(model_world.regions[part]);
+}
+
 void model_world_new(const struct model_config *config);
 // To the state that the exploration begins with.
 void model_world_boot(void);
 void model_violation(const char *format, ...) PAWL_PRINTF(1, 2);
 void model_note(const char *format, ...) PAWL_PRINTF(1, 2);
+
+// ---- model_memo.c: images of the world, and what nodes did before --------------------------------------
+
+// From now on the world is made of images.
+void model_images_begin(void);
+void model_images_set(const uint32_t *images);
+// Of the world's present state.
+void model_images_save(uint32_t *images);
+// Only as long as no other image is saved.
+const struct model_facts *model_images_facts(uint32_t part, uint32_t image);
+uint32_t model_images_count(uint32_t part);
+uint64_t model_images_bytes(void);
+// Does what `act` says, or what it did the last time. False: it can't be repeated, and the state is
+// lost: load it again, and do it with `fresh`.
+bool model_memo_act(const struct model_act *act);
 
 // ---- model_explore.c -----------------------------------------------------------------------------------
 
@@ -460,6 +596,7 @@ struct model_limits {
     uint64_t states_max;
     double seconds_max;
     bool liveness;
+    bool reduce; // leave out orders that make no difference
     bool quiet;
 };
 

@@ -14,7 +14,7 @@
 struct model_client *model_client_at(uint32_t client)
 {
     pawl_assert(client < MODEL_CLIENTS_MAX);
-    return model_region_root(model_world.regions[MODEL_CLIENT(client)]);
+    return model_part(MODEL_CLIENT(client));
 }
 
 static void step(uint32_t client, struct append_event event);
@@ -41,13 +41,13 @@ static void ask(uint32_t client, uint32_t *conn, uint32_t node, struct model_ask
         if (c->asks[i].kind == 0) {
             place = place != NULL ? place : &c->asks[i];
         } else if (c->asks[i].conn == ask.conn) {
-            ask.request = PAWL_MAX(ask.request, (uint16_t)(c->asks[i].request + 1));
+            ask.request = PAWL_MAX(ask.request, c->asks[i].request + 1);
         }
     }
     pawl_assert(place != NULL);
     *place = ask;
     model_send(ask.conn, MODEL_CLIENT(client),
-               (struct model_entry){.message = message, .request = ask.request});
+               (struct model_entry){.message = message, .request = (uint16_t)ask.request});
 }
 
 static void carry_out_get_tail(uint32_t client, const struct append_action *action)

@@ -61,7 +61,7 @@ static void apply_seal(uint32_t server, struct model_chunk *chunk, const struct 
     while (chunk->records_count > op->count) {
         chunk->records[--chunk->records_count] = (struct model_record){0};
     }
-    chunk->sealed = true;
+    chunk->sealed = 1;
     chunk->version = PAWL_MAX(chunk->version, op->version);
     chunk->commit_count = op->count;
 }
@@ -124,7 +124,7 @@ uint64_t model_disk_done(uint32_t server, uint32_t at)
 {
     struct model_disk *disk = &model_server_at(server)->disk;
     uint64_t token = disk->queue[at].token;
-    disk->queue[at].done = true;
+    disk->queue[at].done = 1;
     for (uint32_t i = 0; i < disk->queue_count;) {
         if (disk->queue[i].done && is_first_of_chunk(disk, i)) {
             apply(server, &disk->queue[i]);

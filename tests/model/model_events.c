@@ -18,13 +18,28 @@ struct list {
 
 static struct model_net *net(void)
 {
-    return model_region_root(model_world.regions[MODEL_PART_NET]);
+    return model_part(MODEL_PART_NET);
 }
 
 static void add(struct list *list, struct model_event event)
 {
     pawl_assert(list->count < MODEL_EVENTS_MAX);
     list->items[list->count++] = event;
+}
+
+static const struct model_facts *facts_of(uint32_t node)
+{
+    return model_world.facts[node];
+}
+
+static bool has_timer(uint32_t node, uint32_t timer)
+{
+    return (facts_of(node)->timers >> timer & 1) != 0;
+}
+
+static uint32_t conn_node(uint32_t conn, uint32_t side)
+{
+    return side == 0 ? model_conn_from(conn) : model_conn_to(conn);
 }
 
 static bool has_budget(enum model_budget budget)
@@ -63,24 +78,22 @@ static void conn_moves(struct list *list, uint32_t conn)
 
 static void server_moves(struct list *list, uint32_t server)
 {
-    const struct model_server *s = model_server_at(server);
+    const struct model_facts *facts = facts_of(server);
     struct model_event event = {.a = (uint16_t)server};
-    if (s->core == NULL) {
+    if (!facts->up) {
         return;
     }
-    for (uint32_t at = 0; at < s->disk.queue_count; at++) {
-        if (model_disk_may_finish(server, at, model_world.config->overtake)) {
-            event.kind = MODEL_EV_FLUSH;
-            event.b = (uint8_t)at;
-            add(list, event);
-        }
+    for (uint32_t left = facts->flushes; left != 0; left &= left - 1) {
+        event.kind = MODEL_EV_FLUSH;
+        event.b = (uint8_t)__builtin_ctz(left);
+        add(list, event);
     }
     event.b = 0;
-    if (s->control == 0 && model_master_node()->core != NULL) {
+    if (facts->control == 0 && facts_of(MODEL_MASTER)->up) {
         event.kind = MODEL_EV_REGISTER;
         add(list, event);
     }
-    if (model_world.config->commits && model_server_has_commit(server)) {
+    if (facts->commit) {
         event.kind = MODEL_EV_COMMIT;
         add(list, event);
     }
@@ -88,7 +101,7 @@ static void server_moves(struct list *list, uint32_t server)
 
 static bool is_ended(const struct model_conn *c, uint8_t side)
 {
-    return c->used && c->open[side] && c->count[side] == 0 && (c->cut || !c->open[1 - side]);
+    return c->open[side] && c->count[side] == 0 && (c->cut || !c->open[1 - side]);
 }
 
 // Ends that change nothing which anybody could see: whenever one happens, all states before it and
@@ -106,29 +119,21 @@ static bool end_is_silent(uint32_t conn, uint8_t *ret_side)
     if (!is_ended(c, 1)) {
         return false;
     }
-    const struct model_server *s = model_server_at(model_conn_to(conn));
-    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        if (s->served[i].conn == conn) {
-            return false;
-        }
-    }
-    return true;
+    return (facts_of(model_conn_to(conn))->conns[conn / 64] >> conn % 64 & 1) == 0;
 }
 
 static void moves(struct list *list)
 {
     const struct model_config *config = model_world.config;
-    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
-        if (model_conn_at(conn)->used) {
-            conn_moves(list, conn);
-        }
+    for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
+        conn_moves(list, conn);
     }
     for (uint32_t server = 0; server < config->servers_count; server++) {
         server_moves(list, server);
     }
     for (uint32_t client = 0; client < config->clients_count; client++) {
         for (uint32_t server = 0; server < config->servers_count; server++) {
-            if (model_client_at(client)->closing[server]) {
+            if ((facts_of(MODEL_CLIENT(client))->closing >> server & 1) != 0) {
                 add(list, (struct model_event){.kind = MODEL_EV_DESTROYED,
                                                .a = (uint16_t)client,
                                                .b = (uint8_t)server});
@@ -140,19 +145,16 @@ static void moves(struct list *list)
 static void starts(struct list *list)
 {
     for (uint32_t server = 0; server < model_world.config->servers_count; server++) {
-        if (model_server_at(server)->core == NULL) {
+        if (!facts_of(server)->up) {
             add(list, (struct model_event){.kind = MODEL_EV_RESTART, .a = (uint16_t)server});
         }
     }
-    if (model_master_node()->core == NULL) {
+    if (!facts_of(MODEL_MASTER)->up) {
         add(list, (struct model_event){.kind = MODEL_EV_MASTER_RESTART});
     }
     for (uint32_t i = 0; i < MODEL_LIMBO_MAX; i++) {
         const struct model_late *late = &net()->limbo[i];
-        bool up = late->message != 0 &&
-                  (late->node == MODEL_MASTER ? model_master_node()->core != NULL
-                                              : model_server_at(late->node)->core != NULL);
-        if (up) {
+        if (late->message != 0 && facts_of(late->node)->up) {
             add(list, (struct model_event){.kind = MODEL_EV_GHOST, .a = (uint16_t)i});
         }
     }
@@ -167,27 +169,35 @@ static void timer(struct list *list, struct model_event event, bool still)
     }
 }
 
+// A heartbeat brings something new: a lease has run out, or the master does not know the connection.
+static bool beat_counts(uint32_t server)
+{
+    uint32_t conn = facts_of(server)->control;
+    bool known = (facts_of(MODEL_MASTER)->conns[conn / 64] >> conn % 64 & 1) != 0;
+    return has_timer(server, MODEL_BEAT) || !known;
+}
+
 static void timers(struct list *list, bool still)
 {
     const struct model_config *config = model_world.config;
     for (uint32_t client = 0; client < config->clients_count; client++) {
-        if (model_client_has_timer(client, MODEL_EARLY)) {
+        if (has_timer(MODEL_CLIENT(client), MODEL_EARLY)) {
             timer(list, (struct model_event){.kind = MODEL_EV_WAKE, .a = (uint16_t)client}, still);
         }
     }
     for (uint8_t which = MODEL_TIMER_RETRY; which <= MODEL_TIMER_GRACE; which++) {
-        if (model_master_has_timer(which)) {
+        if (has_timer(MODEL_MASTER, which)) {
             timer(list, (struct model_event){.kind = MODEL_EV_MASTER_TIMER, .a = which}, still);
         }
     }
     for (uint32_t server = 0; server < config->servers_count; server++) {
-        if (model_server_has_timer(server, MODEL_EARLY)) {
+        if (has_timer(server, MODEL_EARLY)) {
             timer(list, (struct model_event){.kind = MODEL_EV_REPORT, .a = (uint16_t)server},
                   still);
         }
-        if (model_server_at(server)->control != 0) {
+        if (facts_of(server)->control != 0) {
             struct model_event beat = {.kind = MODEL_EV_BEAT, .a = (uint16_t)server};
-            if (still && model_server_has_timer(server, MODEL_BEAT)) {
+            if (still && beat_counts(server)) {
                 add(list, beat);
             } else {
                 add_fault(list, beat, MODEL_BEAT);
@@ -228,7 +238,7 @@ static void conn_faults(struct list *list, uint32_t conn)
         struct model_event event = {.a = (uint16_t)conn, .b = side};
         const struct model_entry *entry = &c->queue[side][0];
         const struct model_message *message = model_message_at(entry->message);
-        uint32_t to = side == 0 ? model_conn_from(conn) : model_conn_to(conn);
+        uint32_t to = conn_node(conn, side);
         if (may_come_twice(entry) && has_limbo()) {
             event.kind = MODEL_EV_TWIN;
             add_fault(list, event, MODEL_TWIN);
@@ -253,14 +263,14 @@ static void node_faults(struct list *list)
     const struct model_config *config = model_world.config;
     for (uint32_t server = 0; server < config->servers_count; server++) {
         struct model_event event = {.kind = MODEL_EV_CRASH, .a = (uint16_t)server};
-        if (model_server_at(server)->core == NULL) {
+        if (!facts_of(server)->up) {
             continue;
         }
         add_fault(list, event, MODEL_CRASH);
         event.kind = MODEL_EV_SERVER;
         for (event.b = 0; event.b < MODEL_BUDGETS; event.b++) {
             bool of_server = event.b == MODEL_SUSPECT || event.b == MODEL_LAPSE;
-            if (of_server && has_budget(event.b) && model_server_has_timer(server, event.b)) {
+            if (of_server && has_budget(event.b) && has_timer(server, event.b)) {
                 add_fault(list, event, event.b);
             }
         }
@@ -268,30 +278,40 @@ static void node_faults(struct list *list)
     for (uint32_t client = 0; client < config->clients_count; client++) {
         struct model_event event = {.kind = MODEL_EV_CLIENT, .a = (uint16_t)client};
         for (event.b = MODEL_ATTEMPT; event.b <= MODEL_DEADLINE; event.b++) {
-            if (has_budget(event.b) && model_client_has_timer(client, event.b)) {
+            if (has_budget(event.b) && has_timer(MODEL_CLIENT(client), event.b)) {
                 add_fault(list, event, event.b);
             }
         }
     }
-    if (model_master_node()->core == NULL) {
+    if (!facts_of(MODEL_MASTER)->up) {
         return;
     }
     add_fault(list, (struct model_event){.kind = MODEL_EV_MASTER_CRASH}, MODEL_MASTER_CRASH);
-    if (has_budget(MODEL_LAPSE) && model_master_has_timer(MODEL_TIMER_LEASE)) {
+    if (has_budget(MODEL_LAPSE) && has_timer(MODEL_MASTER, MODEL_TIMER_LEASE)) {
         add_fault(list, (struct model_event){.kind = MODEL_EV_LEASE}, MODEL_LAPSE);
     }
-    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
-        if (model_master_node()->commands[i].token != 0) {
-            add_fault(list, (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)i},
-                      MODEL_LATE);
-        }
+    for (uint32_t left = facts_of(MODEL_MASTER)->commands; left != 0; left &= left - 1) {
+        add_fault(list,
+                  (struct model_event){.kind = MODEL_EV_LATE, .a = (uint16_t)__builtin_ctz(left)},
+                  MODEL_LATE);
+    }
+}
+
+// Without images the facts are looked up in the parts.
+static void facts_refresh(void)
+{
+    static struct model_facts facts[MODEL_PARTS];
+    for (uint32_t part = 0; part < MODEL_PARTS && !model_world.images; part++) {
+        model_facts_take(part, &facts[part]);
+        model_world.facts[part] = &facts[part];
     }
 }
 
 uint32_t model_events(struct model_event *ret)
 {
     struct list list = {.items = ret};
-    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
+    facts_refresh();
+    for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
         struct model_event event = {.kind = MODEL_EV_CLOSED, .a = (uint16_t)conn};
         if (end_is_silent(conn, &event.b)) {
             add(&list, event);
@@ -302,10 +322,8 @@ uint32_t model_events(struct model_event *ret)
     bool still = list.count == 0;
     starts(&list);
     timers(&list, still);
-    for (uint32_t conn = 1; conn <= MODEL_PAIRS * MODEL_GENERATIONS; conn++) {
-        if (model_conn_at(conn)->used) {
-            conn_faults(&list, conn);
-        }
+    for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
+        conn_faults(&list, conn);
     }
     node_faults(&list);
     return list.count;
@@ -325,44 +343,57 @@ static void limbo_put(uint32_t node, uint32_t conn, uint32_t message)
     pawl_assert(false);
 }
 
-static void deliver(struct model_event event)
+// Takes the message out of the network.
+static void pop(struct model_act *act)
 {
+    struct model_event event = act->event;
     struct model_conn *c = model_conn_at(event.a);
-    uint32_t node = event.b == 0 ? model_conn_from(event.a) : model_conn_to(event.a);
     pawl_assert(c->count[event.b] > 0);
-    struct model_entry entry = c->queue[event.b][0];
+    act->entry = c->queue[event.b][0];
     c->count[event.b]--;
     memmove(&c->queue[event.b][0], &c->queue[event.b][1],
             c->count[event.b] * sizeof(c->queue[0][0]));
     c->queue[event.b][c->count[event.b]] = (struct model_entry){0};
     if (event.kind == MODEL_EV_TWIN) {
-        limbo_put(node, event.a, entry.message);
+        limbo_put(act->node, event.a, act->entry.message);
     }
+}
+
+static void deliver(const struct model_act *act)
+{
+    struct model_event event = act->event;
+    uint32_t node = act->node;
     if (node < MODEL_MASTER) {
-        model_server_frame(node, event.a, &entry, event.kind == MODEL_EV_TORN);
+        model_server_frame(node, event.a, &act->entry, event.kind == MODEL_EV_TORN);
     } else if (node == MODEL_MASTER) {
-        model_master_frame(event.a, &entry, event.kind == MODEL_EV_HINT);
+        model_master_frame(event.a, &act->entry, event.kind == MODEL_EV_HINT);
     } else {
-        model_client_frame(node - MODEL_CLIENT(0), event.a, &entry, event.chance);
+        model_client_frame(node - MODEL_CLIENT(0), event.a, &act->entry, event.chance);
     }
 }
 
 // A late twin comes by a connection of its own; a report is known by its sender's connection.
-static void ghost(uint32_t at)
+static void pop_late(struct model_act *act)
 {
-    struct model_late late = net()->limbo[at];
-    struct model_entry entry = {.message = late.message};
-    net()->limbo[at] = (struct model_late){0};
-    if (late.node == MODEL_MASTER) {
-        model_master_frame(late.conn, &entry, false);
+    struct model_late *late = &net()->limbo[act->event.a];
+    act->entry = (struct model_entry){.message = late->message};
+    act->node = late->node;
+    act->conn = late->node == MODEL_MASTER ? late->conn : MODEL_GHOST;
+    act->event.a = 0; // which place it had does not matter
+    *late = (struct model_late){0};
+}
+
+static void ghost(const struct model_act *act)
+{
+    if (act->node == MODEL_MASTER) {
+        model_master_frame(act->conn, &act->entry, false);
     } else {
-        model_server_frame(late.node, MODEL_GHOST, &entry, false);
+        model_server_frame(act->node, act->conn, &act->entry, false);
     }
 }
 
-static void closed(struct model_event event)
+static void closed(struct model_event event, uint32_t node)
 {
-    uint32_t node = event.b == 0 ? model_conn_from(event.a) : model_conn_to(event.a);
     if (node < MODEL_MASTER) {
         model_server_closed(node, event.a);
     } else if (node == MODEL_MASTER) {
@@ -402,17 +433,18 @@ static void apply_timer(struct model_event event)
     }
 }
 
-static void apply(struct model_event event)
+void model_act(const struct model_act *act)
 {
+    struct model_event event = act->event;
     switch (event.kind) {
     case MODEL_EV_DELIVER:
     case MODEL_EV_TWIN:
     case MODEL_EV_TORN:
     case MODEL_EV_HINT:
-        deliver(event);
+        deliver(act);
         break;
     case MODEL_EV_CLOSED:
-        closed(event);
+        closed(event, act->node);
         break;
     case MODEL_EV_FLUSH:
         model_server_flushed(event.a, event.b);
@@ -428,7 +460,7 @@ static void apply(struct model_event event)
         model_server_tell_commit(event.a);
         break;
     case MODEL_EV_GHOST:
-        ghost(event.a);
+        ghost(act);
         break;
     case MODEL_EV_RESTART:
         model_server_start(event.a);
@@ -442,25 +474,97 @@ static void apply(struct model_event event)
     case MODEL_EV_MASTER_CRASH:
         model_master_crash();
         break;
-    case MODEL_EV_BREAK:
-        model_conn_at(event.a)->cut = true;
+    case MODEL_EV_RENAME:
+        model_normalise_conn(act->node, act->conn, event.a);
         break;
     default:
         apply_timer(event);
     }
+    if (!model_world.violated) {
+        model_oracle_check();
+    }
+}
+
+static uint32_t node_of(struct model_event event)
+{
+    switch (event.kind) {
+    case MODEL_EV_DELIVER:
+    case MODEL_EV_TWIN:
+    case MODEL_EV_TORN:
+    case MODEL_EV_HINT:
+    case MODEL_EV_CLOSED:
+        return conn_node(event.a, event.b);
+    case MODEL_EV_DESTROYED:
+    case MODEL_EV_WAKE:
+    case MODEL_EV_CLIENT:
+        return MODEL_CLIENT(event.a);
+    case MODEL_EV_MASTER_RESTART:
+    case MODEL_EV_MASTER_TIMER:
+    case MODEL_EV_MASTER_CRASH:
+    case MODEL_EV_LEASE:
+    case MODEL_EV_LATE:
+        return MODEL_MASTER;
+    default:
+        return event.a; // servers; late twins: pop_late()
+    }
+}
+
+static bool act_at(const struct model_act *act)
+{
+    if (model_world.images) {
+        return model_memo_act(act);
+    }
+    model_act(act);
+    return true;
+}
+
+// The connections of a server to the master have the least numbers that are free: which one of the
+// past has ended by now is no part of a state.
+static void rename_conns(void)
+{
+    bool lots = model_world.lots;
+    for (uint32_t conn = 0; (conn = model_conn_next(conn)) != 0;) {
+        uint32_t server = model_conn_from(conn);
+        bool control = server < MODEL_MASTER && model_conn_to(conn) == MODEL_MASTER;
+        uint32_t lower = control ? model_conn_lower(conn) : 0;
+        if (lower == 0) {
+            continue;
+        }
+        struct model_act act = {
+            .event = {.kind = MODEL_EV_RENAME, .a = (uint16_t)lower}, .node = server, .conn = conn};
+        model_conn_rename(conn, lower);
+        bool done = act_at(&act);
+        act.node = MODEL_MASTER;
+        pawl_assert(done && act_at(&act));
+    }
+    model_world.lots = lots;
 }
 
 void model_event_apply(struct model_event event)
 {
     model_world.chance = event.chance;
     model_world.lots = false;
+    model_world.refused = false;
+    struct model_net *n = net();
     if (event.fault != 0) {
-        net()->budgets[event.fault - 1]--;
+        n->budgets[event.fault - 1]--;
     }
-    apply(event);
     model_world.touched[MODEL_PART_NET] = true;
-    if (!model_world.violated) {
-        model_oracle_check();
+    if (event.kind == MODEL_EV_BREAK) {
+        model_conn_at(event.a)->cut = true; // nobody has a part in it
+        return;
+    }
+    struct model_act act = {.event = event, .node = node_of(event)};
+    if (event.kind == MODEL_EV_DELIVER || event.kind == MODEL_EV_TWIN ||
+        event.kind == MODEL_EV_TORN || event.kind == MODEL_EV_HINT) {
+        pop(&act);
+    } else if (event.kind == MODEL_EV_GHOST) {
+        pop_late(&act);
+    }
+    act.event.fault = 0; // the network has taken note of it
+    model_world.unrepeated = !act_at(&act);
+    if (model_world.merge && !model_world.unrepeated && !model_world.violated) {
+        rename_conns();
     }
 }
 

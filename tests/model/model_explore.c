@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Breadth first through all states: each one is gone on from once, so a violation is found by one of
-// its shortest paths.
+// its shortest paths, of those that the reduction leaves (model_reduce.c).
 //
 // A state is the tuple of its parts' images; two parts are taken for one when 128 bits of hash agree.
 // Liveness is looked at when all states are known: from each of them there must be a way, without
@@ -11,36 +11,41 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/hash.h"
 #include "model.h"
 
 #define NO_STATE UINT32_MAX
 
+// The images take fewer bits than numbers have.
+#define STATE_WORDS 3u
+#define PART_BITS 20u
+#define NET_BITS 32u
+
 struct state {
-    uint32_t images[MODEL_PARTS];
+    uint64_t images[STATE_WORDS];
     uint32_t parent;
-    struct model_event event;
+    uint16_t a; // the event that led here, as in struct model_event
+    uint8_t kind;
+    uint8_t b;
+    uint8_t chance_fault; // 4 bits each
+    uint8_t edges_count;
     uint8_t answered;
     uint8_t bounded;
 };
 
-struct edge {
-    uint32_t from;
-    uint32_t to;
-};
-
 struct explorer {
-    struct model_store *stores[MODEL_PARTS];
-    uint32_t loaded[MODEL_PARTS];
     struct state *states;
     uint32_t states_count;
     uint32_t states_capacity;
-    uint32_t *slots; // state + 1
+    uint8_t *tags; // of slots: a bit of the hash, so that few states are looked at in vain; 0: free
+    uint32_t *slots; // states
     uint64_t slots_count;
-    struct edge *edges; // without faults
+    uint32_t *edges; // without faults: to where, state by state
     uint64_t edges_count;
     uint64_t edges_capacity;
     bool liveness;
+    bool reduce;
+    bool refused; // a connection, in what was looked at last
+    double begin;
 };
 
 static struct explorer explorer;
@@ -56,15 +61,55 @@ static double now(void)
 
 // ---- states ------------------------------------------------------------------------------------------
 
-static uint32_t *slot_of(const uint32_t *images)
+static void images_pack(const uint32_t *images, uint64_t *ret)
 {
-    uint64_t hash = pawl_hash_bytes(images, sizeof(uint32_t) * MODEL_PARTS, 1);
-    uint64_t at = hash & (explorer.slots_count - 1);
-    while (explorer.slots[at] != 0 && memcmp(explorer.states[explorer.slots[at] - 1].images, images,
-                                             sizeof(uint32_t) * MODEL_PARTS) != 0) {
+    uint32_t bit = 0;
+    memset(ret, 0, STATE_WORDS * sizeof(*ret));
+    for (uint32_t part = 0; part < MODEL_PARTS; part++) {
+        uint32_t bits = part == MODEL_PART_NET ? NET_BITS : PART_BITS;
+        pawl_assert(bits == NET_BITS || images[part] >> bits == 0);
+        ret[bit / 64] |= (uint64_t)images[part] << bit % 64;
+        if (bit % 64 + bits > 64) {
+            ret[bit / 64 + 1] |= (uint64_t)images[part] >> (64 - bit % 64);
+        }
+        bit += bits;
+    }
+}
+
+static void images_unpack(const uint64_t *packed, uint32_t *ret)
+{
+    uint32_t bit = 0;
+    for (uint32_t part = 0; part < MODEL_PARTS; part++) {
+        uint32_t bits = part == MODEL_PART_NET ? NET_BITS : PART_BITS;
+        uint64_t value = packed[bit / 64] >> bit % 64;
+        if (bit % 64 + bits > 64) {
+            value |= packed[bit / 64 + 1] << (64 - bit % 64);
+        }
+        ret[part] = (uint32_t)(value & ((UINT64_C(1) << bits) - 1));
+        bit += bits;
+    }
+}
+
+static uint64_t slot_of(const uint64_t *images, uint8_t *ret_tag)
+{
+    struct model_hash hash = {.a = 1, .b = 2};
+    for (uint32_t i = 0; i < STATE_WORDS; i++) {
+        model_hash_mix(&hash, images[i]);
+    }
+    uint64_t at = (hash.a ^ hash.b) & (explorer.slots_count - 1);
+    *ret_tag = (uint8_t)PAWL_MAX(hash.b >> 56, 1u);
+    while (explorer.tags[at] != 0 &&
+           (explorer.tags[at] != *ret_tag || memcmp(explorer.states[explorer.slots[at]].images,
+                                                    images, STATE_WORDS * sizeof(*images)) != 0)) {
         at = (at + 1) & (explorer.slots_count - 1);
     }
-    return &explorer.slots[at];
+    return at;
+}
+
+static void slot_take(uint64_t at, uint8_t tag, uint32_t state)
+{
+    explorer.tags[at] = tag;
+    explorer.slots[at] = state;
 }
 
 static void states_grow(void)
@@ -76,50 +121,53 @@ static void states_grow(void)
             realloc(explorer.states, explorer.states_capacity * sizeof(explorer.states[0]));
         pawl_assert(explorer.states != NULL);
     }
-    if (explorer.states_count * 2ull < explorer.slots_count) {
+    if (explorer.states_count * 4ull < explorer.slots_count * 3) {
         return;
     }
     free(explorer.slots);
+    free(explorer.tags);
     explorer.slots_count = explorer.slots_count != 0 ? explorer.slots_count * 2 : 1u << 17;
     explorer.slots = calloc(explorer.slots_count, sizeof(explorer.slots[0]));
-    pawl_assert(explorer.slots != NULL);
+    explorer.tags = calloc(explorer.slots_count, sizeof(explorer.tags[0]));
+    pawl_assert(explorer.slots != NULL && explorer.tags != NULL);
     for (uint32_t i = 0; i < explorer.states_count; i++) {
-        *slot_of(explorer.states[i].images) = i + 1;
+        uint8_t tag;
+        uint64_t at = slot_of(explorer.states[i].images, &tag);
+        slot_take(at, tag, i);
     }
 }
 
 static void load(const struct state *state)
 {
-    for (uint32_t part = 0; part < MODEL_PARTS; part++) {
-        if (explorer.loaded[part] != state->images[part] || model_world.touched[part]) {
-            model_store_load(explorer.stores[part], state->images[part]);
-            explorer.loaded[part] = state->images[part];
-            model_world.touched[part] = false;
-        }
-    }
+    uint32_t images[MODEL_PARTS];
+    images_unpack(state->images, images);
+    model_images_set(images);
 }
 
 // The number of the world's present state; *ret_new when it was not known.
 static uint32_t save(uint32_t parent, struct model_event event, bool *ret_new)
 {
-    struct state state = {.parent = parent, .event = event};
-    for (uint32_t part = 0; part < MODEL_PARTS; part++) {
-        if (model_world.touched[part]) {
-            explorer.loaded[part] = model_store_save(explorer.stores[part]);
-            // What was found may be another image of the same state.
-        }
-        state.images[part] = explorer.loaded[part];
-    }
+    struct state state = {.parent = parent,
+                          .a = event.a,
+                          .kind = event.kind,
+                          .b = event.b,
+                          .chance_fault = (uint8_t)(event.chance << 4 | event.fault)};
+    uint32_t images[MODEL_PARTS];
+    model_images_save(images);
+    images_pack(images, state.images);
     states_grow();
-    uint32_t *slot = slot_of(state.images);
-    *ret_new = *slot == 0;
-    if (*slot == 0) {
-        state.answered = model_oracle_all_answered();
-        state.bounded = model_oracle_version() > model_world.config->versions_max;
+    uint8_t tag;
+    uint64_t at = slot_of(state.images, &tag);
+    *ret_new = explorer.tags[at] == 0;
+    if (*ret_new) {
+        const struct model_facts *facts = model_world.facts[MODEL_PART_ORACLE];
+        state.answered = facts->answered;
+        state.bounded = facts->version > model_world.config->versions_max;
+        pawl_assert(explorer.states_count < NO_STATE - 1);
+        slot_take(at, tag, explorer.states_count);
         explorer.states[explorer.states_count++] = state;
-        *slot = explorer.states_count;
     }
-    return *slot - 1;
+    return explorer.slots[at];
 }
 
 static void edge_add(uint32_t from, uint32_t to)
@@ -131,7 +179,9 @@ static void edge_add(uint32_t from, uint32_t to)
             realloc(explorer.edges, explorer.edges_capacity * sizeof(explorer.edges[0]));
         pawl_assert(explorer.edges != NULL);
     }
-    explorer.edges[explorer.edges_count++] = (struct edge){.from = from, .to = to};
+    explorer.edges[explorer.edges_count++] = to;
+    explorer.states[from].edges_count++;
+    pawl_assert(explorer.states[from].edges_count < UINT8_MAX);
 }
 
 // ---- paths -------------------------------------------------------------------------------------------
@@ -142,7 +192,12 @@ static uint32_t path_to(uint32_t state, struct model_event *events, uint32_t max
     for (uint32_t at = state; explorer.states[at].parent != NO_STATE;
          at = explorer.states[at].parent) {
         pawl_assert(count < max);
-        events[count++] = explorer.states[at].event;
+        const struct state *reached = &explorer.states[at];
+        events[count++] = (struct model_event){.kind = reached->kind,
+                                               .a = reached->a,
+                                               .b = reached->b,
+                                               .chance = reached->chance_fault >> 4,
+                                               .fault = reached->chance_fault & 15};
     }
     for (uint32_t i = 0; i < count / 2; i++) {
         struct model_event event = events[i];
@@ -227,85 +282,86 @@ bool model_replay(const char *path)
 
 // ---- liveness ----------------------------------------------------------------------------------------
 
-static int by_to(const void *x, const void *y)
+// Whoever has a way to one who gets there gets there too. Most ways lead to later states, so the
+// last one is looked at first, and few rounds are needed. Returns how many were found.
+static uint64_t lives_round(uint8_t *lives)
 {
-    const struct edge *a = x;
-    const struct edge *b = y;
-    return a->to < b->to ? -1 : a->to > b->to;
+    uint64_t found = 0;
+    uint64_t end = explorer.edges_count;
+    for (uint32_t from = explorer.states_count; from-- > 0;) {
+        uint64_t begin = end - explorer.states[from].edges_count;
+        bool way = false;
+        for (uint64_t i = begin; i < end && !lives[from] && !way; i++) {
+            way = lives[explorer.edges[i]] != 0;
+        }
+        if (way) {
+            lives[from] = 1;
+            found++;
+        }
+        end = begin;
+    }
+    return found;
 }
 
-// Marks everybody who gets to an answered state: backwards from there.
 static uint64_t find_stuck(uint32_t *ret_first)
 {
-    uint32_t count = explorer.states_count;
-    uint8_t *lives = calloc(count, 1);
-    uint32_t *queue = malloc(count * sizeof(*queue));
-    uint64_t *begins = calloc(count + 1ull, sizeof(*begins));
-    uint64_t first = 0;
-    uint64_t last = 0;
-    uint64_t stuck = 0;
-    pawl_assert(lives != NULL && queue != NULL && begins != NULL);
-    qsort(explorer.edges, explorer.edges_count, sizeof(explorer.edges[0]), by_to);
-    for (uint64_t i = 0; i < explorer.edges_count; i++) {
-        begins[explorer.edges[i].to + 1] = i + 1;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        begins[i + 1] = PAWL_MAX(begins[i + 1], begins[i]);
+    uint8_t *lives = calloc(explorer.states_count, 1);
+    uint64_t living = 0;
+    uint64_t found;
+    pawl_assert(lives != NULL);
+    for (uint32_t i = 0; i < explorer.states_count; i++) {
         // Beyond the bound nothing is known.
-        if (explorer.states[i].answered || explorer.states[i].bounded) {
-            lives[i] = 1;
-            queue[last++] = i;
-        }
+        lives[i] = explorer.states[i].answered || explorer.states[i].bounded;
+        living += lives[i];
     }
-    while (first < last) {
-        uint32_t to = queue[first++];
-        for (uint64_t i = begins[to]; i < begins[to + 1]; i++) {
-            uint32_t from = explorer.edges[i].from;
-            if (!lives[from]) {
-                lives[from] = 1;
-                queue[last++] = from;
-            }
-        }
-    }
+    do {
+        found = lives_round(lives);
+        living += found;
+    } while (found != 0);
     *ret_first = NO_STATE;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!lives[i]) {
-            *ret_first = stuck++ == 0 ? i : *ret_first;
-        }
+    for (uint32_t i = 0; i < explorer.states_count && *ret_first == NO_STATE; i++) {
+        *ret_first = lives[i] ? NO_STATE : i;
     }
     free(lives);
-    free(queue);
-    free(begins);
-    return stuck;
+    return explorer.states_count - living;
 }
 
 // ---- breadth first -------------------------------------------------------------------------------------
 
 static void progress(const struct model_result *result, uint32_t at)
 {
-    uint64_t bytes = 0;
     fprintf(stderr, "depth %u: %u states, %u to do; images", result->depth, explorer.states_count,
             explorer.states_count - at);
     for (uint32_t part = 0; part < MODEL_PARTS; part++) {
-        fprintf(stderr, " %u", model_store_count(explorer.stores[part]));
-        bytes += model_store_bytes(explorer.stores[part]);
+        fprintf(stderr, " %u", model_images_count(part));
     }
-    fprintf(stderr, " (%llu MiB)\n", (unsigned long long)(bytes >> 20));
+    fprintf(stderr, " (%llu MiB), %.0f s\n", (unsigned long long)(model_images_bytes() >> 20),
+            now() - explorer.begin);
 }
 
-static bool apply_from(uint32_t from, struct model_event event, struct model_result *result)
+static bool apply_from(uint32_t from, struct model_event event, struct model_result *result,
+                       uint32_t *ret_to)
 {
     bool is_new = false;
     load(&explorer.states[from]);
     current = from;
     current_event = event;
     model_event_apply(event);
+    if (model_world.unrepeated) {
+        model_world.unrepeated = false;
+        model_world.fresh = true;
+        load(&explorer.states[from]);
+        model_event_apply(event);
+        model_world.fresh = false;
+    }
     result->transitions++;
     if (model_world.violated) {
         return false;
     }
     bool lots = model_world.lots;
+    explorer.refused |= model_world.refused;
     uint32_t to = save(from, event, &is_new);
+    *ret_to = to;
     if (explorer.liveness && event.fault == 0 && to != from) {
         edge_add(from, to);
     }
@@ -313,7 +369,7 @@ static bool apply_from(uint32_t from, struct model_event event, struct model_res
     if (lots && event.chance == 0) {
         for (uint8_t chance = 1; chance < model_world.config->chances; chance++) {
             event.chance = chance;
-            if (!apply_from(from, event, result)) {
+            if (!apply_from(from, event, result, ret_to)) {
                 return false;
             }
         }
@@ -326,17 +382,24 @@ static bool expand(uint32_t at, struct model_result *result)
     struct model_event events[MODEL_EVENTS_MAX];
     load(&explorer.states[at]);
     uint32_t count = model_events(events);
+    uint32_t enough = explorer.reduce ? model_reduce(events, count) : 0;
+    explorer.refused = false;
+    bool onward = false; // to a state that is still to be looked at: nobody waits for ever
     for (uint32_t i = 0; i < count; i++) {
-        if (!apply_from(at, events[i], result)) {
+        uint32_t to = at;
+        if (i == enough && enough > 0 && onward && !explorer.refused) {
+            return true;
+        }
+        if (!apply_from(at, events[i], result, &to)) {
             return false;
         }
+        onward |= to > at;
     }
     return true;
 }
 
 static void explore_all(const struct model_limits *limits, struct model_result *result)
 {
-    double begin = now();
     uint32_t level_end = explorer.states_count;
     uint32_t at = 0;
     for (; at < explorer.states_count; at++) {
@@ -348,7 +411,8 @@ static void explore_all(const struct model_limits *limits, struct model_result *
             }
         }
         bool over = limits->states_max != 0 && explorer.states_count >= limits->states_max;
-        over |= limits->seconds_max > 0 && at % 256 == 0 && now() - begin > limits->seconds_max;
+        over |= limits->seconds_max > 0 && at % 256 == 0 &&
+                now() - explorer.begin > limits->seconds_max;
         if (over) {
             break;
         }
@@ -384,15 +448,12 @@ static void check_liveness(struct model_result *result)
 void model_explore(const struct model_limits *limits, struct model_result *ret)
 {
     bool is_new;
-    double begin = now();
-    explorer = (struct explorer){.liveness = limits->liveness};
+    explorer =
+        (struct explorer){.liveness = limits->liveness, .reduce = limits->reduce, .begin = now()};
     *ret = (struct model_result){0};
-    for (uint32_t part = 0; part < MODEL_PARTS; part++) {
-        explorer.stores[part] = model_store_new(model_world.regions[part]);
-        model_world.touched[part] = true;
-    }
     model_oracle_check();
     pawl_assert(!model_world.violated);
+    model_images_begin();
     (void)save(NO_STATE, (struct model_event){0}, &is_new);
     explore_all(limits, ret);
     if (ret->violated) {
@@ -401,5 +462,5 @@ void model_explore(const struct model_limits *limits, struct model_result *ret)
         check_liveness(ret);
     }
     current = NO_STATE;
-    ret->seconds = now() - begin;
+    ret->seconds = now() - explorer.begin;
 }

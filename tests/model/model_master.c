@@ -15,7 +15,7 @@
 
 struct model_master *model_master_node(void)
 {
-    return model_region_root(model_world.regions[MODEL_MASTER]);
+    return model_part(MODEL_MASTER);
 }
 
 static struct model_served *asked_add(uint32_t conn, uint64_t request, uint32_t message)
@@ -139,6 +139,7 @@ void model_master_start(void)
     struct master_core_options options = {
         .random_seed = 1, .alloc = model_region_alloc(model_world.regions[MODEL_MASTER])};
     pawl_assert(m->core == NULL && master_core_new(&options, &m->core) == 0);
+    model_world.up[MODEL_MASTER] = true;
     for (uint32_t i = 0; i < m->log_count; i++) {
         int code = master_core_apply(m->core, model_message_at(m->log[i])->record);
         if (code != 0) {
@@ -160,6 +161,7 @@ void model_master_crash(void)
     memcpy(left.log, m->log, sizeof(left.log));
     model_region_reset(model_world.regions[MODEL_MASTER]);
     *m = left;
+    model_world.up[MODEL_MASTER] = false;
     model_net_crashed(MODEL_MASTER);
     model_world.touched[MODEL_MASTER] = true;
 }
@@ -261,7 +263,7 @@ static void end_commands(uint32_t conn)
 // there: that ends too.
 void model_master_closed(uint32_t conn)
 {
-    model_conn_at(conn)->cut = true;
+    model_cut(conn);
     end_commands(conn);
     if (!model_world.violated) {
         (void)step((struct master_event){.type = MASTER_EVENT_CONN_CLOSED, .conn = conn});

@@ -5,7 +5,10 @@
 // Nothing here may change what a core does next. Left over: old actions, counters for people, free
 // list order, names of operations that have ended. A field that is forgotten here costs states, no
 // truth.
+#include <stdlib.h>
 #include <string.h>
+
+#include <pawl/error.h>
 
 #include "client/core/append_core_private.h"
 #include "controlplane/core/master_core_private.h"
@@ -90,6 +93,9 @@ static void work_normalise(struct master_work *work)
     }
     if (work->cause == MASTER_CAUSE_NONE) {
         work->cause_server = 0;
+    }
+    if (model_world.merge && work->phase != MASTER_PHASE_LEVELLING) {
+        work->source_id = 0;
     }
     work->regrants = PAWL_MIN(work->regrants, MASTER_SET_MAX);
 }
@@ -222,6 +228,15 @@ void model_normalise_client(struct append_core *core, struct model_client *clien
            (core->options.depth_max + APPEND_CLOSING_SPARE - core->closing_count) *
                sizeof(core->closing[0]));
     attempts_normalise(core, client);
+    // It is an append's own end while space or servers are missing, and nothing otherwise.
+    bool counts = core->tail_status == PAWL_ENOSPACE || core->tail_status == PAWL_ENOSERVERS;
+    if (model_world.merge && !counts) {
+        core->tail_status = 0;
+    }
+    if (model_world.merge) {
+        core->put_off_place = 0; // no time passes while one is put off
+        core->put_off_ns = 0;
+    }
     // Pauses are of one length here: only whether one has been made counts.
     core->failures_count = PAWL_MIN(core->failures_count, 1u);
     core->pause_until_ns = core->pause_until_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;
@@ -229,4 +244,88 @@ void model_normalise_client(struct append_core *core, struct model_client *clien
     memset(core->actions.items, 0, core->actions.capacity * sizeof(core->actions.items[0]));
     core->actions.count = 0;
     pawl_random_seed(&core->random, 1);
+}
+
+// ---- drivers -----------------------------------------------------------------------------------------
+
+// What is under way is looked up by its names: which place it has says nothing. It stands in the order
+// in which it was sent, connection by connection, and so it ends in that order when one is lost.
+static int compare(uint64_t x, uint64_t y)
+{
+    return x < y ? -1 : x > y;
+}
+
+static uint64_t rank(uint32_t conn, uint64_t request, uint64_t number)
+{
+    // Free places have no names, and come last.
+    return conn == 0 && number == 0 ? UINT64_MAX : (uint64_t)conn << 32 | request << 16 | number;
+}
+
+static int by_call(const void *x, const void *y)
+{
+    const struct model_call *a = x;
+    const struct model_call *b = y;
+    return compare(rank(a->conn, a->request, 0), rank(b->conn, b->request, 0));
+}
+
+static int by_served(const void *x, const void *y)
+{
+    const struct model_served *a = x;
+    const struct model_served *b = y;
+    return compare(rank(a->conn, a->request, a->number), rank(b->conn, b->request, b->number));
+}
+
+static int by_ask(const void *x, const void *y)
+{
+    const struct model_ask *a = x;
+    const struct model_ask *b = y;
+    return compare(rank(a->conn, a->request, a->kind), rank(b->conn, b->request, b->kind));
+}
+
+void model_normalise_slots(uint32_t part)
+{
+    if (part < MODEL_MASTER) {
+        struct model_server *s = model_server_at(part);
+        qsort(s->calls, MODEL_CALLS_MAX, sizeof(s->calls[0]), by_call);
+        qsort(s->served, MODEL_CALLS_MAX, sizeof(s->served[0]), by_served);
+    } else if (part == MODEL_MASTER) {
+        struct model_master *m = model_master_node();
+        qsort(m->commands, MODEL_CALLS_MAX, sizeof(m->commands[0]), by_call);
+        qsort(m->asked, MODEL_CALLS_MAX, sizeof(m->asked[0]), by_served);
+    } else if (part < MODEL_PART_NET) {
+        struct model_client *c = model_client_at(part - MODEL_CLIENT(0));
+        qsort(c->asks, MODEL_CALLS_MAX, sizeof(c->asks[0]), by_ask);
+    }
+}
+
+static void served_rename(struct model_served *served, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        served[i].conn = served[i].conn == from ? to : served[i].conn;
+    }
+}
+
+static void master_rename(struct model_master *m, uint32_t from, uint32_t to)
+{
+    served_rename(m->asked, from, to);
+    for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
+        m->commands[i].conn = m->commands[i].conn == from ? to : m->commands[i].conn;
+    }
+    struct master_server *server = m->core != NULL ? pawl_map_remove(&m->core->conns, from) : NULL;
+    if (server != NULL) {
+        server->conn = to;
+        pawl_assert(pawl_map_put(&m->core->conns, to, server) == 0);
+    }
+}
+
+void model_normalise_conn(uint32_t part, uint32_t from, uint32_t to)
+{
+    if (part == MODEL_MASTER) {
+        master_rename(model_master_node(), from, to);
+    } else {
+        struct model_server *s = model_server_at(part);
+        s->control = s->control == from ? to : s->control;
+        served_rename(s->served, from, to);
+    }
+    model_world.touched[part] = true;
 }

@@ -54,7 +54,7 @@ size_t model_oracle_bytes(void)
 
 static struct oracle *oracle(void)
 {
-    return model_region_root(model_world.regions[MODEL_PART_ORACLE]);
+    return model_part(MODEL_PART_ORACLE);
 }
 
 static void changed(void)

@@ -11,7 +11,7 @@
 
 #include "model.h"
 
-#define REGION_BYTES (256u << 10)
+#define REGION_BYTES MODEL_REGION_BYTES
 #define LINE_BYTES 64u
 #define LINES_MAX (REGION_BYTES / LINE_BYTES)
 #define BLOCKS_MAX 512u
@@ -139,19 +139,6 @@ struct walk {
     uint32_t met;
 };
 
-static inline uint64_t rotate(uint64_t x, unsigned by)
-{
-    return x << by | x >> (64 - by);
-}
-
-static inline void mix(struct model_hash *hash, uint64_t word)
-{
-    hash->a = (rotate(hash->a, 29) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    hash->b = (rotate(hash->b, 37) + word) * UINT64_C(0xc2b2ae3d27d4eb4f);
-    hash->a ^= hash->a >> 32;
-    hash->b ^= hash->b >> 29;
-}
-
 static uint32_t block_of(const struct walk *walk, uint32_t offset)
 {
     uint32_t low = 0;
@@ -200,11 +187,11 @@ static void walk_words(struct walk *walk, uint32_t offset, uint32_t bytes)
         if (word == 0) {
             continue;
         }
-        mix(&walk->hash, i);
+        model_hash_mix(&walk->hash, i);
         if (word - base < REGION_BYTES) {
-            mix(&walk->hash, UINT64_C(0x7000000000000000) | name_of(walk, word - base));
+            model_hash_mix(&walk->hash, UINT64_C(0x7000000000000000) | name_of(walk, word - base));
         } else {
-            mix(&walk->hash, word);
+            model_hash_mix(&walk->hash, word);
         }
     }
 }
@@ -222,130 +209,47 @@ struct model_hash model_region_hash(struct model_region *region)
     for (uint32_t i = 0; i < walk.met; i++) {
         uint32_t start = walk.starts[walk.order[i]];
         uint32_t bytes = block_at(region, start - (uint32_t)sizeof(struct block))->bytes;
-        mix(&walk.hash, bytes);
+        model_hash_mix(&walk.hash, bytes);
         walk_words(&walk, start, bytes);
     }
     // What nobody points to is lost for good: a leak in a core.
     pawl_assert(walk.met == walk.count);
-    mix(&walk.hash, walk.met);
+    model_hash_mix(&walk.hash, walk.met);
     return walk.hash;
 }
 
 // ---- images ----------------------------------------------------------------------------------------
 
-struct image {
-    struct model_hash hash;
-    uint32_t end;
-    uint32_t lines_count;
-    uint64_t *data; // a bit for each line, then the lines that are not zero
-};
-
-struct model_store {
-    struct model_region *region;
-    struct image *images;
-    uint32_t count;
-    uint32_t capacity;
-    uint32_t *slots; // image + 1
-    uint64_t slots_count;
-    uint64_t bytes;
-};
-
-struct model_store *model_store_new(struct model_region *region)
+// The number of lines, a bit for each, then the lines that are not zero.
+uint32_t model_region_pack(const struct model_region *region, uint64_t *ret)
 {
-    struct model_store *store = calloc(1, sizeof(*store));
-    pawl_assert(store != NULL);
-    store->region = region;
-    store->slots_count = 1024;
-    store->slots = calloc(store->slots_count, sizeof(store->slots[0]));
-    pawl_assert(store->slots != NULL);
-    return store;
-}
-
-static uint32_t *slot_of(const struct model_store *store, const struct model_hash *hash)
-{
-    uint64_t at = hash->a & (store->slots_count - 1);
-    while (store->slots[at] != 0) {
-        const struct image *image = &store->images[store->slots[at] - 1];
-        if (image->hash.a == hash->a && image->hash.b == hash->b) {
-            break;
-        }
-        at = (at + 1) & (store->slots_count - 1);
-    }
-    return &store->slots[at];
-}
-
-static void store_grow(struct model_store *store)
-{
-    if (store->count == store->capacity) {
-        store->capacity = store->capacity != 0 ? store->capacity * 2 : 256;
-        store->images = realloc(store->images, store->capacity * sizeof(store->images[0]));
-        pawl_assert(store->images != NULL);
-    }
-    if (store->count * 2ull < store->slots_count) {
-        return;
-    }
-    free(store->slots);
-    store->slots_count *= 2;
-    store->slots = calloc(store->slots_count, sizeof(store->slots[0]));
-    pawl_assert(store->slots != NULL);
-    for (uint32_t i = 0; i < store->count; i++) {
-        *slot_of(store, &store->images[i].hash) = i + 1;
-    }
-}
-
-static void image_take(struct image *image, const struct model_region *region)
-{
-    static uint64_t buffer[LINES_MAX / 64 + REGION_BYTES / 8];
     const uint64_t *from = (const void *)region;
     uint32_t lines = (region->end + LINE_BYTES - 1) / LINE_BYTES;
-    uint32_t map_words = (lines + 63) / 64;
-    uint32_t used = map_words;
-    memset(buffer, 0, map_words * sizeof(buffer[0]));
+    uint64_t *map = ret + 1;
+    uint32_t used = 1 + (lines + 63) / 64;
+    memset(ret, 0, used * sizeof(*ret));
+    ret[0] = lines;
     for (uint32_t line = 0; line < lines; line++) {
         const uint64_t *at = from + (size_t)line * (LINE_BYTES / 8);
         if (!words_are_zero(at)) {
-            buffer[line / 64] |= UINT64_C(1) << line % 64;
-            memcpy(&buffer[used], at, LINE_BYTES);
+            map[line / 64] |= UINT64_C(1) << line % 64;
+            memcpy(&ret[used], at, LINE_BYTES);
             used += LINE_BYTES / 8;
         }
     }
-    image->end = region->end;
-    image->lines_count = lines;
-    image->data = malloc(used * sizeof(buffer[0]));
-    pawl_assert(image->data != NULL);
-    memcpy(image->data, buffer, used * sizeof(buffer[0]));
+    return used;
 }
 
-uint32_t model_store_save(struct model_store *store)
+void model_region_unpack(struct model_region *region, const uint64_t *image)
 {
-    struct model_hash hash = model_region_hash(store->region);
-    uint32_t *slot = slot_of(store, &hash);
-    if (*slot != 0) {
-        return *slot - 1;
-    }
-    store_grow(store);
-    slot = slot_of(store, &hash);
-    struct image *image = &store->images[store->count++];
-    *image = (struct image){.hash = hash};
-    image_take(image, store->region);
-    store->bytes += image->lines_count / 8;
-    for (uint32_t i = 0; i < (image->lines_count + 63) / 64; i++) {
-        store->bytes += LINE_BYTES * (uint64_t)__builtin_popcountll(image->data[i]);
-    }
-    *slot = store->count;
-    return store->count - 1;
-}
-
-void model_store_load(struct model_store *store, uint32_t number)
-{
-    const struct image *image = &store->images[number];
-    char *to = (void *)store->region;
-    uint32_t end = store->region->end;
-    uint32_t reached = image->lines_count * LINE_BYTES;
-    const uint64_t *line = image->data + (image->lines_count + 63) / 64;
-    for (uint32_t i = 0; i < image->lines_count; i += 64, to += 64 * LINE_BYTES) {
-        uint64_t map = image->data[i / 64];
-        memset(to, 0, (size_t)PAWL_MIN(image->lines_count - i, 64u) * LINE_BYTES);
+    char *to = (void *)region;
+    uint32_t end = region->end;
+    uint32_t lines = (uint32_t)image[0];
+    uint32_t reached = lines * LINE_BYTES;
+    const uint64_t *line = image + 1 + (lines + 63) / 64;
+    for (uint32_t i = 0; i < lines; i += 64, to += 64 * LINE_BYTES) {
+        uint64_t map = image[1 + i / 64];
+        memset(to, 0, (size_t)PAWL_MIN(lines - i, 64u) * LINE_BYTES);
         for (; map != 0; map &= map - 1) {
             memcpy(to + (size_t)__builtin_ctzll(map) * LINE_BYTES, line, LINE_BYTES);
             line += LINE_BYTES / 8;
@@ -353,16 +257,6 @@ void model_store_load(struct model_store *store, uint32_t number)
     }
     // Behind the heap all is zero.
     if (end > reached) {
-        memset((char *)store->region + reached, 0, end - reached);
+        memset((char *)region + reached, 0, end - reached);
     }
-}
-
-uint32_t model_store_count(const struct model_store *store)
-{
-    return store->count;
-}
-
-uint64_t model_store_bytes(const struct model_store *store)
-{
-    return store->bytes;
 }

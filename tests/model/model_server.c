@@ -13,7 +13,7 @@
 struct model_server *model_server_at(uint32_t server)
 {
     pawl_assert(server < MODEL_SERVERS_MAX);
-    return model_region_root(model_world.regions[server]);
+    return model_part(server);
 }
 
 static void step(uint32_t server, struct chunk_event event);
@@ -32,9 +32,9 @@ static uint32_t peer_conn(uint32_t server, uint32_t peer)
 static void call(uint32_t server, uint64_t server_id, struct model_call call, uint32_t message)
 {
     struct model_server *s = model_server_at(server);
-    call.peer = (uint8_t)(server_id - MODEL_SERVER_ID(0));
+    call.peer = server_id - MODEL_SERVER_ID(0);
     pawl_assert(call.peer < model_world.config->servers_count && call.peer != server);
-    call.conn = peer_conn(server, call.peer);
+    call.conn = peer_conn(server, (uint32_t)call.peer);
     struct model_call *place = NULL;
     call.request = 1;
     for (uint32_t i = 0; i < MODEL_CALLS_MAX; i++) {
@@ -441,7 +441,7 @@ static void load_chunk(uint32_t server, const struct model_chunk *chunk)
                                          .producers = chunk->create.producers},
                               .version = chunk->version,
                               .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
-                              .sealed = chunk->sealed,
+                              .sealed = chunk->sealed != 0,
                               .records = records,
                               .records_count = chunk->records_count};
     int code = chunk_core_load(s->core, &load);
@@ -457,6 +457,7 @@ void model_server_start(uint32_t server)
     struct chunk_core_options options = {.server_id = MODEL_SERVER_ID(server),
                                          .alloc = model_region_alloc(model_world.regions[server])};
     pawl_assert(s->core == NULL && chunk_core_new(&options, &s->core) == 0);
+    model_world.up[server] = true;
     s->life++;
     for (uint32_t i = 0; i < MODEL_CHUNKS_MAX; i++) {
         if (s->disk.chunks[i].handle != 0) {
@@ -478,6 +479,7 @@ void model_server_crash(uint32_t server)
     left.disk.queue_count = 0;
     model_region_reset(model_world.regions[server]);
     *s = left;
+    model_world.up[server] = false;
     model_net_crashed(server);
     model_world.touched[server] = true;
 }
@@ -513,7 +515,7 @@ static void call_ended(uint32_t server, const struct model_call *call, int statu
     struct chunk_event event = {.status = status};
     if (call->type == WIRE_PREPARE) {
         event.type = CHUNK_EVENT_PREPARED;
-        event.server = MODEL_SERVER_ID(call->peer);
+        event.server = MODEL_SERVER_ID(0) + call->peer;
         event.handle = call->handle;
         event.version = call->version;
         event.index = call->index;

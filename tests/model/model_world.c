@@ -49,8 +49,11 @@ static size_t root_bytes(uint32_t part)
 
 void model_world_new(const struct model_config *config)
 {
-    bool validate = model_world.validate;
-    model_world = (struct model_world){.config = config, .validate = validate};
+    struct model_world set = {.config = config,
+                              .validate = model_world.validate,
+                              .merge = model_world.merge,
+                              .forgets = model_world.forgets};
+    model_world = set;
     for (uint32_t part = 0; part < MODEL_PARTS; part++) {
         model_world.regions[part] = model_region_new(root_bytes(part));
         model_world.touched[part] = true;
@@ -119,6 +122,10 @@ void model_world_boot(void)
         open_tail(file_id);
         settle();
     }
+    if (config->settled) {
+        model_master_timer(MODEL_TIMER_GRACE);
+        settle();
+    }
     for (uint32_t i = 0; i < config->preload_count; i++) {
         model_client_submit(0);
         settle();
@@ -128,7 +135,7 @@ void model_world_boot(void)
             model_client_submit(client);
         }
     }
-    struct model_net *net = model_region_root(model_world.regions[MODEL_PART_NET]);
+    struct model_net *net = model_part(MODEL_PART_NET);
     memcpy(net->budgets, config->budgets, sizeof(net->budgets));
     model_world.touched[MODEL_PART_NET] = true;
     model_world.touched[MODEL_PART_ORACLE] = true;
