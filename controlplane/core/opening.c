@@ -17,6 +17,19 @@ static bool set_is_live(const struct master_core *core, const struct master_chun
     return chunk->set_count > 0 && master_log_admits(core, chunk);
 }
 
+// Members of an earlier set, which never held a record: what they have made of the chunk goes. Those that
+// have no connection now name it when they register.
+static void drop_former(struct master_core *core, const struct master_chunk *chunk,
+                        const uint64_t *former, uint32_t former_count, uint64_t version)
+{
+    for (uint32_t i = 0; i < former_count; i++) {
+        struct master_server *server = master_server_get(core, former[i]);
+        if (server && server->conn && master_chunk_member_index(chunk, former[i]) < 0) {
+            master_server_drop(core, server, chunk->handle, version);
+        }
+    }
+}
+
 // 0, or the code that says why there is no other set.
 static int place_again(struct master_core *core, struct master_chunk *chunk)
 {
@@ -28,6 +41,10 @@ static int place_again(struct master_core *core, struct master_chunk *chunk)
         return rc;
     }
     PAWL_MARK(opening_placed_anew);
+    uint64_t former[MASTER_SET_MAX];
+    uint32_t former_count = chunk->set_count;
+    uint64_t version = chunk->version;
+    memcpy(former, chunk->set, sizeof(former));
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_PLACE);
     record->chunk_place = MASTER_MESSAGE(core, Pawl__LogChunkPlace, pawl__log_chunk_place__init);
     record->chunk_place->handle = chunk->handle;
@@ -38,6 +55,10 @@ static int place_again(struct master_core *core, struct master_chunk *chunk)
     while (chunk->replicas_count > 0) { // of the set before: nothing is held there that counts
         master_replica_remove(chunk, chunk->replicas[0].server);
     }
+    if (core->failed) {
+        return 0;
+    }
+    drop_former(core, chunk, former, former_count, version);
     master_place_reserve(core, set, count, chunk->file->chunk_bytes);
     master_note(core, MASTER_LEVEL_INFO, "chunk %lu version %lu placed anew", chunk->handle,
                 chunk->version);
@@ -180,6 +201,11 @@ static bool opening_drive(struct master_core *core, struct master_chunk *chunk)
     }
     if (done < (PAWL_MUTANT(ready_before_all) ? 1 : chunk->set_count)) {
         return false;
+    }
+    if (!master_log_admits(core, chunk)) {
+        work->place_again = true; // a member has lost meanwhile what is written to
+        open_again(core, chunk, true);
+        return true;
     }
     master_log_touch(core, chunk->file);
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_CHUNK_READY);

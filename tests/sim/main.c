@@ -165,7 +165,8 @@ static void print_totals(const struct sim_totals *t, double seconds)
 {
     double seeds = t->seeds != 0 ? (double)t->seeds : 1;
     printf("seeds %llu events %llu acknowledged %llu crashes %llu partitions %llu faults %llu "
-           "seals %llu copies %llu dropped %llu excused %llu violations %llu mean events %.0f mean "
+           "seals %llu copies %llu dropped %llu excused %llu beyond %llu violations %llu mean "
+           "events %.0f mean "
            "faults %.1f "
            "events/s %.0f\n",
            (unsigned long long)t->seeds, (unsigned long long)t->events,
@@ -173,7 +174,8 @@ static void print_totals(const struct sim_totals *t, double seconds)
            (unsigned long long)t->partitions, (unsigned long long)t->faults,
            (unsigned long long)t->seals, (unsigned long long)t->copies,
            (unsigned long long)t->dropped, (unsigned long long)t->excused,
-           (unsigned long long)t->violations, (double)t->events / seeds, (double)t->faults / seeds,
+           (unsigned long long)t->beyond, (unsigned long long)t->violations,
+           (double)t->events / seeds, (double)t->faults / seeds,
            seconds > 0 ? (double)t->events / seconds : 0);
 }
 

@@ -86,6 +86,7 @@ static uint64_t run_once(const struct sim_options *options, uint64_t seed, bool 
     totals->crashes += sim->crashes_count;
     totals->partitions += sim->partitions_count;
     totals->excused += sim->excused_count;
+    totals->beyond += sim->beyond;
     totals->faults += sim_faults_count(sim);
     totals->seals += sim_oracle_seals(sim->oracle);
     totals->copies += sim->copies_count;
@@ -213,6 +214,7 @@ static void totals_add(struct sim_totals *to, const struct sim_totals *from)
     to->crashes += from->crashes;
     to->partitions += from->partitions;
     to->excused += from->excused;
+    to->beyond += from->beyond;
     to->faults += from->faults;
     to->seals += from->seals;
     to->copies += from->copies;

@@ -394,6 +394,12 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
         sim_violation(sim, "chunk %llu is sealed twice, or unknown", ULL(body->handle));
         return;
     }
+    if (body->count < chunk->answered_count && sim_oracle_is_beyond(sim, body)) {
+        sim_note(sim, "chunk %llu has lost records with the disks of its servers",
+                 ULL(body->handle));
+        sim->beyond = true;
+        return;
+    }
     uint64_t zero_bytes = sim_writes_zeros(sim, body->handle);
     if (body->count > chunk->records_count || body->count < chunk->answered_count ||
         body->length != (zero_bytes != 0 ? zero_bytes : records_end(chunk, body->count))) {

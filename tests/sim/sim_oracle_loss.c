@@ -42,6 +42,20 @@ bool sim_oracle_spares(struct sim *sim, uint32_t server, uint64_t handle)
     return good_count(sim, chunk, SIM_SERVER_ID(server), committed) >= wanted;
 }
 
+// A member of an open chunk whose disk has lost some of it, and that has not got them back.
+static bool is_losing(struct sim *sim, const struct oracle_chunk *chunk, uint64_t count)
+{
+    bool losing = false;
+    for (uint32_t i = 0; !chunk->sealed && i < sim->params.servers_count; i++) {
+        const struct sim_chunk *replica = sim_disk_chunk(sim->disks[i], chunk->handle);
+        uint64_t lost = 0;
+        losing |= may_hold(chunk, SIM_SERVER_ID(i)) &&
+                  sim_disk_lost(sim->disks[i], chunk->handle, &lost) &&
+                  (replica == NULL || replica->records_count < count);
+    }
+    return losing;
+}
+
 bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);
@@ -57,7 +71,44 @@ bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint
     const struct sim_chunk *own = sim_disk_chunk(sim->disks[server], handle);
     uint64_t count = committed_count(sim, chunk);
     count = own != NULL ? PAWL_MAX(count, own->records_count) : count;
-    return good_count(sim, chunk, id, count) >= wanted;
+    // Of two disks that lose what they called durable, while the third is away, nobody can know.
+    return good_count(sim, chunk, id, count) >= wanted && !is_losing(sim, chunk, count);
+}
+
+static bool is_reachable(struct sim *sim, const struct sim_node *node)
+{
+    const struct sim_node *master = sim_node_of(sim, SIM_MASTER, 0);
+    bool reached = false;
+    for (size_t i = 0; i < sim->conns_count; i++) {
+        const struct sim_conn *conn = sim->conns[i];
+        reached |= conn != NULL && conn->control && conn->side[0].node == node &&
+                   conn->side[1].node == master && conn->side[0].open && conn->side[1].open;
+    }
+    return reached && node->up && node->frozen_until_ns <= sim->now_ns &&
+           sim->blocks[node->id][master->id].until_ns <= sim->now_ns &&
+           sim->blocks[master->id][node->id].until_ns <= sim->now_ns;
+}
+
+bool sim_oracle_is_beyond(struct sim *sim, const Pawl__LogChunkSeal *body)
+{
+    const struct oracle_chunk *chunk = chunk_of(sim->oracle, body->handle);
+    for (size_t i = 0; i < body->n_set; i++) {
+        const struct sim_node *node = sim_server_node(sim, body->set[i]);
+        uint64_t lost = 0;
+        if (node == NULL || !sim_disk_lost(sim->disks[node->index], body->handle, &lost)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < chunk->set_count; i++) {
+        const struct sim_node *node = sim_server_node(sim, chunk->set[i]);
+        const struct sim_chunk *replica =
+            node != NULL ? sim_disk_chunk(sim->disks[node->index], body->handle) : NULL;
+        bool holds = replica != NULL && replica->records_count >= chunk->answered_count;
+        if (holds && is_reachable(sim, node)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)

@@ -35,6 +35,7 @@ struct sim_totals {
     uint64_t acknowledged;
     uint64_t crashes;
     uint64_t partitions;
+    uint64_t beyond; // runs that ended with more faults at once than anything is promised for
     uint64_t excused;
     uint64_t faults;
     uint64_t seals;

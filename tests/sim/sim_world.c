@@ -125,6 +125,9 @@ void sim_violation(struct sim *sim, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    if (sim->beyond) {
+        return;
+    }
     sim_note(sim, "VIOLATION %s", text);
     if (!sim->violated) {
         memcpy(sim->violation, text, sizeof(text));
