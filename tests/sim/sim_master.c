@@ -122,6 +122,10 @@ static void command_ended(struct sim *sim, struct sim_master *m, uint64_t token,
     if (asked == NULL) {
         return; // has ended already
     }
+    struct sim_conn *conn = sim_conn_of(sim, asked->conn);
+    if (status != 0 && conn != NULL) {
+        sim_oracle_failed(sim, conn->side[0].node->index);
+    }
     free(pawl_map_remove(&m->commands, asked->request));
     free(asked);
     master_step(

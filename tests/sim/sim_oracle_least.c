@@ -31,6 +31,14 @@ void sim_oracle_fence_over(struct sim *sim, uint64_t handle, uint64_t version)
     }
 }
 
+void sim_oracle_failed(struct sim *sim, uint32_t server)
+{
+    for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
+        struct oracle_fence *fence = &sim->oracle->chunks[i]->fence;
+        fence->servers &= fence->over ? UINT32_MAX : ~(1u << server);
+    }
+}
+
 static uint32_t server_of(const struct oracle_chunk *chunk, uint32_t member)
 {
     return (uint32_t)(chunk->set[member] - SIM_SERVER_ID(0));
