@@ -104,6 +104,9 @@ static int do_seal(struct fake_server *server, const Pawl__Seal *seal, Pawl__Sea
 static int do_open(struct fake_server *server, const Pawl__Open *open)
 {
     struct fake_replica *replica = fake_replica_of(server, open->handle);
+    if (server->refuse_opens) {
+        return server->refuse_opens;
+    }
     if (replica->exists && (replica->count > 0 || replica->version > open->version)) {
         return PAWL_ESTALE;
     }

@@ -64,6 +64,7 @@ struct fake_server {
     bool late;             // mute, but carries them out when it is too late
     bool silent;           // sends no heartbeats
     int refuse;            // code of every command's answer
+    int refuse_opens;      // the same, of OPEN only
     int refuse_seals;      // the same, of SEAL only
     int refuse_copies;     // the same, of COPY only
     bool shy;              // its data plane reaches nobody
