@@ -113,7 +113,8 @@ static bool waiting_drive(struct master_core *core, struct master_chunk *chunk)
     if (!usable && chunk->set_count > 0 && core->now_ns < core->grace_ns) {
         return false; // its servers may not have found this master yet
     }
-    if (!usable || work->place_again) {
+    // The set was chosen when the chunk before was sealed; copies have been made since, perhaps.
+    if (!usable || work->place_again || master_log_has_grown(core, chunk)) {
         if (place_again(core, chunk) && !usable) {
             master_chunk_backoff(core, work);
             return false;

@@ -137,30 +137,51 @@ bool master_log_may_open(const struct master_chunk *chunk)
     return chunk->work->asked_for && !copying;
 }
 
-// As many of those that are current as the file wants: others fall behind, and are surplus.
+static uint32_t log_fill(const struct master_core *core, const struct master_inode *log,
+                         bool avoiding, uint64_t *set, uint32_t *ret_current)
+{
+    const struct master_chunk *written = log->written;
+    uint32_t count = 0;
+    *ret_current = 0;
+    for (uint32_t i = 0; i < written->replicas_count; i++) {
+        const struct master_replica *replica = &written->replicas[i];
+        const struct master_server *server = replica->server;
+        if (!master_replica_is_good(written, replica) || !master_server_is_live(server)) {
+            continue;
+        }
+        ++*ret_current;
+        bool avoided = avoiding && server->avoid_ns > core->now_ns;
+        if (count < log->replicas && !avoided &&
+            master_server_free_bytes(server) >= log->chunk_bytes) {
+            set[count++] = server->id;
+        }
+    }
+    return count;
+}
+
+// As many of those that are current as the file wants: others fall behind, and are surplus. One that has
+// just failed to open a chunk is used only when there are too few without it.
 int master_log_place(const struct master_core *core, const struct master_inode *log,
                      uint64_t set[MASTER_SET_MAX], uint32_t *ret_count)
 {
-    const struct master_chunk *written = log->written;
-    uint32_t current_count = 0;
-    uint32_t count = 0;
-    (void)core;
-    for (uint32_t i = 0; i < written->replicas_count && count < MASTER_SET_MAX; i++) {
-        const struct master_replica *replica = &written->replicas[i];
-        if (!master_replica_is_good(written, replica) || !master_server_is_live(replica->server)) {
-            continue;
-        }
-        current_count++;
-        if (count < log->replicas &&
-            master_server_free_bytes(replica->server) >= log->chunk_bytes) {
-            set[count++] = replica->server->id;
-        }
+    uint32_t current_count;
+    uint32_t count = log_fill(core, log, true, set, &current_count);
+    if (count < log->min_replicas) {
+        count = log_fill(core, log, false, set, &current_count);
     }
     if (count >= log->min_replicas) {
         *ret_count = count;
         return 0;
     }
     return current_count < log->min_replicas ? PAWL_ENOSERVERS : PAWL_ENOSPACE;
+}
+
+bool master_log_has_grown(const struct master_core *core, const struct master_chunk *chunk)
+{
+    uint64_t set[MASTER_SET_MAX];
+    uint32_t count;
+    return chunk->file->written && !master_log_place(core, chunk->file, set, &count) &&
+           count > chunk->set_count;
 }
 
 void master_log_touch(struct master_core *core, const struct master_inode *file)

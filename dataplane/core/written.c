@@ -134,7 +134,7 @@ int written_record_check(const struct chunk_core *core, const struct chunk *chun
 
 static bool is_in_service(const struct chunk *chunk)
 {
-    return chunk->state != CHUNK_STATE_CREATING && chunk->state < CHUNK_STATE_DROPPING;
+    return chunk->state != CHUNK_STATE_CREATING && chunk->state < CHUNK_STATE_COPYING;
 }
 
 // The next chunk of the log whose records are to be seen; NULL: not here. Behind an open one nothing is:

@@ -34,13 +34,19 @@ enum golden_verb {
     GOLDEN_TWICE,     // the message arrives once more under another request number: time, later
     GOLDEN_APPEND,    // node, number times, bytes
     GOLDEN_REPEAT,    // node, number: its sequence
-    GOLDEN_FORGE,     // the same with other bytes
+    GOLDEN_FORGE,     // the same with other bytes; of a write, at another offset
+    GOLDEN_OPENS,     // node, chunk: its write log
+    GOLDEN_WRITE,     // node, number: the offset, bytes
+    GOLDEN_READ,      // node, chunk, other: the server
+    GOLDEN_SEAL,      // node, chunk: an open tail
+    GOLDEN_EXTEND,    // node, number: bytes of the file
 };
 
 struct golden_action {
     enum golden_verb verb;
     char node[8];
     char other[8]; // "all"
+    char chunk[8];
     bool one_way;
     uint64_t after_ns;
     uint64_t time_ns;
@@ -78,7 +84,8 @@ struct golden_case {
     char draws[GOLDEN_DRAWS_MAX][8]; // primaries, in the order of their grants
     uint32_t draws_count;
     bool later[SIM_CLIENTS_MAX]; // started by the script
-    bool cold;                   // the file's first chunk is not opened before time 0
+    bool later_servers[SIM_SERVERS_MAX];
+    bool cold; // the file's first chunk is not opened before time 0
     uint64_t until_ns;
     struct golden_rule rules[GOLDEN_RULES_MAX];
     uint32_t rules_count;
@@ -118,6 +125,7 @@ struct golden_chunk {
     uint32_t versions_count;
     bool sealed;
     uint64_t count;
+    uint64_t length;
 };
 
 // A request under way: what its answer answers.

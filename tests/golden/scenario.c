@@ -86,10 +86,18 @@ static uint64_t take_number(struct parser *p, const char *word)
 static void take_name(struct parser *p, const char *word, char name[8])
 {
     if (word == NULL || strlen(word) >= 8) {
-        wrong(p, "the name of a node is wanted", word);
+        wrong(p, "a name is wanted", word);
         return;
     }
     strcpy(name, word);
+}
+
+static void take_between(struct parser *p, const char *wanted, char **save)
+{
+    const char *word = next_word(save);
+    if (word == NULL || strcmp(word, wanted) != 0) {
+        wrong(p, wanted, word);
+    }
 }
 
 // "A - B" or "A > B"
@@ -103,6 +111,48 @@ static void take_pair(struct parser *p, struct golden_action *action, char **sav
     }
     action->one_way = arrow[0] == '>';
     take_name(p, next_word(save), action->other);
+}
+
+// Of writes at an offset. False: it is another action.
+static bool take_write_action(struct parser *p, struct golden_action *action, const char *verb,
+                              char **save)
+{
+    const struct {
+        const char *word;
+        enum golden_verb verb;
+    } verbs[] = {{"opens", GOLDEN_OPENS},
+                 {"write", GOLDEN_WRITE},
+                 {"read", GOLDEN_READ},
+                 {"seal", GOLDEN_SEAL},
+                 {"extend", GOLDEN_EXTEND}};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(verbs); i++) {
+        action->verb = strcmp(verb, verbs[i].word) == 0 ? verbs[i].verb : action->verb;
+    }
+    switch (action->verb) {
+    case GOLDEN_WRITE:
+        action->bytes = (uint32_t)take_number(p, next_word(save));
+        take_between(p, "at", save);
+        action->number = take_number(p, next_word(save));
+        if (action->bytes < 8 || action->bytes > WIRE_INLINE_MAX) {
+            wrong(p, "a write has 8 to 8192 bytes", NULL);
+        }
+        return true;
+    case GOLDEN_READ:
+        take_name(p, next_word(save), action->chunk);
+        take_between(p, "from", save);
+        take_name(p, next_word(save), action->other);
+        return true;
+    case GOLDEN_EXTEND:
+        take_between(p, "to", save);
+        action->number = take_number(p, next_word(save));
+        return true;
+    case GOLDEN_OPENS:
+    case GOLDEN_SEAL:
+        take_name(p, next_word(save), action->chunk);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void take_client_action(struct parser *p, struct golden_action *action, const char *word,
@@ -126,7 +176,7 @@ static void take_client_action(struct parser *p, struct golden_action *action, c
     } else if (verb != NULL && (strcmp(verb, "repeat") == 0 || strcmp(verb, "forge") == 0)) {
         action->verb = verb[0] == 'r' ? GOLDEN_REPEAT : GOLDEN_FORGE;
         action->number = take_number(p, next_word(save));
-    } else {
+    } else if (verb == NULL || !take_write_action(p, action, verb, save)) {
         wrong(p, "unknown action", verb != NULL ? verb : word);
     }
 }
@@ -238,6 +288,7 @@ static void parse_cluster(struct parser *p, char *text)
         {"suspect", &params->suspect_ms},    {"dead", &params->dead_ms},
         {"command", &params->command_ms},    {"attempt", &params->attempt_ms},
         {"deadline", &params->deadline_ms},  {"depth", &params->depth_max},
+        {"writers", &params->writers_count},
     };
     char *save = NULL;
     for (char *word = strtok_r(text, " ", &save); word != NULL; word = next_word(&save)) {
@@ -257,6 +308,9 @@ static void parse_cluster(struct parser *p, char *text)
     }
     if (params->servers_count > SIM_SERVERS_MAX || params->clients_count > SIM_CLIENTS_MAX) {
         wrong(p, "too many servers or clients", NULL);
+    }
+    if (params->writers_count >= params->clients_count) {
+        wrong(p, "the first client appends", NULL);
     }
 }
 
@@ -302,11 +356,15 @@ static void case_begin(struct parser *p, const char *name)
 
 static void parse_later(struct parser *p, const char *text)
 {
-    if (text[0] != 'c' || text[1] < '1' || text[1] >= '1' + (int)SIM_CLIENTS_MAX) {
-        wrong(p, "the name of a client is wanted", text);
-        return;
+    bool server = strncmp(text, "cs", 2) == 0;
+    uint32_t number = (uint32_t)take_number(p, text[0] == 'c' ? text + 1 + server : NULL);
+    if (number == 0 || number > (server ? SIM_SERVERS_MAX : SIM_CLIENTS_MAX)) {
+        wrong(p, "the name of a client or a chunk server is wanted", text);
+    } else if (server) {
+        p->at->later_servers[number - 1] = true;
+    } else {
+        p->at->later[number - 1] = true;
     }
-    p->at->later[text[1] - '1'] = true;
 }
 
 static void parse_line(struct parser *p, char *line)

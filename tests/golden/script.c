@@ -250,6 +250,83 @@ static void do_again(struct golden_run *run, const struct golden_rule *rule,
     trace_submit(run, node, forge ? "forges" : "repeats", a->append, code);
 }
 
+// ---- writes at an offset -----------------------------------------------------------------------------
+
+static void do_write(struct golden_run *run, const struct golden_rule *rule,
+                     const struct golden_action *action, struct sim_node *node)
+{
+    struct golden_append *a = &run->appends[run->appends_count];
+    if (!sim_client_is_running(node) || run->appends_count == GOLDEN_APPENDS_MAX) {
+        golden_error(run, rule->line, "%s is not ready to write", action->node);
+        return;
+    }
+    *a = (struct golden_append){.client = node->index, .told_ns = UINT64_MAX};
+    run->appends_count++;
+    int code =
+        sim_client_write(run->sim, node, (uint32_t)action->number, action->bytes, &a->append);
+    if (code != 0) {
+        a->status = a->first_status = code;
+        a->times_told = 1;
+    }
+    trace_submit(run, node, "writes", a->append, code);
+}
+
+static void do_with_chunk(struct golden_run *run, const struct golden_rule *rule,
+                          const struct golden_action *action, struct sim_node *node)
+{
+    char text[64];
+    const struct golden_chunk *chunk = golden_chunk_named(run, action->chunk);
+    const struct sim_node *server = golden_node(run, action->other);
+    bool read = action->verb == GOLDEN_READ;
+    if (chunk == NULL || node->role != SIM_CLIENT || node->state == NULL ||
+        (read && (server == NULL || server->role != SIM_CHUNKD))) {
+        golden_error(run, rule->line, "there is no chunk %s, or not these nodes", action->chunk);
+        return;
+    }
+    const char *verb = read ? "reads" : action->verb == GOLDEN_SEAL ? "seals" : "opens";
+    snprintf(text, sizeof(text), "%s %s %s%s%s", node->name, verb, action->chunk,
+             read ? " from " : "", read ? server->name : "");
+    happened(run, text, false);
+    if (read) {
+        sim_client_read(run->sim, node, chunk->handle, server->index);
+    } else if (action->verb == GOLDEN_SEAL) {
+        sim_client_seal_tail(run->sim, node, chunk->handle);
+    } else {
+        sim_client_open_log(run->sim, node, chunk->handle, chunk->length);
+    }
+}
+
+static void do_extend(struct golden_run *run, const struct golden_action *action,
+                      struct sim_node *node)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%s extends its file to %llu bytes", node->name,
+             (unsigned long long)action->number);
+    happened(run, text, false);
+    sim_client_extend(run->sim, node, action->number);
+}
+
+// False: it is none of these.
+static bool carry_out_write(struct golden_run *run, const struct golden_rule *rule,
+                            const struct golden_action *action, struct sim_node *node)
+{
+    switch (action->verb) {
+    case GOLDEN_WRITE:
+        do_write(run, rule, action, node);
+        return true;
+    case GOLDEN_OPENS:
+    case GOLDEN_READ:
+    case GOLDEN_SEAL:
+        do_with_chunk(run, rule, action, node);
+        return true;
+    case GOLDEN_EXTEND:
+        do_extend(run, action, node);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void carry_out(struct golden_run *run, const struct golden_rule *rule,
                       const struct golden_action *action)
 {
@@ -282,7 +359,9 @@ static void carry_out(struct golden_run *run, const struct golden_rule *rule,
         do_again(run, rule, action, node);
         break;
     default:
-        golden_error(run, rule->line, "only a message can be lost, held or doubled");
+        if (!carry_out_write(run, rule, action, node)) {
+            golden_error(run, rule->line, "only a message can be lost, held or doubled");
+        }
         break;
     }
 }
@@ -586,7 +665,8 @@ static void start_all(struct golden_run *run)
     struct sim *sim = run->sim;
     for (uint32_t i = 0; i < sim->nodes_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        bool later = node->role == SIM_CLIENT && run->test->later[node->index];
+        bool later = (node->role == SIM_CLIENT && run->test->later[node->index]) ||
+                     (node->role == SIM_CHUNKD && run->test->later_servers[node->index]);
         if (!later) {
             node_start(run, node);
         }
@@ -604,7 +684,8 @@ static void run_to(struct golden_run *run, uint64_t end_ns)
 static bool is_set_up(struct golden_run *run)
 {
     struct sim *sim = run->sim;
-    for (uint32_t i = 0; i < sim->params.clients_count; i++) {
+    // Writers have nothing to write to yet.
+    for (uint32_t i = 0; i < sim->params.clients_count - sim->params.writers_count; i++) {
         const struct sim_node *node = sim_node_of(sim, SIM_CLIENT, i);
         if (!run->test->later[i] && !sim_client_is_running(node)) {
             return false;

@@ -211,13 +211,17 @@ static void describe_request(struct golden_run *run, const struct sim_frame *fra
         struct wire_read read;
     } m = {0};
     char id[32];
+    char place[32] = "";
     memcpy(&m, frame->data, PAWL_MIN(sizeof(m), (size_t)frame->bytes));
     more[0] = 0;
     switch (m.header.type) {
     case WIRE_APPEND:
         golden_id(run, &m.append.id, id, sizeof(id));
         snprintf(what, what_bytes, "APPEND %s", id);
-        snprintf(more, more_bytes, " %u bytes to %s v%llu", m.append.length,
+        if (wire_record_is_write(&m.append.id)) {
+            snprintf(place, sizeof(place), " at %u", wire_record_offset(&m.append.id));
+        }
+        snprintf(more, more_bytes, " %u bytes%s to %s v%llu", m.append.length, place,
                  chunk_name(run, m.append.chunk), ULL(m.append.version));
         break;
     case WIRE_PREPARE:
@@ -233,8 +237,14 @@ static void describe_request(struct golden_run *run, const struct sim_frame *fra
         snprintf(more, more_bytes, " count %llu", ULL(m.commit.commit_count));
         break;
     case WIRE_FETCH:
-        snprintf(what, what_bytes, "FETCH %s #%llu", chunk_name(run, m.fetch.chunk),
-                 ULL(m.fetch.index));
+        snprintf(place, sizeof(place), "#%llu", ULL(m.fetch.index));
+        snprintf(what, what_bytes, "FETCH %s %s", chunk_name(run, m.fetch.chunk),
+                 m.fetch.index == WIRE_FETCH_TABLE ? "table" : place);
+        break;
+    case WIRE_READ:
+        snprintf(what, what_bytes, "READ %s", chunk_name(run, m.read.chunk));
+        snprintf(more, more_bytes, ", log chunks %u%s", m.read.log_chunks,
+                 (m.read.flags & WIRE_READ_ALL) != 0 ? ", all" : "");
         break;
     case WIRE_LOOKUP:
         golden_id(run, &m.lookup.id, id, sizeof(id));
@@ -274,6 +284,11 @@ static void describe_reply(struct golden_run *run, const struct sim_frame *frame
         snprintf(buf, bytes, "PREPARED%s", rest);
     } else if (type == WIRE_FETCH) {
         snprintf(buf, bytes, "FETCHED%s", rest);
+    } else if (type == WIRE_READ) {
+        struct wire_read_done done;
+        memcpy(&done, frame->data, sizeof(done));
+        snprintf(buf, bytes, "%s: %u bytes, log chunks %u, log bytes %llu", what, done.length,
+                 done.log_chunks, ULL(done.log_bytes));
     } else {
         snprintf(buf, bytes, "%s: done", what);
     }
@@ -361,9 +376,16 @@ static void describe_command(struct golden_run *run, const Pawl__Request *m, cha
     } else if (m->body_case == PAWL__REQUEST__BODY_SEAL) {
         snprintf(more, more_bytes, " at %llu records, %llu bytes", ULL(m->seal->count),
                  ULL(m->seal->length));
+    } else if (m->body_case == PAWL__REQUEST__BODY_COPY) {
+        snprintf(more, more_bytes, " of %llu records from %s", ULL(m->copy->count),
+                 server_name(run, m->copy->source->server_id));
     } else if (m->body_case == PAWL__REQUEST__BODY_OPEN) {
-        snprintf(more, more_bytes, " at offset %llu, %zu producers", ULL(m->open->base_offset),
-                 m->open->producers.len / sizeof(struct wire_producer));
+        int n =
+            snprintf(more, more_bytes, " at offset %llu, %zu producers", ULL(m->open->base_offset),
+                     m->open->producers.len / sizeof(struct wire_producer));
+        if (m->open->zero_bytes != 0) {
+            snprintf(more + n, more_bytes - (size_t)n, ", %llu zeros", ULL(m->open->zero_bytes));
+        }
     } else if (m->body_case == PAWL__REQUEST__BODY_GRANT) {
         uint64_t ids[8];
         size_t count = PAWL_MIN(m->grant->n_members, PAWL_ARRAY_COUNT(ids));
@@ -390,6 +412,16 @@ static void describe_control_request(struct golden_run *run, const Pawl__Request
     case PAWL__REQUEST__BODY_OPEN_PRODUCER:
         snprintf(what, what_bytes, "PRODUCER? %s", m->open_producer->name);
         break;
+    case PAWL__REQUEST__BODY_OPEN_WRITE_LOG:
+        snprintf(what, what_bytes, "LOG? %s", chunk_name(run, m->open_write_log->handle));
+        break;
+    case PAWL__REQUEST__BODY_SEAL_TAIL:
+        snprintf(what, what_bytes, "FINISH %s", chunk_name(run, m->seal_tail->handle));
+        break;
+    case PAWL__REQUEST__BODY_EXTEND:
+        snprintf(what, what_bytes, "EXTEND file %u", file_number(run, m->extend->file_id));
+        snprintf(more, more_bytes, " to %llu bytes", ULL(m->extend->bytes));
+        break;
     case PAWL__REQUEST__BODY_REGISTER:
         snprintf(what, what_bytes, "REGISTER");
         describe_replicas(run, m->register_->replicas, m->register_->n_replicas, more, more_bytes);
@@ -403,11 +435,21 @@ static void describe_control_request(struct golden_run *run, const Pawl__Request
     case PAWL__REQUEST__BODY_OPEN:
     case PAWL__REQUEST__BODY_GRANT:
     case PAWL__REQUEST__BODY_DROP:
+    case PAWL__REQUEST__BODY_COPY:
         describe_command(run, m, what, what_bytes, more, more_bytes);
         break;
     default:
         snprintf(what, what_bytes, "%s", body_name(&m->base, (int)m->body_case));
         break;
+    }
+}
+
+static void describe_chunks(const Pawl__ChunkList *list, const char *what, char *buf, size_t bytes)
+{
+    int n = snprintf(buf, bytes, "%s: %zu listed", what, list->n_chunks);
+    if (list->n_chunks == 1 && list->chunks[0]->log_chunks > 0) {
+        snprintf(buf + n, bytes - (size_t)n, ", replicas %zu, log chunks %u",
+                 list->chunks[0]->n_replicas, (unsigned)list->chunks[0]->log_chunks);
     }
 }
 
@@ -447,7 +489,14 @@ static void describe_control_reply(struct golden_run *run, const Pawl__Reply *m,
                  m->sealed->producers.len / sizeof(struct wire_producer));
         break;
     case PAWL__REPLY__BODY_CHUNKS:
-        snprintf(buf, bytes, "%s: %zu listed", what, m->chunks->n_chunks);
+        describe_chunks(m->chunks, what, buf, bytes);
+        break;
+    case PAWL__REPLY__BODY_WRITE_LOG:
+        snprintf(buf, bytes, "%s: file %u", what, file_number(run, m->write_log->file_id));
+        break;
+    case PAWL__REPLY__BODY_COPIED:
+        snprintf(buf, bytes, "COPIED%s, %llu records%s", rest, ULL(m->copied->count),
+                 m->copied->sealed ? ", sealed" : "");
         break;
     default:
         snprintf(buf, bytes, "%s: done", what);
@@ -533,6 +582,17 @@ static void describe_version(struct golden_run *run, const char *what, uint64_t 
              ULL(version), names);
 }
 
+static void describe_written(struct golden_run *run, const Pawl__LogChunkWritten *written,
+                             struct golden_line *ret)
+{
+    struct golden_chunk *chunk = golden_chunk_of(run, written->handle);
+    if (chunk != NULL && chunk->versions_count < PAWL_ARRAY_COUNT(chunk->versions)) {
+        chunk->versions[chunk->versions_count++] = written->version;
+    }
+    snprintf(ret->text, GOLDEN_TEXT, "m logs WRITTEN %s v%llu", chunk_name(run, written->handle),
+             ULL(written->version));
+}
+
 static void describe_seal(struct golden_run *run, const Pawl__LogChunkSeal *seal,
                           struct golden_line *ret)
 {
@@ -549,11 +609,16 @@ static void describe_seal(struct golden_run *run, const Pawl__LogChunkSeal *seal
     }
     chunk->sealed = true;
     chunk->count = seal->count;
+    chunk->length = seal->length;
     if (seal->next_handle != 0) {
         (void)chunk_add(run, seal->next_handle, chunk->file, chunk->index + 1);
         server_names(run, seal->next_set, seal->n_next_set, next, sizeof(next));
-        snprintf(ret->text + n, GOLDEN_TEXT - (size_t)n, "; creates %s on %s",
-                 chunk_name(run, seal->next_handle), next);
+        n += snprintf(ret->text + n, GOLDEN_TEXT - (size_t)n, "; creates %s on %s",
+                      chunk_name(run, seal->next_handle), next);
+        if (seal->next_zero_bytes != 0) {
+            snprintf(ret->text + n, GOLDEN_TEXT - (size_t)n, ", %llu zeros",
+                     ULL(seal->next_zero_bytes));
+        }
     }
 }
 
@@ -585,6 +650,14 @@ void golden_describe_log(struct golden_run *run, const Pawl__LogRecord *record,
         break;
     case PAWL__LOG_RECORD__BODY_CHUNK_SEAL:
         describe_seal(run, record->chunk_seal, ret);
+        break;
+    case PAWL__LOG_RECORD__BODY_WRITE_LOG:
+        snprintf(ret->text, GOLDEN_TEXT, "m logs LOG of %s: file %u",
+                 chunk_name(run, record->write_log->handle),
+                 file_number(run, record->write_log->file_id));
+        break;
+    case PAWL__LOG_RECORD__BODY_CHUNK_WRITTEN:
+        describe_written(run, record->chunk_written, ret);
         break;
     case PAWL__LOG_RECORD__BODY_PRODUCER:
         snprintf(ret->text, GOLDEN_TEXT, "m logs PRODUCER p%u epoch %u",

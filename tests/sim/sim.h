@@ -517,6 +517,16 @@ int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
                       struct sim_append **ret);
 int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
                       bool forged);
+// A writer: opens the write log of a sealed chunk of `bytes`, then writes there; a forged repeat has
+// another offset.
+void sim_client_open_log(struct sim *sim, struct sim_node *node, uint64_t handle, uint64_t bytes);
+int sim_client_write(struct sim *sim, struct sim_node *node, uint32_t offset, uint32_t length,
+                     struct sim_append **ret);
+// Asks where the chunk is, then reads from the server, all that was written.
+void sim_client_read(struct sim *sim, struct sim_node *node, uint64_t handle, uint32_t server);
+// Asked once: the answer is "busy" until it is done.
+void sim_client_seal_tail(struct sim *sim, struct sim_node *node, uint64_t handle);
+void sim_client_extend(struct sim *sim, struct sim_node *node, uint64_t bytes);
 // Asks the master for the tail, as one that wants to append; nobody waits for the answer.
 void sim_client_ask_tail(struct sim *sim, struct sim_node *node);
 bool sim_client_is_running(const struct sim_node *node);

@@ -225,6 +225,41 @@ static void on_chunks(struct sim *sim, struct sim_client *c, const struct sim_as
                     sim_frame_wire(&message, sizeof(message), NULL, 0));
 }
 
+// A script's reader: the map first, as every client asks for it, then the replica that was named.
+void sim_client_read(struct sim *sim, struct sim_node *node, uint64_t handle, uint32_t server)
+{
+    struct sim_client *c = node->state;
+    Pawl__Request message = PAWL__REQUEST__INIT;
+    Pawl__GetChunks body = PAWL__GET_CHUNKS__INIT;
+    body.file_id = client_named_file(c->notes);
+    body.handle = handle;
+    message.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+    message.get_chunks = &body;
+    link_ask_master(sim, c,
+                    (struct sim_ask){.kind = SIM_CALL_LOOK,
+                                     .server = server,
+                                     .acks_count = sim_writes_acks_count(sim)},
+                    &message);
+}
+
+static void on_look(struct sim *sim, struct sim_client *c, const struct sim_ask *ask, int status,
+                    const Pawl__Reply *reply)
+{
+    if (status != 0 || reply->chunks->n_chunks != 1) {
+        return;
+    }
+    const Pawl__Chunk *chunk = reply->chunks->chunks[0];
+    struct wire_read message = {.header = {.type = WIRE_READ},
+                                .chunk = chunk->handle,
+                                .buffer_address = 1,
+                                .length = SIM_LOOK_BYTES,
+                                .log_chunks = chunk->log_chunks,
+                                .flags = WIRE_READ_ALL};
+    struct sim_ask read = {
+        .kind = SIM_CALL_READ, .chunk = chunk->handle, .acks_count = ask->acks_count};
+    link_ask_server(sim, c, ask->server, read, sim_frame_wire(&message, sizeof(message), NULL, 0));
+}
+
 void client_master_answer(struct sim *sim, struct sim_client *c, const struct sim_ask *ask,
                           int status, const Pawl__Reply *reply)
 {
@@ -249,6 +284,9 @@ void client_master_answer(struct sim *sim, struct sim_client *c, const struct si
         break;
     case SIM_CALL_CHUNKS:
         on_chunks(sim, c, ask, status, reply);
+        break;
+    case SIM_CALL_LOOK:
+        on_look(sim, c, ask, status, reply);
         break;
     case SIM_CALL_TARGETS:
     case SIM_CALL_WRITE_LOG:

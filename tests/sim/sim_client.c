@@ -473,16 +473,15 @@ static bool resubmit(struct sim *sim, struct sim_client *c)
     return none;
 }
 
-static int submit_length(struct sim *sim, struct sim_client *c, uint32_t length, bool named,
-                         struct sim_append **ret)
+// `flags`: of the record; a writer's say where it is written to.
+static int submit_length(struct sim *sim, struct sim_client *c, uint32_t length, uint32_t flags,
+                         bool named, struct sim_append **ret)
 {
     struct wire_record_id id = {.producer_hi = c->producer_hi,
                                 .producer_lo = c->producer_lo,
                                 .sequence = append_core_next_sequence(c->core),
-                                .epoch = c->epoch};
-    if (c->notes->writer) {
-        id.flags = sim_write_draw(sim, c, &length);
-    }
+                                .epoch = c->epoch,
+                                .flags = flags};
     struct sim_append *append = sim_oracle_submit(sim, c->notes->file_id, &id, length);
     struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
     pending_add(c->notes, append);
@@ -500,7 +499,9 @@ static void submit_new(struct sim *sim, struct sim_client *c)
 {
     struct sim_append *append = NULL;
     uint32_t length = 8 + (uint32_t)sim_below(sim, sim->params.record_bytes_max - 7);
-    (void)submit_length(sim, c, length, sim_permille(sim, 200), &append);
+    bool named = sim_permille(sim, 200);
+    uint32_t flags = c->notes->writer ? sim_write_draw(sim, c, &length) : 0;
+    (void)submit_length(sim, c, length, flags, named, &append);
 }
 
 static void job_forge(struct sim_job *job)
@@ -595,7 +596,10 @@ static void on_pump(struct sim *sim, struct sim_event *event)
                c->notes->written == 0) {
         c->notes->retired = true; // there may be no sealed chunk to write to
     } else if (c->state == SIM_OPENING && c->notes->writer) {
-        sim_write_ask(sim, c);
+        if (sim->script == NULL ||
+            c->notes->written != 0) { // else the script says what to write to
+            sim_write_ask(sim, c);
+        }
     } else if (c->state == SIM_OPENING && !c->asked) {
         ask_producer(sim, c);
     } else if (c->state == SIM_RUNNING && appends_finished(c)) {
@@ -636,7 +640,13 @@ bool sim_client_is_running(const struct sim_node *node)
 int sim_client_append(struct sim *sim, struct sim_node *node, uint32_t length,
                       struct sim_append **ret)
 {
-    return submit_length(sim, node->state, length, false, ret);
+    return submit_length(sim, node->state, length, 0, false, ret);
+}
+
+int sim_client_write(struct sim *sim, struct sim_node *node, uint32_t offset, uint32_t length,
+                     struct sim_append **ret)
+{
+    return submit_length(sim, node->state, length, wire_record_write_flags(offset), false, ret);
 }
 
 int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append *append,
@@ -647,7 +657,11 @@ int sim_client_repeat(struct sim *sim, struct sim_node *node, struct sim_append 
                           .payload = append->payload,
                           .crc = append->crc,
                           .repeat = append->told == SIM_TOLD_OK};
-    if (forged) {
+    if (forged && c->notes->writer) {
+        job.flags = sim_write_forge(append);
+        job.repeat = false;
+        job.forged = true;
+    } else if (forged) {
         job_forge(&job);
     }
     int code = job_submit(sim, c, job, append->id.sequence);

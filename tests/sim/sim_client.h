@@ -9,6 +9,7 @@
 
 #define SIM_CONNECT_MS 1000u
 #define SIM_CALL_MS 1500u
+#define SIM_LOOK_BYTES 4096u // that a script's reader asks for
 
 // One submit: a new append, or one that is told again.
 struct sim_job {
@@ -71,6 +72,7 @@ enum sim_call_kind {
     SIM_CALL_TARGETS,   // sealed chunks to write to
     SIM_CALL_WRITE_LOG, // of the chosen one
     SIM_CALL_EXTEND,    // or to seal the tail: nobody waits for the answer
+    SIM_CALL_LOOK,      // where a chunk is, for a script's read
 };
 
 // A request under way, to the master or to a chunk server.
@@ -86,6 +88,7 @@ struct sim_ask {
     uint16_t slot_first;
     uint16_t slot_count;
     uint32_t flags;
+    uint32_t server; // SIM_CALL_LOOK: to read from
     uint64_t
         acks_count; // reads of all: writes that had been acknowledged when the map was asked for
 };

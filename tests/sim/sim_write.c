@@ -500,12 +500,12 @@ uint32_t sim_write_forge(const struct sim_append *append)
     return wire_record_write_flags(offset > 0 ? offset - 1 : 1);
 }
 
-static void ask_extend(struct sim *sim, struct sim_client *c)
+static void ask_extend(struct sim *sim, struct sim_client *c, uint64_t bytes)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__Extend body = PAWL__EXTEND__INIT;
-    body.file_id = c->notes->real_file_id;
-    body.bytes = c->notes->known_bytes + sim_below(sim, 3ull * sim->params.chunk_bytes);
+    body.file_id = client_named_file(c->notes);
+    body.bytes = bytes;
     message.body_case = PAWL__REQUEST__BODY_EXTEND;
     message.extend = &body;
     sim_note(sim, "%s extends %s to %llu bytes", c->node->name, c->notes->path, ULL(body.bytes));
@@ -516,7 +516,7 @@ static void ask_seal(struct sim *sim, struct sim_client *c)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__SealTail body = PAWL__SEAL_TAIL__INIT;
-    body.file_id = c->notes->real_file_id;
+    body.file_id = client_named_file(c->notes);
     body.handle = c->notes->tail;
     message.body_case = PAWL__REQUEST__BODY_SEAL_TAIL;
     message.seal_tail = &body;
@@ -526,13 +526,35 @@ static void ask_seal(struct sim *sim, struct sim_client *c)
 bool sim_write_other(struct sim *sim, struct sim_client *c)
 {
     if (sim_permille(sim, 20)) {
-        ask_extend(sim, c);
+        ask_extend(sim, c, c->notes->known_bytes + sim_below(sim, 3ull * sim->params.chunk_bytes));
     } else if (sim_permille(sim, 40)) {
         ask_seal(sim, c);
     } else {
         ask_targets(sim, c);
     }
     return true;
+}
+
+// ---- a script's application ------------------------------------------------------------------------
+
+void sim_client_open_log(struct sim *sim, struct sim_node *node, uint64_t handle, uint64_t bytes)
+{
+    struct sim_client *c = node->state;
+    c->notes->written = handle;
+    c->notes->written_bytes = bytes;
+    ask_write_log(sim, c);
+}
+
+void sim_client_seal_tail(struct sim *sim, struct sim_node *node, uint64_t handle)
+{
+    struct sim_client *c = node->state;
+    c->notes->tail = handle;
+    ask_seal(sim, c);
+}
+
+void sim_client_extend(struct sim *sim, struct sim_node *node, uint64_t bytes)
+{
+    ask_extend(sim, node->state, bytes);
 }
 
 uint64_t sim_write_acked_bytes(const struct sim_client *c, uint64_t handle)

@@ -116,6 +116,7 @@ static int do_open(struct fake_server *server, const Pawl__Open *open)
     *replica = (struct fake_replica){.exists = true,
                                      .version = open->version,
                                      .zero_bytes = open->zero_bytes,
+                                     .written_handle = open->written_handle,
                                      .table_bytes = open->producers.len};
     assert_true(open->n_sessions <= WIRE_SESSIONS_MAX);
     replica->sessions_count = open->n_sessions;
@@ -189,16 +190,18 @@ static int copy_check(struct world *world, struct fake_server *server,
     assert_true(source != server);
     const struct fake_replica *from = fake_replica_of(source, copy->handle);
     if (replica->exists && !replica->copying) {
-        bool is_whole = replica->sealed && replica->version == copy->version;
+        bool is_whole = replica->sealed && replica->version <= copy->version;
         return is_whole ? 0 : PAWL_EEXISTS;
     }
     if (source->conn == 0 || source->shy || server->shy) {
         return PAWL_EDISCONNECTED;
     }
-    if (!from->exists || from->copying || !from->sealed || from->version != copy->version) {
+    if (!from->exists || from->copying || !from->sealed || from->version > copy->version) {
         return PAWL_ESTALE;
     }
     assert_int_equal(from->count, copy->count);
+    assert_int_equal(from->written_handle, copy->written_handle);
+    assert_int_equal(from->zero_bytes, copy->zero_bytes);
     return from->damaged ? PAWL_ECORRUPT : 0;
 }
 
@@ -214,7 +217,7 @@ static int do_copy(struct world *world, struct fake_server *server, const Pawl__
     if (rc == PAWL_EBUSY) {
         return rc; // what is under way goes on
     }
-    assert_int_equal(copy->length, copy->count * RECORD_BYTES);
+    assert_int_equal(copy->length, copy->zero_bytes + copy->count * RECORD_BYTES);
     if (rc) {
         if (replica->copying) {
             *replica = (struct fake_replica){0};
@@ -229,12 +232,14 @@ static int do_copy(struct world *world, struct fake_server *server, const Pawl__
         replica->copying = replica->count < copy->count;
         replica->sealed = !replica->copying;
         replica->commit_count = copy->count;
+        replica->written_handle = copy->written_handle;
+        replica->zero_bytes = copy->zero_bytes;
         server->copies_count += replica->sealed;
     }
     copied->handle = copy->handle;
     copied->version = replica->version;
     copied->count = replica->count;
-    copied->length = replica->count * RECORD_BYTES;
+    copied->length = fake_bytes(replica);
     copied->sealed = replica->sealed;
     return 0;
 }

@@ -37,6 +37,7 @@ struct fake_replica {
     bool copying;
     uint64_t lease_until_ns;
     uint64_t zero_bytes;
+    uint64_t written_handle;
     size_t table_bytes;
     size_t sessions_count; // ranges that came with OPEN
     uint64_t sessions[WIRE_SESSIONS_MAX][2];

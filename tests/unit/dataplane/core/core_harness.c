@@ -523,6 +523,8 @@ uint64_t h_open(struct harness *h, uint32_t server, uint64_t version,
     open.file_id = H_FILE;
     open.base_offset = H_BASE;
     open.chunk_bytes = H_CHUNK_BYTES;
+    open.written_handle = h->written_handle;
+    open.zero_bytes = h->zero_bytes;
     open.producers.data = (uint8_t *)(uintptr_t)producers;
     open.producers.len = count * sizeof(*producers);
     command.body_case = PAWL__REQUEST__BODY_OPEN;
@@ -577,6 +579,8 @@ uint64_t h_copy(struct harness *h, uint32_t server, uint64_t version, uint64_t c
     copy.file_id = H_FILE;
     copy.base_offset = H_BASE;
     copy.chunk_bytes = H_CHUNK_BYTES;
+    copy.written_handle = h->written_handle;
+    copy.zero_bytes = h->zero_bytes;
     copy.count = count;
     copy.length = length;
     copy.source = &member;

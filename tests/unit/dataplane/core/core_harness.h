@@ -120,7 +120,9 @@ struct harness {
     uint32_t commits_count; // COMMIT messages sent
     uint64_t now_ns;
     uint64_t term;
-    uint64_t order; // of the last DROP, COPY or registration
+    uint64_t order;          // of the last DROP, COPY or registration
+    uint64_t written_handle; // that OPEN and COPY name
+    uint64_t zero_bytes;
     const struct pawl_alloc *alloc;
     int rc; // of the last step that failed
 };

@@ -42,6 +42,8 @@ static void assert_equal_disks(const struct harness *h, uint32_t a, uint32_t b)
     assert_int_equal(x->create.base_offset, y->create.base_offset);
     assert_int_equal(x->create.chunk_bytes, y->create.chunk_bytes);
     assert_int_equal(x->create.index, y->create.index);
+    assert_int_equal(x->create.written_handle, y->create.written_handle);
+    assert_int_equal(x->create.zero_bytes, y->create.zero_bytes);
     assert_int_equal(x->create.producers_count, y->create.producers_count);
     assert_memory_equal(x->producers, y->producers, sizeof(rows[0]) * x->create.producers_count);
     assert_int_equal(x->records_count, y->records_count);
@@ -386,6 +388,159 @@ static void test_copy_when_crashed_in_between_is_never_taken_for_whole(void **st
     }
 }
 
+// ---- chunks of a write log, and of zeros -------------------------------------------------------
+
+#define WRITTEN 77u // 400 bytes, sealed
+
+static void load_written(struct harness *h, uint32_t server)
+{
+    struct pawl_record record = {
+        .id = {.producer_lo = 3, .sequence = 1}, .version = 1, .length = 400};
+    struct chunk_load load = {
+        .create = {.handle = WRITTEN, .version = 1, .file_id = 3, .chunk_bytes = H_CHUNK_BYTES},
+        .version = 1,
+        .commit_count = 1,
+        .sealed = true,
+        .records = &record,
+        .records_count = 1};
+    assert_int_equal(chunk_core_load(h->core[server], &load), 0);
+}
+
+// As sealed_pair(), with one write of 100 bytes at 150.
+static void sealed_log(struct harness *h)
+{
+    h->written_handle = WRITTEN;
+    for (uint32_t s = 0; s < H_SERVERS; s++) {
+        load_written(h, s);
+    }
+    for (uint32_t s = 0; s < 2; s++) {
+        h_expect(h, h_open(h, s, 1, NULL, 0), 0);
+    }
+    h_expect(h, h_grant(h, 0, 1, 0, 2), 0);
+    struct h_append write = {
+        .conn = 1, .producer = 1, .sequence = 1, .flags = wire_record_write_flags(150)};
+    h_expect(h, h_append_send(h, 0, &write), 0);
+    for (uint32_t s = 0; s < 2; s++) {
+        h_expect(h, h_fence(h, s, 2), 0);
+        h_expect(h, h_seal(h, s, 2, 1, 100), 0);
+    }
+}
+
+static uint64_t read_written(struct harness *h, uint32_t server, uint32_t log_chunks)
+{
+    union h_message message = {
+        .read = {
+            .chunk = WRITTEN, .length = 1000, .log_chunks = log_chunks, .flags = WIRE_READ_ALL}};
+    return h_message_send(h, server, CHUNK_EVENT_READ, &message, 0);
+}
+
+static void test_copy_when_of_a_log_its_writes_are_seen_with_the_seal(void **state)
+{
+    struct harness *h = *state;
+    sealed_log(h);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 1, 100, 0);
+    for (uint32_t i = 0; i < 2; i++) { // the creation, the record
+        h_store_end(h, 2, 0, 0);
+        h_run(h);
+        h_expect(h, read_written(h, 2, 1), PAWL_ESTALE);
+    }
+    uint64_t before = read_written(h, 2, 0);
+    h_expect(h, before, 0);
+    assert_int_equal(h->requests[before].action.segments_count, 1);
+    assert_int_equal(h->requests[before].action.log_bytes, 0);
+    h->hold_store[2] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_equal_disks(h, 0, 2);
+    assert_int_equal(h->disk[2].create.written_handle, WRITTEN);
+    assert_true(wire_record_is_write(&h->disk[2].records[0].id));
+    uint64_t after = read_written(h, 2, 1);
+    h_expect(h, after, 0);
+    const struct chunk_action *read = &h->requests[after].action;
+    assert_int_equal(read->segments_count, 3);
+    assert_int_equal(read->segments[1].handle, H_CHUNK);
+    assert_int_equal(read->segments[1].offset, 0);
+    assert_int_equal(read->segments[1].length, 100);
+    assert_int_equal(read->segments[2].handle, WRITTEN);
+    assert_int_equal(read->segments[2].offset, 250);
+    assert_int_equal(read->log_chunks, 1);
+    assert_int_equal(read->log_bytes, H_BASE + 100);
+}
+
+// What the log is about need not be here: it is the master that knows.
+static void test_copy_when_of_a_log_survives_a_restart(void **state)
+{
+    struct harness *h = *state;
+    sealed_log(h);
+    h_expect(h, h_copy(h, 2, 2, 1, 100, 1), 0);
+    h_crash(h, 2);
+    h_start(h, 2);
+    h_expect(h, read_written(h, 2, 0), PAWL_ENOCHUNK);
+    load_written(h, 2);
+    uint64_t a = read_written(h, 2, 1);
+    h_expect(h, a, 0);
+    assert_int_equal(h->requests[a].action.segments_count, 3);
+}
+
+static void test_copy_when_of_zeros_is_zeros(void **state)
+{
+    struct harness *h = *state;
+    h->zero_bytes = 5000;
+    for (uint32_t s = 0; s < 2; s++) {
+        h_expect(h, h_open(h, s, 1, rows, 2), 0);
+        h_expect(h, h_seal(h, s, 1, 0, 5000), 0);
+    }
+    h_expect(h, h_copy(h, 2, 1, 0, 4999, 0), PAWL_ECORRUPT);
+    uint64_t a = h_copy(h, 2, 1, 0, 5000, 0);
+    h_expect(h, a, 0);
+    assert_true(h->requests[a].copied.sealed);
+    assert_int_equal(h->requests[a].copied.length, 5000);
+    assert_equal_disks(h, 0, 2);
+    assert_int_equal(h->disk[2].create.zero_bytes, 5000);
+    uint64_t read = h_read(h, 2, 4000, 2000);
+    h_expect(h, read, 0);
+    assert_int_equal(h->requests[read].action.segments_count, 1);
+    assert_int_equal(h->requests[read].action.segments[0].handle, 0); // zeros
+    assert_int_equal(h->requests[read].action.segments[0].length, 1000);
+}
+
+static void test_copy_when_it_contradicts_itself_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h->zero_bytes = 300;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_EINVALID); // zeros have no records
+    h->written_handle = WRITTEN;
+    h_expect(h, h_copy(h, 2, 2, 0, 300, 0), PAWL_EINVALID); // and are no log
+    h->written_handle = 0;
+    h->zero_bytes = H_CHUNK_BYTES + 1;
+    h_expect(h, h_copy(h, 2, 2, 0, 300, 0), PAWL_EINVALID);
+    h->zero_bytes = 0;
+    h->written_handle = H_CHUNK;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_EINVALID); // a log about itself
+    assert_false(h->disk[2].exists);
+}
+
+// The master calls it a log, the records of the source are none of a log; or the other way round.
+static void test_copy_when_the_source_is_of_another_kind_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 3);
+    h->written_handle = WRITTEN;
+    h_expect(h, h_copy(h, 2, 2, 3, 300, 0), PAWL_ECORRUPT);
+    assert_false(h->disk[2].exists);
+}
+
+static void test_copy_when_the_log_is_taken_for_a_file_is_refused(void **state)
+{
+    struct harness *h = *state;
+    sealed_log(h);
+    h->written_handle = 0;
+    h_expect(h, h_copy(h, 2, 2, 1, 100, 0), PAWL_ECORRUPT);
+    assert_false(h->disk[2].exists);
+}
+
 // ---- old commands ------------------------------------------------------------------------------
 
 // The version is the same: only the order tells the two replicas apart.
@@ -498,6 +653,12 @@ int main(void)
         TEST(test_copy_when_dropped_gives_up),
         TEST(test_copy_when_write_fails_says_so_and_is_gone),
         TEST(test_copy_when_crashed_in_between_is_never_taken_for_whole),
+        TEST(test_copy_when_of_a_log_its_writes_are_seen_with_the_seal),
+        TEST(test_copy_when_of_a_log_survives_a_restart),
+        TEST(test_copy_when_of_zeros_is_zeros),
+        TEST(test_copy_when_it_contradicts_itself_is_refused),
+        TEST(test_copy_when_the_source_is_of_another_kind_is_refused),
+        TEST(test_copy_when_the_log_is_taken_for_a_file_is_refused),
         TEST(test_drop_when_copied_again_since_is_refused),
         TEST(test_copy_when_it_comes_again_begins_nothing),
         TEST(test_drop_when_given_before_the_registration_is_refused),
