@@ -70,7 +70,9 @@ static void test_log_when_granted_raises_the_version_once(void **state)
     const Pawl__Chunk *chunk = world_chunk(&world, handle);
     assert_int_equal(chunk->version, version + 1);
     assert_int_equal(chunk->log_chunks, 1);
+    assert_int_equal(chunk->log_bytes, 0); // open: its primary alone knows
     assert_true(chunk->log_primary_id != 0);
+    assert_false(chunk->log_under_replicated);
     world_fini(&world);
 }
 
@@ -105,9 +107,14 @@ static void test_log_when_a_member_is_lost_goes_on_without_it_and_it_is_not_list
     assert_int_equal(chunk->n_replicas, 2); // not the fourth server, which lacks the chunk
     world_server_start(&world, lost);
     world_advance(&world, 500);
+    uint64_t bytes = world_chunk(&world, first)->length;
     chunk = world_chunk(&world, handle);
     assert_int_equal(chunk->n_replicas, 2);
     assert_true(chunk->under_replicated);
+    assert_int_equal(chunk->log_chunks, 2);
+    assert_true(bytes > 0);
+    assert_int_equal(chunk->log_bytes, bytes);
+    assert_true(chunk->log_under_replicated);
     for (size_t i = 0; i < 2; i++) {
         assert_true(chunk->replicas[i]->server_id != holders[1]);
     }
