@@ -686,6 +686,9 @@ bool master_log_may_open(const struct master_chunk *chunk);
 // A set for a new chunk of a write log. 0, PAWL_ENOSERVERS or PAWL_ENOSPACE.
 int master_log_place(const struct master_core *core, const struct master_inode *log,
                      uint64_t set[MASTER_SET_MAX], uint32_t *ret_count) PAWL_MUST_CHECK;
+// The set of a chunk of a write log is smaller than the log wants, and than it could be by now: copies were
+// made since it was chosen. What is opened on too few has the others fall behind.
+bool master_log_outgrows(const struct master_core *core, const struct master_chunk *chunk);
 // Before a chunk of a write log becomes ready: raises the version of the written chunk. Files: nothing.
 void master_log_touch(struct master_core *core, const struct master_inode *file);
 void master_log_describe(const struct master_core *core, const struct master_chunk *chunk,

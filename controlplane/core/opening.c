@@ -92,7 +92,7 @@ static bool waiting_drive(struct master_core *core, struct master_chunk *chunk)
     if (!usable && chunk->set_count > 0 && core->now_ns < core->grace_ns) {
         return false; // its servers may not have found this master yet
     }
-    if (!usable || work->place_again) {
+    if (!usable || work->place_again || master_log_outgrows(core, chunk)) {
         if (place_again(core, chunk) && !usable) {
             master_chunk_backoff(core, work);
             return false;

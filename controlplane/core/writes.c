@@ -163,6 +163,15 @@ int master_log_place(const struct master_core *core, const struct master_inode *
     return current_count < log->min_replicas ? PAWL_ENOSERVERS : PAWL_ENOSPACE;
 }
 
+bool master_log_outgrows(const struct master_core *core, const struct master_chunk *chunk)
+{
+    uint64_t set[MASTER_SET_MAX];
+    uint32_t count = 0;
+    const struct master_inode *log = chunk->file;
+    return log->written && chunk->set_count < log->replicas &&
+           !master_log_place(core, log, set, &count) && count > chunk->set_count;
+}
+
 void master_log_touch(struct master_core *core, const struct master_inode *file)
 {
     const struct master_chunk *written = file->written;
