@@ -192,7 +192,7 @@ static int copy_check(struct world *world, struct fake_server *server,
     if (source->conn == 0 || source->shy || server->shy) {
         return PAWL_EDISCONNECTED;
     }
-    if (!from->exists || from->copying || !from->sealed || from->version != copy->version) {
+    if (!from->exists || from->copying || !from->sealed || from->version > copy->version) {
         return PAWL_ESTALE;
     }
     assert_int_equal(from->count, copy->count);
