@@ -34,12 +34,13 @@ static int chunk_json(void *user, const struct pawl_chunk_info *chunk)
                                         replica->state, "damaged", replica->damaged));
     }
     json_t *item = json_pack(
-        "{s:I,s:i,s:I,s:I,s:I,s:s,s:I,s:s,s:I,s:b,s:i,s:I,s:b,s:o}", "handle", (json_int_t)chunk->handle,
-        "index", (int)chunk->index, "base_offset", (json_int_t)chunk->base_offset, "length",
-        (json_int_t)chunk->bytes, "version", (json_int_t)chunk->version, "state", chunk->state,
-        "records", (json_int_t)chunk->records_count, "primary", name_of(chunk, chunk->primary_id),
-        "lease_ms", (json_int_t)chunk->lease_ms, "under_replicated", chunk->under_replicated,
-        "log_chunks", (int)chunk->log_chunks_count, "log_bytes", (json_int_t)chunk->log_bytes,
+        "{s:I,s:i,s:I,s:I,s:I,s:s,s:I,s:s,s:I,s:b,s:i,s:I,s:b,s:o}", "handle",
+        (json_int_t)chunk->handle, "index", (int)chunk->index, "base_offset",
+        (json_int_t)chunk->base_offset, "length", (json_int_t)chunk->bytes, "version",
+        (json_int_t)chunk->version, "state", chunk->state, "records",
+        (json_int_t)chunk->records_count, "primary", name_of(chunk, chunk->primary_id), "lease_ms",
+        (json_int_t)chunk->lease_ms, "under_replicated", chunk->under_replicated, "log_chunks",
+        (int)chunk->log_chunks_count, "log_bytes", (json_int_t)chunk->log_bytes,
         "log_under_replicated", chunk->log_under_replicated, "replicas", replicas);
     return json_array_append_new(user, item);
 }

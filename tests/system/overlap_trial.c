@@ -28,14 +28,16 @@
 
 #define CHUNK_BYTES (256u << 10)
 #define PIECE_BYTES (60u << 10)
-#define APPENDED_PIECES 11u // more than two chunks; the open tail is the fourth part of one at the end
+#define APPENDED_PIECES                                                                            \
+    11u // more than two chunks; the open tail is the fourth part of one at the end
 #define EXTENDED_BYTES (300u << 10)
 #define FILE_BYTES ((APPENDED_PIECES + 1) * PIECE_BYTES + EXTENDED_BYTES)
 #define WORD_BYTES 8u
 #define WORDS (FILE_BYTES / WORD_BYTES)
 #define WRITERS_MAX 16u
 #define PATIENCE_MS 90000u
-#define PACE_NS 5000000 // between two writes of a writer: written bytes stay until the file is removed
+#define PACE_NS                                                                                    \
+    5000000 // between two writes of a writer: written bytes stay until the file is removed
 
 static atomic_bool stopped; // set by a signal, or by a writer that gave up
 static atomic_bool failed;
@@ -136,8 +138,7 @@ static int write_one(struct writer *writer, const struct write *write, const uin
     struct pawl_write_options options = {.size = sizeof options,
                                          .deadline_ms = patient ? 1500 : 300};
     struct pawl_write_result result;
-    int code =
-        pawl_write(writer->file, write->offset, data, write->bytes, &options, &result);
+    int code = pawl_write(writer->file, write->offset, data, write->bytes, &options, &result);
     tell(writer, write, true, write->offset, result.bytes);
     writer->acked_count += code == 0;
     if (code == PAWL_EUNKNOWN) {
@@ -145,8 +146,7 @@ static int write_one(struct writer *writer, const struct write *write, const uin
         struct pawl_record_id id = result.id;
         size_t bytes = result.part_bytes;
         writer->unknown_count++;
-        code = patient ? ask_again(writer, offset, data + result.bytes, bytes, &id)
-                       : PAWL_EUNKNOWN;
+        code = patient ? ask_again(writer, offset, data + result.bytes, bytes, &id) : PAWL_EUNKNOWN;
         tell(writer, write, code == 0, offset, bytes);
         return patient ? code : leave(writer);
     }
@@ -217,7 +217,8 @@ static int make_file(const char *master, const char *path)
 static int writers(char **arguments)
 {
     static struct writer all[WRITERS_MAX];
-    uint32_t count = (uint32_t)PAWL_MIN(strtoul(arguments[3], NULL, 10), (unsigned long)WRITERS_MAX);
+    uint32_t count =
+        (uint32_t)PAWL_MIN(strtoul(arguments[3], NULL, 10), (unsigned long)WRITERS_MAX);
     uint64_t until_ns = pawl_clock_ns() + strtoull(arguments[4], NULL, 10) * UINT64_C(1000000000);
     uint64_t acked_count = 0;
     uint64_t unknown_count = 0;
@@ -369,7 +370,10 @@ static int check_file(char **arguments)
     }
     good = good && code == 0 && bytes == FILE_BYTES && got == FILE_BYTES && check.bad_count == 0;
     printf("pieces told %zu bytes %" PRIu64 " bad words %" PRIu64 " %s\n", check.count, bytes,
-           check.bad_count, good ? "right" : code != 0 ? pawl_strerror(code) : "WRONG");
+           check.bad_count,
+           good        ? "right"
+           : code != 0 ? pawl_strerror(code)
+                       : "WRONG");
     free(check.pieces);
     free(check.words);
     free(check.begun_ns);

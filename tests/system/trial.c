@@ -398,9 +398,9 @@ static int write_once(char **arguments)
     memset(data, atoi(arguments[6]), bytes);
     int code = connect_to(arguments[0], 60000, &pawl);
     code = code != 0 ? code : pawl_open(pawl, arguments[1], &file);
-    code = code != 0 ? code
-                     : pawl_write(file, strtoull(arguments[2], NULL, 10), data, bytes, &options,
-                                  &result);
+    code = code != 0
+               ? code
+               : pawl_write(file, strtoull(arguments[2], NULL, 10), data, bytes, &options, &result);
     printf("{\"status\": %d, \"text\": \"%s\", \"bytes\": %zu, \"duplicate\": %s}\n", code,
            code == 0 ? "" : pawl_strerror(code), result.bytes, result.duplicate ? "true" : "false");
     pawl_file_close(file);

@@ -227,7 +227,8 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     struct cluster_chunk *written = written_chunk(server->cluster, chunk);
     pawl_assert(wire_record_is_write(&append->id) == (written != NULL));
     if (status == 0 && written == NULL) {
-        reply.file_offset += cluster_base(server->cluster, (unsigned)(chunk->handle - CLUSTER_HANDLE));
+        reply.file_offset +=
+            cluster_base(server->cluster, (unsigned)(chunk->handle - CLUSTER_HANDLE));
     } else if (status == 0 && !reply.duplicate) {
         uint32_t offset = wire_record_offset(&append->id);
         pawl_assert(written->sealed && offset + append->length <= written->bytes);
@@ -284,8 +285,7 @@ static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
     const struct cluster_chunk *chunk = chunk_find(server->cluster, lookup->chunk);
     pawl_assert(chunk != NULL);
     const struct cluster_record *there = record_find(chunk, &lookup->id);
-    unsigned index =
-        (unsigned)(chunk->handle >= CLUSTER_LOG ? 0 : chunk->handle - CLUSTER_HANDLE);
+    unsigned index = (unsigned)(chunk->handle >= CLUSTER_LOG ? 0 : chunk->handle - CLUSTER_HANDLE);
     int status = 0;
     server->lookups_count++;
     if (server->faults.ended_from != 0 && index >= server->faults.ended_from) {

@@ -29,8 +29,8 @@
 #define CLUSTER_RECORDS 256u
 #define CLUSTER_SLOTS 4u
 #define CLUSTER_FILE 7u
-#define CLUSTER_HANDLE 100u // of the first chunk
-#define CLUSTER_LOG 200u    // of the first chunk's write log: file and only chunk
+#define CLUSTER_HANDLE 100u      // of the first chunk
+#define CLUSTER_LOG 200u         // of the first chunk's write log: file and only chunk
 #define CLUSTER_EVERY UINT64_MAX // all that there is
 
 struct cluster_record {
@@ -108,7 +108,7 @@ struct cluster_master {
     unsigned hints_count;
     unsigned seal_busy_left; // SealTail is answered PAWL_EBUSY the next so many times
     unsigned seals_count;    // asked for
-    unsigned entries_count; // of the directory "/"
+    unsigned entries_count;  // of the directory "/"
     int32_t last_body;
 };
 

@@ -44,6 +44,9 @@ static void say_chunk(const struct cluster *cluster, struct parts *parts, unsign
     chunk->n_replicas = cluster->master.no_replicas ? 0 : CLUSTER_SERVERS;
     chunk->replicas = parts->member_list;
     chunk->log_chunks = cluster->logs[index].handle != 0 ? 1 : 0;
+    chunk->log_bytes = cluster->logs[index].sealed ? cluster->logs[index].bytes : 0;
+    chunk->log_under_replicated =
+        cluster->logs[index].sealed; // nothing else is told of sealed ones
 }
 
 static void say_members(struct cluster *cluster, struct parts *parts)
@@ -123,7 +126,8 @@ static void say_tail(struct cluster *cluster, struct parts *parts, const Pawl__G
     parts->reply.tail = &parts->tail;
 }
 
-static void say_write_log(struct cluster *cluster, struct parts *parts, const Pawl__OpenWriteLog *open)
+static void say_write_log(struct cluster *cluster, struct parts *parts,
+                          const Pawl__OpenWriteLog *open)
 {
     unsigned index = (unsigned)(open->handle - CLUSTER_HANDLE);
     if (index >= cluster->chunks_count || !cluster->chunks[index].sealed) {

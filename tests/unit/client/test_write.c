@@ -129,7 +129,8 @@ static void test_write_when_it_was_acknowledged_then_readers_ask_for_no_less(voi
     assert_int_equal(wanted, 3000);
 }
 
-static void test_write_when_it_goes_beyond_the_end_then_epastend_and_nothing_is_written(void **state)
+static void
+test_write_when_it_goes_beyond_the_end_then_epastend_and_nothing_is_written(void **state)
 {
     struct place *place = *state;
     struct pawl_write_result result;
@@ -172,8 +173,7 @@ static void test_write_when_arguments_are_wrong_then_nothing_is_sent(void **stat
     struct pawl_write_result result;
     struct pawl_write_options wrong = {.size = 1};
     struct pawl_record_id id = {.producer_lo = 1, .sequence = 1, .epoch = 1};
-    unsigned before =
-        cluster_get(&place->cluster, &place->cluster.servers[0].appends_count);
+    unsigned before = cluster_get(&place->cluster, &place->cluster.servers[0].appends_count);
     assert_int_equal(pawl_write(NULL, 0, "x", 1, NULL, &result), PAWL_EINVALID);
     assert_int_equal(result.status, PAWL_EINVALID);
     assert_int_equal(pawl_write(place->file, 0, NULL, 1, NULL, NULL), PAWL_EINVALID);
@@ -182,13 +182,15 @@ static void test_write_when_arguments_are_wrong_then_nothing_is_sent(void **stat
     assert_int_equal(pawl_write(place->file, 0, "x", 1, &wrong, NULL), PAWL_EINVALID);
     assert_int_equal(write_at(place, 0, 1, &id, LONG_MS, &result), PAWL_EINVALID);
     id.epoch = 0;
-    assert_int_equal(write_at(place, CHUNK - 1, 2, &id, LONG_MS, &result), PAWL_EINVALID); // two chunks
+    assert_int_equal(write_at(place, CHUNK - 1, 2, &id, LONG_MS, &result),
+                     PAWL_EINVALID); // two chunks
     id.sequence = 0;
     assert_int_equal(write_at(place, 0, 1, &id, LONG_MS, &result), PAWL_EINVALID);
     assert_int_equal(
         pawl_write(place->file, 0, place->data, CLUSTER_CHUNK_BYTES / 4 + 1, NULL, NULL),
         PAWL_ETOOLARGE);
-    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].appends_count), before);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].appends_count),
+                     before);
     check_bytes(place);
 }
 
@@ -272,7 +274,8 @@ static void test_write_when_a_later_part_fails_then_the_parts_before_are_told(vo
     check_bytes(place);
 }
 
-static void test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered_the_same(void **state)
+static void
+test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered_the_same(void **state)
 {
     struct place *place = *state;
     struct pawl_record_id id = {.producer_hi = 3, .producer_lo = 4};
@@ -294,7 +297,8 @@ static void test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered
 
 // ---- deadlines -----------------------------------------------------------------------------------
 
-static void test_write_when_the_master_is_silent_then_it_ends_by_its_deadline_unwritten(void **state)
+static void
+test_write_when_the_master_is_silent_then_it_ends_by_its_deadline_unwritten(void **state)
 {
     struct place *place = *state;
     struct pawl_write_result result;

@@ -225,8 +225,7 @@ int main(void)
         cmocka_unit_test(test_log_when_opened_twice_is_the_same_and_survives),
         cmocka_unit_test(test_log_when_granted_raises_the_version_once),
         cmocka_unit_test(test_log_when_a_member_is_lost_goes_on_without_it_and_it_is_not_listed),
-        cmocka_unit_test(
-            test_log_when_copies_were_made_since_its_set_was_chosen_opens_on_them_too),
+        cmocka_unit_test(test_log_when_copies_were_made_since_its_set_was_chosen_opens_on_them_too),
         cmocka_unit_test(test_log_when_too_few_are_current_waits_and_says_so),
         cmocka_unit_test(test_log_when_its_file_is_removed_goes_too),
         cmocka_unit_test(test_extend_when_repeated_adds_what_is_missing),
