@@ -34,12 +34,14 @@ static int chunk_json(void *user, const struct pawl_chunk_info *chunk)
                                         replica->state, "damaged", replica->damaged));
     }
     json_t *item = json_pack(
-        "{s:I,s:i,s:I,s:I,s:I,s:s,s:I,s:s,s:I,s:b,s:o}", "handle", (json_int_t)chunk->handle,
-        "index", (int)chunk->index, "base_offset", (json_int_t)chunk->base_offset, "length",
-        (json_int_t)chunk->bytes, "version", (json_int_t)chunk->version, "state", chunk->state,
-        "records", (json_int_t)chunk->records_count, "primary", name_of(chunk, chunk->primary_id),
-        "lease_ms", (json_int_t)chunk->lease_ms, "under_replicated", chunk->under_replicated,
-        "replicas", replicas);
+        "{s:I,s:i,s:I,s:I,s:I,s:s,s:I,s:s,s:I,s:b,s:i,s:I,s:b,s:o}", "handle",
+        (json_int_t)chunk->handle, "index", (int)chunk->index, "base_offset",
+        (json_int_t)chunk->base_offset, "length", (json_int_t)chunk->bytes, "version",
+        (json_int_t)chunk->version, "state", chunk->state, "records",
+        (json_int_t)chunk->records_count, "primary", name_of(chunk, chunk->primary_id), "lease_ms",
+        (json_int_t)chunk->lease_ms, "under_replicated", chunk->under_replicated, "log_chunks",
+        (int)chunk->log_chunks_count, "log_bytes", (json_int_t)chunk->log_bytes,
+        "log_under_replicated", chunk->log_under_replicated, "replicas", replicas);
     return json_array_append_new(user, item);
 }
 
@@ -63,6 +65,11 @@ static int chunk_print(void *user, const struct pawl_chunk_info *chunk)
                replica->damaged ? "(damaged)" : "");
     }
     printf("%s\n", chunk->under_replicated ? "  UNDER-REPLICATED" : "");
+    if (chunk->log_chunks_count != 0) {
+        printf("        written to: a log of %u chunks, %llu bytes in sealed ones%s\n",
+               chunk->log_chunks_count, (unsigned long long)chunk->log_bytes,
+               chunk->log_under_replicated ? "  UNDER-REPLICATED" : "");
+    }
     return 0;
 }
 

@@ -272,7 +272,10 @@ static void fill_chunk(struct pawl_chunk_info *info, const Pawl__Chunk *chunk)
                                      .lease_ms = chunk->lease_ms,
                                      .primary_id = chunk->primary_id,
                                      .index = chunk->index,
-                                     .under_replicated = chunk->under_replicated};
+                                     .under_replicated = chunk->under_replicated,
+                                     .log_chunks_count = chunk->log_chunks,
+                                     .log_bytes = chunk->log_bytes,
+                                     .log_under_replicated = chunk->log_under_replicated};
     copy_text(info->state, sizeof info->state, chunk_state(chunk->state));
     for (size_t i = 0; i < chunk->n_replicas && i < PAWL_REPLICAS_MAX; i++) {
         const Pawl__Member *member = chunk->replicas[i];

@@ -343,7 +343,7 @@ Pawl__Chunk *master_chunk_message(struct master_core *core, const struct master_
     message->replicas = master_arena_alloc(core, MASTER_REPLICAS_MAX * sizeof(Pawl__Member *));
     if (chunk->sealed) {
         message_sealed_replicas(core, chunk, message);
-        master_log_describe(chunk, message);
+        master_log_describe(core, chunk, message);
     } else {
         message_set(core, chunk, message);
         message_lease(core, chunk, message);

@@ -690,7 +690,8 @@ int master_log_place(const struct master_core *core, const struct master_inode *
 bool master_log_has_grown(const struct master_core *core, const struct master_chunk *chunk);
 // Before a chunk of a write log becomes ready: raises the version of the written chunk. Files: nothing.
 void master_log_touch(struct master_core *core, const struct master_inode *file);
-void master_log_describe(const struct master_chunk *chunk, Pawl__Chunk *message);
+void master_log_describe(const struct master_core *core, const struct master_chunk *chunk,
+                         Pawl__Chunk *message);
 // Zeros that the chunk that begins at `end` of the file is to have; 0: it is an ordinary one.
 uint64_t master_extend_zero_bytes(const struct master_inode *file, uint64_t end);
 void master_request_open_write_log(struct master_core *core, const struct master_event *event);

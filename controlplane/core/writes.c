@@ -198,7 +198,8 @@ void master_log_touch(struct master_core *core, const struct master_inode *file)
     master_log(core, record);
 }
 
-void master_log_describe(const struct master_chunk *chunk, Pawl__Chunk *message)
+void master_log_describe(const struct master_core *core, const struct master_chunk *chunk,
+                         Pawl__Chunk *message)
 {
     for (uint32_t i = 0; chunk->log && i < chunk->log->chunks_count; i++) {
         const struct master_chunk *part = chunk->log->chunks[i];
@@ -208,6 +209,9 @@ void master_log_describe(const struct master_chunk *chunk, Pawl__Chunk *message)
         message->log_chunks = i + 1;
         bool granted = !part->sealed && part->work->phase == MASTER_PHASE_GRANTED;
         message->log_primary_id = granted ? part->work->primary_id : 0;
+        message->log_bytes += part->sealed ? part->length : 0;
+        message->log_under_replicated = message->log_under_replicated ||
+                                        master_chunk_good_count(core, part) < chunk->log->replicas;
     }
 }
 

@@ -139,6 +139,9 @@ struct pawl_chunk_info {
     bool under_replicated;
     uint32_t replicas_count;
     struct pawl_replica_info replicas[PAWL_REPLICAS_MAX];
+    uint32_t log_chunks_count; // of its write log; 0: never written to
+    uint64_t log_bytes;        // in them, an open one (the last) not counted
+    bool log_under_replicated; // one of them is
 };
 PAWL_API int pawl_chunks(struct pawl *pawl, const char *path,
                          int (*visit)(void *user, const struct pawl_chunk_info *chunk), void *user);

@@ -399,7 +399,7 @@ def master_lost(world):
     world.restart("master")
     world.wait_live(3)
     trial.progress("with the master again", 1200)  # seals and new chunks
-    trial.stop()
+    world.stop_trials()
     world.pawl("mkdir", "/since-the-copy")
     world.kill("master")
     os.rename(master.data, newest)

@@ -18,6 +18,7 @@ from net import Net
 HERE = os.path.dirname(os.path.abspath(__file__))
 BEGIN = time.monotonic()
 PORT = 7001
+WRITTEN = "/written"  # what the writers write over
 MARKS = ("Sanitizer", "runtime error:", "assertion failed")
 SLOW = 5 if os.environ.get("PAWL_SANITIZE") else 1  # sanitizers take their time
 # No test asserts a time. This is how long something that has to happen may take before a run is
@@ -219,15 +220,25 @@ class World:
     # ---- workload ---------------------------------------------------------------------------------
 
     def start_appenders(self, path="/many", clients=4, chunk="1MiB", seconds=3600):
+        """Appenders, and beside the first ones writers that write over a file of their own."""
         self.pawl("put", "--chunk-bytes", chunk, "/dev/null", path)
         trial = Appenders(self, path, clients, seconds)
+        if not self.trials:
+            self.trials.append(Writers(self, WRITTEN, 2, seconds))
         self.trials.append(trial)
         return trial
 
-    def finish(self):
-        """Ends the workloads, checks the files, then the daemons and their logs."""
+    def stop_trials(self):
+        """Ends the workloads; none of them may have come to a halt."""
+        for trial in self.trials:
+            if not trial.stopped:
+                trial.progress("at the end")
         for trial in self.trials:
             trial.stop()
+
+    def finish(self):
+        """Ends the workloads, checks the files, then the daemons and their logs."""
+        self.stop_trials()
         for trial in self.trials:
             trial.check()
         for name in self.names:
@@ -259,17 +270,18 @@ class World:
 
 class Appenders:
     """pawl-trial appenders: 1 KiB records by several clients; what they were told is in a file."""
+    PROGRAM, VERB, WHO = "pawl-trial", "appenders", "an appender"
 
     def __init__(self, world, path, clients, seconds):
         self.world, self.path, self.stopped = world, path, False
         self.seed = str(world.random.randrange(1 << 32))
         self.told = os.path.join(world.dir, "told" + path.replace("/", "-"))
-        self.process = world.start_client("pawl-trial", "appenders", world.master_address, path,
+        self.process = world.start_client(self.PROGRAM, self.VERB, world.master_address, path,
                                           self.told, str(clients), str(seconds), self.seed)
-        self.progress("the first appends")
+        self.progress("the first ones")
 
     def count(self):
-        """Lines so far: acknowledged records, but for the last few of clients that gave up."""
+        """Lines so far: acknowledged records or writes, but for those that nobody knows about."""
         try:
             with open(self.told, "rb") as file:
                 return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
@@ -278,7 +290,7 @@ class Appenders:
 
     def going(self):
         if self.process.poll() is not None:
-            raise Failed("an appender gave up: " + self.process.stderr.read().decode(errors="replace")[-2000:])
+            raise Failed(f"{self.WHO} gave up: " + self.process.stderr.read().decode(errors="replace")[-2000:])
 
     def progress(self, what, records=20):
         """Waits until so many more records are acknowledged; returns the seconds that it took."""
@@ -287,7 +299,7 @@ class Appenders:
         def moved():
             self.going()
             return self.count() >= first + records
-        self.world.wait(f"{what}: acknowledged appends", moved)
+        self.world.wait(f"{what}: acknowledged by {self.path}", moved)
         return time.monotonic() - begin
 
     def stop(self):
@@ -298,13 +310,25 @@ class Appenders:
         self.process.terminate()
         out, error = self.process.communicate(timeout=PATIENCE_S * 2)
         say(f"{self.path}: {out.decode().strip()} {error.decode(errors='replace')[-500:]}")
-        check(self.process.returncode == 0, f"an appender of {self.path} gave up")
+        check(self.process.returncode == 0, f"{self.WHO} of {self.path} gave up")
+
+    def ask(self):
+        return self.world.trial("check", self.world.master_address, self.path, self.told, self.seed,
+                                code=None)
 
     def check(self):
-        result = self.world.trial("check", self.world.master_address, self.path, self.told, self.seed,
-                                  code=None)
+        result = self.ask()
         say(f"{self.path}: check {result.stdout.decode().strip()}")
         check(result.returncode == 0, result.stderr.decode(errors="replace"))
+
+
+class Writers(Appenders):
+    """pawl-trial-overlap: writers over one file, half of whose unknown writes may still come at any time."""
+    PROGRAM, VERB, WHO = "pawl-trial-overlap", "writers", "a writer"
+
+    def ask(self):
+        return self.world.run(os.path.join(self.world.bin, self.PROGRAM), "check",
+                              self.world.master_address, self.path, self.told, code=None)
 
 
 def make_file(path, size, seed):

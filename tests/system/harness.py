@@ -62,6 +62,11 @@ class Cluster:
     def trial(self, *arguments, **options):
         return self.run("pawl-trial", *arguments, **options)
 
+    def start(self, program, *arguments):
+        """A program in the background; returns the process."""
+        return subprocess.Popen([os.path.join(self.bin, program), *arguments],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
     def start_put(self, *arguments):
         """A put in the background; returns the process."""
         return subprocess.Popen(

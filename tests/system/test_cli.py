@@ -96,7 +96,19 @@ def json_outputs(cluster, _where):
         cluster.json(*arguments)
     check([e["name"] for e in cluster.json("ls", "/json")] == ["f"], "ls --json")
     check(cluster.json("stat", "/json/f")["bytes"] == 4, "stat --json")
+    write_log(cluster)
     check(not cluster.pawl("--json", "stat", "/json/none", code=1).stdout, "JSON of nothing")
+
+
+def write_log(cluster):
+    """stat tells of a write log once there is one."""
+    chunk = cluster.json("stat", "/json/f")["chunks"][0]
+    check((chunk["log_chunks"], chunk["log_bytes"]) == (0, 0), f"a log that is not there: {chunk}")
+    check(b"written to" not in cluster.pawl("stat", "/json/f").stdout, "a log that is not there")
+    cluster.pawl("write", "--offset", "1", "/json/f", stdin=b"n")
+    chunk = cluster.json("stat", "/json/f")["chunks"][0]
+    check(chunk["log_chunks"] == 1 and not chunk["log_under_replicated"], f"stat of a write log: {chunk}")
+    check(b"written to: a log of 1 chunks" in cluster.pawl("stat", "/json/f").stdout, "stat: write log")
 
 
 def put_twice(cluster, where):

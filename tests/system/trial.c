@@ -8,6 +8,8 @@
 //   pawl-trial check MASTER PATH LOG SEED                       every acknowledged record once, ...
 //   pawl-trial repeat MASTER PATH PRODUCER SEQUENCE BYTES FILL  append one record by its id
 //   pawl-trial forget MASTER PATH PRODUCER SEQUENCE BYTES FILL  the same, dying before the answer
+//   pawl-trial write MASTER PATH OFFSET PRODUCER SEQUENCE BYTES FILL
+//                                                               write over the file by an id
 //   pawl-trial history MASTER PATH PRODUCER COUNT BYTES FILL CHUNK_BYTES DEPTH
 //                                                               append records 1 to COUNT
 //   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause
@@ -381,6 +383,32 @@ static int repeat(char **arguments, bool forget)
     return 0;
 }
 
+static int write_once(char **arguments)
+{
+    struct pawl *pawl = NULL;
+    struct pawl_file *file = NULL;
+    size_t bytes = strtoull(arguments[5], NULL, 10);
+    uint8_t *data = malloc(bytes);
+    struct pawl_record_id id = {.producer_hi = 1,
+                                .producer_lo = strtoull(arguments[3], NULL, 16),
+                                .sequence = strtoull(arguments[4], NULL, 10)};
+    struct pawl_write_options options = {.size = sizeof options, .id = &id};
+    struct pawl_write_result result = {0};
+    pawl_assert(data != NULL);
+    memset(data, atoi(arguments[6]), bytes);
+    int code = connect_to(arguments[0], 60000, &pawl);
+    code = code != 0 ? code : pawl_open(pawl, arguments[1], &file);
+    code = code != 0
+               ? code
+               : pawl_write(file, strtoull(arguments[2], NULL, 10), data, bytes, &options, &result);
+    printf("{\"status\": %d, \"text\": \"%s\", \"bytes\": %zu, \"duplicate\": %s}\n", code,
+           code == 0 ? "" : pawl_strerror(code), result.bytes, result.duplicate ? "true" : "false");
+    pawl_file_close(file);
+    pawl_close(pawl);
+    free(data);
+    return 0;
+}
+
 // ---- history -----------------------------------------------------------------------------------
 
 struct history {
@@ -582,6 +610,9 @@ int main(int argc, char **argv)
     }
     if ((strcmp(verb, "repeat") == 0 || strcmp(verb, "forget") == 0) && argc == 8) {
         return repeat(argv + 2, strcmp(verb, "forget") == 0);
+    }
+    if (strcmp(verb, "write") == 0 && argc == 9) {
+        return write_once(argv + 2);
     }
     if (strcmp(verb, "history") == 0 && argc == 10) {
         return history(argv + 2);

@@ -62,16 +62,31 @@ static void chunk_add(struct cluster *cluster)
     assert_true(cluster->chunks_count < CLUSTER_CHUNKS);
     unsigned index = cluster->chunks_count++;
     cluster->chunks[index] = (struct cluster_chunk){
-        .handle = 100 + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+        .handle = CLUSTER_HANDLE + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+}
+
+void tail_seal(struct cluster *cluster)
+{
+    cluster->chunks[cluster->chunks_count - 1].sealed = true;
+    cluster->chunks[cluster->chunks_count - 1].primary = 0;
+    chunk_add(cluster);
 }
 
 void cluster_seal_tail(struct cluster *cluster)
 {
     cluster_lock(cluster);
-    cluster->chunks[cluster->chunks_count - 1].sealed = true;
-    cluster->chunks[cluster->chunks_count - 1].primary = 0;
-    chunk_add(cluster);
+    tail_seal(cluster);
     cluster_unlock(cluster);
+}
+
+struct cluster_chunk *log_open(struct cluster *cluster, unsigned index)
+{
+    struct cluster_chunk *log = &cluster->logs[index];
+    if (log->handle == 0) {
+        *log = (struct cluster_chunk){
+            .handle = CLUSTER_LOG + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+    }
+    return log;
 }
 
 static struct cluster_chunk *chunk_find(struct cluster *cluster, uint64_t handle)
@@ -80,8 +95,17 @@ static struct cluster_chunk *chunk_find(struct cluster *cluster, uint64_t handle
         if (cluster->chunks[i].handle == handle) {
             return &cluster->chunks[i];
         }
+        if (cluster->logs[i].handle == handle) {
+            return &cluster->logs[i];
+        }
     }
     return NULL;
+}
+
+// The chunk that a write log is about; NULL: this is none.
+static struct cluster_chunk *written_chunk(struct cluster *cluster, const struct cluster_chunk *log)
+{
+    return log->handle >= CLUSTER_LOG ? &cluster->chunks[log->handle - CLUSTER_LOG] : NULL;
 }
 
 static uint64_t producer_of(const struct wire_record_id *id)
@@ -200,8 +224,15 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     pawl_assert(chunk != NULL);
     int status =
         server->faults.expect_nonsense ? PAWL_EEARLIER : store(chunk, append, payload, &reply);
-    if (status == 0) {
-        reply.file_offset += cluster_base(server->cluster, (unsigned)(chunk->handle - 100));
+    struct cluster_chunk *written = written_chunk(server->cluster, chunk);
+    pawl_assert(wire_record_is_write(&append->id) == (written != NULL));
+    if (status == 0 && written == NULL) {
+        reply.file_offset +=
+            cluster_base(server->cluster, (unsigned)(chunk->handle - CLUSTER_HANDLE));
+    } else if (status == 0 && !reply.duplicate) {
+        uint32_t offset = wire_record_offset(&append->id);
+        pawl_assert(written->sealed && offset + append->length <= written->bytes);
+        memcpy(written->data + offset, payload, append->length);
     }
     if (server->faults.forget_left != 0) {
         server->faults.forget_left--;
@@ -217,10 +248,12 @@ static void on_read(struct cluster_server *server, struct fabric_conn *conn,
     struct wire_read_done reply = {0};
     struct cluster_chunk *chunk = chunk_find(server->cluster, read->chunk);
     server->reads_count++;
+    server->log_bytes_wanted = read->log_bytes;
     int status = chunk == NULL ? PAWL_ENOCHUNK : faults->read_status;
     if (status == 0) {
         reply.committed_bytes = PAWL_MIN(chunk->bytes, faults->known_bytes);
         reply.sealed = chunk->sealed && faults->known_bytes >= chunk->bytes;
+        reply.log_bytes = server->cluster->logs[chunk->handle - CLUSTER_HANDLE].bytes;
         if (read->offset < reply.committed_bytes) {
             uint64_t there = reply.committed_bytes - read->offset;
             reply.length = (uint32_t)PAWL_MIN(there, (uint64_t)read->length);
@@ -252,7 +285,7 @@ static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
     const struct cluster_chunk *chunk = chunk_find(server->cluster, lookup->chunk);
     pawl_assert(chunk != NULL);
     const struct cluster_record *there = record_find(chunk, &lookup->id);
-    unsigned index = (unsigned)(chunk->handle - 100);
+    unsigned index = (unsigned)(chunk->handle >= CLUSTER_LOG ? 0 : chunk->handle - CLUSTER_HANDLE);
     int status = 0;
     server->lookups_count++;
     if (server->faults.ended_from != 0 && index >= server->faults.ended_from) {
@@ -410,6 +443,7 @@ void cluster_stop(struct cluster *cluster)
     }
     for (unsigned i = 0; i < cluster->chunks_count; i++) {
         free(cluster->chunks[i].data);
+        free(cluster->logs[i].data);
     }
     pthread_mutex_destroy(&cluster->lock);
 }

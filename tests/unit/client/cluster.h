@@ -29,6 +29,8 @@
 #define CLUSTER_RECORDS 256u
 #define CLUSTER_SLOTS 4u
 #define CLUSTER_FILE 7u
+#define CLUSTER_HANDLE 100u      // of the first chunk
+#define CLUSTER_LOG 200u         // of the first chunk's write log: file and only chunk
 #define CLUSTER_EVERY UINT64_MAX // all that there is
 
 struct cluster_record {
@@ -40,7 +42,7 @@ struct cluster_record {
 };
 
 struct cluster_chunk {
-    uint64_t handle; // 100 + index
+    uint64_t handle; // CLUSTER_HANDLE + index, CLUSTER_LOG + index; 0: no write log
     bool sealed;
     uint64_t bytes;
     unsigned primary; // number of a server, from 1; 0: none
@@ -85,6 +87,7 @@ struct cluster_server {
     unsigned appends_count;
     unsigned lookups_count;
     unsigned reads_count;
+    uint64_t log_bytes_wanted; // by the last READ
     unsigned closed_count;
 };
 
@@ -103,7 +106,9 @@ struct cluster_master {
     unsigned sessions_count; // questions for one
     unsigned requests_count;
     unsigned hints_count;
-    unsigned entries_count; // of the directory "/"
+    unsigned seal_busy_left; // SealTail is answered PAWL_EBUSY the next so many times
+    unsigned seals_count;    // asked for
+    unsigned entries_count;  // of the directory "/"
     int32_t last_body;
 };
 
@@ -117,6 +122,7 @@ struct cluster {
     struct cluster_master master;
     struct cluster_server servers[CLUSTER_SERVERS];
     struct cluster_chunk chunks[CLUSTER_CHUNKS];
+    struct cluster_chunk logs[CLUSTER_CHUNKS]; // what is written goes to data of the chunk, too
     unsigned chunks_count;
     uint32_t epoch; // of the named producer
 };

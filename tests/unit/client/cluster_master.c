@@ -20,6 +20,7 @@ struct parts {
     Pawl__Member members[CLUSTER_SERVERS];
     Pawl__Member *member_list[CLUSTER_SERVERS];
     Pawl__Tail tail;
+    Pawl__WriteLog write_log;
     Pawl__Producer producer;
     Pawl__ServerList servers;
     Pawl__Session session;
@@ -42,6 +43,10 @@ static void say_chunk(const struct cluster *cluster, struct parts *parts, unsign
     chunk->primary_id = from->primary == 0 ? 0 : CLUSTER_ID(from->primary);
     chunk->n_replicas = cluster->master.no_replicas ? 0 : CLUSTER_SERVERS;
     chunk->replicas = parts->member_list;
+    chunk->log_chunks = cluster->logs[index].handle != 0 ? 1 : 0;
+    chunk->log_bytes = cluster->logs[index].sealed ? cluster->logs[index].bytes : 0;
+    chunk->log_under_replicated =
+        cluster->logs[index].sealed; // nothing else is told of sealed ones
 }
 
 static void say_members(struct cluster *cluster, struct parts *parts)
@@ -88,7 +93,7 @@ static void say_files(struct cluster *cluster, struct parts *parts, const Pawl__
 static void say_chunks(const struct cluster *cluster, struct parts *parts,
                        const Pawl__GetChunks *get)
 {
-    unsigned from = get->handle != 0 ? (unsigned)(get->handle - 100) : get->from_index;
+    unsigned from = get->handle != 0 ? (unsigned)(get->handle - CLUSTER_HANDLE) : get->from_index;
     unsigned most = get->handle != 0 ? 1 : 2;
     unsigned count = 0;
     for (; from + count < cluster->chunks_count && count < most; count++) {
@@ -105,11 +110,47 @@ static void say_chunks(const struct cluster *cluster, struct parts *parts,
 static void say_tail(struct cluster *cluster, struct parts *parts, const Pawl__GetTail *get)
 {
     cluster->master.hints_count += get->hint != NULL;
-    say_chunk(cluster, parts, cluster->chunks_count - 1, &parts->chunks[0]);
+    if (get->file_id >= CLUSTER_LOG) {
+        const struct cluster_chunk *log = &cluster->logs[get->file_id - CLUSTER_LOG];
+        say_chunk(cluster, parts, 0, &parts->chunks[0]); // the same replicas
+        parts->chunks[0].handle = log->handle;
+        parts->chunks[0].length = 0;
+        parts->chunks[0].state = PAWL__CHUNK_STATE__CHUNK_OPEN;
+        parts->chunks[0].primary_id = CLUSTER_ID(log->primary);
+    } else {
+        say_chunk(cluster, parts, cluster->chunks_count - 1, &parts->chunks[0]);
+    }
     parts->tail.chunk = &parts->chunks[0];
     parts->tail.chunk_bytes = CLUSTER_CHUNK_BYTES;
     parts->reply.body_case = PAWL__REPLY__BODY_TAIL;
     parts->reply.tail = &parts->tail;
+}
+
+static void say_write_log(struct cluster *cluster, struct parts *parts,
+                          const Pawl__OpenWriteLog *open)
+{
+    unsigned index = (unsigned)(open->handle - CLUSTER_HANDLE);
+    if (index >= cluster->chunks_count || !cluster->chunks[index].sealed) {
+        parts->reply.code = PAWL_EBUSY;
+        return;
+    }
+    parts->write_log.file_id = log_open(cluster, index)->handle;
+    parts->write_log.chunk_bytes = CLUSTER_CHUNK_BYTES;
+    parts->reply.body_case = PAWL__REPLY__BODY_WRITE_LOG;
+    parts->reply.write_log = &parts->write_log;
+}
+
+static void say_seal(struct cluster *cluster, struct parts *parts, const Pawl__SealTail *seal)
+{
+    struct cluster_master *master = &cluster->master;
+    const struct cluster_chunk *tail = &cluster->chunks[cluster->chunks_count - 1];
+    master->seals_count++;
+    if (master->seal_busy_left != 0) {
+        master->seal_busy_left--;
+        parts->reply.code = PAWL_EBUSY;
+    } else if (tail->handle == seal->handle) {
+        tail_seal(cluster);
+    }
 }
 
 static void say_session(struct cluster *cluster, struct parts *parts, const Pawl__OpenSession *open)
@@ -144,6 +185,10 @@ static void say(struct cluster *cluster, struct parts *parts, const Pawl__Reques
         parts->producer.epoch = ++cluster->epoch;
         parts->reply.body_case = PAWL__REPLY__BODY_PRODUCER;
         parts->reply.producer = &parts->producer;
+    } else if (body == PAWL__REQUEST__BODY_OPEN_WRITE_LOG) {
+        say_write_log(cluster, parts, request->open_write_log);
+    } else if (body == PAWL__REQUEST__BODY_SEAL_TAIL) {
+        say_seal(cluster, parts, request->seal_tail);
     } else if (body == PAWL__REQUEST__BODY_OPEN_SESSION) {
         say_session(cluster, parts, request->open_session);
     } else if (body == PAWL__REQUEST__BODY_LIST_SERVERS) {
@@ -180,6 +225,7 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
     pawl__file_list__init(&parts.files);
     pawl__chunk_list__init(&parts.chunk_page);
     pawl__tail__init(&parts.tail);
+    pawl__write_log__init(&parts.write_log);
     pawl__producer__init(&parts.producer);
     pawl__server_list__init(&parts.servers);
     pawl__session__init(&parts.session);

@@ -8,6 +8,8 @@
 #define CLUSTER_ID(number) (0xa0u + (number))
 
 uint64_t cluster_base(const struct cluster *cluster, unsigned index);
+void tail_seal(struct cluster *cluster); // under the lock
+struct cluster_chunk *log_open(struct cluster *cluster, unsigned index);
 void master_open(struct cluster *cluster);
 void master_close(struct cluster *cluster);
 

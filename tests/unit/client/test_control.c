@@ -255,6 +255,9 @@ static int see_chunk(void *user, const struct pawl_chunk_info *chunk)
     struct seen *seen = user;
     assert_int_equal(chunk->index, seen->count++);
     assert_int_equal(chunk->replicas_count, CLUSTER_SERVERS);
+    assert_int_equal(chunk->log_chunks_count, chunk->index == 1 ? 1 : 0);
+    assert_int_equal(chunk->log_bytes, chunk->index == 1 ? 77 : 0);
+    assert_int_equal(chunk->log_under_replicated, chunk->index == 1);
     assert_int_equal(pawl_servers(seen->pawl, NULL, NULL, NULL), 0);
     return seen->count == seen->stop_at ? 77 : 0;
 }
@@ -263,6 +266,10 @@ static void test_chunks_when_there_are_pages_then_each_chunk_is_visited_once(voi
 {
     struct place *place = *state;
     struct seen seen = {.pawl = place->pawl};
+    cluster_lock(&place->cluster); // as if one was written to
+    place->cluster.logs[1] =
+        (struct cluster_chunk){.handle = CLUSTER_LOG + 1, .sealed = true, .bytes = 77};
+    cluster_unlock(&place->cluster);
     assert_int_equal(pawl_chunks(place->pawl, "/f", see_chunk, &seen), 0);
     assert_int_equal(seen.count, 4);
     seen = (struct seen){.pawl = place->pawl, .stop_at = 3};

@@ -70,7 +70,9 @@ static void test_log_when_granted_raises_the_version_once(void **state)
     const Pawl__Chunk *chunk = world_chunk(&world, handle);
     assert_int_equal(chunk->version, version + 1);
     assert_int_equal(chunk->log_chunks, 1);
+    assert_int_equal(chunk->log_bytes, 0); // open: its primary alone knows
     assert_true(chunk->log_primary_id != 0);
+    assert_false(chunk->log_under_replicated);
     world_fini(&world);
 }
 
@@ -105,12 +107,50 @@ static void test_log_when_a_member_is_lost_goes_on_without_it_and_it_is_not_list
     assert_int_equal(chunk->n_replicas, 2); // not the fourth server, which lacks the chunk
     world_server_start(&world, lost);
     world_advance(&world, 500);
+    uint64_t bytes = world_chunk(&world, first)->length;
     chunk = world_chunk(&world, handle);
     assert_int_equal(chunk->n_replicas, 2);
     assert_true(chunk->under_replicated);
+    assert_int_equal(chunk->log_chunks, 2);
+    assert_true(bytes > 0);
+    assert_int_equal(chunk->log_bytes, bytes);
+    assert_true(chunk->log_under_replicated);
     for (size_t i = 0; i < 2; i++) {
         assert_true(chunk->replicas[i]->server_id != holders[1]);
     }
+    world_fini(&world);
+}
+
+// The set of the log's next chunk is chosen when the one before is sealed: while copies are still to be made.
+static void test_log_when_copies_were_made_since_its_set_was_chosen_opens_on_them_too(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t file;
+    uint64_t handle = sealed_chunk(&file, 2);
+    uint64_t log = log_of(file, handle);
+    uint64_t first = world_granted(&world, log, 1000)->handle;
+    assert_true(world_append(&world, first, 2));
+    uint64_t holder = world_chunk(&world, first)->replicas[0]->server_id;
+    uint32_t lost = 1;
+    while (world_server(&world, lost)->id != holder) {
+        lost++;
+    }
+    world_server_kill(&world, lost);
+    world_advance(&world, 20000);
+    const Pawl__Chunk *chunk = world_chunk(&world, handle);
+    assert_int_equal(chunk->n_replicas, 3);
+    assert_false(chunk->under_replicated);
+    assert_false(chunk->log_under_replicated);
+    chunk = world_granted(&world, log, 3000);
+    assert_true(chunk->handle != first);
+    assert_int_equal(chunk->n_replicas, 3);
+    assert_true(world_append(&world, chunk->handle, 1));
+    world_advance(&world, 1000);
+    chunk = world_chunk(&world, handle);
+    assert_int_equal(chunk->n_replicas, 3);
+    assert_false(chunk->under_replicated);
+    assert_false(chunk->log_under_replicated);
     world_fini(&world);
 }
 
@@ -457,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_log_when_opened_twice_is_the_same_and_survives),
         cmocka_unit_test(test_log_when_granted_raises_the_version_once),
         cmocka_unit_test(test_log_when_a_member_is_lost_goes_on_without_it_and_it_is_not_listed),
+        cmocka_unit_test(test_log_when_copies_were_made_since_its_set_was_chosen_opens_on_them_too),
         cmocka_unit_test(test_log_when_too_few_are_current_waits_and_says_so),
         cmocka_unit_test(test_log_when_its_file_is_removed_goes_too),
         cmocka_unit_test(test_extend_when_repeated_adds_what_is_missing),
