@@ -63,6 +63,7 @@ void chunk_cut(struct chunk_core *core, struct chunk *chunk)
     }
     PAWL_MARK(log_cut_for_want_of_room);
     record_table_truncate(&chunk->records, chunk->durable_count);
+    chunk->full = false; // what filled it is gone
     chunk_producers_rebuild(core, chunk);
     inflight_cut(&chunk->inflight, chunk->durable_count);
 }

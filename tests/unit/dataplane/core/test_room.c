@@ -54,6 +54,28 @@ static void test_append_when_records_behind_fail_too_is_cut_at_the_first(void **
     assert_int_equal(h->requests[fence].fenced.count, 1);
 }
 
+static void test_full_chunk_when_what_filled_it_is_refused_is_not_full(void **state)
+{
+    struct harness *h = *state;
+    struct h_append append = {.producer = 1, .length = H_CHUNK_BYTES / 4};
+    h_ready(h, 1);
+    h->hold_store[0] = true;
+    for (append.sequence = 1; append.sequence <= 4; append.sequence++) {
+        h_append_send(h, 0, &append);
+    }
+    h_expect(h, h_append_send(h, 0, &append), PAWL_ECHUNKFULL);
+    for (uint32_t i = 4; i-- > 0;) {
+        h_store_end(h, 0, i, PAWL_ENOSPACE);
+    }
+    h->hold_store[0] = false;
+    h_expect(h, h_fence(h, 0, 2), 0);
+    h_expect(h, h_grant(h, 0, 2, 0, 1), 0);
+    append.sequence = 1;
+    append.version = 2;
+    h_expect(h, h_append_send(h, 0, &append), 0);
+    assert_int_equal(h_reports(h, 0, H_FULL, 2), 0);
+}
+
 static void test_fence_when_a_record_is_refused_meanwhile_counts_without_it(void **state)
 {
     struct harness *h = *state;
@@ -117,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_append_when_store_has_no_room_stops_the_primary_without_damage),
         TEST(test_append_when_records_behind_fail_too_is_cut_at_the_first),
+        TEST(test_full_chunk_when_what_filled_it_is_refused_is_not_full),
         TEST(test_fence_when_a_record_is_refused_meanwhile_counts_without_it),
         TEST(test_prepare_when_store_has_no_room_is_refused_and_reported),
         TEST(test_level_when_store_has_no_room_ends_and_may_come_again),
