@@ -502,7 +502,7 @@ void master_healing_answered(struct master_core *core, struct master_chunk *chun
 }
 
 // Half a copy that this master, or the connection, has forgotten: it is asked to go on, when it is
-// needed. From where it does so is its own affair; a source is only named.
+// needed. It does so if it is given the source that it has, and begins anew if not.
 bool master_healing_adopt(struct master_core *core, struct master_chunk *chunk,
                           struct master_server *server, uint64_t version)
 {

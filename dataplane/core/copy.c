@@ -51,9 +51,11 @@ static int existing_check(struct chunk_core *core, struct chunk *chunk, const Pa
     }
     if (chunk->state == CHUNK_STATE_COPYING) {
         bool is_same = copy->version == chunk->promised && copy->count == chunk->copy->count &&
-                       copy->length == chunk->copy->length;
+                       copy->length == chunk->copy->length &&
+                       copy->source->server_id == chunk->copy->source;
         if (!is_same) {
-            // The version was raised: what was fetched may be old.
+            // The version was raised: what was fetched may be old. Or another source is named, which would
+            // be blamed for what this one sends.
             chunk_copy_stop(core, chunk, PAWL_ESTALE);
             chunk_settle(core, chunk);
         }

@@ -185,7 +185,7 @@ static void test_copy_when_it_takes_long_says_how_far_it_is(void **state)
     h_expect(h, a, 0);
     assert_false(h->requests[a].copied.sealed);
     assert_int_equal(h->requests[a].copied.count, 1);
-    uint64_t b = h_copy(h, 2, 2, 9, 900, 1); // goes on; from where it began
+    uint64_t b = h_copy(h, 2, 2, 9, 900, 0); // goes on
     h->hold_store[2] = false;
     h_run(h);
     h_expect(h, b, 0);
@@ -312,6 +312,23 @@ static void test_copy_when_version_was_raised_gives_up(void **state)
     h_run(h);
     assert_false(h->disk[2].exists);
     assert_int_equal(inventory(h, 2).count, 0);
+}
+
+static void test_copy_when_another_source_is_named_gives_up(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 9);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 9, 900, 0);
+    h_store_end(h, 2, 0, 0);
+    h_run(h);
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 1), PAWL_EBUSY);
+    h_expect(h, a, PAWL_ESTALE);
+    h->hold_store[2] = false;
+    h_run(h);
+    assert_false(h->disk[2].exists);
+    h_expect(h, h_copy(h, 2, 2, 9, 900, 1), 0);
+    assert_equal_disks(h, 1, 2);
 }
 
 static void test_copy_when_dropped_gives_up(void **state)
@@ -650,6 +667,7 @@ int main(void)
         TEST(test_copy_when_source_is_not_sealed_is_refused),
         TEST(test_copy_when_something_else_is_here_is_refused),
         TEST(test_copy_when_version_was_raised_gives_up),
+        TEST(test_copy_when_another_source_is_named_gives_up),
         TEST(test_copy_when_dropped_gives_up),
         TEST(test_copy_when_write_fails_says_so_and_is_gone),
         TEST(test_copy_when_crashed_in_between_is_never_taken_for_whole),
