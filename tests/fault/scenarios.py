@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 
-from world import Failed, World, check, make_file, say, sha256
+from world import Failed, World, check, copy_tree, make_file, say, sha256
 
 SCENARIOS = {}
 
@@ -368,7 +368,7 @@ def lost_flush(world):
     node = world.nodes["cs1"]
     node.freeze()
     old = node.data + ".old"
-    shutil.copytree(node.data, old)
+    copy_tree(node.data, old)
     node.thaw()
     trial.progress("after the copy", 1200)
     world.kill("cs1")

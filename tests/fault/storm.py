@@ -9,7 +9,7 @@ import random
 import shutil
 import time
 
-from world import World, check, make_file, say, sha256
+from world import World, check, copy_tree, make_file, say, sha256
 
 SMALL_JOURNAL = {"journal": {"segment": "512KiB", "segments": 2}}
 
@@ -115,12 +115,12 @@ class Storm:
         node = self.world.nodes["cs1"]
         old = os.path.join(self.world.dir, "old")
         node.freeze()
-        shutil.copytree(node.data, old)
+        copy_tree(node.data, old)
         node.thaw()
         self.trial.progress("after the copy", 200)
         self.world.kill("cs1")
         shutil.rmtree(node.data)
-        shutil.copytree(old, node.data)
+        copy_tree(old, node.data)
         self.settle()
 
     # ---- a round ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from net import Net
 HERE = os.path.dirname(os.path.abspath(__file__))
 BEGIN = time.monotonic()
 PORT = 7001
+MEMORY = "384MiB"  # a window for each peer, appender, writer and command, and for connections that were cut
 WRITTEN = "/written"  # what the writers write over
 MARKS = ("Sanitizer", "runtime error:", "assertion failed")
 SLOW = 5 if os.environ.get("PAWL_SANITIZE") else 1  # sanitizers take their time
@@ -141,7 +142,8 @@ class World:
         node = self.nodes[name]
         keys = {"master": self.master_address, "name": name, "dir": node.data, "security": "none",
                 "fabric": {"host": node.address},
-                "journal": {"segment": "4MiB"}}
+                "journal": {"segment": "4MiB"},
+                "memory": {"region": MEMORY}}
         node.configure(**{**keys, **more})
 
     # ---- commands ---------------------------------------------------------------------------------
@@ -329,6 +331,11 @@ class Writers(Appenders):
     def ask(self):
         return self.world.run(os.path.join(self.world.bin, self.PROGRAM), "check",
                               self.world.master_address, self.path, self.told, code=None)
+
+
+def copy_tree(source, target):
+    """Chunk files are sparse, and far larger than what they hold."""
+    subprocess.run(["cp", "-a", "--sparse=always", source, target], check=True)
 
 
 def make_file(path, size, seed):

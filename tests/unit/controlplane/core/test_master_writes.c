@@ -450,29 +450,73 @@ static void test_surplus_when_a_replica_lacks_a_part_of_the_log_is_that(void **s
     world_fini(&world);
 }
 
-// Four hold all of it; three of them take writes.
-static void test_surplus_when_the_log_is_open_spares_its_members(void **state)
+static uint64_t copies_count(void)
 {
-    (void)state;
-    struct written w = written_chunk(4);
-    world_report(&world, world_primary(&world, w.first), PAWL__REPORT_KIND__REPORT_FULL, w.first,
-                 world_chunk(&world, w.first)->version, 0);
+    uint64_t count = 0;
+    for (uint32_t i = 1; i <= world.servers_count; i++) {
+        count += world_server(&world, i)->copies_count;
+    }
+    return count;
+}
+
+// Four hold all of it; three of them take writes. Returns the fourth.
+static uint32_t written_on_four(struct written *ret)
+{
+    *ret = written_chunk(4);
+    world_report(&world, world_primary(&world, ret->first), PAWL__REPORT_KIND__REPORT_FULL,
+                 ret->first, world_chunk(&world, ret->first)->version, 0);
     world_server_kill(&world, 3);
     world_server_start(&world, 4);
     world_advance(&world, 2 * DEAD_MS);
     world_server_start(&world, 3);
     world_advance(&world, 500);
-    const Pawl__Chunk *chunk = world_granted(&world, w.log, 1000);
+    const Pawl__Chunk *chunk = world_granted(&world, ret->log, 1000);
     assert_int_equal(chunk->n_replicas, 3);
     uint32_t other = 1;
     while (is_listed(chunk, other)) {
         other++;
     }
-    assert_true(is_whole_on(other, w.handle) && is_whole_on(other, w.first));
+    assert_true(is_whole_on(other, ret->handle) && is_whole_on(other, ret->first));
+    return other;
+}
+
+static void test_surplus_when_the_log_is_open_is_who_takes_no_writes(void **state)
+{
+    (void)state;
+    struct written w;
+    uint32_t other = written_on_four(&w);
+    uint64_t copies = copies_count();
     world_advance(&world, SURPLUS_MS + 2000);
     for (uint32_t i = 1; i <= 4; i++) {
         assert_int_equal(held(i, w.handle)->exists, i != other);
         assert_int_equal(held(i, w.first)->exists, i != other);
+    }
+    assert_int_equal(copies_count(), copies);
+    world_fini(&world);
+}
+
+// One that takes writes has lost a part of the log. It stays, and gets it back.
+static void test_surplus_when_a_member_lacks_a_part_spares_it(void **state)
+{
+    (void)state;
+    struct written w;
+    uint32_t other = written_on_four(&w);
+    for (uint32_t i = 1; i <= 4; i++) { // two of the three
+        if (i != other && i != 1 + other % 4) {
+            held(i, w.first)->damaged = true;
+            world_report(&world, i, PAWL__REPORT_KIND__REPORT_DAMAGED, w.first, 0, 0);
+        }
+    }
+    world_server(&world, 1)->refuse_copies = world_server(&world, 2)->refuse_copies = PAWL_EBUSY;
+    world_server(&world, 3)->refuse_copies = world_server(&world, 4)->refuse_copies = PAWL_EBUSY;
+    world_advance(&world, SURPLUS_MS + 2000);
+    for (uint32_t i = 1; i <= 4; i++) {
+        assert_int_equal(held(i, w.handle)->exists, i != other);
+        world_server(&world, i)->refuse_copies = 0;
+    }
+    world_advance(&world, SURPLUS_MS);
+    for (uint32_t i = 1; i <= 4; i++) {
+        assert_int_equal(is_whole_on(i, w.first), i != other);
     }
     world_fini(&world);
 }
@@ -508,7 +552,8 @@ int main(void)
         cmocka_unit_test(test_heal_when_the_log_is_open_pauses_it_now_and_then),
         cmocka_unit_test(test_heal_when_a_part_is_left_alone_copies_from_it_then_drops_it),
         cmocka_unit_test(test_surplus_when_a_replica_lacks_a_part_of_the_log_is_that),
-        cmocka_unit_test(test_surplus_when_the_log_is_open_spares_its_members),
+        cmocka_unit_test(test_surplus_when_the_log_is_open_is_who_takes_no_writes),
+        cmocka_unit_test(test_surplus_when_a_member_lacks_a_part_spares_it),
         cmocka_unit_test(test_log_when_a_current_server_refuses_goes_on_without_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
