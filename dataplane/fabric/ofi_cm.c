@@ -12,6 +12,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/config.h"
 #include "dataplane/fabric/ofi_private.h"
 
 #define PAWL_LOG_SUBSYSTEM "fabric"
@@ -45,6 +46,25 @@ static uint16_t address_port(const struct sockaddr_storage *address)
     return ntohs(address->ss_family == AF_INET6 ? in6->sin6_port : in->sin_port);
 }
 
+static bool address_is_loopback(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *in = (const void *)address;
+    const struct sockaddr_in6 *in6 = (const void *)address;
+    return address->ss_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr)
+                                          : ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+// rdma_cm takes a loopback address for "any device of this host", and listens on that one's address.
+static void loopback_check(const struct fabric *fabric, const struct sockaddr_storage *address)
+{
+    const char *host = fabric->options.host;
+    if (host && pawl_config_is_loopback(host) && !address_is_loopback(address)) {
+        pawl_log_warn("%s was to be listened on, but provider %s has no loopback: %s can be "
+                      "reached by others",
+                      host, fabric->options.provider, fabric->address);
+    }
+}
+
 int ofi_listen(struct fabric *fabric)
 {
     struct ofi *ofi = fabric->state;
@@ -74,6 +94,7 @@ int ofi_listen(struct fabric *fabric)
     }
     ofi_address_text(&address, text, sizeof(text));
     snprintf(fabric->address, sizeof(fabric->address), "%s://%s", fabric->options.provider, text);
+    loopback_check(fabric, &address);
     if (ofi->is_tcp && listener_guard_new(fabric, address_port(&address), &ofi->guard) < 0) {
         pawl_log_warn("%s has no guard against peers that never speak", fabric->address);
     }
