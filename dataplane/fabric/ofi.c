@@ -141,7 +141,9 @@ static int cq_open(struct fabric *fabric, struct ofi *ofi)
     }
     for (;;) {
         attr.size = size;
+        ofi_log_hush(size > CQ_SIZE_MIN);
         rc = fi_cq_open(ofi->domain, &attr, &ofi->cq, NULL);
+        ofi_log_hush(false);
         if (rc == 0 || size <= CQ_SIZE_MIN) {
             break;
         }
@@ -153,7 +155,7 @@ static int cq_open(struct fabric *fabric, struct ofi *ofi)
     ofi->cq_size = size;
     if (!ofi->is_tcp && wanted > size) {
         fabric->options.connections_max = (uint32_t)PAWL_MAX(size / conn_entries, (uint64_t)1);
-        pawl_log_warn("completion queue has %llu entries: %u connections at most",
+        pawl_log_info("completion queue has %llu entries: %u connections at most",
                       (unsigned long long)size, fabric->options.connections_max);
     }
     return 0;
