@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // doctor: what this machine offers to Pawl, and what to do about what it lacks.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -14,6 +13,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/doctor.h"
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/placement.h"
 
@@ -63,26 +63,10 @@ static void check_provider(struct doctor *doctor, const char *provider, const ch
     fabric_close(fabric);
 }
 
-static void check_devices(struct doctor *doctor)
+static void rdma_finding(void *user, const char *check, bool well, const char *found,
+                         const char *advice)
 {
-    static const char *const folder = "/sys/class/infiniband";
-    char found[256] = "";
-    size_t used = 0;
-    DIR *devices = opendir(folder);
-    struct dirent *entry;
-    while (devices != NULL && (entry = readdir(devices)) != NULL) {
-        if (entry->d_name[0] != '.' && used < sizeof found - 1) {
-            int added = snprintf(found + used, sizeof found - used, "%s%s", used == 0 ? "" : " ",
-                                 entry->d_name);
-            used += (size_t)PAWL_MAX(added, 0);
-        }
-    }
-    if (devices != NULL) {
-        closedir(devices);
-    }
-    finding(doctor, "RDMA devices", used != 0, used != 0 ? found : "none",
-            "optional: with a card, load its driver and install rdma-core; without one, soft-RoCE: "
-            "`modprobe rdma_rxe; rdma link add rxe0 type rxe netdev eth0`");
+    finding(user, check, well, found, advice);
 }
 
 static void check_memlock(struct doctor *doctor)
@@ -210,7 +194,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_provider(&doctor, "verbs",
                    "no RDMA device that libfabric can use: without one Pawl runs over tcp; with a "
                    "card, install rdma-core and check `ibv_devices`; soft-RoCE: `rdma link add`");
-    check_devices(&doctor);
+    doctor_rdma("", &(struct doctor_report){.finding = rdma_finding, .user = &doctor});
     check_memlock(&doctor);
     check_huge_pages(&doctor);
     check_topology(&doctor);

@@ -15,8 +15,11 @@
 #define PAWL_LOG_SUBSYSTEM "fabric"
 #include "base/log.h"
 
-#define CQ_SIZE_MIN 256u
-#define CQ_SIZE_MAX 65536u
+// Entries of the completion queue. Devices count from 0 and have 2^n - 1 of them; asking for 2^n
+// would give half.
+#define CQ_SIZE_MIN 255u
+#define CQ_SIZE_MAX 65535u
+#define CQ_SIZE_MAX_DEVICE ((UINT32_C(1) << 20) - 1)
 
 static pthread_once_t environment_once = PTHREAD_ONCE_INIT;
 
@@ -71,6 +74,7 @@ static void providers_log(const char *wanted)
 
 static int info_get(const struct fabric *fabric, struct fi_info **ret_info)
 {
+    const struct ofi *ofi = fabric->state;
     struct fi_info *hints = hints_new(fabric);
     struct fi_info *list = NULL;
     char port[8];
@@ -82,9 +86,13 @@ static int info_get(const struct fabric *fabric, struct fi_info **ret_info)
     const char *service = host || fabric->options.port ? port : NULL;
     uint64_t flags = service ? FI_SOURCE : 0;
     hints->rx_attr->size = fabric->receives_count;
+    if (!ofi->is_tcp) { // the queue costs entries of the completion queue: a message and its write
+        hints->tx_attr->size = 2 * (size_t)fabric->receives_count;
+    }
     int rc = fi_getinfo(OFI_VERSION, host, service, flags, hints, &list);
-    if (rc == -FI_ENODATA) { // perhaps it has no queue as long as that
+    if (rc == -FI_ENODATA) { // perhaps it has no queues as long as that
         hints->rx_attr->size = 0;
+        hints->tx_attr->size = 0;
         rc = fi_getinfo(OFI_VERSION, host, service, flags, hints, &list);
     }
     fi_freeinfo(hints);
@@ -125,11 +133,17 @@ static int cq_open(struct fabric *fabric, struct ofi *ofi)
     uint64_t conn_entries = fabric->receives_count + fabric->posts_max;
     uint64_t wanted = conn_entries * fabric->options.connections_max;
     struct fi_cq_attr attr = {.format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
-    uint64_t size = PAWL_MAX(PAWL_MIN(wanted, (uint64_t)CQ_SIZE_MAX), (uint64_t)CQ_SIZE_MIN);
+    uint64_t size_max = ofi->is_tcp ? CQ_SIZE_MAX : CQ_SIZE_MAX_DEVICE;
+    uint64_t size = CQ_SIZE_MIN;
     int rc;
+    while (size < wanted && size < size_max) {
+        size = 2 * size + 1;
+    }
     for (;;) {
         attr.size = size;
+        ofi_log_hush(size > CQ_SIZE_MIN);
         rc = fi_cq_open(ofi->domain, &attr, &ofi->cq, NULL);
+        ofi_log_hush(false);
         if (rc == 0 || size <= CQ_SIZE_MIN) {
             break;
         }
@@ -141,7 +155,7 @@ static int cq_open(struct fabric *fabric, struct ofi *ofi)
     ofi->cq_size = size;
     if (!ofi->is_tcp && wanted > size) {
         fabric->options.connections_max = (uint32_t)PAWL_MAX(size / conn_entries, (uint64_t)1);
-        pawl_log_warn("completion queue has %llu entries: %u connections at most",
+        pawl_log_info("completion queue has %llu entries: %u connections at most",
                       (unsigned long long)size, fabric->options.connections_max);
     }
     return 0;

@@ -12,6 +12,7 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/config.h"
 #include "dataplane/fabric/ofi_private.h"
 
 #define PAWL_LOG_SUBSYSTEM "fabric"
@@ -45,6 +46,25 @@ static uint16_t address_port(const struct sockaddr_storage *address)
     return ntohs(address->ss_family == AF_INET6 ? in6->sin6_port : in->sin_port);
 }
 
+static bool address_is_loopback(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *in = (const void *)address;
+    const struct sockaddr_in6 *in6 = (const void *)address;
+    return address->ss_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr)
+                                          : ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+// rdma_cm takes a loopback address for "any device of this host", and listens on that one's address.
+static void loopback_check(const struct fabric *fabric, const struct sockaddr_storage *address)
+{
+    const char *host = fabric->options.host;
+    if (host && pawl_config_is_loopback(host) && !address_is_loopback(address)) {
+        pawl_log_warn("%s was to be listened on, but provider %s has no loopback: %s can be "
+                      "reached by others",
+                      host, fabric->options.provider, fabric->address);
+    }
+}
+
 int ofi_listen(struct fabric *fabric)
 {
     struct ofi *ofi = fabric->state;
@@ -74,30 +94,34 @@ int ofi_listen(struct fabric *fabric)
     }
     ofi_address_text(&address, text, sizeof(text));
     snprintf(fabric->address, sizeof(fabric->address), "%s://%s", fabric->options.provider, text);
+    loopback_check(fabric, &address);
     if (ofi->is_tcp && listener_guard_new(fabric, address_port(&address), &ofi->guard) < 0) {
         pawl_log_warn("%s has no guard against peers that never speak", fabric->address);
     }
     return 0;
 }
 
-// A copy of our info that leads to host and port. A device needs libfabric's own look at the route;
-// tcp must not be tied to the address that it was opened for.
+// The listener's port is not the port to connect from.
+static void source_take(struct fi_info *info)
+{
+    struct sockaddr_in *in = info->src_addr;
+    struct sockaddr_in6 *in6 = info->src_addr;
+    if (in && in->sin_family == AF_INET) {
+        in->sin_port = 0;
+    } else if (in6 && in6->sin6_family == AF_INET6) {
+        in6->sin6_port = 0;
+    }
+}
+
+// A copy of our info that leads to host and port. libfabric's own look at the route (fi_getinfo) would
+// stop this thread for as long as a device needs to find out that the host is dead, and the
+// endpoint takes that look anyway. A device is tied to its own address, so that a peer on another
+// device of this machine is reached from there; tcp must not be tied to the address that it was
+// opened for.
 static int info_to(const struct fabric *fabric, const char *host, const char *port,
                    struct fi_info **ret_info)
 {
     const struct ofi *ofi = fabric->state;
-    if (!ofi->is_tcp) {
-        struct fi_info *hints = fi_dupinfo(ofi->info);
-        if (!hints) {
-            return -ENOMEM;
-        }
-        free(hints->dest_addr);
-        hints->dest_addr = NULL;
-        hints->dest_addrlen = 0;
-        int rc = fi_getinfo(OFI_VERSION, host, port, FI_NUMERICHOST, hints, ret_info);
-        fi_freeinfo(hints);
-        return rc;
-    }
     struct addrinfo want = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
                             .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -113,9 +137,13 @@ static int info_to(const struct fabric *fabric, const char *host, const char *po
         return -ENOMEM;
     }
     memcpy(address, found->ai_addr, found->ai_addrlen);
-    free(info->src_addr);
-    info->src_addr = NULL;
-    info->src_addrlen = 0;
+    if (ofi->is_tcp) {
+        free(info->src_addr);
+        info->src_addr = NULL;
+        info->src_addrlen = 0;
+    } else {
+        source_take(info);
+    }
     free(info->dest_addr);
     info->dest_addr = address;
     info->dest_addrlen = found->ai_addrlen;

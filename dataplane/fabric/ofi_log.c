@@ -8,12 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/fabric/fabric_private.h"
+#include "dataplane/fabric/ofi_private.h"
 
 #define PAWL_LOG_SUBSYSTEM "fabric"
 #include "base/log.h"
 
 static struct pawl_log_limit provider_limit = {.burst = 20};
+static _Thread_local bool is_hushed;
+
+void ofi_log_hush(bool hush)
+{
+    is_hushed = hush;
+}
 
 // Warnings about connections and their bytes; libfabric's search for devices says a lot that
 // nobody needs.
@@ -22,7 +28,7 @@ static int provider_log_enabled(const struct fi_provider *provider, enum fi_log_
 {
     (void)provider;
     (void)flags;
-    return level == FI_LOG_WARN &&
+    return level == FI_LOG_WARN && !is_hushed &&
            (subsystem == FI_LOG_EP_CTRL || subsystem == FI_LOG_EP_DATA || subsystem == FI_LOG_MR ||
             subsystem == FI_LOG_CQ || subsystem == FI_LOG_EQ);
 }

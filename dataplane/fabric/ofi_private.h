@@ -44,6 +44,9 @@ bool ofi_events_pending(struct fabric *fabric);
 int ofi_post(struct fabric_op *op) PAWL_MUST_CHECK;
 void ofi_progress(struct fabric *fabric);
 
+// This thread asks libfabric for what it may refuse: its warnings are not wanted.
+void ofi_log_hush(bool hush);
+
 // Loads libfabric; -ENODATA (logged) when it isn't there. Before any other call of it.
 int ofi_load(void) PAWL_MUST_CHECK;
 

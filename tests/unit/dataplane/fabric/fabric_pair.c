@@ -3,18 +3,31 @@
 #include "fabric_pair.h"
 
 #include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define EVENTS_MAX 64
 
-char fake_name[] = "fake", tcp_name[] = "tcp";
+char fake_name[] = "fake", tcp_name[16] = "tcp";
+static char hosts[2][64] = {"127.0.0.1", "127.0.0.1"}; // of a pair's a and b
+
+void pair_take_environment(void)
+{
+    const char *text = getenv("PAWL_TEST_FABRIC");
+    if (text && sscanf(text, "%15s %63s %63s", tcp_name, hosts[0], hosts[1]) != 3) {
+        fprintf(stderr, "PAWL_TEST_FABRIC is \"PROVIDER HOST HOST\", not \"%s\"\n", text);
+        exit(2);
+    }
+}
 
 const char *provider_of(void **state)
 {
     return *state;
 }
 
-struct fabric *side_open(const char *provider, const struct fabric_options *extra)
+static struct fabric *open_at(const char *provider, const struct fabric_options *extra,
+                              const char *host)
 {
     struct fabric *fabric = NULL;
     struct fabric_options options = {0};
@@ -22,7 +35,7 @@ struct fabric *side_open(const char *provider, const struct fabric_options *extr
         options = *extra;
     }
     options.provider = provider;
-    options.host = options.host ? options.host : "127.0.0.1";
+    options.host = options.host ? options.host : host;
     options.message_bytes = options.message_bytes ? options.message_bytes : MESSAGE_BYTES;
     options.receives_count = options.receives_count ? options.receives_count : 32;
     options.connections_max = options.connections_max ? options.connections_max : 8;
@@ -31,13 +44,18 @@ struct fabric *side_open(const char *provider, const struct fabric_options *extr
     return fabric;
 }
 
+struct fabric *side_open(const char *provider, const struct fabric_options *extra)
+{
+    return open_at(provider, extra, hosts[0]);
+}
+
 void pair_open(struct pair *pair, const char *provider, const struct fabric_options *extra)
 {
     memset(pair, 0, sizeof(*pair));
     pair->provider = provider;
     pair->now_ns = 1000 * PAWL_NS_PER_S;
-    pair->a.fabric = side_open(provider, extra);
-    pair->b.fabric = side_open(provider, extra);
+    pair->a.fabric = open_at(provider, extra, hosts[0]);
+    pair->b.fabric = open_at(provider, extra, hosts[1]);
     assert_int_equal(fabric_listen(pair->b.fabric), 0);
 }
 

@@ -66,7 +66,10 @@ int fds_count(void);
     } while (0)
 
 // A test's body for both providers: the name of the provider is its state.
-extern char fake_name[], tcp_name[];
+extern char fake_name[], tcp_name[16];
+// Another provider and the two sides' addresses instead of tcp on loopback, where there is a device:
+// PAWL_TEST_FABRIC="verbs 10.77.0.1 10.77.0.2".
+void pair_take_environment(void);
 const char *provider_of(void **state);
 #define both(name)                                                                                 \
     {#name " (fake)", name, NULL, NULL, fake_name},                                                \

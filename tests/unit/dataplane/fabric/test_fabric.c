@@ -542,10 +542,18 @@ static void test_close_when_messages_were_sent_before_then_the_peer_gets_them(vo
     pair_close(&pair);
 }
 
+static bool is_device(const char *provider)
+{
+    return strcmp(provider, "fake") != 0 && strcmp(provider, "tcp") != 0;
+}
+
 static void test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline(void **state)
 {
     struct pair pair;
     struct memory target, offered;
+    if (is_device(provider_of(state))) {
+        skip(); // it answers reads for its process
+    }
     pair_open(&pair, provider_of(state), NULL);
     memory_open(&target, pair.a.fabric, 4096, FABRIC_LOCAL);
     memory_open(&offered, pair.b.fabric, 4096, FABRIC_REMOTE_READ);
@@ -577,6 +585,36 @@ static void test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline(voi
     }
     memory_close(&target);
     memory_close(&offered);
+    pair_close(&pair);
+}
+
+// A device takes messages for a frozen process as long as it has receives, and then holds the sender
+// off (RNR) for ever.
+static void
+test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline(void **state)
+{
+    struct pair pair;
+    if (!is_device(provider_of(state))) {
+        skip(); // where sockets' buffers take what the process doesn't
+    }
+    pair_open(&pair, provider_of(state), NULL);
+    pair_connect(&pair);
+    uint32_t sends_count = pair.b.fabric->receives_count + 8;
+    pair.b.is_off = true;
+    for (uint32_t n = 0; n < sends_count; n++) {
+        assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+    }
+    poll_until(&pair, pair.a.conn->ops_count <= 8);
+    pair_advance_ms(&pair, OPERATION_MS - 1);
+    pair_poll(&pair);
+    assert_int_equal(pair.a.closed, 0);
+    pair_advance_ms(&pair, 1);
+    pair_poll(&pair);
+    assert_int_equal(pair.a.closed, 1);
+    assert_int_equal(pair.a.closed_status, PAWL_EDEADLINE);
+    pair.b.is_off = false;
+    poll_until(&pair, pair.b.closed == 1);
+    assert_true(pair.b.messages <= sends_count);
     pair_close(&pair);
 }
 
@@ -627,7 +665,6 @@ static void test_open_when_options_are_wrong_then_says_so(void **state)
 {
     struct fabric *fabric = NULL;
     struct fabric_options options = {.provider = provider_of(state),
-                                     .host = "127.0.0.1",
                                      .message_bytes = 4096,
                                      .receives_count = 8,
                                      .connections_max = 1};
@@ -650,6 +687,7 @@ static void test_open_when_options_are_wrong_then_says_so(void **state)
 int main(void)
 {
     pawl_log_init(PAWL_LOG_ERROR, STDERR_FILENO);
+    pair_take_environment();
     const struct CMUnitTest tests[] = {
         both(test_open_when_options_are_wrong_then_says_so),
         both(test_connect_when_a_peer_listens_then_both_sides_know),
@@ -671,6 +709,7 @@ int main(void)
         both(test_close_when_operations_are_pending_then_each_is_done_once_and_closed_is_last),
         both(test_close_when_messages_were_sent_before_then_the_peer_gets_them),
         both(test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline),
+        both(test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline),
         both(test_operation_when_it_is_done_in_time_then_the_deadline_is_forgotten),
         both(test_close_when_the_fabric_is_busy_then_everything_goes),
     };

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// doctor: what its parts share. A part looks at one thing and reports findings.
+#ifndef PAWL_CLI_DOCTOR_H
+#define PAWL_CLI_DOCTOR_H
+
+#include <stdbool.h>
+
+struct doctor_report {
+    // `advice` says what to do when it is not well. All strings are BORROWED during the call.
+    void (*finding)(void *user, const char *check, bool well, const char *found,
+                    const char *advice);
+    void *user;
+};
+
+// RDMA as the kernel shows it below `root` ("" for this machine; tests have a tree of their own):
+// devices, ports, addresses, MTU, device nodes, modules, drivers of libibverbs.
+void doctor_rdma(const char *root, const struct doctor_report *report);
+
+#endif
