@@ -2,7 +2,6 @@
 // Configuration files: libyaml finds errors of syntax and their lines, libcyaml those against the schema.
 #include "base/config.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -284,17 +283,4 @@ int pawl_config_ms(const char *text, uint64_t *ret_ms)
 {
     static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
     return parse_with_unit(text, units, PAWL_ARRAY_COUNT(units), ret_ms);
-}
-
-bool pawl_config_is_loopback(const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        return ntohl(v4.s_addr) >> 24 == 127;
-    }
-    if (inet_pton(AF_INET6, host, &v6) == 1) {
-        return IN6_IS_ADDR_LOOPBACK(&v6);
-    }
-    return strcmp(host, "localhost") == 0;
 }

@@ -41,8 +41,4 @@ PAWL_MUST_CHECK int pawl_config_bytes(const char *text, uint64_t *ret_bytes);
 // Durations: a whole number, then ms, s, min or h. PAWL_EINVALID.
 PAWL_MUST_CHECK int pawl_config_ms(const char *text, uint64_t *ret_ms);
 
-// True when the host is an address of this machine's loopback, or "localhost". Until there is security,
-// daemons listen elsewhere only if their configuration says `security: none`.
-bool pawl_config_is_loopback(const char *host);
-
 #endif

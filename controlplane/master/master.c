@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "controlplane/master/master_private.h"
@@ -287,7 +288,7 @@ static int master_start(struct master *master)
     pawl_log_info("%s listens on %s: cluster %016" PRIx64 " term %" PRIu64, master->config->name,
                   rpc_server_address(master->server), master_core_cluster_id(master->core),
                   master_core_term(master->core));
-    if (master->config->security_none && !pawl_config_is_loopback(master->config->host)) {
+    if (master->config->security_none && !pawl_host_is_loopback(master->config->host)) {
         pawl_log_warn("security none: whoever reaches %s can read, change and delete everything",
                       rpc_server_address(master->server));
     }

@@ -8,6 +8,7 @@
 
 #include <pawl/error.h>
 
+#include "base/host.h"
 #include "controlplane/rpc/rpc.h"
 
 enum security { SECURITY_UNSET = 0, SECURITY_NONE = 1 };
@@ -102,7 +103,7 @@ static int check_listen(const char *name, const struct master_yaml *yaml,
         return pawl_config_refuse(ret_error, name, "listen '%s' is not host:port", yaml->listen);
     }
     config->security_none = yaml->security == SECURITY_NONE;
-    if (!config->security_none && !pawl_config_is_loopback(config->host)) {
+    if (!config->security_none && !pawl_host_is_loopback(config->host)) {
         return pawl_config_refuse(
             ret_error, name,
             "listen '%s' is not a loopback address, and there is no authentication "

@@ -8,6 +8,7 @@
 
 #include <pawl/error.h>
 
+#include "base/host.h"
 #include "controlplane/rpc/rpc.h"
 
 #define REGION_BYTES_MIN (UINT64_C(96) << 20)
@@ -163,7 +164,7 @@ static int check_addresses(const char *name, const struct chunkd_yaml *yaml,
         return pawl_config_refuse(ret_error, name, "master '%s' is not host:port", yaml->master);
     }
     config->security_none = yaml->security == SECURITY_NONE;
-    if (!config->security_none && !pawl_config_is_loopback(host)) {
+    if (!config->security_none && !pawl_host_is_loopback(host)) {
         return pawl_config_refuse(
             ret_error, name,
             "fabric.host '%s' is not a loopback address, and there is no "

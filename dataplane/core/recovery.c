@@ -513,7 +513,6 @@ static int order_check(struct chunk_core *core, uint64_t order, bool *ret_again)
         return 0;
     }
     if (!core->registered) {
-        PAWL_MARK(command_while_registering);
         return PAWL_EBUSY;
     }
     if (order == 0) {

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/config.h"
+#include "base/host.h"
 #include "dataplane/fabric/ofi_private.h"
 
 #define PAWL_LOG_SUBSYSTEM "fabric"
@@ -58,7 +59,7 @@ static bool address_is_loopback(const struct sockaddr_storage *address)
 static void loopback_check(const struct fabric *fabric, const struct sockaddr_storage *address)
 {
     const char *host = fabric->options.host;
-    if (host && pawl_config_is_loopback(host) && !address_is_loopback(address)) {
+    if (host && pawl_host_is_loopback(host) && !address_is_loopback(address)) {
         pawl_log_warn("%s was to be listened on, but provider %s has no loopback: %s can be "
                       "reached by others",
                       host, fabric->options.provider, fabric->address);

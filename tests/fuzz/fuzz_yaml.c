@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/config.h"
+#include "base/host.h"
 #include "controlplane/master/master_config.h"
 #include "dataplane/chunkd/chunkd_config.h"
 
@@ -50,12 +51,12 @@ static void parse_daemons(const char *text, size_t size)
     struct chunkd_config chunkd;
     if (master_config_parse("fuzz", text, size, &master, &error) == 0) {
         pawl_assert(master.directory != NULL && master.lease_ms >= master.heartbeat_ms);
-        pawl_assert(master.security_none || pawl_config_is_loopback(master.host));
+        pawl_assert(master.security_none || pawl_host_is_loopback(master.host));
         master_config_fini(&master);
     }
     if (chunkd_config_parse("fuzz", text, size, &chunkd, &error) == 0) {
         pawl_assert(chunkd.directory != NULL && chunkd.region_bytes != 0);
-        pawl_assert(chunkd.security_none || pawl_config_is_loopback(chunkd.fabric_host));
+        pawl_assert(chunkd.security_none || pawl_host_is_loopback(chunkd.fabric_host));
         chunkd_config_fini(&chunkd);
     }
 }

@@ -183,20 +183,6 @@ static void test_config_ms_when_given_units_understands_them(void **state)
     assert_int_equal(pawl_config_ms("5 m", &value), PAWL_EINVALID);
 }
 
-static void test_config_is_loopback_when_given_hosts_knows_them(void **state)
-{
-    (void)state;
-    assert_true(pawl_config_is_loopback("127.0.0.1"));
-    assert_true(pawl_config_is_loopback("127.1.2.3"));
-    assert_true(pawl_config_is_loopback("::1"));
-    assert_true(pawl_config_is_loopback("localhost"));
-    static const char *const others[] = {
-        "0.0.0.0", "128.0.0.1", "::", "10.0.0.1", "127.example.org", "localhost.example.org", ""};
-    for (size_t i = 0; i < PAWL_ARRAY_COUNT(others); i++) {
-        assert_false(pawl_config_is_loopback(others[i]));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,7 +191,6 @@ int main(void)
         cmocka_unit_test(test_config_load_when_file_is_there_or_not),
         cmocka_unit_test(test_config_bytes_when_given_units_understands_them),
         cmocka_unit_test(test_config_ms_when_given_units_understands_them),
-        cmocka_unit_test(test_config_is_loopback_when_given_hosts_knows_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -504,6 +504,36 @@ static void test_tail_when_more_servers_come_is_sealed_once_and_healed(void **st
     world_fini(&world);
 }
 
+// It keeps its connection, so that no inventory of its will name what it holds.
+static void test_opening_when_placed_anew_drops_what_the_former_set_made(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t file = world_create(&world, "/f", 3, 2);
+    world.hold = true;
+    world_tail(&world, file);
+    const struct world_command *first = world.commands;
+    uint64_t handle = first->request->open->handle;
+    uint32_t former = 0;
+    for (uint32_t i = 1; i <= 4; i++) {
+        if (world_server(&world, i)->conn == first->conn) {
+            former = i;
+        }
+    }
+    world_server(&world, former)->refuse_opens = PAWL_ENOSPACE;
+    world_server(&world, former)->replicas[handle] =
+        (struct fake_replica){.exists = true, .version = 1};
+    world.hold = false;
+    world_pump(&world);
+    const Pawl__Chunk *chunk = world_granted(&world, file, 3000);
+    assert_int_equal(chunk->version, 2);
+    for (size_t i = 0; i < chunk->n_replicas; i++) {
+        assert_true(chunk->replicas[i]->server_id != 0xc0 + former);
+    }
+    assert_false(world_server(&world, former)->replicas[handle].exists);
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_seal_when_an_older_report_comes_in_between_counts),
         cmocka_unit_test(test_copy_when_refused_half_way_is_dropped),
         cmocka_unit_test(test_tail_when_more_servers_come_is_sealed_once_and_healed),
+        cmocka_unit_test(test_opening_when_placed_anew_drops_what_the_former_set_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

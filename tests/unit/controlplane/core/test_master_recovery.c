@@ -683,36 +683,6 @@ static void test_opening_when_a_member_dies_is_placed_anew(void **state)
     world_fini(&world);
 }
 
-// It keeps its connection, so that no inventory of its will name what it holds.
-static void test_opening_when_placed_anew_drops_what_the_former_set_made(void **state)
-{
-    (void)state;
-    world_init(&world, 4);
-    uint64_t file = world_create(&world, "/f", 3, 2);
-    world.hold = true;
-    world_tail(&world, file);
-    const struct world_command *first = world.commands;
-    uint64_t handle = first->request->open->handle;
-    uint32_t former = 0;
-    for (uint32_t i = 1; i <= 4; i++) {
-        if (world_server(&world, i)->conn == first->conn) {
-            former = i;
-        }
-    }
-    world_server(&world, former)->refuse_opens = PAWL_ENOSPACE;
-    world_server(&world, former)->replicas[handle] =
-        (struct fake_replica){.exists = true, .version = 1};
-    world.hold = false;
-    world_pump(&world);
-    const Pawl__Chunk *chunk = world_granted(&world, file, 3000);
-    assert_int_equal(chunk->version, 2);
-    for (size_t i = 0; i < chunk->n_replicas; i++) {
-        assert_true(chunk->replicas[i]->server_id != 0xc0 + former);
-    }
-    assert_false(world_server(&world, former)->replicas[handle].exists);
-    world_fini(&world);
-}
-
 static void test_opening_when_a_member_refuses_is_placed_elsewhere(void **state)
 {
     (void)state;
@@ -796,7 +766,6 @@ int main(void)
         cmocka_unit_test(test_member_when_it_fails_the_fence_is_not_in_the_next_set),
         cmocka_unit_test(test_source_lost_when_levelling_begins_again_without_it),
         cmocka_unit_test(test_opening_when_a_member_dies_is_placed_anew),
-        cmocka_unit_test(test_opening_when_placed_anew_drops_what_the_former_set_made),
         cmocka_unit_test(test_opening_when_a_member_refuses_is_placed_elsewhere),
         cmocka_unit_test(test_incarnation_when_it_changes_without_a_close_voids_the_lease),
         cmocka_unit_test(test_gap_when_the_master_slept_kills_nobody),
