@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Names and addresses of hosts: which are this machine alone.
 #include "base/host.h"
 
 #include <arpa/inet.h>
