@@ -140,9 +140,10 @@ static void persist_failed(struct chunk_core *core, struct chunk *chunk, const s
     case CHUNK_OP_CREATE:
         PAWL_MARK(create_fails);
         // It holds nothing: out of service, as if the command had never come. What the creation was to
-        // replace is still stored, and goes: it was never ready, and nobody would hear of it again.
+        // replace is still stored, or about to be, and goes: it was never ready, and nobody would hear of
+        // it again.
         if (chunk->state == CHUNK_STATE_CREATING) {
-            bool is_stored = chunk->promised_durable > 0;
+            bool is_stored = chunk->promised_durable > 0 || chunk->persisting_count > 0;
             chunk->state = is_stored ? CHUNK_STATE_DROPPING : CHUNK_STATE_GONE;
             if (is_stored) {
                 PAWL_MARK(create_fails_to_replace);
