@@ -483,15 +483,14 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
     }
     Pawl__Reply *reply = pawl__reply__unpack(NULL, frame->bytes, frame->data);
     pawl_assert(reply != NULL);
-    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_COPIED) {
-        const struct sim_conn *conn = sim_conn_of(sim, asked->conn);
-        sim_heal_registered(sim, conn->side[0].node->index, reply->copied);
+    uint32_t server = sim_conn_of(sim, asked->conn)->side[0].node->index;
+    // Who is lost meanwhile has not answered.
+    bool counts = reply->code == 0 && m->registered[server] == asked->conn;
+    if (counts && reply->body_case == PAWL__REPLY__BODY_COPIED) {
+        sim_heal_registered(sim, server, reply->copied);
     }
-    if (reply->code == 0 && reply->body_case == PAWL__REPLY__BODY_FENCED) {
-        uint32_t server = sim_conn_of(sim, asked->conn)->side[0].node->index;
-        if (m->registered[server] == asked->conn) { // who is lost meanwhile has not answered
-            sim_oracle_fenced(sim, server, reply->fenced);
-        }
+    if (counts && reply->body_case == PAWL__REPLY__BODY_FENCED) {
+        sim_oracle_fenced(sim, server, reply->fenced);
     }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);
