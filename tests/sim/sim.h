@@ -616,9 +616,9 @@ void sim_oracle_read(struct sim *sim, uint32_t server, const struct wire_read *r
 bool sim_oracle_may_lose(struct sim *sim, uint32_t server, uint64_t handle, uint32_t others);
 // The master has been told that so many records are committed.
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count);
-// Has the seal left out acknowledged records because every server that it could ask had lost them from its
-// disk, and all others were away? Nothing is promised for that; the run counts as one of these.
-bool sim_oracle_is_beyond(struct sim *sim, const Pawl__LogChunkSeal *body);
+// The master decides on a seal. Are all servers that it could ask such as have lost records from their disks,
+// and all others away? Nothing is promised for what they have lost; the run counts as one of these.
+void sim_oracle_sealing(struct sim *sim, const Pawl__LogChunkSeal *body);
 // Records of the chunk that may be committed: all of its set hold them.
 uint64_t sim_oracle_committed(struct sim *sim, uint64_t handle);
 uint64_t sim_oracle_heard_count(const struct sim *sim, uint64_t handle);

@@ -257,6 +257,7 @@ static void carry_out(struct sim *sim, struct sim_master *m, const struct master
             if (action->record->body_case == PAWL__LOG_RECORD__BODY_CHUNK_SEAL) {
                 const Pawl__LogChunkSeal *seal = action->record->chunk_seal;
                 sim_oracle_fence_over(sim, seal->handle, seal->version);
+                sim_oracle_sealing(sim, seal);
             }
             break;
         case MASTER_ACTION_REPLY:

@@ -394,7 +394,7 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
         sim_violation(sim, "chunk %llu is sealed twice, or unknown", ULL(body->handle));
         return;
     }
-    if (body->count < chunk->answered_count && sim_oracle_is_beyond(sim, body)) {
+    if (body->count < chunk->answered_count && chunk->beyond) {
         sim_note(sim, "chunk %llu has lost records with the disks of its servers",
                  ULL(body->handle));
         sim->beyond = true;

@@ -89,9 +89,9 @@ static bool is_reachable(struct sim *sim, const struct sim_node *node)
            sim->blocks[master->id][node->id].until_ns <= sim->now_ns;
 }
 
-bool sim_oracle_is_beyond(struct sim *sim, const Pawl__LogChunkSeal *body)
+static bool is_beyond(struct sim *sim, const struct oracle_chunk *chunk,
+                      const Pawl__LogChunkSeal *body)
 {
-    const struct oracle_chunk *chunk = chunk_of(sim->oracle, body->handle);
     for (size_t i = 0; i < body->n_set; i++) {
         const struct sim_node *node = sim_server_node(sim, body->set[i]);
         uint64_t lost = 0;
@@ -109,6 +109,14 @@ bool sim_oracle_is_beyond(struct sim *sim, const Pawl__LogChunkSeal *body)
         }
     }
     return true;
+}
+
+void sim_oracle_sealing(struct sim *sim, const Pawl__LogChunkSeal *body)
+{
+    struct oracle_chunk *chunk = chunk_of(sim->oracle, body->handle);
+    if (chunk != NULL) {
+        chunk->beyond = is_beyond(sim, chunk, body);
+    }
 }
 
 void sim_oracle_heard(struct sim *sim, uint64_t server_id, uint64_t handle, uint64_t commit_count)

@@ -52,6 +52,7 @@ struct oracle_chunk {
     struct oracle_table table;
     struct oracle_answerer *answerers;
     uint32_t answerers_count;
+    bool beyond; // see sim_oracle_sealing()
     struct oracle_fence fence;
 };
 
