@@ -350,7 +350,7 @@ void sim_faults_end(struct sim *sim)
         if (disk != NULL && disk->failed) {
             sim_crash(sim, &sim->nodes[i]); // its store heals with a restart only
         }
-        sim->nodes[i].frozen_until_ns = 0;
+        // A freeze ends by itself: what waits for its end is not overtaken by what comes later.
         sim_start(sim, &sim->nodes[i]);
         if (sim->nodes[i].role == SIM_CLIENT) {
             sim_client_finish(sim, &sim->nodes[i]);
