@@ -128,7 +128,7 @@ struct pawl {
     uint32_t master_pause_ms;
     uint64_t cluster_id;
     uint64_t session;         // 0: not yet
-    uint64_t producers_count; // given to files in this session
+    uint64_t producers_count; // given to files under that session
     uint64_t session_retry_ns;
     bool session_here;     // the master has it on this connection
     bool session_asked;    // a call is under way

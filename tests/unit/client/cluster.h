@@ -101,7 +101,7 @@ struct cluster_master {
     bool gap;                // a hole in the chunk map
     bool endless;            // listings that claim more and repeat themselves
     bool no_replicas;        // nobody holds anything
-    uint64_t session_ended;  // this session, and all before
+    uint64_t session_ended;  // the session of this number has ended, and all before
     uint64_t last_session;   // that was asked for
     unsigned sessions_count; // questions for one
     unsigned requests_count;
