@@ -288,6 +288,7 @@ static int submit(struct append_core *core, const struct append_event *event)
 int append_core_step(struct append_core *core, const struct append_event *event,
                      const struct append_actions **ret_actions)
 {
+    uint64_t before_ns = core->now_ns;
     core->actions.count = 0;
     core->now_ns = PAWL_MAX(core->now_ns, event->now_ns);
     *ret_actions = &core->actions;
@@ -295,6 +296,8 @@ int append_core_step(struct append_core *core, const struct append_event *event,
     case APPEND_EVENT_SUBMIT: {
         int code = submit(core, event);
         if (code != 0) {
+            // Time too: a pause that is over would count as noticed, and nobody would be woken for it.
+            core->now_ns = before_ns;
             return code;
         }
         break;

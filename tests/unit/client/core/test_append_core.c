@@ -282,6 +282,26 @@ static void test_busy_patience_begins_anew_after_a_success(void **state)
     }
 }
 
+// Found in a stall: a program that submits until it is refused, while a pause goes by, took the wake-up from
+// what waited, until the deadline.
+static void test_refused_submit_when_a_pause_is_over_keeps_the_wake_up(void **state)
+{
+    struct bench *b = *state;
+    append_core_free(b->core);
+    bench_init(b, (struct append_core_options){.depth_max = 2});
+    submit(b, 1);
+    submit(b, 2);
+    tail(b, 0, 42, 1, 9);
+    struct append_action s1 = expect_send(b, 1, 9);
+    reply(b, &s1, PAWL_EBUSY, 0);
+    uint64_t wake_ns = append_core_wake_ns(b->core);
+    b->now_ns = wake_ns + MS;
+    assert_int_equal(submit_at(b, 0, 3, 10000), -EAGAIN);
+    assert_int_equal(append_core_wake_ns(b->core), wake_ns);
+    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TICK}), 0);
+    expect_send(b, 1, 9);
+}
+
 static void test_expect_sends_again_from_there(void **state)
 {
     struct bench *b = *state;
@@ -735,6 +755,7 @@ int main(void)
         CASE(test_busy_pauses_and_sends_again_to_the_same_place),
         CASE(test_busy_for_long_asks_for_the_tail),
         CASE(test_busy_patience_begins_anew_after_a_success),
+        CASE(test_refused_submit_when_a_pause_is_over_keeps_the_wake_up),
         CASE(test_expect_sends_again_from_there),
         CASE(test_expect_of_committed_sequence_ends_the_producer),
         CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
