@@ -26,13 +26,25 @@ static struct chunk_copy_slot *slot_at(struct chunk_copy *copy, uint64_t index)
 
 // ---- the command -----------------------------------------------------------------------------
 
+static struct chunk_create create_of(const Pawl__Copy *copy)
+{
+    return (struct chunk_create){.handle = copy->handle,
+                                 .version = copy->version,
+                                 .file_id = copy->file_id,
+                                 .base_offset = copy->base_offset,
+                                 .chunk_bytes = copy->chunk_bytes,
+                                 .index = copy->index,
+                                 .written_handle = copy->written_handle,
+                                 .zero_bytes = copy->zero_bytes};
+}
+
 static int command_check(const struct chunk_core *core, const Pawl__Copy *copy)
 {
     const Pawl__Member *source = copy->source;
+    struct chunk_create create = create_of(copy);
     if (copy->count > CHUNK_RECORDS_MAX || copy->chunk_bytes == 0 ||
-        copy->length > copy->chunk_bytes || copy->zero_bytes > copy->chunk_bytes ||
-        (copy->zero_bytes != 0 && (copy->count > 0 || copy->written_handle != 0)) ||
-        copy->written_handle == copy->handle || !source || source->server_id == 0 ||
+        copy->length > copy->chunk_bytes || chunk_create_check(&create) ||
+        (copy->zero_bytes != 0 && copy->count > 0) || !source || source->server_id == 0 ||
         source->server_id == core->options.server_id ||
         strlen(source->fabric_address) >= CHUNK_ADDRESS_MAX) {
         return PAWL_EINVALID;
@@ -83,14 +95,7 @@ static uint64_t fetch_add(struct chunk_core *core, struct chunk *chunk, uint64_t
 
 static int copy_new(struct chunk_core *core, const Pawl__Copy *copy, struct chunk **ret)
 {
-    struct chunk_create create = {.handle = copy->handle,
-                                  .version = copy->version,
-                                  .file_id = copy->file_id,
-                                  .base_offset = copy->base_offset,
-                                  .chunk_bytes = copy->chunk_bytes,
-                                  .index = copy->index,
-                                  .written_handle = copy->written_handle,
-                                  .zero_bytes = copy->zero_bytes};
+    struct chunk_create create = create_of(copy);
     int rc;
     struct chunk_copy *state = pawl_alloc_new(core->alloc, sizeof(*state));
     struct chunk *chunk = state ? chunk_new(core, &create, NULL, &rc) : NULL;
