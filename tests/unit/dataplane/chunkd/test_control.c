@@ -16,12 +16,14 @@
 #include <cmocka.h>
 #include <pawl/error.h>
 
+#include "base/clock.h"
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/chunkd/control.h"
 #include "dataplane/chunkd/mark.h"
 #include "scripted.h"
 
 #define HEARTBEATS_WANTED 3u
+#define MASTER_LEASE_MS 500u
 
 // The master. Its thread owns everything; the test sets the script before and looks after.
 struct master {
@@ -40,6 +42,8 @@ struct master {
     struct mark seen; // of the last Register
     unsigned registers_count;
     unsigned heartbeats_count;
+    uint64_t began_ns; // before its first answer
+    uint64_t heard_ns; // of the last heartbeat
     unsigned replicas_count; // of the last Register
     unsigned answers_count;
     int answer_code;
@@ -89,7 +93,7 @@ static void answer_register(struct rpc_conn *conn, uint64_t id, const Pawl__Regi
     registered.nonce = 9;
     registered.position = 5;
     registered.heartbeat_ms = 20;
-    registered.lease_ms = 500;
+    registered.lease_ms = MASTER_LEASE_MS;
     reply.body_case = PAWL__REPLY__BODY_REGISTERED;
     reply.registered = &registered;
     rpc_reply(conn, id, &reply);
@@ -107,6 +111,7 @@ static void answer_heartbeat(struct rpc_conn *conn, uint64_t id)
         return;
     }
     master.heartbeats_count++;
+    master.heard_ns = pawl_clock_ns();
     answer.position = 8;
     renewal.handle = 42;
     renewal.version = 7;
@@ -158,6 +163,7 @@ static void master_start(void)
 {
     struct rpc_options options = {.size = sizeof(options), .host = "127.0.0.1"};
     struct rpc_handlers handlers = {.on_open = master_open, .on_request = master_request};
+    master.began_ns = pawl_clock_ns();
     uv_loop_init(&master.loop);
     uv_async_init(&master.loop, &master.quit, quit_came);
     assert_int_equal(rpc_server_open(&master.loop, &options, &handlers, NULL, &master.server), 0);
@@ -259,9 +265,9 @@ static void test_control_when_master_is_there_registers_and_renews_leases(void *
     assert_true(script_count(CHUNK_EVENT_LEASE) >= 1);
     struct script_event *lease = script_last(CHUNK_EVENT_LEASE);
     assert_int_equal(lease->event.version, 7);
-    // Counted from the sending, so it ends before what the master's clock says.
-    assert_true(lease->event.until_ns <= lease->event.now_ns + 500 * SCRIPT_MS);
-    assert_true(lease->event.until_ns > lease->event.now_ns);
+    // Counted from the sending, so it ends no later than what the master counts from the hearing.
+    assert_true(lease->event.until_ns <= master.heard_ns + MASTER_LEASE_MS * SCRIPT_MS);
+    assert_true(lease->event.until_ns >= master.began_ns + MASTER_LEASE_MS * SCRIPT_MS);
     assert_int_equal(master.answers_count, 1);
     assert_int_equal(master.answer_code, PAWL_ESTALE); // the scripted core's answer
     assert_int_equal(script_count(CHUNK_EVENT_COMMAND), 1);
