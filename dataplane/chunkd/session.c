@@ -301,26 +301,6 @@ static int request_payload(struct reactor *reactor, struct request *request,
     return 0;
 }
 
-static enum chunk_event_type request_event_type(uint16_t type)
-{
-    switch (type) {
-    case WIRE_APPEND:
-        return CHUNK_EVENT_APPEND;
-    case WIRE_PREPARE:
-        return CHUNK_EVENT_PREPARE;
-    case WIRE_COMMIT:
-        return CHUNK_EVENT_COMMIT;
-    case WIRE_READ:
-        return CHUNK_EVENT_READ;
-    case WIRE_FETCH:
-        return CHUNK_EVENT_FETCH;
-    case WIRE_LOOKUP:
-        return CHUNK_EVENT_LOOKUP;
-    default:
-        return CHUNK_EVENT_INSPECT;
-    }
-}
-
 // Where the peer wants bytes, kept from the message until the bytes are there.
 static void request_keep_buffer(struct request *request, const struct wire_header *header)
 {
@@ -401,7 +381,7 @@ static void session_request(struct reactor *reactor, struct session *session,
         request_refuse(reactor, request, code);
         return;
     }
-    struct chunk_event event = reactor_event(reactor, request_event_type(header->type));
+    struct chunk_event event = reactor_event(reactor, chunk_event_of(header->type));
     event.conn = session->id;
     event.request = request->name;
     event.server = session->server_id;

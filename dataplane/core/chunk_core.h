@@ -219,6 +219,10 @@ void chunk_core_free(struct chunk_core *core);
 // Adds a chunk that the store holds. Before the first step. -ENOMEM, PAWL_EFORMAT.
 int chunk_core_load(struct chunk_core *core, const struct chunk_load *load) PAWL_MUST_CHECK;
 
+// The event that a request of this wire type is. Any other type is taken for WIRE_INSPECT, which changes
+// nothing.
+enum chunk_event_type chunk_event_of(uint16_t wire_type);
+
 // The step. `actions` is emptied first and stays owned by the core. -ENOMEM only: the caller must
 // treat that as a crash (stop the process); nothing half done was sent.
 int chunk_core_step(struct chunk_core *core, const struct chunk_event *event,

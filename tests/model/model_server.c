@@ -486,23 +486,6 @@ void model_server_crash(uint32_t server)
 
 // ---- from the network ----------------------------------------------------------------------------------
 
-static enum chunk_event_type event_of(uint16_t type)
-{
-    switch (type) {
-    case WIRE_APPEND:
-        return CHUNK_EVENT_APPEND;
-    case WIRE_PREPARE:
-        return CHUNK_EVENT_PREPARE;
-    case WIRE_COMMIT:
-        return CHUNK_EVENT_COMMIT;
-    case WIRE_FETCH:
-        return CHUNK_EVENT_FETCH;
-    default:
-        pawl_assert(type == WIRE_LOOKUP);
-        return CHUNK_EVENT_LOOKUP;
-    }
-}
-
 // The bytes that arrived beside a message.
 static uint64_t landed(const struct model_message *message, bool torn)
 {
@@ -558,7 +541,7 @@ static void on_request(uint32_t server, uint32_t conn, const struct model_entry 
     served_add(server,
                (struct model_served){.conn = conn, .request = request, .message = entry->message});
     step(server,
-         (struct chunk_event){.type = event_of(header->type),
+         (struct chunk_event){.type = chunk_event_of(header->type),
                               .conn = conn,
                               .request = request,
                               .message = header,

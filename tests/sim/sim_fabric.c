@@ -673,26 +673,6 @@ void fabric_closed(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
     }
 }
 
-static enum chunk_event_type event_of(uint16_t type)
-{
-    switch (type) {
-    case WIRE_APPEND:
-        return CHUNK_EVENT_APPEND;
-    case WIRE_PREPARE:
-        return CHUNK_EVENT_PREPARE;
-    case WIRE_COMMIT:
-        return CHUNK_EVENT_COMMIT;
-    case WIRE_READ:
-        return CHUNK_EVENT_READ;
-    case WIRE_FETCH:
-        return CHUNK_EVENT_FETCH;
-    case WIRE_LOOKUP:
-        return CHUNK_EVENT_LOOKUP;
-    default:
-        return CHUNK_EVENT_INSPECT;
-    }
-}
-
 // Slots that a request names are the server's until its reply.
 static void slots_check(struct sim *sim, struct sim_chunkd *s, const struct sim_served *served)
 {
@@ -749,7 +729,7 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
                                 .request = header.request,
                                 .frame = sim_frame_wire(frame->data, fixed_bytes, NULL, 0)};
     struct chunk_event event = {
-        .type = event_of(header.type), .conn = conn->id, .request = header.request};
+        .type = chunk_event_of(header.type), .conn = conn->id, .request = header.request};
     struct sim_payload *payload = payload_of_frame(sim, s, conn, frame, &served);
     if (payload != NULL) {
         payload->conn = conn->id;
