@@ -63,9 +63,8 @@ const char *pawl_addresses_providers(const char *list, char ret[PAWL_ADDRESSES_B
     ret[0] = '\0';
     while (pawl_addresses_next(&list, &address)) {
         const char *between = used == 0 ? "" : *list == '\0' ? " and " : ", ";
-        int bytes =
-            snprintf(ret + used, PAWL_ADDRESSES_BYTES_MAX - used, "%s%.*s", between,
-                     (int)PAWL_MIN(address.provider_bytes, (size_t)31), address.text);
+        int bytes = snprintf(ret + used, PAWL_ADDRESSES_BYTES_MAX - used, "%s%.*s", between,
+                             (int)PAWL_MIN(address.provider_bytes, (size_t)31), address.text);
         if (bytes < 0 || used + (size_t)bytes >= PAWL_ADDRESSES_BYTES_MAX) {
             break;
         }

@@ -182,6 +182,7 @@ static bool code_is_refusal(int code)
     case PAWL_ETOOLARGE:
     case PAWL_EINVALID:
     case PAWL_ENOSPACE:
+    case PAWL_EPROVIDER: // of our own driver: there was no way to send it
         return true;
     case PAWL_ESTALE:
         return PAWL_MUTANT(fence_is_refusal);

@@ -28,9 +28,9 @@ static void test_chunkd_config_when_minimal_has_defaults(void **state)
     assert_string_equal(config.directory, "/var/pawl/cs7");
     assert_string_equal(config.name, "cs7");
     assert_string_equal(config.location, "");
-    assert_string_equal(config.fabric_provider, "tcp");
-    assert_string_equal(config.fabric_host, "127.0.0.1");
-    assert_int_equal(config.fabric_port, 0);
+    assert_string_equal(config.fabrics[0].provider, "tcp");
+    assert_string_equal(config.fabrics[0].host, "127.0.0.1");
+    assert_int_equal(config.fabrics[0].port, 0);
     assert_int_equal(config.space_limit_bytes, 0);
     assert_int_equal(config.region_bytes, 256 << 20);
     assert_int_equal(config.log_level, PAWL_LOG_INFO);
@@ -53,9 +53,9 @@ static void test_chunkd_config_when_all_is_given_takes_it(void **state)
     assert_string_equal(config.master_host, "m.example.org");
     assert_string_equal(config.name, "one");
     assert_string_equal(config.location, "rack3");
-    assert_string_equal(config.fabric_provider, "verbs");
-    assert_string_equal(config.fabric_host, "10.0.0.2");
-    assert_int_equal(config.fabric_port, 7500);
+    assert_string_equal(config.fabrics[0].provider, "verbs");
+    assert_string_equal(config.fabrics[0].host, "10.0.0.2");
+    assert_int_equal(config.fabrics[0].port, 7500);
     assert_true(config.space_limit_bytes == UINT64_C(10) << 30);
     assert_int_equal(config.region_bytes, 512 << 20);
     assert_int_equal(config.journal_segment_bytes, 1 << 20);

@@ -42,8 +42,8 @@ struct master {
     struct mark seen; // of the last Register
     unsigned registers_count;
     unsigned heartbeats_count;
-    uint64_t began_ns; // before its first answer
-    uint64_t heard_ns; // of the last heartbeat
+    uint64_t began_ns;       // before its first answer
+    uint64_t heard_ns;       // of the last heartbeat
     unsigned replicas_count; // of the last Register
     unsigned answers_count;
     int answer_code;
@@ -187,7 +187,8 @@ static int chunkd_run(void)
         .name = "cs1",
         .dir = "nowhere",
         .incarnation = 0x1c,
-        .provider = "fake",
+        .fabrics = {{.provider = "fake"}},
+        .fabrics_count = 1,
         .region_bytes = BUFFERS_REGION_MIN_BYTES,
         .numa_node = UINT32_MAX,
         .no_huge = true,
