@@ -376,6 +376,9 @@ int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
         }
         code = job_round(&job);
     }
+    if (code == PAWL_EPROVIDER) {
+        file->chunks_count = 0; // servers may offer other fabrics by the next time
+    }
     file_outside_done(file);
     *ret_bytes = job.got;
     return code;

@@ -216,6 +216,23 @@ static void on_give_up(struct append_core *core, uint32_t at, int code)
     }
 }
 
+// The driver has no way to the primary, which is well: nothing was sent. All ends, once every answer is
+// there: what is still on its way may have been sent after all. The place is asked for anew, without a hint,
+// since the server may offer another way by then.
+static void on_no_way(struct append_core *core)
+{
+    bool sent = false;
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        sent |= core->slots[i].state == APPEND_SLOT_SENT;
+    }
+    core->tail_known = false;
+    if (sent) {
+        pause_begin(core);
+    } else {
+        append_all_fail(core, PAWL_EPROVIDER);
+    }
+}
+
 // A primary that puts everything off may have been replaced without hearing of it: it waits for
 // members that don't answer it any more, and its lease may be good for long. It is believed for as long
 // as an answer may take; then the master is asked whether it is still the place.
@@ -261,7 +278,11 @@ static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t
         }
         break;
     case PAWL_REACTION_GIVE_UP:
-        on_give_up(core, at, code);
+        if (code != PAWL_EPROVIDER) {
+            on_give_up(core, at, code);
+        } else if (slot->place == core->place) { // the first of several has dropped the tail
+            on_no_way(core);
+        }
         break;
     }
 }
