@@ -90,6 +90,8 @@ def wrong_client(cluster, other):
     said = failed.stderr.decode()
     check(f"server cs3 offers {other} only; this client speaks tcp" in said, f"it says: {said}")
     check("--provider" in said and "unknown" not in said, f"it says: {said}")
+    failed = by(cluster, "tcp", "append", "--record-bytes", "1000", path, "-", stdin=bytes(64000), code=1)
+    check("unknown" not in failed.stderr.decode(), f"with many in flight: {failed.stderr.decode()}")
     failed = by(cluster, "tcp", "cat", path, code=1)
     check(f"server cs3 offers {other} only" in failed.stderr.decode(), f"a reader says: {failed.stderr.decode()}")
     say(f"refused after {time.monotonic() - begin:.1f} s")
