@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Lists of addresses: walking, finding, adding, and their providers for people.
 #include "base/addresses.h"
 
 #include <stdio.h>

@@ -555,46 +555,6 @@ static void test_fenced_without_doubt_is_fenced(void **state)
     expect_done(b, 1, PAWL_EFENCED);
 }
 
-// The driver found no way to the primary: nothing was sent, the master is told nothing, and the next append
-// asks for the place anew.
-static void test_primary_without_our_provider_ends_appends_that_were_not_sent(void **state)
-{
-    struct bench *b = *state;
-    submit(b, 1);
-    submit(b, 2);
-    tail(b, 0, 42, 1, 9);
-    struct append_action s1 = expect_send(b, 1, 9);
-    struct append_action s2 = expect_send(b, 2, 9);
-    reply(b, &s1, PAWL_EPROVIDER, 0);
-    expect_none(b,
-                APPEND_ACTION_DONE); // the second may have been sent, for all that the core knows
-    reply(b, &s2, PAWL_EPROVIDER, 0);
-    expect_done(b, 1, PAWL_EPROVIDER);
-    expect_done(b, 2, PAWL_EPROVIDER);
-    expect_none(b, APPEND_ACTION_DISCONNECT);
-    assert_int_equal(append_core_inflight(b->core), 0);
-    assert_int_equal(append_core_next_sequence(b->core), 1);
-    submit(b, 1);
-    wake(b);
-    assert_int_equal(expect(b, APPEND_ACTION_GET_TAIL).hint_code, 0);
-    tail(b, 0, 42, 1, 8);
-    struct append_action again = expect_send(b, 1, 8);
-    reply(b, &again, 0, 0);
-    expect_done(b, 1, 0);
-}
-
-static void test_primary_without_our_provider_leaves_doubt_where_it_was(void **state)
-{
-    struct bench *b = *state;
-    submit(b, 1);
-    tail(b, 0, 42, 1, 9);
-    disconnected(b, 9);
-    tail(b, 0, 42, 2, 8);
-    struct append_action s1 = expect_send(b, 1, 8);
-    reply(b, &s1, PAWL_EPROVIDER, 0);
-    expect_done(b, 1, PAWL_EUNKNOWN);
-}
-
 // A chunk that refuses the producer refuses all of it: what is on its way there is not in the file; what an
 // older place may have taken is unknown.
 static void test_ended_session_leaves_only_older_places_in_doubt(void **state)
@@ -811,8 +771,6 @@ int main(void)
         CASE(test_later_in_flight_waits_behind_unknown),
         CASE(test_given_up_in_doubt_is_unknown),
         CASE(test_fenced_without_doubt_is_fenced),
-        CASE(test_primary_without_our_provider_ends_appends_that_were_not_sent),
-        CASE(test_primary_without_our_provider_leaves_doubt_where_it_was),
         CASE(test_ended_session_leaves_only_older_places_in_doubt),
         CASE(test_full_chunk_under_several_in_flight_keeps_their_order),
         CASE(test_deleted_file_ends_everything),
