@@ -8,6 +8,7 @@
 
 #include <pawl/error.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "dataplane/chunkd/chunkd_private.h"
@@ -157,6 +158,8 @@ static int open_core(struct reactor *reactor)
     }
     return load.code;
 }
+
+static_assert(FABRIC_ADDRESS_MAX <= PAWL_ADDRESS_BYTES_MAX, "each address fits");
 
 static int open_fabric(struct reactor *reactor, const struct reactor_fabric *options,
                        uint32_t number)

@@ -7,19 +7,20 @@ BIN
 """
 import os
 import subprocess
+import sys
 import time
 
 from harness import check, main, make_file, say
 
-OTHERS = ("net", "sockets")  # `net` is a part of `tcp` from libfabric 1.18 on
 BYTES = 5 << 20
 
 
 def other_provider():
-    for name in OTHERS:
-        if subprocess.run(["fi_info", "-p", name, "-t", "FI_EP_MSG"], capture_output=True, check=False).returncode == 0:
-            return name
-    return None
+    """`net` is a part of `tcp` from libfabric 1.18 on, and there is no other one that needs no device."""
+    # In a process of its own: loading libfabric takes over signals.
+    version = int(subprocess.run([sys.executable, "-c", "import ctypes; print(ctypes.CDLL('libfabric.so.1').fi_version())"],
+                                 capture_output=True, check=True).stdout)
+    return "net" if version < (1 << 16 | 18) else None
 
 
 def configure(cluster, server, fabrics):
@@ -133,7 +134,7 @@ def wrong_server(cluster, other):
 def run(cluster, _arguments):
     other = other_provider()
     if other is None:
-        say(f"SKIPPED: libfabric has none of {OTHERS} with FI_EP_MSG")
+        say("SKIPPED: this libfabric has no second provider of connected endpoints without a device")
         return
     cluster.pawl("local", "stop")
     for server, host in (("cs1", "127.0.0.1"), ("cs2", "127.0.0.2"), ("cs3", "127.0.0.2")):
