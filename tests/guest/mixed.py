@@ -79,6 +79,20 @@ def write_and_read(source, data):
     check(json.loads(pawl("--json", "servers"))["recoveries"] == 0, "no recovery")
 
 
+def other_order(source, data):
+    """tcp first: servers go by it among themselves, and verbs is their second fabric."""
+    for i in (1, 2, 3):
+        configure(f"cs{i}", [("tcp", "127.0.0.1"), ("verbs", f"10.77.0.{1 + i % 2}")])
+    pawl("local", "stop")
+    pawl("local", "start")
+    _, sent = counted("--provider", "verbs", "put", "--chunk-bytes", "4MiB", source, "/other")
+    check(PACKETS <= sent < 2 * PACKETS, f"put by verbs: {sent} packets, for one copy of {PACKETS}")
+    got, sent = counted("--provider", "verbs", "cat", "/other")
+    check(got == data and sent >= PACKETS, f"verbs reads it back, {sent} packets")
+    got, sent = counted("--provider", "tcp", "cat", "/other")
+    check(got == data and sent < PACKETS // 10, f"tcp reads it back, {sent} packets")
+
+
 def verbs_only():
     """Servers that take tcp away again."""
     for i in (1, 2, 3):
@@ -101,6 +115,7 @@ def main():
     source.write_bytes(data)
     (DIR / "more").write_bytes(b"more")
     write_and_read(source, data)
+    other_order(source, data)
     verbs_only()
     pawl("local", "stop")
 
