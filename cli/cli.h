@@ -27,8 +27,8 @@ struct cli {
     const char *program; // path of this program, to find the daemons beside it
     char dir[PATH_MAX];  // of the local cluster
     bool dir_given;
-    const char *master; // --master host:port, or NULL
-    const char *provider;
+    const char *master;   // --master host:port, or NULL
+    const char *provider; // --provider, or NULL
     uint32_t deadline_ms;
     bool json;
 };
@@ -78,8 +78,15 @@ json_t *cli_json_text(const char *text);
 // Server id of a name like "cs1" (or a number in hexadecimal). PAWL_ENOTFOUND, and says so.
 int cli_server_find(struct pawl *pawl, const char *name, uint64_t *ret) PAWL_MUST_CHECK;
 
-// The loopback cluster's place, for `local` and for finding the master.
-int cli_local_master(const struct cli *cli, char *ret, size_t bytes) PAWL_MUST_CHECK;
+// How a cluster is reached.
+struct cli_place {
+    char master[272];
+    char provider[32]; // "": the library's default
+};
+// By the options, PAWL_CONFIG or the default place, without a word. PAWL_ENOTFOUND: none is named.
+int cli_place(const struct cli *cli, struct cli_place *ret) PAWL_MUST_CHECK;
+// The same by a cluster.yaml alone, which says what is wrong with it.
+int cli_local_place(const struct cli *cli, struct cli_place *ret) PAWL_MUST_CHECK;
 
 // ---- progress: a bar on a terminal, a file for scripts ------------------------------------------
 

@@ -23,6 +23,9 @@ static const char *hint_of(int code)
         return "`pawl stat` shows the chunk's replicas; bring servers back that are down";
     case PAWL_EEXISTS:
         return "choose another name or remove it first";
+    case PAWL_EPROVIDER:
+        return "`pawl servers` shows what each server offers: choose it by --provider, or add to "
+               "`fabrics:` of its configuration what you have";
     case -ENODATA:
         return "is the libfabric provider there? `pawl doctor` tells";
     case PAWL_EPASTEND:
@@ -78,20 +81,31 @@ int cli_usage(const char *verb, const char *format, ...)
     return CLI_USAGE;
 }
 
-static int master_address(const struct cli *cli, char *ret, size_t bytes)
+int cli_place(const struct cli *cli, struct cli_place *ret)
 {
-    if (cli->master != NULL) {
-        return snprintf(ret, bytes, "%s", cli->master) < (int)bytes ? 0 : PAWL_EINVALID;
+    int code = 0;
+    *ret = (struct cli_place){0};
+    if (cli->master == NULL) {
+        code = cli_local_place(cli, ret);
+    } else if (snprintf(ret->master, sizeof ret->master, "%s", cli->master) >=
+               (int)sizeof ret->master) {
+        code = PAWL_EINVALID;
     }
-    return cli_local_master(cli, ret, bytes);
+    if (code == 0 && cli->provider != NULL &&
+        snprintf(ret->provider, sizeof ret->provider, "%s", cli->provider) >=
+            (int)sizeof ret->provider) {
+        code = PAWL_EINVALID;
+    }
+    return code;
 }
 
 int cli_connect(const struct cli *cli, struct pawl **ret)
 {
-    char master[300];
-    int code = master_address(cli, master, sizeof master);
+    struct cli_place place;
+    int code = cli_place(cli, &place);
     if (code != 0 && code != PAWL_ENOTFOUND) {
-        return cli->master != NULL ? cli_fail("--master", code) : CLI_UNREACHABLE; // said already
+        return cli->master != NULL ? cli_fail("--master or --provider", code)
+                                   : CLI_UNREACHABLE; // said already
     }
     if (code != 0) {
         fprintf(stderr,
@@ -102,13 +116,13 @@ int cli_connect(const struct cli *cli, struct pawl **ret)
         return CLI_UNREACHABLE;
     }
     struct pawl_options options = {.size = sizeof options,
-                                   .master = master,
-                                   .provider = cli->provider,
+                                   .master = place.master,
+                                   .provider = place.provider[0] != '\0' ? place.provider : NULL,
                                    .deadline_ms = cli->deadline_ms};
     code = pawl_connect(&options, ret);
     if (code != 0) {
         char what[400];
-        snprintf(what, sizeof what, "connecting to the master at %s", master);
+        snprintf(what, sizeof what, "connecting to the master at %s", place.master);
         return cli_fail(what, code);
     }
     return 0;

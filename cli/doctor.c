@@ -63,8 +63,8 @@ static void check_provider(struct doctor *doctor, const char *provider, const ch
     fabric_close(fabric);
 }
 
-static void rdma_finding(void *user, const char *check, bool well, const char *found,
-                         const char *advice)
+static void report_finding(void *user, const char *check, bool well, const char *found,
+                           const char *advice)
 {
     finding(user, check, well, found, advice);
 }
@@ -194,13 +194,15 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_provider(&doctor, "verbs",
                    "no RDMA device that libfabric can use: without one Pawl runs over tcp; with a "
                    "card, install rdma-core and check `ibv_devices`; soft-RoCE: `rdma link add`");
-    doctor_rdma("", &(struct doctor_report){.finding = rdma_finding, .user = &doctor});
+    struct doctor_report report = {.finding = report_finding, .user = &doctor};
+    doctor_rdma("", &report);
     check_memlock(&doctor);
     check_huge_pages(&doctor);
     check_topology(&doctor);
     check_numa(&doctor);
     check_uring(&doctor);
     check_direct(&doctor, cli->dir);
+    doctor_cluster(cli, &report);
     if (doctor.array != NULL) {
         json_dumpf(doctor.array, stdout, JSON_INDENT(2));
         putchar('\n');

@@ -16,4 +16,9 @@ struct doctor_report {
 // devices, ports, addresses, MTU, device nodes, modules, drivers of libibverbs.
 void doctor_rdma(const char *root, const struct doctor_report *report);
 
+struct cli;
+// The servers of the cluster that the options name, if they name one: whether they can be reached by this
+// client's provider and have one in common.
+void doctor_cluster(const struct cli *cli, const struct doctor_report *report);
+
 #endif

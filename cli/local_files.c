@@ -57,14 +57,15 @@ int local_load(const char *dir, struct local_cluster *ret)
     return access(path, F_OK) != 0 ? PAWL_ENOTFOUND : load_file(path, ret);
 }
 
-int cli_local_master(const struct cli *cli, char *ret, size_t bytes)
+int cli_local_place(const struct cli *cli, struct cli_place *ret)
 {
     struct local_cluster cluster = {0};
     const char *config = getenv("PAWL_CONFIG");
     int code = !cli->dir_given && config != NULL ? load_file(config, &cluster)
                                                  : local_load(cli->dir, &cluster);
     if (code == 0) {
-        snprintf(ret, bytes, "%s", cluster.master);
+        snprintf(ret->master, sizeof ret->master, "%s", cluster.master);
+        snprintf(ret->provider, sizeof ret->provider, "%s", cluster.provider);
     }
     return code;
 }

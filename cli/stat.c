@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/addresses.h"
 #include "cli/cli.h"
 
 static const char *name_of(const struct pawl_chunk_info *chunk, uint64_t server_id)
@@ -23,14 +24,26 @@ static json_t *id_json(uint64_t id)
     return json_string(text);
 }
 
+// A list of addresses as an array.
+static json_t *addresses_json(const char *list)
+{
+    json_t *array = json_array();
+    struct pawl_address address;
+    while (pawl_addresses_next(&list, &address)) {
+        json_array_append_new(array, json_stringn(address.text, address.bytes));
+    }
+    return array;
+}
+
 static int chunk_json(void *user, const struct pawl_chunk_info *chunk)
 {
     json_t *replicas = json_array();
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         const struct pawl_replica_info *replica = &chunk->replicas[i];
         json_array_append_new(replicas,
-                              json_pack("{s:o,s:s,s:s,s:b}", "server_id",
-                                        id_json(replica->server_id), "name", replica->name, "state",
+                              json_pack("{s:o,s:s,s:o,s:s,s:b}", "server_id",
+                                        id_json(replica->server_id), "name", replica->name,
+                                        "addresses", addresses_json(replica->address), "state",
                                         replica->state, "damaged", replica->damaged));
     }
     json_t *item = json_pack(
@@ -139,11 +152,12 @@ int cli_stat(struct cli *cli, int argc, char **argv)
 static int server_json(void *user, const struct pawl_server_info *server)
 {
     json_t *item = json_pack(
-        "{s:o,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:i,s:i,s:I,s:I,s:I}", "server_id",
-        id_json(server->server_id), "name", server->name, "address", server->address, "location",
-        server->location, "state", server->state, "space_bytes", (json_int_t)server->space_bytes,
-        "used_bytes", (json_int_t)server->used_bytes, "heard_ms", (json_int_t)server->heard_ms,
-        "chunks", (int)server->chunks_count, "primaries", (int)server->primaries_count, "appends",
+        "{s:o,s:s,s:s,s:o,s:s,s:s,s:I,s:I,s:I,s:i,s:i,s:I,s:I,s:I}", "server_id",
+        id_json(server->server_id), "name", server->name, "address", server->address, "addresses",
+        addresses_json(server->address), "location", server->location, "state", server->state,
+        "space_bytes", (json_int_t)server->space_bytes, "used_bytes",
+        (json_int_t)server->used_bytes, "heard_ms", (json_int_t)server->heard_ms, "chunks",
+        (int)server->chunks_count, "primaries", (int)server->primaries_count, "appends",
         (json_int_t)server->appends_count, "duplicates_refused",
         (json_int_t)server->duplicates_count, "mismatches", (json_int_t)server->mismatches_count);
     return json_array_append_new(user, item);

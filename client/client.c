@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,8 @@ const char *pawl_version(void)
     return PAWL_VERSION;
 }
 
+static struct pawl_log_limit provider_limit; // asked for again and again
+
 // ---- address book -------------------------------------------------------------------------------
 
 static struct client_server *find_server(const struct pawl *pawl, uint64_t server_id)
@@ -52,7 +55,8 @@ static struct client_server *find_server(const struct pawl *pawl, uint64_t serve
 void client_learn(struct pawl *pawl, const Pawl__Member *member)
 {
     if (member->server_id == 0 || member->fabric_address == NULL ||
-        member->fabric_address[0] == '\0' || strlen(member->fabric_address) >= FABRIC_ADDRESS_MAX) {
+        member->fabric_address[0] == '\0' ||
+        strlen(member->fabric_address) >= PAWL_ADDRESSES_BYTES_MAX) {
         return;
     }
     struct client_server *server = find_server(pawl, member->server_id);
@@ -63,13 +67,27 @@ void client_learn(struct pawl *pawl, const Pawl__Member *member)
         server = &pawl->servers[pawl->servers_count++];
         *server = (struct client_server){.server_id = member->server_id};
     }
-    strcpy(server->address, member->fabric_address); // bounded above
+    strcpy(server->addresses, member->fabric_address); // bounded above
+    snprintf(server->name, sizeof server->name, "%s", member->name != NULL ? member->name : "");
 }
 
-const char *client_address(const struct pawl *pawl, uint64_t server_id)
+int client_address(const struct pawl *pawl, uint64_t server_id, char ret[PAWL_ADDRESS_BYTES_MAX])
 {
     const struct client_server *server = find_server(pawl, server_id);
-    return server == NULL ? NULL : server->address;
+    if (server == NULL) {
+        return PAWL_EDISCONNECTED;
+    }
+    int code = pawl_addresses_find(server->addresses, pawl->provider, ret);
+    if (code != 0) {
+        char offered[PAWL_ADDRESSES_BYTES_MAX];
+        pawl_addresses_providers(server->addresses, offered);
+        pawl_log_limited(
+            &provider_limit, PAWL_LOG_WARN,
+            "server %s offers %s only; this client speaks %s: choose another provider, "
+            "or add %s to `fabrics:` of that server",
+            server->name, offered, pawl->provider, pawl->provider);
+    }
+    return code;
 }
 
 void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms)

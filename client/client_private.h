@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/addresses.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
@@ -92,7 +93,8 @@ struct link {
 
 // A request on the link to a server, opened if there is none. `message`: the struct without header
 // ids; `done` follows exactly once, never from inside this call. Errors: -ENOMEM, PAWL_EDISCONNECTED
-// (address unknown or refused at once).
+// (address unknown or refused at once), PAWL_EPROVIDER (nothing is wrong with the server: it has no address
+// for this client).
 int link_submit(struct pawl *pawl, uint64_t server_id,
                 const struct link_request *request) PAWL_MUST_CHECK;
 void link_close(struct pawl *pawl, uint64_t server_id, int status);
@@ -108,7 +110,8 @@ bool link_exists(const struct pawl *pawl, uint64_t server_id);
 
 struct client_server {
     uint64_t server_id;
-    char address[FABRIC_ADDRESS_MAX];
+    char name[64];
+    char addresses[PAWL_ADDRESSES_BYTES_MAX];
     uint64_t avoid_until_ns;
 };
 
@@ -155,7 +158,10 @@ int client_turn(struct pawl *pawl, uint64_t until_ns);
 // Runs the callbacks that are due, then frees the files that were closed and that nothing waits for.
 int client_callbacks(struct pawl *pawl);
 void client_learn(struct pawl *pawl, const Pawl__Member *member);
-const char *client_address(const struct pawl *pawl, uint64_t server_id);
+// The server's address for this client's provider. 0; PAWL_EDISCONNECTED when the server is unknown;
+// PAWL_EPROVIDER when it offers other providers only: the log says which.
+int client_address(const struct pawl *pawl, uint64_t server_id,
+                   char ret[PAWL_ADDRESS_BYTES_MAX]) PAWL_MUST_CHECK;
 // A server was out of reach: readers ask others first for a while.
 void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms);
 bool client_avoided(const struct pawl *pawl, uint64_t server_id);

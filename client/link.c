@@ -43,11 +43,9 @@ bool link_exists(const struct pawl *pawl, uint64_t server_id)
 
 static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
 {
-    const char *address = client_address(pawl, server_id);
-    if (address == NULL) {
-        return PAWL_EDISCONNECTED;
-    }
-    int code = client_fabric(pawl);
+    char address[PAWL_ADDRESS_BYTES_MAX];
+    int code = client_address(pawl, server_id, address);
+    code = code != 0 ? code : client_fabric(pawl);
     if (code != 0) {
         return code;
     }

@@ -283,6 +283,7 @@ static void fill_chunk(struct pawl_chunk_info *info, const Pawl__Chunk *chunk)
         replica->server_id = member->server_id;
         replica->damaged = member->damaged;
         copy_text(replica->name, sizeof replica->name, member->name);
+        copy_text(replica->address, sizeof replica->address, member->fabric_address);
         copy_text(replica->state, sizeof replica->state, server_state(member->state));
     }
 }

@@ -108,11 +108,11 @@ static uint64_t pick_replica(const struct read_job *job, const struct file_chunk
     return 0;
 }
 
-static bool all_corrupt(const struct read_job *job, const struct file_chunk *chunk)
+static bool all_failed(const struct read_job *job, const struct file_chunk *chunk, int status)
 {
     for (uint32_t i = 0; i < chunk->replicas_count; i++) {
         const struct read_bad *bad = find_bad(job, chunk->handle, chunk->replicas[i]);
-        if (bad == NULL || bad->status != PAWL_ECORRUPT) {
+        if (bad == NULL || bad->status != status) {
             return false;
         }
     }
@@ -285,8 +285,11 @@ static int behind_map(struct read_job *job)
 
 static int none_left(struct read_job *job, const struct file_chunk *chunk)
 {
-    if (all_corrupt(job, chunk)) {
+    if (all_failed(job, chunk, PAWL_ECORRUPT)) {
         return PAWL_EDAMAGED;
+    }
+    if (all_failed(job, chunk, PAWL_EPROVIDER)) {
+        return PAWL_EPROVIDER; // waiting mends no configuration
     }
     if (only_that(job)) {
         return job->last_error;
@@ -311,6 +314,9 @@ static int tail_end(struct read_job *job, const struct file_chunk *chunk)
     if (code == 0 && !tail.sealed) {
         job->end = tail.committed_bytes <= job->offset + job->got - chunk->base_offset;
         return 0;
+    }
+    if (code == PAWL_EPROVIDER) {
+        return code;
     }
     if (code != 0) {
         job->last_error = code;
@@ -369,6 +375,9 @@ int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
             break;
         }
         code = job_round(&job);
+    }
+    if (code == PAWL_EPROVIDER) {
+        file->chunks_count = 0; // servers may offer other fabrics by the next time
     }
     file_outside_done(file);
     *ret_bytes = job.got;

@@ -182,6 +182,7 @@ static bool code_is_refusal(int code)
     case PAWL_ETOOLARGE:
     case PAWL_EINVALID:
     case PAWL_ENOSPACE:
+    case PAWL_EPROVIDER: // of our own driver: there was no way to send it
         return true;
     case PAWL_ESTALE:
         return PAWL_MUTANT(fence_is_refusal);
@@ -212,6 +213,23 @@ static void on_give_up(struct append_core *core, uint32_t at, int code)
         append_slot_fail(core, at, code);
     } else {
         append_all_fail(core, code);
+    }
+}
+
+// The driver has no way to the primary, which is well: nothing was sent. All ends, once every answer is
+// there: what is still on its way may have been sent after all. The place is asked for anew, without a hint,
+// since the server may offer another way by then.
+static void on_no_way(struct append_core *core)
+{
+    bool sent = false;
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        sent |= core->slots[i].state == APPEND_SLOT_SENT;
+    }
+    core->tail_known = false;
+    if (sent) {
+        pause_begin(core);
+    } else {
+        append_all_fail(core, PAWL_EPROVIDER);
     }
 }
 
@@ -260,7 +278,11 @@ static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t
         }
         break;
     case PAWL_REACTION_GIVE_UP:
-        on_give_up(core, at, code);
+        if (code != PAWL_EPROVIDER) {
+            on_give_up(core, at, code);
+        } else if (slot->place == core->place) { // the first of several has dropped the tail
+            on_no_way(core);
+        }
         break;
     }
 }

@@ -285,24 +285,27 @@ static struct master_server *choose_source(struct master_core *core,
     return best;
 }
 
-// Holds nothing of the chunk, and has room for it.
-static bool target_is_possible(const struct master_chunk *chunk, const struct master_server *server)
+// Holds nothing of the chunk, has room for it and reaches the source.
+static bool target_is_possible(const struct master_chunk *chunk, const struct master_server *source,
+                               const struct master_server *server)
 {
     return master_server_is_live(server) && !master_replica_find(chunk, server) &&
-           server_is_apt(chunk, server) && !pawl_map_get(&server->drops, chunk->handle) &&
+           (server->providers & source->providers) != 0 && server_is_apt(chunk, server) &&
+           !pawl_map_get(&server->drops, chunk->handle) &&
            master_server_free_bytes(server) >= chunk->length;
 }
 
 // NULL: there is none, or (*ret_busy) all that there are have enough to do.
 static struct master_server *choose_target(struct master_core *core,
-                                           const struct master_chunk *chunk, bool *ret_busy)
+                                           const struct master_chunk *chunk,
+                                           const struct master_server *source, bool *ret_busy)
 {
     struct master_server *best = NULL;
     uint64_t best_lot = 0;
     *ret_busy = false;
     for (uint32_t i = 0; i < core->servers_count; i++) {
         struct master_server *server = core->servers_order[i];
-        if (!target_is_possible(chunk, server)) {
+        if (!target_is_possible(chunk, source, server)) {
             continue;
         }
         if (server->copies_in >= HEAL_COPIES_MAX) {
@@ -371,7 +374,7 @@ static bool try_copy(struct master_core *core, struct master_chunk *chunk)
     if (core->now_ns < chunk->heal_retry_ns || !source) {
         return false;
     }
-    struct master_server *target = choose_target(core, chunk, &busy);
+    struct master_server *target = choose_target(core, chunk, source, &busy);
     if (target && !master_chunk_is_copyable(chunk)) {
         writes_pause(core, chunk);
         return false;
@@ -508,8 +511,9 @@ bool master_healing_adopt(struct master_core *core, struct master_chunk *chunk,
 {
     struct master_server *source = choose_source(core, chunk);
     if (chunk->copy || !source || version != chunk->version || !master_chunk_is_copyable(chunk) ||
-        !server_is_apt(chunk, server) || server->copies_in >= HEAL_COPIES_MAX ||
-        !master_server_is_live(server) || take_census(chunk).expected >= chunk->file->replicas) {
+        !server_is_apt(chunk, server) || (server->providers & source->providers) == 0 ||
+        server->copies_in >= HEAL_COPIES_MAX || !master_server_is_live(server) ||
+        take_census(chunk).expected >= chunk->file->replicas) {
         return false;
     }
     master_replica_remove(chunk, server);

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/addresses.h"
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -37,7 +38,9 @@
 #define MASTER_SERVERS_MAX 4096u
 #define MASTER_PRODUCERS_MAX 65536u // names of a file; as many as a producer table has rows
 #define MASTER_SERVER_NAME_MAX 63u  // what a chunk server takes in a grant
-#define MASTER_ADDRESS_MAX 95u
+#define MASTER_ADDRESS_MAX (PAWL_ADDRESSES_BYTES_MAX - 1)
+#define MASTER_PROVIDERS_MAX 16u // of libfabric, that the servers of a cluster offer
+#define MASTER_PROVIDER_NAME_MAX 31u
 #define MASTER_LOCATION_MAX 255u
 #define MASTER_SESSIONS_MAX 1048576u // clients
 #define MASTER_REPLICAS_MAX 16u      // replicas of a chunk that are remembered
@@ -120,7 +123,8 @@ struct master_server {
     uint64_t incarnation;
     uint64_t registration; // raised by every registration: older reports of replicas are void
     enum master_server_state state;
-    char address[MASTER_ADDRESS_MAX + 1];
+    char address[MASTER_ADDRESS_MAX + 1]; // a list of base/addresses.h
+    uint32_t providers;                   // that are in it: bits of struct master_providers
     char location[MASTER_LOCATION_MAX + 1];
     uint64_t space_bytes;
     uint64_t used_bytes;
@@ -140,6 +144,13 @@ struct master_server {
     struct pawl_list drops_waiting;
     struct pawl_list drops_sent;
     uint32_t drops_inflight;
+};
+
+// Names of the providers that servers have offered, in the order in which they were first heard of. Not
+// durable.
+struct master_providers {
+    char names[MASTER_PROVIDERS_MAX][MASTER_PROVIDER_NAME_MAX + 1];
+    uint32_t count;
 };
 
 struct master_drop {
@@ -375,6 +386,7 @@ struct master_core {
     struct master_inode *root;
     struct master_server **servers_order;
     uint32_t servers_count;
+    struct master_providers providers;
     uint32_t servers_capacity;
     // Volatile.
     bool started;
@@ -584,6 +596,16 @@ int master_place(struct master_core *core, const struct master_inode *file,
 uint64_t master_server_free_bytes(const struct master_server *server);
 void master_place_reserve(struct master_core *core, const uint64_t *set, uint32_t count,
                           uint64_t bytes);
+
+// ---- providers.c -------------------------------------------------------------------------------
+
+// The mask of what a list of addresses offers.
+uint32_t master_providers_of(struct master_core *core, const char *addresses);
+// The bit of the provider that most live servers offer; new chunks go to servers that have it. All bits when
+// nobody offers any.
+uint32_t master_provider_common(const struct master_core *core);
+// Says so when a server has registered that won't be placed on.
+void master_providers_warn(struct master_core *core, const struct master_server *server);
 
 // ---- recovery.c: the open chunk's machine --------------------------------------------------------
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a new chunk's replicas go: distinct locations first, then the least loaded servers.
+// Where a new chunk's replicas go: to servers that share a fabric, distinct locations first, then the least
+// loaded ones.
 #include "controlplane/core/master_core_private.h"
 
 struct candidate {
@@ -42,11 +43,12 @@ static const struct master_server *pick(struct master_core *core, uint64_t bytes
                                         bool by_location, const uint64_t *set, uint32_t count)
 {
     struct candidate best = {0};
+    uint32_t provider = master_provider_common(core);
     for (uint32_t i = 0; i < core->servers_count; i++) {
         const struct master_server *server = core->servers_order[i];
         struct candidate it = {.server = server, .free_bytes = master_server_free_bytes(server)};
         if (!master_server_is_live(server) || it.free_bytes < bytes ||
-            (avoiding && server->avoid_ns > core->now_ns) ||
+            (server->providers & provider) == 0 || (avoiding && server->avoid_ns > core->now_ns) ||
             set_has(core, set, count, server, by_location)) {
             continue;
         }
@@ -92,8 +94,10 @@ int master_place(struct master_core *core, const struct master_inode *file,
         return 0;
     }
     uint32_t live_count = 0;
+    uint32_t provider = master_provider_common(core);
     for (uint32_t i = 0; i < core->servers_count; i++) {
-        live_count += master_server_is_live(core->servers_order[i]);
+        const struct master_server *server = core->servers_order[i];
+        live_count += master_server_is_live(server) && (server->providers & provider) != 0;
     }
     return live_count < file->min_replicas ? PAWL_ENOSERVERS : PAWL_ENOSPACE;
 }

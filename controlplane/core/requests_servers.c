@@ -15,7 +15,7 @@ static const char *check_register(const struct master_core *core, const Pawl__Re
         return "a server's name is UTF-8 of 1 to 63 bytes";
     }
     if (!reg->fabric_address || !master_text_is_clean(reg->fabric_address, MASTER_ADDRESS_MAX)) {
-        return "a fabric address has 1 to 95 bytes";
+        return "the fabric addresses have 1 to 191 bytes";
     }
     if (reg->location && reg->location[0] &&
         !master_text_is_clean(reg->location, MASTER_LOCATION_MAX)) {
@@ -131,6 +131,7 @@ static void register_server(struct master_core *core, struct master_server *serv
     server->warned = false;
     server->avoid_ns = 0;
     strcpy(server->address, reg->fabric_address);
+    server->providers = master_providers_of(core, server->address);
     strcpy(server->location, reg->location ? reg->location : "");
     take_space(server, reg->space_bytes, reg->used_bytes);
     server->state = MASTER_SERVER_LIVE;
@@ -139,6 +140,7 @@ static void register_server(struct master_core *core, struct master_server *serv
     master_server_heard(core, server);
     master_note(core, MASTER_LEVEL_INFO, "server %s registered: id %016lx address %s replicas %zu",
                 server->name, server->id, server->address, reg->n_replicas);
+    master_providers_warn(core, server);
     reply_registered(core, event->request);
     for (size_t i = 0; i < reg->n_replicas && !core->failed; i++) {
         master_inventory(core, server, reg->replicas[i]);

@@ -90,29 +90,32 @@ int buffers_divide(struct buffers *buffers, size_t read_bytes)
                             BUFFERS_BLOCK_BYTES);
 }
 
-int buffers_register(struct buffers *buffers, struct fabric *fabric)
+int buffers_register(struct buffers *buffers, struct fabric *fabric, unsigned number)
 {
     int code = fabric_region_open(fabric, buffers->region.base, buffers->region.bytes, FABRIC_LOCAL,
-                                  &buffers->local);
+                                  &buffers->locals[number]);
     for (unsigned i = 0; i < buffers->landings_count && code == 0; i++) {
-        code = fabric_region_open(fabric, buffers->landings[i].bytes, WIRE_RECORD_MAX,
-                                  FABRIC_REMOTE_WRITE, &buffers->landings[i].region);
+        struct landing *landing = &buffers->landings[i];
+        code = fabric_region_open(fabric, landing->bytes, WIRE_RECORD_MAX, FABRIC_REMOTE_WRITE,
+                                  &landing->regions[number]);
     }
     return code;
+}
+
+static void regions_close(struct fabric_region *regions[PAWL_ADDRESSES_MAX])
+{
+    for (unsigned i = 0; i < PAWL_ADDRESSES_MAX; i++) {
+        fabric_region_close(regions[i]);
+        regions[i] = NULL;
+    }
 }
 
 void buffers_unregister(struct buffers *buffers)
 {
     for (unsigned i = 0; i < buffers->landings_count; i++) {
-        if (buffers->landings[i].region != NULL) {
-            fabric_region_close(buffers->landings[i].region);
-            buffers->landings[i].region = NULL;
-        }
+        regions_close(buffers->landings[i].regions);
     }
-    if (buffers->local != NULL) {
-        fabric_region_close(buffers->local);
-        buffers->local = NULL;
-    }
+    regions_close(buffers->locals);
 }
 
 void buffers_close(struct buffers *buffers)

@@ -8,8 +8,9 @@
 //
 //   [ small payloads | landings | read buffers | windows: pool of 16 MiB blocks ... ]
 //
-// The whole region is registered once, for local use (source of writes). Each window and each
-// landing has a registration of its own on top, so a peer's remote key reaches its own bytes only.
+// The whole region is registered once with each fabric, for local use (source of writes). Each window
+// and each landing has a registration of its own on top, so a peer's remote key reaches its own bytes
+// only; a window's is with the fabric of its peer.
 #ifndef PAWL_DATAPLANE_CHUNKD_BUFFERS_H
 #define PAWL_DATAPLANE_CHUNKD_BUFFERS_H
 
@@ -17,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addresses.h"
 #include "base/util.h"
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/memory.h"
@@ -39,7 +41,7 @@ struct window {
 // Room for one fetched record.
 struct landing {
     unsigned char *bytes;
-    struct fabric_region *region;
+    struct fabric_region *regions[PAWL_ADDRESSES_MAX]; // by number of the fabric
     unsigned number;
     bool used;
 };
@@ -47,7 +49,7 @@ struct landing {
 struct buffers {
     struct memory_region region;
     struct memory_pool windows;
-    struct fabric_region *local;
+    struct fabric_region *locals[PAWL_ADDRESSES_MAX]; // by number of the fabric
     struct landing landings[BUFFERS_LANDINGS_MAX];
     unsigned landings_count;
     unsigned char *reads[BUFFERS_READS_MAX]; // free ones
@@ -64,8 +66,10 @@ struct buffers {
 int buffers_open(struct buffers *buffers, const struct memory_options *options) PAWL_MUST_CHECK;
 // read_bytes: what the store wants a read buffer to be.
 int buffers_divide(struct buffers *buffers, size_t read_bytes) PAWL_MUST_CHECK;
-int buffers_register(struct buffers *buffers, struct fabric *fabric) PAWL_MUST_CHECK;
-// Before fabric_close(): gives up the registrations. A zeroed struct is fine.
+// With the fabric of this number, below PAWL_ADDRESSES_MAX.
+int buffers_register(struct buffers *buffers, struct fabric *fabric,
+                     unsigned number) PAWL_MUST_CHECK;
+// Before fabric_close(): gives up the registrations with all fabrics. A zeroed struct is fine.
 void buffers_unregister(struct buffers *buffers);
 void buffers_close(struct buffers *buffers);
 

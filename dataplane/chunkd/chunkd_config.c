@@ -37,7 +37,9 @@ struct chunkd_yaml {
     char *dir;
     char *name;
     char *location;
-    struct fabric_yaml fabric;
+    struct fabric_yaml *fabric;
+    struct fabric_yaml *fabrics;
+    unsigned fabrics_count;
     char *space_limit;
     struct memory_yaml memory;
     struct journal_yaml journal;
@@ -63,6 +65,10 @@ static const cyaml_schema_field_t fabric_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_value_t fabric_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct fabric_yaml, fabric_fields),
+};
+
 static const cyaml_schema_field_t memory_fields[] = {
     CYAML_FIELD_STRING_PTR("region", STRING, struct memory_yaml, region, 1, 32),
     CYAML_FIELD_END,
@@ -79,7 +85,10 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_STRING_PTR("dir", CYAML_FLAG_POINTER, struct chunkd_yaml, dir, 1, 3000),
     CYAML_FIELD_STRING_PTR("name", STRING, struct chunkd_yaml, name, 1, 64),
     CYAML_FIELD_STRING_PTR("location", STRING, struct chunkd_yaml, location, 1, 255),
-    CYAML_FIELD_MAPPING("fabric", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, fabric, fabric_fields),
+    CYAML_FIELD_MAPPING_PTR("fabric", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct chunkd_yaml,
+                            fabric, fabric_fields),
+    CYAML_FIELD_SEQUENCE("fabrics", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct chunkd_yaml,
+                         fabrics, &fabric_value, 1, PAWL_ADDRESSES_MAX),
     CYAML_FIELD_STRING_PTR("space_limit", STRING, struct chunkd_yaml, space_limit, 1, 32),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, memory, memory_fields),
     CYAML_FIELD_MAPPING("journal", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, journal,
@@ -154,23 +163,36 @@ static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
     return 0;
 }
 
-static int check_addresses(const char *name, const struct chunkd_yaml *yaml,
-                           struct chunkd_config *config, struct pawl_config_error *ret_error)
+static int check_master(const char *name, const struct chunkd_yaml *yaml,
+                        struct chunkd_config *config, struct pawl_config_error *ret_error)
 {
-    const char *host = yaml->fabric.host != NULL ? yaml->fabric.host : "127.0.0.1";
     if (rpc_address_parse(yaml->master, config->master_host, sizeof(config->master_host),
                           &config->master_port) != 0 ||
         config->master_port == 0) {
         return pawl_config_refuse(ret_error, name, "master '%s' is not host:port", yaml->master);
     }
-    config->security_none = yaml->security == SECURITY_NONE;
-    if (!config->security_none && !pawl_host_is_loopback(host)) {
+    return 0;
+}
+
+static int check_fabric(const char *name, const struct chunkd_config *config, uint32_t number,
+                        struct pawl_config_error *ret_error)
+{
+    const struct chunkd_config_fabric *fabric = &config->fabrics[number];
+    for (uint32_t i = 0; i < number; i++) {
+        if (strcmp(config->fabrics[i].provider, fabric->provider) == 0) {
+            return pawl_config_refuse(ret_error, name,
+                                      "fabrics has provider '%s' twice: peers choose an address by "
+                                      "its provider, and would never use the second one",
+                                      fabric->provider);
+        }
+    }
+    if (!config->security_none && !pawl_host_is_loopback(fabric->host)) {
         return pawl_config_refuse(
             ret_error, name,
             "fabric.host '%s' is not a loopback address, and there is no "
             "authentication yet: whoever reaches the port could read and change "
             "every chunk. Say `security: none` if the network is trusted",
-            host);
+            fabric->host);
     }
     return 0;
 }
@@ -189,10 +211,49 @@ static const char *last_part(const char *path)
     return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
 }
 
+static int take_fabric(struct fabric_yaml *yaml, struct chunkd_config *config)
+{
+    struct chunkd_config_fabric *fabric = &config->fabrics[config->fabrics_count++];
+    fabric->provider = take_or(&yaml->provider, "tcp");
+    fabric->host = take_or(&yaml->host, "127.0.0.1");
+    fabric->port = yaml->port;
+    return fabric->provider == NULL || fabric->host == NULL ? -ENOMEM : 0;
+}
+
+static int fill_fabrics(const char *name, struct chunkd_yaml *yaml, struct chunkd_config *config,
+                        struct pawl_config_error *ret_error)
+{
+    struct fabric_yaml nothing = {0};
+    if (yaml->fabric != NULL && yaml->fabrics_count != 0) {
+        return pawl_config_refuse(ret_error, name, "give either fabric or fabrics, not both");
+    }
+    struct fabric_yaml *from = yaml->fabrics;
+    uint32_t count = yaml->fabrics_count;
+    if (count == 0) {
+        from = yaml->fabric != NULL ? yaml->fabric : &nothing;
+        count = 1;
+    }
+    config->security_none = yaml->security == SECURITY_NONE;
+    for (uint32_t i = 0; i < count; i++) {
+        if (take_fabric(&from[i], config) != 0) {
+            (void)pawl_config_refuse(ret_error, name, "out of memory");
+            return -ENOMEM;
+        }
+        int rc = check_fabric(name, config, i, ret_error);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd_config *config,
                        struct pawl_config_error *ret_error)
 {
-    int rc = check_addresses(name, yaml, config, ret_error);
+    int rc = check_master(name, yaml, config, ret_error);
+    if (rc == 0) {
+        rc = fill_fabrics(name, yaml, config, ret_error);
+    }
     if (rc == 0) {
         rc = fill_sizes(name, yaml, config, ret_error);
     }
@@ -200,16 +261,12 @@ static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd
         return rc;
     }
     config->log_level = yaml->log_level != NULL ? *yaml->log_level : PAWL_LOG_INFO;
-    config->fabric_port = yaml->fabric.port;
     config->name = take_or(&yaml->name, last_part(yaml->dir));
     config->directory = take_or(&yaml->dir, "");
     config->location = take_or(&yaml->location, "");
-    config->fabric_provider = take_or(&yaml->fabric.provider, "tcp");
-    config->fabric_host = take_or(&yaml->fabric.host, "127.0.0.1");
     config->address_file = yaml->address_file;
     yaml->address_file = NULL;
-    if (config->directory == NULL || config->name == NULL || config->location == NULL ||
-        config->fabric_provider == NULL || config->fabric_host == NULL) {
+    if (config->directory == NULL || config->name == NULL || config->location == NULL) {
         (void)pawl_config_refuse(ret_error, name, "out of memory");
         return -ENOMEM;
     }
@@ -251,8 +308,10 @@ void chunkd_config_fini(struct chunkd_config *config)
     free(config->directory);
     free(config->name);
     free(config->location);
-    free(config->fabric_provider);
-    free(config->fabric_host);
+    for (uint32_t i = 0; i < config->fabrics_count; i++) {
+        free(config->fabrics[i].provider);
+        free(config->fabrics[i].host);
+    }
     free(config->address_file);
     *config = (struct chunkd_config){0};
 }

@@ -9,6 +9,9 @@
 //     provider: tcp             # of libfabric: tcp, verbs
 //     host: 127.0.0.1           # local address; loopback unless security says otherwise
 //     port: 0                   # 0: a free one
+//   fabrics:                    # instead of `fabric`: several, the first that servers share is theirs
+//     - {provider: verbs, host: 10.0.0.1, port: 7500}
+//     - {provider: tcp, host: 10.0.0.1, port: 7501}
 //   space_limit: 10GiB          # 0: the whole file system
 //   memory:
 //     region: 256MiB            # pinned; a hard bound on the data plane's buffers
@@ -27,8 +30,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/addresses.h"
 #include "base/config.h"
 #include "base/log.h"
+
+struct chunkd_config_fabric {
+    char *provider;
+    char *host;
+    uint16_t port;
+};
 
 struct chunkd_config {
     char master_host[256];
@@ -36,9 +46,8 @@ struct chunkd_config {
     char *directory;
     char *name;
     char *location; // "" when not given
-    char *fabric_provider;
-    char *fabric_host;
-    uint16_t fabric_port;
+    struct chunkd_config_fabric fabrics[PAWL_ADDRESSES_MAX];
+    uint32_t fabrics_count; // at least 1
     uint64_t space_limit_bytes;
     uint64_t region_bytes;
     uint32_t journal_segment_bytes;

@@ -11,6 +11,7 @@
 #ifndef PAWL_DATAPLANE_CHUNKD_PRIVATE_H
 #define PAWL_DATAPLANE_CHUNKD_PRIVATE_H
 
+#include "base/addresses.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -83,6 +84,7 @@ struct session {
     struct pawl_list node;
     enum session_state state;
     struct fabric_conn *conn;
+    uint32_t fabric; // number of the one that the connection belongs to
     uint64_t id;
     uint64_t deadline_ns; // FRESH, REFUSED
     uint64_t server_id;   // 0: a client
@@ -108,7 +110,7 @@ struct request {
     union chunk_reply reply;
 };
 
-void session_accept(struct reactor *reactor, struct fabric_conn *conn);
+void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric);
 void session_message(struct reactor *reactor, struct session *session, const void *message,
                      uint32_t bytes);
 void session_closed(struct reactor *reactor, struct session *session, int status);
@@ -137,6 +139,7 @@ struct link {
     enum link_state state;
     struct peer *peer; // NULL once it was given up
     struct fabric_conn *conn;
+    uint32_t fabric;      // number of the one that the connection belongs to
     uint64_t deadline_ns; // GREETING
     uint64_t window_address;
     uint64_t window_key;
@@ -154,7 +157,7 @@ struct peer {
     struct pawl_list node;
     uint64_t server_id;
     struct link *link; // NULL: not connected
-    char address[CHUNK_ADDRESS_MAX];
+    char addresses[CHUNK_ADDRESS_MAX];
 };
 
 enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH };
@@ -179,7 +182,9 @@ struct send {
     } message;
 };
 
-void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address);
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses);
+// False: none of the addresses has a provider of ours. Says so in the log.
+bool peer_reachable(struct reactor *reactor, const Pawl__Member *member);
 void peer_prepare(struct reactor *reactor, const struct chunk_action *action);
 void peer_commit(struct reactor *reactor, const struct chunk_action *action);
 void peer_fetch(struct reactor *reactor, const struct chunk_action *action);
@@ -279,7 +284,9 @@ struct reactor {
     bool outbox_open;
     bool store_failed;
     uint64_t stop_ns;
-    struct fabric *fabric;
+    struct fabric *fabrics[PAWL_ADDRESSES_MAX]; // those of the options, in their order
+    uint32_t fabrics_count;
+    char addresses[PAWL_ADDRESSES_BYTES_MAX];
     struct store *store;
     struct chunk_core *core;
     struct buffers buffers;

@@ -57,18 +57,49 @@ void commands_report(struct reactor *reactor, const struct chunk_action *action)
     }
 }
 
+// An error of configuration, not a failure of anybody: answered before the core takes up what it could
+// only end by reporting a server that is well.
+static bool members_reachable(struct reactor *reactor, const Pawl__Request *command)
+{
+    switch (command->body_case) {
+    case PAWL__REQUEST__BODY_GRANT:
+        for (size_t i = 0; i < command->grant->n_members; i++) {
+            if (!peer_reachable(reactor, command->grant->members[i])) {
+                return false;
+            }
+        }
+        return true;
+    case PAWL__REQUEST__BODY_LEVEL:
+        return peer_reachable(reactor, command->level->source);
+    case PAWL__REQUEST__BODY_COPY:
+        return peer_reachable(reactor, command->copy->source);
+    default:
+        return true;
+    }
+}
+
+static void command_refuse(struct reactor *reactor, const struct mail *mail, int code)
+{
+    Pawl__Reply reply = PAWL__REPLY__INIT;
+    struct command refused = {.conn = mail->conn, .request = mail->request};
+    reply.code = code;
+    answer_pack(reactor, &refused, &reply);
+}
+
 static void commands_run(struct reactor *reactor, const struct mail *mail)
 {
     uint64_t name = 0;
+    if (reactor->stopping) {
+        command_refuse(reactor, mail, PAWL_ESHUTDOWN);
+        return;
+    }
+    if (!members_reachable(reactor, mail->command)) {
+        command_refuse(reactor, mail, PAWL_EPROVIDER);
+        return;
+    }
     struct command *command = slab_get(&reactor->commands, &name);
-    if (command == NULL || reactor->stopping) {
-        Pawl__Reply reply = PAWL__REPLY__INIT;
-        struct command refused = {.conn = mail->conn, .request = mail->request};
-        reply.code = reactor->stopping ? PAWL_ESHUTDOWN : PAWL_EBUSY;
-        answer_pack(reactor, &refused, &reply);
-        if (command != NULL) {
-            slab_put(&reactor->commands, name);
-        }
+    if (command == NULL) {
+        command_refuse(reactor, mail, PAWL_EBUSY);
         return;
     }
     command->name = name;

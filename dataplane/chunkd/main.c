@@ -13,6 +13,7 @@
 #include <pawl/error.h>
 
 #include "base/daemon_options.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "dataplane/chunkd/chunkd_config.h"
 #include "dataplane/chunkd/control.h"
@@ -58,18 +59,14 @@ static int address_file_write(const char *path, const char *address)
 
 // ---- what is said at the start ----------------------------------------------------------------
 
-static bool host_is_loopback(const char *host)
-{
-    return host != NULL && (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-                            strcmp(host, "localhost") == 0);
-}
-
 static void say_security(const struct chunkd_config *config)
 {
-    if (!host_is_loopback(config->fabric_host)) {
-        pawl_log_warn("security: none. Whoever reaches %s over the network can read, append to and "
-                      "damage every chunk here; keep it inside a trusted network",
-                      config->fabric_host != NULL ? config->fabric_host : "this host");
+    for (uint32_t i = 0; i < config->fabrics_count; i++) {
+        if (!pawl_host_is_loopback(config->fabrics[i].host)) {
+            pawl_log_warn("security: none. Whoever reaches %s over the network can read, append to "
+                          "and damage every chunk here; keep it inside a trusted network",
+                          config->fabrics[i].host);
+        }
     }
 }
 
@@ -120,9 +117,7 @@ static int chunkd_run(const struct chunkd_config *config)
         .size = sizeof(options),
         .name = config->name,
         .dir = config->directory,
-        .provider = config->fabric_provider,
-        .host = config->fabric_host,
-        .port = config->fabric_port,
+        .fabrics_count = config->fabrics_count,
         .region_bytes = config->region_bytes,
         .space_limit_bytes = config->space_limit_bytes,
         .journal_segment_bytes = config->journal_segment_bytes,
@@ -130,6 +125,11 @@ static int chunkd_run(const struct chunkd_config *config)
         .inline_max_bytes = config->inline_max_bytes,
         .numa_node = UINT32_MAX,
     };
+    for (uint32_t i = 0; i < config->fabrics_count; i++) {
+        options.fabrics[i] = (struct reactor_fabric){.provider = config->fabrics[i].provider,
+                                                     .host = config->fabrics[i].host,
+                                                     .port = config->fabrics[i].port};
+    }
     pawl_log_info("pawl-chunkd " PAWL_VERSION " starts as %s, process %ld", config->name,
                   (long)getpid());
     say_security(config);

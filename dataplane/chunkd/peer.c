@@ -84,8 +84,47 @@ static struct peer *peer_find(struct reactor *reactor, uint64_t server_id)
     return NULL;
 }
 
+// Our fabrics in our order: the first that the peer offers too. 0, or PAWL_EPROVIDER.
+static int address_choose(const struct reactor *reactor, const char *addresses,
+                          uint32_t *ret_fabric, char ret[PAWL_ADDRESS_BYTES_MAX])
+{
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        if (pawl_addresses_find(addresses, reactor->options.fabrics[i].provider, ret) == 0) {
+            *ret_fabric = i;
+            return 0;
+        }
+    }
+    return PAWL_EPROVIDER;
+}
+
+bool peer_reachable(struct reactor *reactor, const Pawl__Member *member)
+{
+    uint32_t fabric;
+    char address[PAWL_ADDRESS_BYTES_MAX];
+    if (member == NULL || member->server_id == reactor->server_id ||
+        address_choose(reactor, member->fabric_address, &fabric, address) == 0) {
+        return true; // or nothing that the core would take
+    }
+    char theirs[PAWL_ADDRESSES_BYTES_MAX];
+    char ours[PAWL_ADDRESSES_BYTES_MAX];
+    pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN,
+                     "server %s offers %s only, this one %s: add one of them to `fabrics:` of "
+                     "either",
+                     member->name, pawl_addresses_providers(member->fabric_address, theirs),
+                     pawl_addresses_providers(reactor->addresses, ours));
+    return false;
+}
+
 static int peer_connect(struct reactor *reactor, struct peer *peer)
 {
+    uint32_t fabric;
+    char address[PAWL_ADDRESS_BYTES_MAX];
+    int code = address_choose(reactor, peer->addresses, &fabric, address);
+    if (code != 0) {
+        pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "server %llx at %s can't be reached: %s",
+                         (unsigned long long)peer->server_id, peer->addresses, pawl_strerror(code));
+        return code;
+    }
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL) {
         return -ENOMEM;
@@ -93,12 +132,13 @@ static int peer_connect(struct reactor *reactor, struct peer *peer)
     link->endpoint.kind = ENDPOINT_LINK;
     link->state = LINK_CONNECTING;
     link->peer = peer;
+    link->fabric = fabric;
     pawl_list_init(&link->waiting);
     pawl_list_init(&link->sent);
-    int code = fabric_connect(reactor->fabric, peer->address, CHUNKD_CONNECT_MS, link, &link->conn);
+    code = fabric_connect(reactor->fabrics[fabric], address, CHUNKD_CONNECT_MS, link, &link->conn);
     if (code != 0) {
         pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "server %llx at %s can't be reached: %s",
-                         (unsigned long long)peer->server_id, peer->address, pawl_strerror(code));
+                         (unsigned long long)peer->server_id, address, pawl_strerror(code));
         free(link);
         return code;
     }
@@ -107,7 +147,7 @@ static int peer_connect(struct reactor *reactor, struct peer *peer)
     return 0;
 }
 
-void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address)
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses)
 {
     struct peer *peer = peer_find(reactor, server_id);
     if (peer == NULL) {
@@ -118,14 +158,14 @@ void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address
         peer->server_id = server_id;
         pawl_list_push_back(&reactor->peers, &peer->node);
     }
-    if (strncmp(peer->address, address, sizeof(peer->address)) != 0) {
+    if (strncmp(peer->addresses, addresses, sizeof(peer->addresses)) != 0) {
         // The server was restarted somewhere else: the old connection leads to nobody.
         if (peer->link != NULL) {
             link_give_up(reactor, peer->link, PAWL_EDISCONNECTED, "it has a new address");
         }
-        size_t bytes = strnlen(address, sizeof(peer->address) - 1);
-        memcpy(peer->address, address, bytes);
-        peer->address[bytes] = '\0';
+        size_t bytes = strnlen(addresses, sizeof(peer->addresses) - 1);
+        memcpy(peer->addresses, addresses, bytes);
+        peer->addresses[bytes] = '\0';
     }
     if (peer->link == NULL && peer_connect(reactor, peer) != 0) {
         return; // the first send tries again
@@ -142,7 +182,7 @@ static void link_give_up(struct reactor *reactor, struct link *link, int status,
     }
     struct peer *peer = link->peer;
     pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "connection to server %llx at %s lost: %s",
-                     (unsigned long long)peer->server_id, peer->address, why);
+                     (unsigned long long)peer->server_id, fabric_conn_peer(link->conn), why);
     peer->link = NULL;
     link->peer = NULL;
     if (link->state != LINK_CLOSING) {
@@ -204,8 +244,8 @@ static int link_write_payload(struct reactor *reactor, struct link *link, struct
         return PAWL_EBUSY;
     }
     uint64_t remote = link->window_address + (uint64_t)send->slot_first * link->slot_bytes;
-    int code = fabric_write(link->conn, reactor->buffers.local, payload->bytes, payload->length,
-                            remote, link->window_key, io->name);
+    int code = fabric_write(link->conn, reactor->buffers.locals[link->fabric], payload->bytes,
+                            payload->length, remote, link->window_key, io->name);
     if (code != 0) {
         io_free(reactor, io);
         return code;
@@ -240,8 +280,9 @@ static int link_send_fetch(struct link *link, struct send *send)
 {
     struct wire_fetch *fetch = &send->message.fetch;
     const struct landing *landing = send->landing;
-    fetch->buffer_address = fabric_region_remote(landing->region, landing->bytes);
-    fetch->buffer_key = fabric_region_key(landing->region);
+    const struct fabric_region *region = landing->regions[link->fabric];
+    fetch->buffer_address = fabric_region_remote(region, landing->bytes);
+    fetch->buffer_key = fabric_region_key(region);
     wire_header_init(&fetch->header, WIRE_FETCH, sizeof(*fetch), send->name);
     return fabric_send(link->conn, fetch, sizeof(*fetch));
 }
@@ -435,9 +476,9 @@ static void link_welcome(struct reactor *reactor, struct link *link,
     link->slot_bytes = welcome->slot_bytes;
     // We post as many receives as we take requests, so no more replies may be on their way.
     link->requests_limit = PAWL_MIN(welcome->requests_count, reactor->options.requests_count);
-    pawl_log_info("connected to server %llx at %s, window of %u slots",
-                  (unsigned long long)link->peer->server_id, link->peer->address,
-                  link->window_slots);
+    pawl_log_info("connected to server %llx at %s over %s, window of %u slots",
+                  (unsigned long long)link->peer->server_id, fabric_conn_peer(link->conn),
+                  reactor->options.fabrics[link->fabric].provider, link->window_slots);
     link_pump(reactor, link);
 }
 

@@ -98,10 +98,11 @@ static struct endpoint *endpoint_of(struct reactor *reactor, const struct fabric
     return NULL;
 }
 
-static void fabric_deliver(struct reactor *reactor, const struct fabric_event *event)
+static void fabric_deliver(struct reactor *reactor, uint32_t fabric,
+                           const struct fabric_event *event)
 {
     if (event->type == FABRIC_ACCEPTED) {
-        session_accept(reactor, event->conn);
+        session_accept(reactor, event->conn, fabric);
         return;
     }
     if (event->type == FABRIC_DONE) {
@@ -129,12 +130,12 @@ static void fabric_deliver(struct reactor *reactor, const struct fabric_event *e
     }
 }
 
-static int turn_fabric(struct reactor *reactor)
+static int turn_fabric(struct reactor *reactor, uint32_t fabric)
 {
     struct fabric_event events[REACTOR_BATCH_COUNT];
-    int count = fabric_poll(reactor->fabric, reactor->now_ns, events, REACTOR_BATCH_COUNT);
+    int count = fabric_poll(reactor->fabrics[fabric], reactor->now_ns, events, REACTOR_BATCH_COUNT);
     for (int i = 0; i < count; i++) {
-        fabric_deliver(reactor, &events[i]);
+        fabric_deliver(reactor, fabric, &events[i]);
         reactor_drain(reactor);
     }
     return PAWL_MAX(count, 0);
@@ -177,7 +178,10 @@ static int turn_tick(struct reactor *reactor)
 int reactor_turn(struct reactor *reactor, uint64_t now_ns)
 {
     reactor->now_ns = now_ns;
-    int count = turn_fabric(reactor);
+    int count = 0;
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        count += turn_fabric(reactor, i);
+    }
     count += commands_turn(reactor);
     turn_tick(reactor);
     peer_turn(reactor);
@@ -197,28 +201,40 @@ static uint32_t reactor_sleep_ms(const struct reactor *reactor, uint64_t now_ns)
     return reactor_is_idle(reactor) ? ms : PAWL_MIN(ms, CHUNKD_TICK_MS);
 }
 
+// What wakes the thread when a fabric has something. False: one of them must be polled first.
+static bool fabrics_polls(const struct reactor *reactor, struct pollfd *polls, nfds_t *count)
+{
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        int fds[FABRIC_FDS_MAX];
+        if (fabric_try_wait(reactor->fabrics[i]) != 0) {
+            return false;
+        }
+        int fds_count = fabric_wait_fds(reactor->fabrics[i], fds);
+        for (int j = 0; j < fds_count; j++) {
+            polls[(*count)++] = (struct pollfd){.fd = fds[j], .events = POLLIN};
+        }
+    }
+    return true;
+}
+
 static void reactor_sleep(struct reactor *reactor, uint64_t now_ns)
 {
-    struct pollfd polls[FABRIC_FDS_MAX + 2];
-    int fds[FABRIC_FDS_MAX];
+    struct pollfd polls[PAWL_ADDRESSES_MAX * FABRIC_FDS_MAX + 2];
     nfds_t count = 0;
     int store_fd = store_wait_fd(reactor->store);
     if (store_fd < 0 && store_busy(reactor->store)) {
         return; // a store that can't wake us
     }
-    if (fabric_try_wait(reactor->fabric) != 0) {
+    if (!fabrics_polls(reactor, polls, &count)) {
         return;
     }
-    int fabric_count = fabric_wait_fds(reactor->fabric, fds);
-    for (int i = 0; i < fabric_count; i++) {
-        polls[count++] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    }
+    nfds_t inbox = count;
     polls[count++] = (struct pollfd){.fd = mailbox_fd(&reactor->inbox), .events = POLLIN};
     if (store_fd >= 0) {
         polls[count++] = (struct pollfd){.fd = store_fd, .events = POLLIN};
     }
     int got = poll(polls, count, (int)reactor_sleep_ms(reactor, now_ns));
-    if (got > 0 && polls[fabric_count].revents != 0) {
+    if (got > 0 && polls[inbox].revents != 0) {
         mailbox_clear(&reactor->inbox);
     }
 }
@@ -277,7 +293,7 @@ struct mailbox *reactor_outbox(struct reactor *reactor)
 
 const char *reactor_address(const struct reactor *reactor)
 {
-    return fabric_address(reactor->fabric);
+    return reactor->addresses;
 }
 
 uint64_t reactor_server_id(const struct reactor *reactor)

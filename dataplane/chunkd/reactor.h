@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A reactor: one thread with its fabric, its store, its chunk core and its pinned memory.
+// A reactor: one thread with its fabrics, its store, its chunk core and its pinned memory.
 //
 // OWNS: all of them, and every session, peer and request that hangs off them.
 // Thread: the one that opened it. Other threads reach it by its inbox, it reaches the control
@@ -14,33 +14,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addresses.h"
 #include "base/util.h"
 #include "dataplane/chunkd/mailbox.h"
 
 struct reactor;
+
+// One fabric that a server offers. No provider comes twice.
+struct reactor_fabric {
+    const char *provider;
+    const char *host;
+    uint16_t port;
+};
 
 // Strings are BORROWED UNTIL reactor_close().
 struct reactor_options {
     size_t size;
     const char *name; // of the server, for logs
     const char *dir;
-    uint64_t incarnation; // 0: a random one
-    const char *provider;
-    const char *host;
-    uint16_t port;
-    uint64_t region_bytes; // pinned memory
+    uint64_t incarnation;                              // 0: a random one
+    struct reactor_fabric fabrics[PAWL_ADDRESSES_MAX]; // in order of preference towards peers
+    uint32_t fabrics_count;                            // 1 at least
+    uint64_t region_bytes;                             // pinned memory
     uint64_t space_limit_bytes;
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
     uint32_t requests_count;    // a peer may have unanswered; 0: 128
-    uint32_t connections_count; // 0: 512
+    uint32_t connections_count; // of each fabric; 0: 512
     uint32_t numa_node;         // UINT32_MAX: any
     bool no_huge;
     bool no_lock;
 };
 
-// Opens store, memory and fabric, loads all chunks, listens. Logged in full, errors too.
+// Opens store, memory and all fabrics, loads all chunks, listens. Logged in full, errors too.
 int reactor_open(const struct reactor_options *options, uint64_t now_ns,
                  struct reactor **ret) PAWL_MUST_CHECK;
 // Closes everything at once. NULL is fine.
@@ -55,7 +62,8 @@ void reactor_run(struct reactor *reactor);
 struct mailbox *reactor_inbox(struct reactor *reactor);
 struct mailbox *reactor_outbox(struct reactor *reactor);
 
-// Constant after reactor_open(): safe from any thread.
+// Constant after reactor_open(): safe from any thread. The addresses of all fabrics, as a list of
+// base/addresses.h.
 const char *reactor_address(const struct reactor *reactor);
 uint64_t reactor_server_id(const struct reactor *reactor);
 uint64_t reactor_incarnation(const struct reactor *reactor);

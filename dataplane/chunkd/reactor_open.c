@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening a reactor: memory, store, the chunks that the store holds, fabric; and closing in
+// Opening a reactor: memory, store, the chunks that the store holds, fabrics; and closing in
 // reverse.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <errno.h>
@@ -8,6 +8,7 @@
 
 #include <pawl/error.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "dataplane/chunkd/chunkd_private.h"
@@ -158,35 +159,60 @@ static int open_core(struct reactor *reactor)
     return load.code;
 }
 
-static int open_fabric(struct reactor *reactor)
+static_assert(FABRIC_ADDRESS_MAX <= PAWL_ADDRESS_BYTES_MAX, "each address fits");
+
+static int open_fabric(struct reactor *reactor, const struct reactor_fabric *options,
+                       uint32_t number)
 {
-    struct reactor_options *options = &reactor->options;
     struct fabric_options fabric = {
         .provider = options->provider,
         .host = options->host,
         .port = options->port,
         .message_bytes = WIRE_MESSAGE_MAX,
-        .receives_count = options->requests_count + 2, // HELLO, and one too many to be told of
-        .connections_max = options->connections_count,
+        // HELLO, and one too many to be told of
+        .receives_count = reactor->options.requests_count + 2,
+        .connections_max = reactor->options.connections_count,
     };
-    int code = fabric_open(&fabric, &reactor->fabric);
+    int code = fabric_open(&fabric, &reactor->fabrics[number]);
     if (code == 0) {
-        code = buffers_register(&reactor->buffers, reactor->fabric);
+        code = buffers_register(&reactor->buffers, reactor->fabrics[number], number);
     }
     if (code == 0) {
-        code = fabric_listen(reactor->fabric);
+        code = fabric_listen(reactor->fabrics[number]);
+    }
+    if (code == 0) {
+        code = pawl_addresses_add(reactor->addresses, fabric_address(reactor->fabrics[number]));
     }
     if (code != 0) {
         pawl_log_error("fabric provider %s on %s can't be opened: %s", options->provider,
                        options->host != NULL ? options->host : "any address", pawl_strerror(code));
         return code;
     }
-    pawl_log_info("fabric: %s at %s, %zu windows of %u MiB at most, %u read buffers",
-                  fabric_provider(reactor->fabric), fabric_address(reactor->fabric),
-                  reactor->buffers.windows.blocks_count,
-                  (unsigned)(reactor->buffers.windows.block_bytes >> 20),
-                  reactor->buffers.reads_count);
+    pawl_log_info("fabric: %s at %s", fabric_provider(reactor->fabrics[number]),
+                  fabric_address(reactor->fabrics[number]));
     return 0;
+}
+
+// All or none: a server that lacks a fabric which it was to offer would look well until its first
+// client comes.
+static int open_fabrics(struct reactor *reactor)
+{
+    const struct reactor_options *options = &reactor->options;
+    if (options->fabrics_count == 0 || options->fabrics_count > PAWL_ADDRESSES_MAX) {
+        return -EINVAL;
+    }
+    int code = 0;
+    for (uint32_t i = 0; i < options->fabrics_count && code == 0; i++) {
+        code = open_fabric(reactor, &options->fabrics[i], i);
+        reactor->fabrics_count += code == 0;
+    }
+    if (code == 0) {
+        pawl_log_info("memory: %zu windows of %u MiB at most, %u read buffers",
+                      reactor->buffers.windows.blocks_count,
+                      (unsigned)(reactor->buffers.windows.block_bytes >> 20),
+                      reactor->buffers.reads_count);
+    }
+    return code;
 }
 
 static struct reactor *reactor_new(const struct reactor_options *options, uint64_t now_ns)
@@ -238,7 +264,7 @@ int reactor_open(const struct reactor_options *options, uint64_t now_ns, struct 
         return -ENOMEM;
     }
     int (*const parts[])(struct reactor *) = {open_mailboxes, open_memory, open_store,
-                                              open_identity,  open_core,   open_fabric};
+                                              open_identity,  open_core,   open_fabrics};
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(parts); i++) {
         int code = parts[i](reactor);
         if (code != 0) {
@@ -271,7 +297,9 @@ void reactor_close(struct reactor *reactor)
     peer_free_all(reactor);
     payload_free_all(reactor);
     buffers_unregister(&reactor->buffers);
-    fabric_close(reactor->fabric);
+    for (uint32_t i = 0; i < PAWL_ADDRESSES_MAX; i++) {
+        fabric_close(reactor->fabrics[i]); // also one whose opening failed half-way
+    }
     chunk_core_free(reactor->core);
     buffers_close(&reactor->buffers);
     slab_fini(&reactor->payloads);

@@ -49,7 +49,7 @@ static void session_send(struct session *session, const void *message, uint32_t 
     }
 }
 
-void session_accept(struct reactor *reactor, struct fabric_conn *conn)
+void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (session == NULL || reactor->stopping) {
@@ -60,6 +60,7 @@ void session_accept(struct reactor *reactor, struct fabric_conn *conn)
     session->endpoint.kind = ENDPOINT_SESSION;
     session->state = SESSION_FRESH;
     session->conn = conn;
+    session->fabric = fabric;
     session->id = fabric_conn_id(conn);
     session->deadline_ns = reactor->now_ns + CHUNKD_HELLO_MS * PAWL_NS_PER_MS;
     pawl_list_init(&session->requests);
@@ -93,7 +94,8 @@ static int hello_judge(struct reactor *reactor, struct session *session,
     if (slots == 0 || slots > WIRE_WINDOW_SLOTS_MAX) {
         slots = WIRE_WINDOW_SLOTS_MAX;
     }
-    session->window = window_new(&reactor->buffers, reactor->fabric, slots, hello->server_id != 0);
+    session->window = window_new(&reactor->buffers, reactor->fabrics[session->fabric], slots,
+                                 hello->server_id != 0);
     if (session->window == NULL) {
         *ret_why = "no window is left: raise memory.region";
         return PAWL_EBUSY;

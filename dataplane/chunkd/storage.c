@@ -301,7 +301,7 @@ static void read_send(struct reactor *reactor, struct io *io, const void *data, 
     io->crc = io->kind == IO_READ ? pawl_crc32c(io->crc, data, length) : io->record.crc;
     struct session *session = request->session;
     int code =
-        fabric_write(session->conn, reactor->buffers.local, data, length,
+        fabric_write(session->conn, reactor->buffers.locals[session->fabric], data, length,
                      request->buffer_address + io->done_bytes, request->buffer_key, io->name);
     if (code != 0) {
         // A reply without its bytes must not go out.

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addresses.h"
 #include "base/alloc.h"
 #include "base/util.h"
 #include "control.pb-c.h"
@@ -36,7 +37,7 @@
 #define CHUNK_INFLIGHT_MAX 1024u  // appends of a chunk that are not committed yet; more: PAWL_EBUSY
 #define CHUNK_READ_SEGMENTS_MAX 64u // pieces that a read is gathered from; more: it ends early
 #define CHUNK_NAME_MAX 64u
-#define CHUNK_ADDRESS_MAX 96u
+#define CHUNK_ADDRESS_MAX PAWL_ADDRESSES_BYTES_MAX
 
 struct chunk_core;
 
@@ -108,7 +109,7 @@ enum chunk_action_type {
                               // buffer (message fields in `fetch`), reply wire_fetched
     CHUNK_ACTION_SEND_TABLE, // conn, request: write the rows of `table` to the fetcher's buffer, reply
                              // wire_fetched with index WIRE_FETCH_TABLE and the crc32c of the rows
-    CHUNK_ACTION_CONNECT,    // server, address: will be needed
+    CHUNK_ACTION_CONNECT,    // server, address (a list): will be needed
     CHUNK_ACTION_RELEASE,    // payload
     // Control plane.
     CHUNK_ACTION_ANSWER, // request: answer of a master's command (BORROWS UNTIL the next step)

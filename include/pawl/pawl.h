@@ -34,8 +34,9 @@ struct pawl_file; // an open file with a producer of its own
 
 struct pawl_options {
     size_t size;
-    const char *master;      // "host:port"; required
-    const char *provider;    // libfabric provider; default "tcp"
+    const char *master; // "host:port"; required
+    const char
+        *provider; // libfabric provider; default "tcp". Only servers that offer it are reached
     const char *fabric_host; // local address for the fabric; default: chosen by the provider
     uint32_t deadline_ms;    // of every call that names none; default 30,000
     uint32_t depth_max;      // appends in flight per file; default 32, at most 4096
@@ -56,7 +57,8 @@ PAWL_API int pawl_poll(struct pawl *pawl, uint32_t timeout_ms);
 struct pawl_server_info {
     uint64_t server_id;
     char name[64];
-    char address[96]; // on the fabric
+    char address
+        [192]; // on its fabrics: "verbs://10.0.0.1:7500,tcp://10.0.0.1:7501", in its own order
     char location[64];
     char state[16]; // "live", "suspect", "dead"
     uint64_t space_bytes;
@@ -123,6 +125,7 @@ PAWL_API int pawl_list(struct pawl *pawl, const char *path,
 struct pawl_replica_info {
     uint64_t server_id;
     char name[64];
+    char address[192]; // as in pawl_server_info
     char state[16];
     bool damaged;
 };

@@ -19,7 +19,8 @@ def check(daemon, path):
 
 class Examples(unittest.TestCase):
     def test_chunk_servers_of_each_fabric(self):
-        for name, provider in (("tcp", "tcp"), ("softroce", "verbs"), ("roce", "verbs"), ("infiniband", "verbs")):
+        for name, provider in (("tcp", "tcp"), ("softroce", "verbs"), ("roce", "verbs"), ("infiniband", "verbs"),
+                               ("mixed", "verbs"), ("mixed", "tcp")):
             path = EXAMPLES / f"{name}.yaml"
             code, said = check("pawl-chunkd", path)
             self.assertEqual(code, 0, said)
@@ -31,7 +32,7 @@ class Examples(unittest.TestCase):
 
     def test_every_example_is_checked(self):
         self.assertEqual(sorted(path.name for path in EXAMPLES.glob("*.yaml")),
-                         ["infiniband.yaml", "master.yaml", "roce.yaml", "softroce.yaml", "tcp.yaml"])
+                         ["infiniband.yaml", "master.yaml", "mixed.yaml", "roce.yaml", "softroce.yaml", "tcp.yaml"])
 
     def test_a_wrong_one_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -63,7 +63,7 @@ def keys_of(source):
     top = keys.pop("fields")
     names = set()
     for kind, key in top:
-        nested = keys.get(f"{key}_fields") if kind == "MAPPING" else None
+        nested = keys.get(f"{key}_fields") if kind.startswith("MAPPING") else None
         names |= {f"{key}.{inner}" for _, inner in nested} if nested else {key}
     return names
 

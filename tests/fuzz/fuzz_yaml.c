@@ -56,7 +56,10 @@ static void parse_daemons(const char *text, size_t size)
     }
     if (chunkd_config_parse("fuzz", text, size, &chunkd, &error) == 0) {
         pawl_assert(chunkd.directory != NULL && chunkd.region_bytes != 0);
-        pawl_assert(chunkd.security_none || pawl_host_is_loopback(chunkd.fabric_host));
+        pawl_assert(chunkd.fabrics_count >= 1 && chunkd.fabrics_count <= PAWL_ADDRESSES_MAX);
+        for (uint32_t i = 0; i < chunkd.fabrics_count; i++) {
+            pawl_assert(chunkd.security_none || pawl_host_is_loopback(chunkd.fabrics[i].host));
+        }
         chunkd_config_fini(&chunkd);
     }
 }

@@ -388,6 +388,8 @@ static void server_open(struct cluster_server *server)
                                         FABRIC_LOCAL | FABRIC_REMOTE_WRITE, &server->region),
                      0);
     server->faults.known_bytes = CLUSTER_EVERY;
+    snprintf(server->name, sizeof server->name, "cs%u", server->number);
+    snprintf(server->addresses, sizeof server->addresses, "%s", fabric_address(server->fabric));
 }
 
 // ---- the thread ---------------------------------------------------------------------------------

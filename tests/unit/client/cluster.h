@@ -19,6 +19,7 @@
 
 #include <pawl/pawl.h>
 
+#include "base/addresses.h"
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/fabric/fabric.h"
 #include "proto/wire.h"
@@ -78,6 +79,8 @@ struct cluster_faults {
 struct cluster_server {
     struct cluster *cluster;
     unsigned number; // from 1; its id is 0xa0 + number
+    char name[16];
+    char addresses[PAWL_ADDRESSES_BYTES_MAX]; // what the master tells of it
     struct fabric *fabric;
     struct fabric_region *region;
     unsigned char *memory; // window, then places to write from

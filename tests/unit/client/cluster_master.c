@@ -55,7 +55,8 @@ static void say_members(struct cluster *cluster, struct parts *parts)
         Pawl__Member *member = &parts->members[i];
         pawl__member__init(member);
         member->server_id = CLUSTER_ID(i + 1);
-        member->fabric_address = (char *)fabric_address(cluster->servers[i].fabric);
+        member->name = cluster->servers[i].name;
+        member->fabric_address = cluster->servers[i].addresses;
         member->state = PAWL__SERVER_STATE__SERVER_LIVE;
         parts->member_list[i] = member;
     }

@@ -70,6 +70,44 @@ static void test_append_when_all_is_well_then_offsets_follow_each_other(void **s
     assert_int_equal(cluster_bytes(&place->cluster), offset);
 }
 
+// ---- servers that offer other fabrics -------------------------------------------------------------
+
+static void offer(struct place *place, const char *before)
+{
+    cluster_lock(&place->cluster);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        struct cluster_server *server = &place->cluster.servers[i];
+        snprintf(server->addresses, sizeof server->addresses, "%s%s", before,
+                 strchr(before, ',') != NULL ? fabric_address(server->fabric) : "");
+    }
+    cluster_unlock(&place->cluster);
+}
+
+static void test_append_when_the_primary_has_several_fabrics_then_ours_is_taken(void **state)
+{
+    struct place *place = *state;
+    offer(place, "verbs://10.0.0.1:7500,");
+    assert_int_equal(append(place, 5000, 0, LONG_MS, NULL), 0);
+    assert_int_equal(append(place, 300000, 0, LONG_MS, NULL), 0);
+    assert_int_equal(cluster_bytes(&place->cluster), 305000);
+}
+
+static void
+test_append_when_the_primary_lacks_our_fabric_then_nothing_is_sent_or_reported(void **state)
+{
+    struct place *place = *state;
+    struct pawl_append_result result;
+    offer(place, "verbs://10.0.0.1:7500");
+    assert_int_equal(append(place, 5000, 0, LONG_MS, &result), PAWL_EPROVIDER);
+    assert_int_equal(result.status, PAWL_EPROVIDER);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.master.hints_count), 0);
+    assert_int_equal(cluster_get(&place->cluster, &primary(place)->hellos_count), 0);
+    offer(place, "verbs://10.0.0.1:7500,"); // it was configured anew: the next append finds out
+    assert_int_equal(append(place, 5000, 0, LONG_MS, &result), 0);
+    assert_int_equal(result.id.sequence, 1);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.master.hints_count), 0);
+}
+
 struct heard {
     unsigned count;
     unsigned in_submit;
@@ -324,6 +362,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_append_when_all_is_well_then_offsets_follow_each_other),
+        TEST(test_append_when_the_primary_has_several_fabrics_then_ours_is_taken),
+        TEST(test_append_when_the_primary_lacks_our_fabric_then_nothing_is_sent_or_reported),
         TEST(test_submit_when_many_are_in_flight_then_each_is_called_once_in_order),
         TEST(test_append_when_arguments_are_wrong_then_nothing_is_sent),
         TEST(test_append_when_it_is_refused_in_a_bare_header_then_it_is_tried_again),

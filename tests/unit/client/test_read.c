@@ -57,6 +57,37 @@ static void expect(struct place *place, uint64_t offset, size_t bytes, size_t wa
     }
 }
 
+static void test_read_when_no_replica_has_our_fabric_then_it_ends_at_once(void **state)
+{
+    struct place *place = *state;
+    size_t got = 0;
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        cluster_lock(&place->cluster);
+        snprintf(place->cluster.servers[i].addresses, sizeof place->cluster.servers[i].addresses,
+                 "verbs://10.0.0.1:7500%s%s", i == 2 ? "," : "",
+                 i == 2 ? fabric_address(place->cluster.servers[i].fabric) : "");
+        cluster_unlock(&place->cluster);
+    }
+    expect(place, 0, 1000, 1000); // the third has
+    cluster_lock(&place->cluster);
+    strcpy(place->cluster.servers[2].addresses, "verbs://10.0.0.3:7500");
+    cluster_unlock(&place->cluster);
+    struct pawl *other = cluster_connect(&place->cluster, LONG_MS);
+    struct pawl_file *file = cluster_open(other);
+    assert_int_equal(pawl_read(file, 0, place->data, 1000, NULL, &got), PAWL_EPROVIDER);
+    assert_int_equal(got, 0);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) { // configured anew: the next read finds out
+        cluster_lock(&place->cluster);
+        snprintf(place->cluster.servers[i].addresses, sizeof place->cluster.servers[i].addresses,
+                 "%s", fabric_address(place->cluster.servers[i].fabric));
+        cluster_unlock(&place->cluster);
+    }
+    assert_int_equal(pawl_read(file, 0, place->data, 1000, NULL, &got), 0);
+    assert_int_equal(got, 1000);
+    pawl_file_close(file);
+    pawl_close(other);
+}
+
 static uint64_t failovers(const struct place *place)
 {
     struct pawl_counters counters;
@@ -365,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_read_when_it_spans_chunks_then_all_bytes_come),
+        TEST(test_read_when_no_replica_has_our_fabric_then_it_ends_at_once),
         TEST(test_read_when_it_begins_behind_the_end_then_nothing_comes),
         TEST(test_read_when_no_byte_is_wanted_then_nothing_is_asked),
         TEST(test_read_when_arguments_are_wrong_then_einvalid),

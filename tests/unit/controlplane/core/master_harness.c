@@ -312,7 +312,7 @@ const Pawl__Reply *world_server_register(struct world *world, uint32_t i)
     reg.location = server->location;
     char address[32];
     snprintf(address, sizeof(address), "fake://%u", i);
-    reg.fabric_address = address;
+    reg.fabric_address = server->address != NULL ? (char *)(uintptr_t)server->address : address;
     reg.space_bytes = server->space_bytes;
     reg.n_replicas = inventory(world, server, false, &reg.replicas, &storage);
     const Pawl__Reply *reply = world_call_on(world, server->conn, WORLD_BODY(REGISTER), &reg);

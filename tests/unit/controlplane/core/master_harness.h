@@ -60,6 +60,7 @@ struct fake_server {
     uint64_t seen_position;
     char name[16];
     char location[16];
+    const char *address; // NULL: one of its own
     uint64_t space_bytes;
     bool mute;             // takes commands, answers none
     bool late;             // mute, but carries them out when it is too late

@@ -60,6 +60,25 @@ static uint32_t stranger(uint64_t handle)
     return 0;
 }
 
+static void test_heal_when_the_other_server_shares_no_fabric_waits_for_one_that_does(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    uint64_t handle = sealed_chunk(world_create(&world, "/f", 3, 2), 5);
+    uint32_t target = stranger(handle);
+    world_server(&world, target)->address = "verbs://9";
+    world_server_reconnect(&world, target);
+    world_server_kill(&world, holder(handle, 0));
+    world_advance(&world, 3 * DEAD_MS);
+    assert_false(held(target, handle)->exists);
+    assert_true(world_chunk(&world, handle)->under_replicated);
+    world_server(&world, target)->address = "verbs://9,fake://9";
+    world_server_reconnect(&world, target);
+    world_advance(&world, DEAD_MS);
+    assert_true(held(target, handle)->sealed);
+    world_fini(&world);
+}
+
 static void test_heal_when_a_server_is_dead_copies_to_another(void **state)
 {
     (void)state;
@@ -537,6 +556,7 @@ static void test_opening_when_placed_anew_drops_what_the_former_set_made(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_heal_when_the_other_server_shares_no_fabric_waits_for_one_that_does),
         cmocka_unit_test(test_heal_when_a_server_is_dead_copies_to_another),
         cmocka_unit_test(test_heal_when_the_server_comes_back_in_time_copies_nothing),
         cmocka_unit_test(test_heal_when_it_comes_back_late_drops_the_surplus_after_a_grace),

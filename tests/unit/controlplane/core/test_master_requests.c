@@ -137,6 +137,90 @@ static void test_placement_when_locations_differ_spreads_over_them(void **state)
     world_fini(&world);
 }
 
+static void offer(uint32_t i, const char *addresses)
+{
+    world_server(&world, i)->address = addresses;
+    world_server_reconnect(&world, i);
+}
+
+static uint32_t times_placed(uint32_t i, uint32_t files)
+{
+    static unsigned number; // no name comes twice
+    uint32_t count = 0;
+    for (uint32_t f = 0; f < files; f++) {
+        char path[16];
+        snprintf(path, sizeof(path), "/%u", number++);
+        const Pawl__Chunk *chunk = world_granted(&world, world_create(&world, path, 2, 2), 0);
+        for (size_t r = 0; r < chunk->n_replicas; r++) {
+            count += chunk->replicas[r]->server_id == 0xc0 + i;
+        }
+    }
+    return count;
+}
+
+static void test_placement_when_a_server_shares_no_fabric_leaves_it_out(void **state)
+{
+    (void)state;
+    world_init(&world, 4);
+    offer(1, "verbs://1,tcp://1");
+    offer(2, "verbs://2,tcp://2");
+    offer(3, "tcp://3");
+    world_notes_clear(&world);
+    offer(4, "verbs://4"); // tcp: three servers, verbs: three; tcp is heard of later
+    assert_true(times_placed(4, 12) > 0);
+    assert_int_equal(times_placed(3, 12), 0);
+    offer(2, "tcp://2"); // tcp: three, verbs: two
+    world_notes_clear(&world);
+    offer(4, "verbs://4");
+    assert_true(world_noted(&world, "offers verbs only, most servers tcp"));
+    assert_int_equal(times_placed(4, 12), 0);
+    assert_true(times_placed(3, 12) > 0);
+    world_notes_clear(&world);
+    offer(4, "verbs://4,tcp://4");
+    assert_false(world_noted(&world, "offers verbs"));
+    assert_true(times_placed(4, 12) > 0);
+    world_fini(&world);
+}
+
+static void test_placement_when_too_few_share_a_fabric_waits(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    offer(1, "a://1");
+    offer(2, "b://2");
+    offer(3, "c://3");
+    Pawl__Create create = PAWL__CREATE__INIT;
+    create.path = (char *)(uintptr_t) "/f";
+    create.replicas = 3;
+    create.min_replicas = 2;
+    create.chunk_bytes = 1 << 20;
+    const Pawl__Reply *reply = world_call(&world, WORLD_BODY(CREATE), &create);
+    assert_int_equal(reply->code, 0);
+    Pawl__GetTail get = PAWL__GET_TAIL__INIT;
+    get.file_id = reply->file->file_id;
+    get.append = true;
+    assert_int_equal(world_call(&world, WORLD_BODY(GET_TAIL), &get)->code, PAWL_ENOSERVERS);
+    world_fini(&world);
+}
+
+// Names are remembered for as long as the master runs, so they are bounded.
+static void test_providers_when_too_many_are_named_are_not_used(void **state)
+{
+    (void)state;
+    char addresses[64];
+    world_init(&world, 3);
+    for (unsigned i = 0; i < 2 * MASTER_PROVIDERS_MAX; i++) {
+        snprintf(addresses, sizeof(addresses), "p%u://1,q%u://2", i, i);
+        offer(1, addresses);
+    }
+    assert_true(world.core->providers.count <= MASTER_PROVIDERS_MAX);
+    world_server(&world, 1)->address = NULL;
+    assert_int_equal(times_placed(1, 6), 0);
+    world_server_reconnect(&world, 1);
+    assert_true(times_placed(1, 7) > 0);
+    world_fini(&world);
+}
+
 // ---- deletes ---------------------------------------------------------------------------------------
 
 static void test_delete_when_servers_are_there_drops_their_replicas(void **state)
@@ -530,6 +614,9 @@ int main(void)
         cmocka_unit_test(test_chunks_when_asked_for_wrongly_say_so),
         cmocka_unit_test(test_tail_when_only_read_makes_no_chunk),
         cmocka_unit_test(test_placement_when_locations_differ_spreads_over_them),
+        cmocka_unit_test(test_placement_when_a_server_shares_no_fabric_leaves_it_out),
+        cmocka_unit_test(test_placement_when_too_few_share_a_fabric_waits),
+        cmocka_unit_test(test_providers_when_too_many_are_named_are_not_used),
         cmocka_unit_test(test_delete_when_servers_are_there_drops_their_replicas),
         cmocka_unit_test(test_delete_when_a_drop_fails_is_repeated),
         cmocka_unit_test(test_delete_when_many_chunks_go_keeps_commands_in_bounds),

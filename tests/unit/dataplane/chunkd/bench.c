@@ -109,9 +109,10 @@ void client_open(struct client *client, struct bench *bench)
     memset(client, 0, sizeof(*client));
     client->bench = bench;
     client_memory_open(client, bench->fabric);
-    assert_int_equal(
-        fabric_connect(bench->fabric, reactor_address(bench->reactor), 1000, client, &client->conn),
-        0);
+    char address[PAWL_ADDRESS_BYTES_MAX];
+    assert_int_equal(pawl_addresses_find(reactor_address(bench->reactor), bench->provider, address),
+                     0);
+    assert_int_equal(fabric_connect(bench->fabric, address, 1000, client, &client->conn), 0);
     bench_turn(bench);
     assert_true(client->connected);
 }

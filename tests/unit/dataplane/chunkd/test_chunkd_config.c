@@ -28,9 +28,10 @@ static void test_chunkd_config_when_minimal_has_defaults(void **state)
     assert_string_equal(config.directory, "/var/pawl/cs7");
     assert_string_equal(config.name, "cs7");
     assert_string_equal(config.location, "");
-    assert_string_equal(config.fabric_provider, "tcp");
-    assert_string_equal(config.fabric_host, "127.0.0.1");
-    assert_int_equal(config.fabric_port, 0);
+    assert_string_equal(config.fabrics[0].provider, "tcp");
+    assert_string_equal(config.fabrics[0].host, "127.0.0.1");
+    assert_int_equal(config.fabrics[0].port, 0);
+    assert_int_equal(config.fabrics_count, 1);
     assert_int_equal(config.space_limit_bytes, 0);
     assert_int_equal(config.region_bytes, 256 << 20);
     assert_int_equal(config.log_level, PAWL_LOG_INFO);
@@ -53,9 +54,9 @@ static void test_chunkd_config_when_all_is_given_takes_it(void **state)
     assert_string_equal(config.master_host, "m.example.org");
     assert_string_equal(config.name, "one");
     assert_string_equal(config.location, "rack3");
-    assert_string_equal(config.fabric_provider, "verbs");
-    assert_string_equal(config.fabric_host, "10.0.0.2");
-    assert_int_equal(config.fabric_port, 7500);
+    assert_string_equal(config.fabrics[0].provider, "verbs");
+    assert_string_equal(config.fabrics[0].host, "10.0.0.2");
+    assert_int_equal(config.fabrics[0].port, 7500);
     assert_true(config.space_limit_bytes == UINT64_C(10) << 30);
     assert_int_equal(config.region_bytes, 512 << 20);
     assert_int_equal(config.journal_segment_bytes, 1 << 20);
@@ -64,6 +65,25 @@ static void test_chunkd_config_when_all_is_given_takes_it(void **state)
     assert_int_equal(config.log_level, PAWL_LOG_DEBUG);
     assert_true(config.security_none);
     assert_string_equal(config.address_file, "/a");
+    chunkd_config_fini(&config);
+}
+
+static void test_chunkd_config_when_there_are_several_fabrics_keeps_their_order(void **state)
+{
+    (void)state;
+    struct chunkd_config config;
+    struct pawl_config_error error;
+    assert_int_equal(parse("master: 127.0.0.1:7400\ndir: /d\nsecurity: none\nfabrics:\n"
+                           "- {provider: verbs, host: 10.0.0.2, port: 7500}\n- host: 10.0.0.3\n",
+                           &config, &error),
+                     0);
+    assert_int_equal(config.fabrics_count, 2);
+    assert_string_equal(config.fabrics[0].provider, "verbs");
+    assert_string_equal(config.fabrics[0].host, "10.0.0.2");
+    assert_int_equal(config.fabrics[0].port, 7500);
+    assert_string_equal(config.fabrics[1].provider, "tcp");
+    assert_string_equal(config.fabrics[1].host, "10.0.0.3");
+    assert_int_equal(config.fabrics[1].port, 0);
     chunkd_config_fini(&config);
 }
 
@@ -82,6 +102,14 @@ static void test_chunkd_config_when_wrong_says_what(void **state)
         {MINIMAL "fabric:\n  host: 0.0.0.0\n", "security: none"},
         {MINIMAL "fabric:\n  prot: 5\n", "c.yaml:4: unknown key 'prot'"},
         {MINIMAL "fabric:\n  port: 70000\n", "c.yaml:4:"},
+        {MINIMAL "fabric: {port: 1}\nfabrics:\n- {port: 2}\n", "either fabric or fabrics"},
+        {MINIMAL "fabrics:\n- {port: 1}\n- {provider: tcp}\n", "'tcp' twice"},
+        {MINIMAL "fabrics:\n- {provider: verbs}\n- {host: 10.0.0.1}\n", "security: none"},
+        {MINIMAL "fabrics: []\n", "c.yaml:3:"},
+        {MINIMAL "fabrics: [{provider: a}, {provider: b}, {provider: c}, {provider: d}, "
+                 "{provider: e}]\n",
+         "c.yaml:3:"},
+        {MINIMAL "fabrics: {provider: a}\n", "c.yaml:3:"},
         {MINIMAL "space_limit: lots\n", "space_limit"},
         {MINIMAL "memory: {region: 1MiB}\n", "memory.region"},
         {MINIMAL "journal: {segment: 1KiB}\n", "journal.segment"},
@@ -104,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunkd_config_when_minimal_has_defaults),
         cmocka_unit_test(test_chunkd_config_when_all_is_given_takes_it),
+        cmocka_unit_test(test_chunkd_config_when_there_are_several_fabrics_keeps_their_order),
         cmocka_unit_test(test_chunkd_config_when_wrong_says_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

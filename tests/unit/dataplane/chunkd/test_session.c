@@ -111,7 +111,7 @@ static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one
 {
     (void)state;
     struct buffers *buffers = &bench.reactor->buffers;
-    struct fabric *fabric = bench.reactor->fabric;
+    struct fabric *fabric = bench.reactor->fabrics[0];
     struct memory_pool *pool = &buffers->windows;
     struct window *windows[256];
     unsigned count = 0;
