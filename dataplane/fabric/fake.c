@@ -74,6 +74,7 @@ static pthread_mutex_t fake_lock;
 static pthread_once_t fake_once = PTHREAD_ONCE_INIT;
 static struct pawl_list fake_all;
 static unsigned fake_last_number;
+static void (*fake_open_hook)(void);
 
 static void fake_init(void)
 {
@@ -142,6 +143,9 @@ static void list_free(struct pawl_list *list)
 static int fake_open(struct fabric *fabric)
 {
     pthread_once(&fake_once, fake_init);
+    if (fake_open_hook) {
+        fake_open_hook();
+    }
     struct fake *fake = calloc(1, sizeof(*fake));
     if (!fake) {
         return -ENOMEM;
@@ -525,6 +529,11 @@ void fabric_fake_drop(struct fabric_conn *conn)
         both_shut_down(conn->endpoint);
     }
     unlock();
+}
+
+void fabric_fake_set_open_hook(void (*hook)(void))
+{
+    fake_open_hook = hook;
 }
 
 void fabric_fake_set_capacity(struct fabric *fabric, uint32_t count)

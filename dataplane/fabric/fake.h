@@ -16,4 +16,7 @@ void fabric_fake_drop(struct fabric_conn *conn);
 // provider's EAGAIN, and wait in the fabric's own queue. 0: no limit.
 void fabric_fake_set_capacity(struct fabric *fabric, uint32_t count);
 
+// Runs while a fabric opens, as devices and memory have their time. NULL: nothing.
+void fabric_fake_set_open_hook(void (*hook)(void));
+
 #endif
