@@ -383,7 +383,7 @@ void fabric_conn_close(struct fabric_conn *conn, int status)
     pawl_log_limited(&close_limit, PAWL_LOG_INFO, "connection %llu with %s closes: %s",
                      (unsigned long long)conn->id, conn->peer,
                      status ? pawl_strerror(status) : "asked for");
-    if (conn->endpoint) {
+    if (conn->endpoint || conn->resolve) {
         fabric->provider->destroy(conn);
         conn->endpoint = NULL;
     }

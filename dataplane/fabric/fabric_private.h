@@ -72,6 +72,7 @@ struct fabric_conn {
     uint64_t id;
     void *user;
     void *endpoint; // the provider's; NULL once destroyed
+    void *resolve;  // the provider's, while it looks for the way to the peer
     enum fabric_conn_state state;
     bool is_known;     // the owner knows it: it gets FABRIC_CLOSED
     bool is_announced; // FABRIC_CONNECTED or FABRIC_ACCEPTED was delivered
@@ -118,7 +119,7 @@ struct fabric_provider {
     int (*listen)(struct fabric *fabric); // fills fabric->address
     // Makes the endpoint, posts the receives (fabric_receives_post) and starts to connect.
     int (*connect)(struct fabric_conn *conn, const char *host, const char *port);
-    // Destroys conn->endpoint. No byte of the peer lands afterwards.
+    // Destroys conn->endpoint or conn->resolve. No byte of the peer lands afterwards.
     void (*destroy)(struct fabric_conn *conn);
     int (*post)(struct fabric_op *op); // 0, -EAGAIN, or an error that ends the connection
     // Reports what happened; stops when fabric_room() is 0. Calls fabric_drained() when nothing was

@@ -187,6 +187,7 @@ static void ofi_close(struct fabric *fabric)
         ofi->fabric ? &ofi->fabric->fid : NULL,
     };
     ofi_listener_close(fabric);
+    ofi_resolver_close(ofi);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(fids); i++) {
         int rc = fids[i] ? fi_close(fids[i]) : 0;
         if (rc < 0) {
@@ -222,6 +223,9 @@ static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
     }
     if (rc == 0) {
         rc = queues_open(fabric, ofi);
+    }
+    if (rc == 0 && strcmp(fabric->options.provider, "verbs") == 0) {
+        rc = ofi_resolver_open(ofi);
     }
     return rc;
 }
@@ -308,6 +312,10 @@ static int ofi_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX])
     const struct ofi *ofi = fabric->state;
     fds[0] = ofi->cq_fd;
     fds[1] = ofi->eq_fd;
+    if (ofi->resolver) {
+        fds[2] = ofi_resolver_fd(ofi);
+        return 3;
+    }
     return 2;
 }
 

@@ -113,6 +113,9 @@ void ofi_progress(struct fabric *fabric)
     struct ofi *ofi = fabric->state;
     int used = fabric->events_used;
     bool is_making = !pawl_list_is_empty(&fabric->making);
+    if (is_making && ofi->resolver) {
+        ofi_resolver_progress(fabric);
+    }
     if (is_making || ++ofi->polls_count >= EQ_EVERY) {
         ofi_events_read(fabric);
     }

@@ -125,6 +125,57 @@ static void test_connect_when_the_peer_never_answers_then_ends_by_its_deadline(v
     pair_close(&pair);
 }
 
+static bool is_device(const char *provider)
+{
+    return strcmp(provider, "fake") != 0 && strcmp(provider, "tcp") != 0;
+}
+
+// An address of b's network that no host has.
+static void nowhere(const struct pair *pair, char address[FABRIC_ADDRESS_MAX])
+{
+    snprintf(address, FABRIC_ADDRESS_MAX, "%s", fabric_address(pair->b.fabric));
+    char *dot = strrchr(address, '.');
+    assert_non_null(dot);
+    snprintf(dot, FABRIC_ADDRESS_MAX - (size_t)(dot - address), ".254:4711");
+}
+
+// Nobody says that a host is not there; what a device needs to find out is not this thread's time.
+static void test_connect_when_the_host_is_silent_then_nothing_waits_for_it(void **state)
+{
+    struct pair pair;
+    struct fabric_conn *conn = NULL;
+    char address[FABRIC_ADDRESS_MAX];
+    if (!is_device(provider_of(state))) {
+        skip(); // the kernel's connect() never waits
+    }
+    pair_open(&pair, provider_of(state), NULL);
+    nowhere(&pair, address);
+    pair_connect(&pair);
+    struct fabric_conn *open = pair.a.conn;
+    assert_int_equal(fabric_connect(pair.a.fabric, address, 5000, NULL, &conn), 0);
+    assert_non_null(conn->resolve);
+    pair_poll(&pair);
+    pair_advance_ms(&pair, 5000);
+    pair_poll(&pair);
+    assert_int_equal(pair.a.closed, 1);
+    assert_int_equal(pair.a.closed_status, PAWL_EDEADLINE);
+    // The kernel's word for it, while others are served.
+    assert_int_equal(fabric_connect(pair.a.fabric, address, 5000, NULL, &conn), 0);
+    assert_int_equal(fabric_send(open, "on", 2), 0);
+    poll_until(&pair, pair.b.messages == 1);
+    poll_until(&pair, pair.a.closed == 2);
+    assert_int_equal(pair.a.closed_status, PAWL_EDISCONNECTED);
+    // Given up by its owner, and with the fabric.
+    assert_int_equal(fabric_connect(pair.a.fabric, address, 5000, NULL, &conn), 0);
+    fabric_conn_close(conn, PAWL_ESHUTDOWN);
+    poll_until(&pair, pair.a.closed == 3);
+    assert_int_equal(pair.a.closed_status, PAWL_ESHUTDOWN);
+    assert_int_equal(fabric_connect(pair.a.fabric, address, 5000, NULL, &conn), 0);
+    assert_int_equal(fabric_send(open, "on", 2), 0);
+    poll_until(&pair, pair.b.messages == 2);
+    pair_close(&pair);
+}
+
 static void test_connect_when_the_address_is_wrong_then_says_so(void **state)
 {
     struct pair pair;
@@ -542,11 +593,6 @@ static void test_close_when_messages_were_sent_before_then_the_peer_gets_them(vo
     pair_close(&pair);
 }
 
-static bool is_device(const char *provider)
-{
-    return strcmp(provider, "fake") != 0 && strcmp(provider, "tcp") != 0;
-}
-
 static void test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline(void **state)
 {
     struct pair pair;
@@ -696,6 +742,7 @@ int main(void)
         both(test_connect_when_the_own_limit_is_reached_then_says_so),
         both(test_connect_when_nobody_listens_then_ends),
         both(test_connect_when_the_peer_never_answers_then_ends_by_its_deadline),
+        both(test_connect_when_the_host_is_silent_then_nothing_waits_for_it),
         both(test_connect_when_the_address_is_wrong_then_says_so),
         both(test_messages_when_many_both_ways_then_all_whole_and_in_order),
         both(test_messages_when_events_are_taken_one_by_one_then_none_is_lost),
