@@ -198,6 +198,7 @@ void fabric_conn_established(struct fabric_conn *conn, const void *greeting, siz
     conn->state = FABRIC_CONN_OPEN;
     pawl_list_remove(&conn->work);
     pawl_list_push_back(&fabric->ready, &conn->work);
+    fabric_probe_watch(conn);
 }
 
 void fabric_conn_lost(struct fabric_conn *conn, int status)
@@ -250,7 +251,7 @@ static bool closing_deliver(struct fabric_conn *conn)
     while (!pawl_list_is_empty(&conn->doomed)) {
         struct fabric_op *op =
             pawl_container_of(pawl_list_first(&conn->doomed), struct fabric_op, link);
-        if (op->kind != FABRIC_OP_SEND) {
+        if (op->kind == FABRIC_OP_WRITE || op->kind == FABRIC_OP_READ) {
             if (fabric_room(fabric) == 0) {
                 return false;
             }

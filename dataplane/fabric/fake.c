@@ -55,6 +55,7 @@ struct fake {
     struct pawl_list endpoints;
     unsigned number;
     uint32_t capacity;
+    bool is_dark;
     int event_fd;
 };
 
@@ -160,6 +161,7 @@ static int fake_open(struct fabric *fabric)
     pawl_list_init(&fake->endpoints);
     fabric->state = fake;
     fabric->inject_bytes = 64;
+    fabric->can_probe = true;
     snprintf(fabric->description, sizeof(fabric->description), "fake (in this process)");
     lock();
     pawl_list_push_back(&fake_all, &fake->link);
@@ -316,6 +318,13 @@ static int post_locked(struct fake_endpoint *ep, struct fabric_op *op)
         return -EAGAIN;
     }
     ep->pending_count++;
+    if (ep->home->is_dark || ep->peer->home->is_dark) {
+        return 0;
+    }
+    if (op->kind == FABRIC_OP_PROBE) {
+        completion_push(ep, op);
+        return 0;
+    }
     if (op->kind == FABRIC_OP_SEND) {
         inbox_push(ep->peer, record_new(FAKE_SEND, op->memory, op->bytes));
         completion_push(ep, op);
@@ -528,6 +537,14 @@ void fabric_fake_drop(struct fabric_conn *conn)
     if (conn->state != FABRIC_CONN_CLOSING) {
         both_shut_down(conn->endpoint);
     }
+    unlock();
+}
+
+void fabric_fake_set_dark(struct fabric *fabric)
+{
+    struct fake *fake = fabric->state;
+    lock();
+    fake->is_dark = true;
     unlock();
 }
 

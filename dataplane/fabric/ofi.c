@@ -115,6 +115,7 @@ static void limits_take(struct fabric *fabric, struct ofi *ofi)
     const struct fi_info *info = ofi->info;
     ofi->mr_mode = (uint64_t)info->domain_attr->mr_mode;
     fabric->needs_local = (ofi->mr_mode & FI_MR_LOCAL) != 0;
+    fabric->can_probe = !ofi->is_tcp;
     fabric->inject_bytes = (uint32_t)PAWL_MIN(info->tx_attr->inject_size, (size_t)UINT32_MAX);
     if (info->tx_attr->size > 0) {
         fabric->posts_max = (uint32_t)PAWL_MIN(info->tx_attr->size, (size_t)1024);

@@ -48,6 +48,7 @@ int ofi_post(struct fabric_op *op)
                       op->remote_key, op->context);
         break;
     case FABRIC_OP_READ:
+    case FABRIC_OP_PROBE:
         rc = fi_read(ep, op->memory, op->bytes, op->desc, FI_ADDR_UNSPEC, op->remote_address,
                      op->remote_key, op->context);
         break;

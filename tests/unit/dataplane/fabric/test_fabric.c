@@ -680,6 +680,31 @@ static void test_operation_when_it_is_done_in_time_then_the_deadline_is_forgotte
     pair_close(&pair);
 }
 
+// Over a device a read of no bytes asks the peer's host; over tcp the sockets do it, and here nothing is
+// sent. Either way the connection lives, and the peer's process is not told.
+static void test_idle_when_the_peer_is_frozen_then_the_connection_stays(void **state)
+{
+    struct pair pair;
+    pair_open(&pair, provider_of(state), NULL);
+    pair_connect(&pair);
+    pair.b.is_off = true;
+    for (int i = 0; i < 5; i++) {
+        pair_advance_ms(&pair, FABRIC_IDLE_MS_DEFAULT);
+        pair_poll(&pair);
+        poll_until(&pair, pair.a.conn->ops_count == 0);
+        if (strcmp(pair.provider, "tcp") != 0) {
+            poll_until(&pair,
+                       pair.a.conn->heard_ns == pair.now_ns); // it was asked, and has answered
+        }
+    }
+    assert_int_equal(pair.a.closed + (int)pair.a.done, 0);
+    pair.b.is_off = false;
+    assert_int_equal(fabric_send(pair.a.conn, "still", 5), 0);
+    poll_until(&pair, pair.b.messages == 1);
+    assert_int_equal(pair.b.closed, 0);
+    pair_close(&pair);
+}
+
 static void test_close_when_the_fabric_is_busy_then_everything_goes(void **state)
 {
     struct pair pair;
@@ -758,6 +783,7 @@ int main(void)
         both(test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline),
         both(test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline),
         both(test_operation_when_it_is_done_in_time_then_the_deadline_is_forgotten),
+        both(test_idle_when_the_peer_is_frozen_then_the_connection_stays),
         both(test_close_when_the_fabric_is_busy_then_everything_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
