@@ -29,6 +29,7 @@ struct cli {
     bool dir_given;
     const char *master; // --master host:port, or NULL
     const char *provider;
+    const char *fabric_host; // --fabric-host, or NULL
     uint32_t deadline_ms;
     bool json;
 };
