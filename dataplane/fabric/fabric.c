@@ -29,6 +29,7 @@ static void lists_init(struct fabric *fabric)
     pawl_list_init(&fabric->borrowed);
     pawl_list_init(&fabric->ops_free);
     pawl_list_init(&fabric->sends_free);
+    pawl_list_init(&fabric->spares);
     pawl_list_init(&fabric->regions);
 }
 
@@ -125,6 +126,7 @@ void fabric_close(struct fabric *fabric)
     conns_free(&fabric->conns);
     conns_free(&fabric->closing);
     conns_free(&fabric->closed);
+    fabric_spares_free(fabric);
     fabric_ops_fini(fabric);
     while (!pawl_list_is_empty(&fabric->regions)) {
         struct pawl_list *node = pawl_list_first(&fabric->regions);

@@ -22,6 +22,7 @@
 #define FABRIC_IDLE_MS_DEFAULT 30000u
 #define FABRIC_SENDS_SLAB 64u // send buffers that are made (and registered) at a time
 #define FABRIC_MESSAGE_ALIGN 64u
+#define FABRIC_SPARES_MAX 4u // slabs of receives that wait for a connection: 17 MiB at a chunk server
 
 // Connection data: 16 bytes, little-endian, sent by both sides when a connection is made. Whoever
 // meets another magic or format refuses, and says both sides' versions.
@@ -169,6 +170,8 @@ struct fabric {
     struct pawl_list fresh, timed; // operations: without a deadline yet; in order of deadline
     struct pawl_list borrowed; // receives whose bytes the caller may look at until the next poll
     struct pawl_list ops_free, sends_free;
+    struct pawl_list spares;
+    uint32_t spares_count;
     struct pawl_list regions;
     struct fabric_ops_slab *ops_slabs;
     struct fabric_sends_slab *sends_slabs;
@@ -199,6 +202,7 @@ void fabric_conn_deliver(struct fabric *fabric); // announcements, early message
 void fabric_conn_expire(struct fabric *fabric);
 void fabric_conn_reap(struct fabric *fabric);
 void fabric_conn_free(struct fabric_conn *conn);
+void fabric_spares_free(struct fabric *fabric);
 
 // op.c
 int fabric_receives_post(struct fabric_conn *conn) PAWL_MUST_CHECK;

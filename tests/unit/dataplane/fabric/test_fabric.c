@@ -680,6 +680,46 @@ static void test_operation_when_it_is_done_in_time_then_the_deadline_is_forgotte
     pair_close(&pair);
 }
 
+static uint32_t regions_count(const struct fabric *fabric)
+{
+    uint32_t count = 0;
+    pawl_list_for_each (node, &fabric->regions) {
+        count++;
+    }
+    return count;
+}
+
+static void test_receives_when_connections_go_then_the_next_ones_take_their_memory(void **state)
+{
+    struct pair pair;
+    pair_open(&pair, provider_of(state), NULL);
+    for (int i = 0; i < (int)FABRIC_SPARES_MAX + 2; i++) {
+        pair_connect(&pair);
+    }
+    while (!pawl_list_is_empty(&pair.a.fabric->conns)) {
+        struct pawl_list *node = pawl_list_first(&pair.a.fabric->conns);
+        fabric_conn_close(pawl_container_of(node, struct fabric_conn, link), 0);
+    }
+    poll_until(&pair, pawl_list_is_empty(&pair.b.fabric->conns) &&
+                          pawl_list_is_empty(&pair.b.fabric->closing) &&
+                          pawl_list_is_empty(&pair.b.fabric->closed));
+    assert_int_equal(pair.b.fabric->spares_count, FABRIC_SPARES_MAX); // and no more
+    uint32_t regions = regions_count(pair.b.fabric);
+    assert_int_equal(regions, pair.b.fabric->needs_local ? FABRIC_SPARES_MAX : 0);
+    pair_connect(&pair);
+    assert_int_equal(pair.b.fabric->spares_count, FABRIC_SPARES_MAX - 1);
+    assert_int_equal(regions_count(pair.b.fabric), regions);
+    struct stream to_b = {0};
+    pair.b.on_message = numbered_check;
+    pair.b.ctx = &to_b;
+    for (uint64_t n = 0; n < 100; n++) { // each receive of it several times
+        numbered_send(&pair, pair.a.conn, n);
+    }
+    poll_until(&pair, pair.b.messages == 100);
+    assert_int_equal(pair.b.message_errors, 0);
+    pair_close(&pair);
+}
+
 // Over a device a read of no bytes asks the peer's host; over tcp the sockets do it, and here nothing is
 // sent. Either way the connection lives, and the peer's process is not told.
 static void test_idle_when_the_peer_is_frozen_then_the_connection_stays(void **state)
@@ -783,6 +823,7 @@ int main(void)
         both(test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline),
         both(test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline),
         both(test_operation_when_it_is_done_in_time_then_the_deadline_is_forgotten),
+        both(test_receives_when_connections_go_then_the_next_ones_take_their_memory),
         both(test_idle_when_the_peer_is_frozen_then_the_connection_stays),
         both(test_close_when_the_fabric_is_busy_then_everything_goes),
     };
