@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The libfabric provider of the fabric: domain, queues, registered memory, descriptors.
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <pawl/error.h>
 
@@ -202,6 +205,23 @@ static void ofi_close(struct fabric *fabric)
     fabric->state = NULL;
 }
 
+// The tcp provider takes an address that is nobody's here and goes on without it; a device's says so.
+static int host_check(const char *host)
+{
+    struct addrinfo want = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, NULL, &want, &found) != 0) {
+        return -EADDRNOTAVAIL;
+    }
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 ? 0 : -errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    freeaddrinfo(found);
+    return rc;
+}
+
 static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
 {
     uint64_t seed;
@@ -246,9 +266,12 @@ static int ofi_open(struct fabric *fabric)
     const char *name = fabric->options.provider;
     ofi->is_tcp =
         strcmp(name, "tcp") == 0 || strcmp(name, "net") == 0 || strcmp(name, "sockets") == 0;
-    rc = ofi_open_objects(fabric, ofi);
+    const char *host = fabric->options.host;
+    rc = ofi->is_tcp && host ? host_check(host) : 0;
+    rc = rc < 0 ? rc : ofi_open_objects(fabric, ofi);
     if (rc < 0) {
-        pawl_log_error("provider %s can't be opened: %s", name, fi_strerror(-rc));
+        pawl_log_error("provider %s can't be opened at %s: %s", name, host ? host : "any address",
+                       fi_strerror(-rc));
         ofi_close(fabric);
         return rc;
     }

@@ -464,6 +464,21 @@ static void test_garbage_when_it_follows_a_right_greeting_then_the_connection_cl
     garbage_close(&pair, fds);
 }
 
+static void test_open_when_the_address_is_not_of_this_host_then_says_so(void **state)
+{
+    (void)state;
+    struct fabric *fabric = NULL;
+    struct fabric_options options = {.provider = "tcp",
+                                     .host = "192.0.2.1", // of nobody: RFC 5737
+                                     .message_bytes = MESSAGE_BYTES,
+                                     .receives_count = 32,
+                                     .connections_max = 2};
+    assert_int_equal(fabric_open(&options, &fabric), -EADDRNOTAVAIL);
+    options.host = "no host";
+    assert_int_equal(fabric_open(&options, &fabric), -EADDRNOTAVAIL);
+    assert_null(fabric);
+}
+
 static int socket_option(int fd, int level, int name)
 {
     int value = -1;
@@ -504,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_peer_when_killed_then_a_sleeper_wakes),
         cmocka_unit_test(test_peer_when_frozen_then_operations_end_by_their_deadline),
         cmocka_unit_test(test_peer_when_killed_with_writes_pending_then_each_is_done_once),
+        cmocka_unit_test(test_open_when_the_address_is_not_of_this_host_then_says_so),
         cmocka_unit_test(test_idle_when_a_peer_is_accepted_then_its_socket_keeps_alive),
         cmocka_unit_test(test_garbage_when_random_bytes_then_thrown_out),
         cmocka_unit_test(test_garbage_when_the_request_is_cut_then_thrown_out),
