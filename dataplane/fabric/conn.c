@@ -51,9 +51,9 @@ static int slab_take(struct fabric_conn *conn)
     if (!conn->slab) {
         return -ENOMEM;
     }
-    return fabric->needs_local ? fabric_region_open(fabric, conn->slab, bytes, FABRIC_LOCAL,
-                                                    &conn->slab_region)
-                               : 0;
+    return fabric->needs_local
+               ? fabric_region_open(fabric, conn->slab, bytes, FABRIC_LOCAL, &conn->slab_region)
+               : 0;
 }
 
 static void slab_free(unsigned char *slab, struct fabric_region *region)
