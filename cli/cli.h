@@ -27,8 +27,9 @@ struct cli {
     const char *program; // path of this program, to find the daemons beside it
     char dir[PATH_MAX];  // of the local cluster
     bool dir_given;
-    const char *master;   // --master host:port, or NULL
-    const char *provider; // --provider, or NULL
+    const char *master;      // --master host:port, or NULL
+    const char *provider;    // --provider, or NULL
+    const char *fabric_host; // --fabric-host, or NULL
     uint32_t deadline_ms;
     bool json;
 };

@@ -118,6 +118,7 @@ int cli_connect(const struct cli *cli, struct pawl **ret)
     struct pawl_options options = {.size = sizeof options,
                                    .master = place.master,
                                    .provider = place.provider[0] != '\0' ? place.provider : NULL,
+                                   .fabric_host = cli->fabric_host,
                                    .deadline_ms = cli->deadline_ms};
     code = pawl_connect(&options, ret);
     if (code != 0) {

@@ -80,6 +80,7 @@ static void help(FILE *out)
         "  --master HOST:PORT  master of another cluster; also `master:` in the file that\n"
         "                      PAWL_CONFIG names\n"
         "  --provider NAME     libfabric provider (tcp)\n"
+        "  --fabric-host ADDR  own address for the data: with verbs it picks the device\n"
         "  --timeout SECONDS   deadline of each operation (30)\n"
         "  --json              JSON output\n"
         "  --verbose           say more on standard error\n"
@@ -107,7 +108,7 @@ static void set_default_dir(struct cli *cli)
     }
 }
 
-enum { OPTION_DIR = 1, OPTION_MASTER, OPTION_PROVIDER, OPTION_TIMEOUT };
+enum { OPTION_DIR = 1, OPTION_MASTER, OPTION_PROVIDER, OPTION_FABRIC_HOST, OPTION_TIMEOUT };
 
 static const struct {
     const char *name;
@@ -115,6 +116,7 @@ static const struct {
 } valued[] = {{"--dir", OPTION_DIR},
               {"--master", OPTION_MASTER},
               {"--provider", OPTION_PROVIDER},
+              {"--fabric-host", OPTION_FABRIC_HOST},
               {"--timeout", OPTION_TIMEOUT}};
 
 // Absolute, since daemons keep it in their configuration.
@@ -146,6 +148,9 @@ static int set_option(struct cli *cli, int option, const char *value)
     case OPTION_PROVIDER:
         cli->provider = value;
         return 0;
+    case OPTION_FABRIC_HOST:
+        cli->fabric_host = value;
+        return *value != '\0' ? 0 : PAWL_EINVALID;
     default:
         seconds = strtod(value, &end);
         if (end == value || *end != '\0' || !(seconds > 0 && seconds < 86400)) {

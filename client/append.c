@@ -417,6 +417,12 @@ void file_fail_pending(struct pawl_file *file, int status)
 static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
                   uint32_t record_flags)
 {
+    // Devices and memory may need longer than an attempt has. That is this side's time: a server that
+    // was not asked yet must not be reported for it.
+    int code = client_fabric(file->pawl);
+    if (code != 0) {
+        return code;
+    }
     uint64_t now_ns = pawl_clock_ns();
     struct append_event event = {.type = APPEND_EVENT_SUBMIT,
                                  .now_ns = now_ns,
@@ -434,7 +440,7 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
     append->result.id.sequence = append->sequence;
     pawl_list_push_back(&file->pending, &append->node);
     file->pending_count++;
-    int code = step(file, &event);
+    code = step(file, &event);
     if (code != 0) {
         pawl_list_remove(&append->node);
         file->pending_count--;

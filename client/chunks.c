@@ -37,10 +37,14 @@ static int link_call(struct pawl *pawl, uint64_t server_id, struct link_request 
                      uint64_t deadline_ns, struct link_wait *wait)
 {
     *wait = (struct link_wait){0};
+    int code = client_fabric(pawl); // before the attempt's time runs
+    if (code != 0) {
+        return code;
+    }
     request->done = on_link_done;
     request->user = wait;
     request->deadline_ns = client_attempt_ns(deadline_ns);
-    int code = link_submit(pawl, server_id, request);
+    code = link_submit(pawl, server_id, request);
     while (code == 0 && !wait->done) {
         client_turn(pawl, UINT64_MAX); // the request's own deadline ends it
     }

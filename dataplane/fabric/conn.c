@@ -26,21 +26,73 @@ static uint64_t next_id(void)
     return atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
 }
 
-static int receives_new(struct fabric_conn *conn)
+// Memory for receives that waits for the next connection: its head. All slabs of a fabric are alike.
+struct spare {
+    struct pawl_list link;
+    struct fabric_region *region;
+};
+_Static_assert(sizeof(struct spare) <= FABRIC_MESSAGE_ALIGN, "a spare slab holds its head");
+
+// Registering a slab pins each of its pages, on the thread that accepts. So it outlives its
+// connection; when it gets here the endpoint is gone and the completion queue was empty.
+static int slab_take(struct fabric_conn *conn)
 {
     struct fabric *fabric = conn->fabric;
     size_t bytes = pawl_align_up((uint64_t)fabric->stride_bytes * fabric->receives_count, 4096);
-
-    conn->receives = calloc(fabric->receives_count, sizeof(*conn->receives));
+    struct pawl_list *node = pawl_list_pop_front(&fabric->spares);
+    if (node) {
+        struct spare *spare = pawl_container_of(node, struct spare, link);
+        fabric->spares_count--;
+        conn->slab_region = spare->region;
+        conn->slab = (unsigned char *)spare;
+        return 0;
+    }
     conn->slab = aligned_alloc(4096, bytes);
-    if (!conn->receives || !conn->slab) {
+    if (!conn->slab) {
         return -ENOMEM;
     }
-    if (fabric->needs_local) {
-        int rc = fabric_region_open(fabric, conn->slab, bytes, FABRIC_LOCAL, &conn->slab_region);
-        if (rc < 0) {
-            return rc;
-        }
+    return fabric->needs_local
+               ? fabric_region_open(fabric, conn->slab, bytes, FABRIC_LOCAL, &conn->slab_region)
+               : 0;
+}
+
+static void slab_free(unsigned char *slab, struct fabric_region *region)
+{
+    fabric_region_close(region);
+    free(slab);
+}
+
+static void slab_return(struct fabric_conn *conn)
+{
+    struct fabric *fabric = conn->fabric;
+    if (fabric->spares_count >= FABRIC_SPARES_MAX) {
+        slab_free(conn->slab, conn->slab_region);
+        return;
+    }
+    struct spare *spare = (void *)conn->slab;
+    pawl_list_init(&spare->link);
+    spare->region = conn->slab_region;
+    pawl_list_push_front(&fabric->spares, &spare->link);
+    fabric->spares_count++;
+}
+
+void fabric_spares_free(struct fabric *fabric)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_pop_front(&fabric->spares)) != NULL) {
+        struct spare *spare = pawl_container_of(node, struct spare, link);
+        slab_free((unsigned char *)spare, spare->region);
+    }
+    fabric->spares_count = 0;
+}
+
+static int receives_new(struct fabric_conn *conn)
+{
+    struct fabric *fabric = conn->fabric;
+    conn->receives = calloc(fabric->receives_count, sizeof(*conn->receives));
+    int rc = conn->receives ? slab_take(conn) : -ENOMEM;
+    if (rc < 0) {
+        return rc;
     }
     for (uint32_t i = 0; i < fabric->receives_count; i++) {
         struct fabric_op *op = &conn->receives[i];
@@ -77,8 +129,7 @@ struct fabric_conn *fabric_conn_new(struct fabric *fabric, enum fabric_conn_stat
     if (rc < 0) {
         pawl_log_error("connection %llu has no receive buffers: %s", (unsigned long long)conn->id,
                        pawl_strerror(rc));
-        fabric_region_close(conn->slab_region);
-        free(conn->slab);
+        slab_free(conn->slab, conn->slab_region);
         free(conn->receives);
         free(conn);
         return NULL;
@@ -101,8 +152,7 @@ void fabric_conn_free(struct fabric_conn *conn)
         pawl_list_remove(&conn->receives[i].link);
     }
     pawl_list_remove(&conn->link);
-    fabric_region_close(conn->slab_region);
-    free(conn->slab);
+    slab_return(conn);
     free(conn->receives);
     free(conn);
 }
@@ -198,6 +248,7 @@ void fabric_conn_established(struct fabric_conn *conn, const void *greeting, siz
     conn->state = FABRIC_CONN_OPEN;
     pawl_list_remove(&conn->work);
     pawl_list_push_back(&fabric->ready, &conn->work);
+    fabric_probe_watch(conn);
 }
 
 void fabric_conn_lost(struct fabric_conn *conn, int status)
@@ -250,7 +301,7 @@ static bool closing_deliver(struct fabric_conn *conn)
     while (!pawl_list_is_empty(&conn->doomed)) {
         struct fabric_op *op =
             pawl_container_of(pawl_list_first(&conn->doomed), struct fabric_op, link);
-        if (op->kind != FABRIC_OP_SEND) {
+        if (op->kind == FABRIC_OP_WRITE || op->kind == FABRIC_OP_READ) {
             if (fabric_room(fabric) == 0) {
                 return false;
             }
@@ -383,7 +434,7 @@ void fabric_conn_close(struct fabric_conn *conn, int status)
     pawl_log_limited(&close_limit, PAWL_LOG_INFO, "connection %llu with %s closes: %s",
                      (unsigned long long)conn->id, conn->peer,
                      status ? pawl_strerror(status) : "asked for");
-    if (conn->endpoint) {
+    if (conn->endpoint || conn->resolve) {
         fabric->provider->destroy(conn);
         conn->endpoint = NULL;
     }

@@ -29,6 +29,7 @@ static void lists_init(struct fabric *fabric)
     pawl_list_init(&fabric->borrowed);
     pawl_list_init(&fabric->ops_free);
     pawl_list_init(&fabric->sends_free);
+    pawl_list_init(&fabric->spares);
     pawl_list_init(&fabric->regions);
 }
 
@@ -57,6 +58,10 @@ static int options_copy(struct fabric *fabric, const struct fabric_options *opti
     if (fabric->options.operation_ms == 0) {
         fabric->options.operation_ms = FABRIC_OPERATION_MS_DEFAULT;
     }
+    if (fabric->options.idle_ms == 0) {
+        fabric->options.idle_ms = FABRIC_IDLE_MS_DEFAULT;
+    }
+    fabric->probe_ns = UINT64_MAX;
     fabric->format = FABRIC_GREETING_FORMAT;
     fabric->receives_count = options->receives_count;
     fabric->posts_max = 256;
@@ -121,6 +126,7 @@ void fabric_close(struct fabric *fabric)
     conns_free(&fabric->conns);
     conns_free(&fabric->closing);
     conns_free(&fabric->closed);
+    fabric_spares_free(fabric);
     fabric_ops_fini(fabric);
     while (!pawl_list_is_empty(&fabric->regions)) {
         struct pawl_list *node = pawl_list_first(&fabric->regions);
@@ -272,6 +278,7 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
     // Deadlines are judged after progress: what has arrived in time counts, however late the poll.
     fabric_ops_expire(fabric);
     fabric_conn_expire(fabric);
+    fabric_probe_idle(fabric);
     fabric_backlog_retry(fabric);
     fabric_conn_deliver(fabric);
     fabric->events = NULL;
@@ -280,12 +287,14 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
 
 uint64_t fabric_deadline_ns(const struct fabric *fabric)
 {
-    uint64_t deadline_ns = UINT64_MAX;
+    uint64_t deadline_ns = fabric->conns_count > 0 ? fabric->probe_ns : UINT64_MAX;
     struct pawl_list *node = pawl_list_first(&fabric->timed);
     if (node) {
-        deadline_ns = pawl_container_of(node, struct fabric_op, timed)->deadline_ns;
+        uint64_t ns = pawl_container_of(node, struct fabric_op, timed)->deadline_ns;
+        deadline_ns = PAWL_MIN(deadline_ns, ns);
     } else if (!pawl_list_is_empty(&fabric->fresh)) {
-        deadline_ns = fabric->now_ns + fabric->options.operation_ms * PAWL_NS_PER_MS;
+        uint64_t ns = fabric->now_ns + fabric->options.operation_ms * PAWL_NS_PER_MS;
+        deadline_ns = PAWL_MIN(deadline_ns, ns);
     }
     pawl_list_for_each (making, &fabric->making) {
         const struct fabric_conn *conn = pawl_container_of(making, struct fabric_conn, work);

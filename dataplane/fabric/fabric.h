@@ -42,6 +42,9 @@ struct fabric_options {
     uint32_t receives_count;
     uint32_t connections_max;
     uint32_t operation_ms; // deadline of an accepted write, read or send; 0: 10,000
+    // Silence after which a peer's host is asked whether it is there; no answer within operation_ms closes
+    // the connection. 0: 30,000. The peer's host answers, not its process; see probe.c.
+    uint32_t idle_ms;
 };
 
 enum fabric_event_type {
@@ -143,7 +146,7 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
 // poll that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.
 int fabric_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX]);
 
-// When the next deadline has to be judged, on the clock given to fabric_poll(); UINT64_MAX: none. A
+// When the next deadline has to be judged, or an idle peer to be asked, on the clock given to fabric_poll(); UINT64_MAX: none. A
 // thread that sleeps wakes up by then.
 uint64_t fabric_deadline_ns(const struct fabric *fabric);
 

@@ -19,8 +19,11 @@
 
 #define FABRIC_PEER_MAX 64
 #define FABRIC_OPERATION_MS_DEFAULT 10000u
+#define FABRIC_IDLE_MS_DEFAULT 30000u
 #define FABRIC_SENDS_SLAB 64u // send buffers that are made (and registered) at a time
 #define FABRIC_MESSAGE_ALIGN 64u
+#define FABRIC_SPARES_MAX                                                                          \
+    4u // slabs of receives that wait for a connection: 17 MiB at a chunk server
 
 // Connection data: 16 bytes, little-endian, sent by both sides when a connection is made. Whoever
 // meets another magic or format refuses, and says both sides' versions.
@@ -40,6 +43,7 @@ enum fabric_op_kind {
     FABRIC_OP_SEND,
     FABRIC_OP_WRITE,
     FABRIC_OP_READ,
+    FABRIC_OP_PROBE, // the fabric's own; moves nothing, no event tells of it
 };
 
 // One operation that the provider knows by the address of `context`. Sends, writes and reads come
@@ -72,6 +76,7 @@ struct fabric_conn {
     uint64_t id;
     void *user;
     void *endpoint; // the provider's; NULL once destroyed
+    void *resolve;  // the provider's, while it looks for the way to the peer
     enum fabric_conn_state state;
     bool is_known;     // the owner knows it: it gets FABRIC_CLOSED
     bool is_announced; // FABRIC_CONNECTED or FABRIC_ACCEPTED was delivered
@@ -80,7 +85,8 @@ struct fabric_conn {
     uint64_t deadline_ms;  // of making the connection
     uint64_t deadline_ns;  // the same, stamped by the first poll; 0: not yet
     uint64_t drain_mark;   // see fabric.drain_count
-    uint32_t ops_count;    // sends, writes and reads that are not over
+    uint64_t heard_ns;     // when the peer's host was last known to be there
+    uint32_t ops_count;    // sends, writes, reads and probes that are not over
     uint32_t posted_count; // of them: known to the provider
     uint32_t sends_count;  // of them: sends
     uint32_t peer_message_bytes;
@@ -118,7 +124,7 @@ struct fabric_provider {
     int (*listen)(struct fabric *fabric); // fills fabric->address
     // Makes the endpoint, posts the receives (fabric_receives_post) and starts to connect.
     int (*connect)(struct fabric_conn *conn, const char *host, const char *port);
-    // Destroys conn->endpoint. No byte of the peer lands afterwards.
+    // Destroys conn->endpoint or conn->resolve. No byte of the peer lands afterwards.
     void (*destroy)(struct fabric_conn *conn);
     int (*post)(struct fabric_op *op); // 0, -EAGAIN, or an error that ends the connection
     // Reports what happened; stops when fabric_room() is 0. Calls fabric_drained() when nothing was
@@ -148,12 +154,15 @@ struct fabric {
     char description[128];
     bool is_listening;
     bool needs_local; // the provider wants registered local memory
+    bool can_probe;   // it takes FABRIC_OP_PROBE, and the peer's host answers without its process
     uint16_t format;  // of the greeting; tests change it
     uint32_t receives_count;
     uint32_t sends_max; // per connection
     uint32_t posts_max; // per connection: sends, writes and reads that the provider takes
     uint32_t inject_bytes;
     uint64_t now_ns;
+    uint64_t
+        probe_ns; // before this no connection has been idle for long; UINT64_MAX: nobody to ask
     uint64_t drain_count; // how often the completion queue was found empty
     uint32_t conns_count; // not closing
     uint32_t stride_bytes;
@@ -162,6 +171,8 @@ struct fabric {
     struct pawl_list fresh, timed; // operations: without a deadline yet; in order of deadline
     struct pawl_list borrowed; // receives whose bytes the caller may look at until the next poll
     struct pawl_list ops_free, sends_free;
+    struct pawl_list spares;
+    uint32_t spares_count;
     struct pawl_list regions;
     struct fabric_ops_slab *ops_slabs;
     struct fabric_sends_slab *sends_slabs;
@@ -192,9 +203,12 @@ void fabric_conn_deliver(struct fabric *fabric); // announcements, early message
 void fabric_conn_expire(struct fabric *fabric);
 void fabric_conn_reap(struct fabric *fabric);
 void fabric_conn_free(struct fabric_conn *conn);
+void fabric_spares_free(struct fabric *fabric);
 
 // op.c
 int fabric_receives_post(struct fabric_conn *conn) PAWL_MUST_CHECK;
+// Failures close the connection.
+void fabric_probe_submit(struct fabric_conn *conn);
 void fabric_borrowed_return(struct fabric *fabric);
 void fabric_ops_stamp(struct fabric *fabric);
 void fabric_ops_expire(struct fabric *fabric);
@@ -205,6 +219,10 @@ void fabric_op_completed(struct fabric_op *op, int status, size_t bytes);
 void fabric_op_release(struct fabric_op *op);
 void fabric_ops_doom(struct fabric_conn *conn);
 void fabric_ops_fini(struct fabric *fabric);
+
+// probe.c
+void fabric_probe_watch(struct fabric_conn *conn); // it is open from now on
+void fabric_probe_idle(struct fabric *fabric);
 
 // listener_guard.c: keeps peers that never speak from holding on to the listening port.
 struct listener_guard;

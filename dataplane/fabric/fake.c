@@ -55,6 +55,7 @@ struct fake {
     struct pawl_list endpoints;
     unsigned number;
     uint32_t capacity;
+    bool is_dark;
     int event_fd;
 };
 
@@ -74,6 +75,7 @@ static pthread_mutex_t fake_lock;
 static pthread_once_t fake_once = PTHREAD_ONCE_INIT;
 static struct pawl_list fake_all;
 static unsigned fake_last_number;
+static void (*fake_open_hook)(void);
 
 static void fake_init(void)
 {
@@ -142,6 +144,9 @@ static void list_free(struct pawl_list *list)
 static int fake_open(struct fabric *fabric)
 {
     pthread_once(&fake_once, fake_init);
+    if (fake_open_hook) {
+        fake_open_hook();
+    }
     struct fake *fake = calloc(1, sizeof(*fake));
     if (!fake) {
         return -ENOMEM;
@@ -156,6 +161,7 @@ static int fake_open(struct fabric *fabric)
     pawl_list_init(&fake->endpoints);
     fabric->state = fake;
     fabric->inject_bytes = 64;
+    fabric->can_probe = true;
     snprintf(fabric->description, sizeof(fabric->description), "fake (in this process)");
     lock();
     pawl_list_push_back(&fake_all, &fake->link);
@@ -312,6 +318,13 @@ static int post_locked(struct fake_endpoint *ep, struct fabric_op *op)
         return -EAGAIN;
     }
     ep->pending_count++;
+    if (ep->home->is_dark || ep->peer->home->is_dark) {
+        return 0;
+    }
+    if (op->kind == FABRIC_OP_PROBE) {
+        completion_push(ep, op);
+        return 0;
+    }
     if (op->kind == FABRIC_OP_SEND) {
         inbox_push(ep->peer, record_new(FAKE_SEND, op->memory, op->bytes));
         completion_push(ep, op);
@@ -525,6 +538,19 @@ void fabric_fake_drop(struct fabric_conn *conn)
         both_shut_down(conn->endpoint);
     }
     unlock();
+}
+
+void fabric_fake_set_dark(struct fabric *fabric)
+{
+    struct fake *fake = fabric->state;
+    lock();
+    fake->is_dark = true;
+    unlock();
+}
+
+void fabric_fake_set_open_hook(void (*hook)(void))
+{
+    fake_open_hook = hook;
 }
 
 void fabric_fake_set_capacity(struct fabric *fabric, uint32_t count)

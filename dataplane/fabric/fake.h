@@ -16,4 +16,11 @@ void fabric_fake_drop(struct fabric_conn *conn);
 // provider's EAGAIN, and wait in the fabric's own queue. 0: no limit.
 void fabric_fake_set_capacity(struct fabric *fabric, uint32_t count);
 
+// The host of this fabric has lost its power: it answers nobody any more. A fabric that is only not
+// polled is a frozen process, for which its host answers probes.
+void fabric_fake_set_dark(struct fabric *fabric);
+
+// Runs while a fabric opens, as devices and memory have their time. NULL: nothing.
+void fabric_fake_set_open_hook(void (*hook)(void));
+
 #endif

@@ -96,7 +96,8 @@ static bool is_listener(int fd)
 static void listener_protect(struct listener_guard *guard, int fd)
 {
     struct timeval timeout = {.tv_usec = RECEIVE_TIMEOUT_US};
-    int on = 1, idle_s = 30, interval_s = 10, count = 3;
+    int on = 1, interval_s = 10, count = 3;
+    int idle_s = (int)PAWL_MAX(guard->fabric->options.idle_ms / 1000, 1u); // see probe.c
     if (!is_on_port(fd, guard->port) || !is_listener(fd)) {
         return;
     }

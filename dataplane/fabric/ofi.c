@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The libfabric provider of the fabric: domain, queues, registered memory, descriptors.
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <pawl/error.h>
 
@@ -115,6 +118,7 @@ static void limits_take(struct fabric *fabric, struct ofi *ofi)
     const struct fi_info *info = ofi->info;
     ofi->mr_mode = (uint64_t)info->domain_attr->mr_mode;
     fabric->needs_local = (ofi->mr_mode & FI_MR_LOCAL) != 0;
+    fabric->can_probe = !ofi->is_tcp;
     fabric->inject_bytes = (uint32_t)PAWL_MIN(info->tx_attr->inject_size, (size_t)UINT32_MAX);
     if (info->tx_attr->size > 0) {
         fabric->posts_max = (uint32_t)PAWL_MIN(info->tx_attr->size, (size_t)1024);
@@ -187,6 +191,7 @@ static void ofi_close(struct fabric *fabric)
         ofi->fabric ? &ofi->fabric->fid : NULL,
     };
     ofi_listener_close(fabric);
+    ofi_resolver_close(ofi);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(fids); i++) {
         int rc = fids[i] ? fi_close(fids[i]) : 0;
         if (rc < 0) {
@@ -198,6 +203,23 @@ static void ofi_close(struct fabric *fabric)
     }
     free(ofi);
     fabric->state = NULL;
+}
+
+// The tcp provider takes an address that is nobody's here and goes on without it; a device's says so.
+static int host_check(const char *host)
+{
+    struct addrinfo want = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, NULL, &want, &found) != 0) {
+        return -EADDRNOTAVAIL;
+    }
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 ? 0 : -errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    freeaddrinfo(found);
+    return rc;
 }
 
 static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
@@ -223,6 +245,9 @@ static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
     if (rc == 0) {
         rc = queues_open(fabric, ofi);
     }
+    if (rc == 0 && strcmp(fabric->options.provider, "verbs") == 0) {
+        rc = ofi_resolver_open(ofi);
+    }
     return rc;
 }
 
@@ -241,9 +266,12 @@ static int ofi_open(struct fabric *fabric)
     const char *name = fabric->options.provider;
     ofi->is_tcp =
         strcmp(name, "tcp") == 0 || strcmp(name, "net") == 0 || strcmp(name, "sockets") == 0;
-    rc = ofi_open_objects(fabric, ofi);
+    const char *host = fabric->options.host;
+    rc = ofi->is_tcp && host ? host_check(host) : 0;
+    rc = rc < 0 ? rc : ofi_open_objects(fabric, ofi);
     if (rc < 0) {
-        pawl_log_error("provider %s can't be opened: %s", name, fi_strerror(-rc));
+        pawl_log_error("provider %s can't be opened at %s: %s", name, host ? host : "any address",
+                       fi_strerror(-rc));
         ofi_close(fabric);
         return rc;
     }
@@ -308,6 +336,10 @@ static int ofi_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX])
     const struct ofi *ofi = fabric->state;
     fds[0] = ofi->cq_fd;
     fds[1] = ofi->eq_fd;
+    if (ofi->resolver) {
+        fds[2] = ofi_resolver_fd(ofi);
+        return 3;
+    }
     return 2;
 }
 

@@ -177,18 +177,28 @@ static int endpoint_open(struct fabric_conn *conn, struct fi_info *info)
     return rc;
 }
 
-int ofi_connect(struct fabric_conn *conn, const char *host, const char *port)
+int ofi_connect_to(struct fabric_conn *conn, struct fi_info *info)
 {
     struct fabric_greeting greeting = fabric_greeting_of(conn->fabric);
+    int rc = endpoint_open(conn, info);
+    if (rc == 0) {
+        rc = fi_connect(conn->endpoint, info->dest_addr, &greeting, sizeof(greeting));
+    }
+    return rc;
+}
+
+int ofi_connect(struct fabric_conn *conn, const char *host, const char *port)
+{
+    const struct ofi *ofi = conn->fabric->state;
     struct fi_info *info = NULL;
     int rc = info_to(conn->fabric, host, port, &info);
     if (rc < 0) {
         return rc;
     }
-    rc = endpoint_open(conn, info);
-    if (rc == 0) {
-        rc = fi_connect(conn->endpoint, info->dest_addr, &greeting, sizeof(greeting));
+    if (ofi->resolver) {
+        return ofi_resolve_start(conn, info);
     }
+    rc = ofi_connect_to(conn, info);
     fi_freeinfo(info);
     return rc;
 }
@@ -196,7 +206,8 @@ int ofi_connect(struct fabric_conn *conn, const char *host, const char *port)
 void ofi_destroy(struct fabric_conn *conn)
 {
     struct fid_ep *ep = conn->endpoint;
-    int rc = fi_close(&ep->fid);
+    ofi_resolve_end(conn);
+    int rc = ep ? fi_close(&ep->fid) : 0;
     if (rc < 0) {
         pawl_log_error("connection %llu: closing its endpoint: %s", (unsigned long long)conn->id,
                        fi_strerror(-rc));

@@ -30,6 +30,7 @@ struct ofi {
     size_t cq_size;
     uint32_t polls_count; // since the event queue was read
     struct listener_guard *guard;
+    void *resolver; // event channel of rdma_cm; NULL where the provider resolves without waiting
     struct pawl_random keys;
 };
 
@@ -37,12 +38,23 @@ struct ofi {
 void ofi_address_text(const void *address, char *text, size_t bytes);
 int ofi_listen(struct fabric *fabric) PAWL_MUST_CHECK;
 int ofi_connect(struct fabric_conn *conn, const char *host, const char *port) PAWL_MUST_CHECK;
+// Makes the endpoint and starts to connect to info->dest_addr.
+int ofi_connect_to(struct fabric_conn *conn, struct fi_info *info) PAWL_MUST_CHECK;
 void ofi_listener_close(struct fabric *fabric);
 void ofi_destroy(struct fabric_conn *conn);
 void ofi_events_read(struct fabric *fabric);
 bool ofi_events_pending(struct fabric *fabric);
 int ofi_post(struct fabric_op *op) PAWL_MUST_CHECK;
 void ofi_progress(struct fabric *fabric);
+
+// ofi_resolve.c: looks for the way to a peer first, and then calls ofi_connect_to().
+int ofi_resolver_open(struct ofi *ofi) PAWL_MUST_CHECK;
+void ofi_resolver_close(struct ofi *ofi);
+int ofi_resolver_fd(const struct ofi *ofi);
+void ofi_resolver_progress(struct fabric *fabric);
+// TAKES info, also when it fails.
+int ofi_resolve_start(struct fabric_conn *conn, struct fi_info *info) PAWL_MUST_CHECK;
+void ofi_resolve_end(struct fabric_conn *conn);
 
 // This thread asks libfabric for what it may refuse: its warnings are not wanted.
 void ofi_log_hush(bool hush);

@@ -48,6 +48,7 @@ int ofi_post(struct fabric_op *op)
                       op->remote_key, op->context);
         break;
     case FABRIC_OP_READ:
+    case FABRIC_OP_PROBE:
         rc = fi_read(ep, op->memory, op->bytes, op->desc, FI_ADDR_UNSPEC, op->remote_address,
                      op->remote_key, op->context);
         break;
@@ -113,6 +114,9 @@ void ofi_progress(struct fabric *fabric)
     struct ofi *ofi = fabric->state;
     int used = fabric->events_used;
     bool is_making = !pawl_list_is_empty(&fabric->making);
+    if (is_making && ofi->resolver) {
+        ofi_resolver_progress(fabric);
+    }
     if (is_making || ++ofi->polls_count >= EQ_EVERY) {
         ofi_events_read(fabric);
     }

@@ -293,12 +293,13 @@ void fabric_op_completed(struct fabric_op *op, int status, size_t bytes)
         fabric_conn_close(conn, conn->is_lost ? conn->status : PAWL_EDISCONNECTED);
         return;
     }
+    conn->heard_ns = conn->fabric->now_ns;
     if (op->kind == FABRIC_OP_RECEIVE) {
         receive_completed(op, bytes);
         return;
     }
     conn->posted_count--;
-    if (op->kind != FABRIC_OP_SEND) {
+    if (op->kind == FABRIC_OP_WRITE || op->kind == FABRIC_OP_READ) {
         fabric_emit_done(op, 0);
     }
     fabric_op_release(op);
@@ -376,6 +377,20 @@ int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes
     }
     op->bytes = bytes;
     return op_submit(op);
+}
+
+void fabric_probe_submit(struct fabric_conn *conn)
+{
+    struct fabric_op *op = NULL;
+    if (op_new(conn, FABRIC_OP_PROBE, &op) < 0) {
+        return; // no memory: at the next look
+    }
+    op->memory = conn->receives[0].memory; // of no bytes, but a device may look at the place
+    op->desc = conn->receives[0].desc;
+    op->bytes = 0;
+    op->remote_address = 0;
+    op->remote_key = 0;
+    (void)op_submit(op);
 }
 
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes)

@@ -5,6 +5,13 @@
 // starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
 // only: a program that has submitted appends calls pawl_poll() until they are done.
 //
+// fork(): the child of a process with an open struct pawl must neither use nor close it; anything else
+// is its own affair, exec() too. The parent goes on. Over verbs that needs a kernel that copies pinned
+// pages for the child (Linux 5.12 or later; `rdma system` says "copy-on-fork on"); on an older one
+// set RDMAV_FORK_SAFE=1 before the first call. Only memory of the library's own is registered, in
+// whole pages. Over tcp a child inherits the sockets, also through exec(): a server sees the end of a
+// killed parent when its children have ended too.
+//
 // Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
 // On failure `ret_` outputs are untouched unless their comment says otherwise.
 //

@@ -2,7 +2,7 @@
 # Completion of pawl for bash: verbs, options, their values. Paths of the cluster are completed when it
 # answers within two seconds.
 
-_pawl_common="--dir --master --provider --timeout --json --verbose --help"
+_pawl_common="--dir --master --provider --fabric-host --timeout --json --verbose --help"
 _pawl_verbs="append cat doctor extend get local ls mkdir mv put rm servers stat write"
 
 _pawl_options() { # verb, action of local
@@ -59,8 +59,8 @@ _pawl_value() {
     --provider) _pawl_words "tcp verbs" ;;
     --signal) _pawl_words "KILL TERM STOP CONT INT HUP ABRT" ;;
     --progress-file) _pawl_files ;;
-    --master | --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | --offset | --length | \
-        --server | --producer | --servers) COMPREPLY=() ;;
+    --master | --fabric-host | --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | \
+        --offset | --length | --server | --producer | --servers) COMPREPLY=() ;;
     *) return 1 ;;
     esac
 }
@@ -72,7 +72,7 @@ _pawl_scan() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --dir | --master | --provider)
+        --dir | --master | --provider | --fabric-host)
             i=$((i + 1))
             _pawl_where+=("$word" "${COMP_WORDS[i]}")
             ;;

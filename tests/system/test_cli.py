@@ -28,6 +28,7 @@ WRONG = [
     ["stat", "/a", "/b"], ["mkdir"], ["mkdir", "-x", "/a"], ["mv", "/a"], ["mv", "/a", "/b", "/c"],
     ["mv", "--nonsense", "/a"], ["rm"], ["rm", "-x", "/a"], ["servers", "x"], ["doctor", "x"],
     ["--timeout", "0", "ls"], ["--timeout", "x", "ls"], ["--timeout"], ["--dir"],
+    ["--fabric-host"], ["--fabric-host", "", "ls"],
 ]
 
 
@@ -320,7 +321,16 @@ def many(cluster, _where):
     check(cluster.stat("/pages")["bytes"] == size, "length of many chunks")
 
 
-PARTS = [usage, finding, json_outputs, put_twice, put_killed, put_changing, standard_input, append_lines,
+def fabric_host(cluster, _where):
+    """The own address for the data: used, and not looked for elsewhere when it is wrong."""
+    cluster.pawl("--fabric-host", "127.0.0.1", "put", "-", "/host", stdin=b"bytes")
+    check(cluster.pawl("cat", "/host", "--fabric-host=127.0.0.1").stdout == b"bytes", "other bytes")
+    error = cluster.pawl("--fabric-host", "192.0.2.1", "cat", "/host", code=1).stderr
+    check(b"192.0.2.1" in error, f"an address of nobody here: {error}")
+    cluster.pawl("--fabric-host", "192.0.2.1", "ls", "/")  # carries no data
+
+
+PARTS = [usage, finding, fabric_host, json_outputs, put_twice, put_killed, put_changing, standard_input, append_lines,
          reading, names, many]
 
 

@@ -26,6 +26,11 @@ const char *provider_of(void **state)
     return *state;
 }
 
+bool is_device(const char *provider)
+{
+    return strcmp(provider, "fake") != 0 && strcmp(provider, "tcp") != 0;
+}
+
 static struct fabric *open_at(const char *provider, const struct fabric_options *extra,
                               const char *host)
 {

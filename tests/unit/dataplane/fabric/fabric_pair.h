@@ -71,6 +71,7 @@ extern char fake_name[], tcp_name[16];
 // PAWL_TEST_FABRIC="verbs 10.77.0.1 10.77.0.2".
 void pair_take_environment(void);
 const char *provider_of(void **state);
+bool is_device(const char *provider);
 #define both(name)                                                                                 \
     {#name " (fake)", name, NULL, NULL, fake_name},                                                \
     {                                                                                              \

@@ -542,11 +542,6 @@ static void test_close_when_messages_were_sent_before_then_the_peer_gets_them(vo
     pair_close(&pair);
 }
 
-static bool is_device(const char *provider)
-{
-    return strcmp(provider, "fake") != 0 && strcmp(provider, "tcp") != 0;
-}
-
 static void test_operation_when_the_peer_is_frozen_then_ends_by_its_deadline(void **state)
 {
     struct pair pair;

@@ -136,6 +136,87 @@ static void test_clock_when_it_goes_back_then_no_deadline_fires(void **state)
     pair_close(&pair);
 }
 
+static void advance_and_poll(struct pair *pair, uint64_t ms)
+{
+    pair_advance_ms(pair, ms);
+    for (int i = 0; i < 4; i++) {
+        pair_poll(pair);
+    }
+}
+
+static void test_idle_when_the_peers_host_is_there_then_the_connection_stays(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "fake", NULL);
+    assert_true(fabric_deadline_ns(pair.a.fabric) == UINT64_MAX); // nobody to ask
+    pair_connect(&pair);
+    pair.b.is_off = true; // its process is stopped, its device answers
+    assert_true(fabric_deadline_ns(pair.a.fabric) ==
+                pair.now_ns + FABRIC_IDLE_MS_DEFAULT * PAWL_NS_PER_MS);
+    advance_and_poll(&pair, FABRIC_IDLE_MS_DEFAULT - 1);
+    assert_true(fabric_deadline_ns(pair.a.fabric) == pair.now_ns + PAWL_NS_PER_MS);
+    for (int i = 0; i < 20; i++) { // ten minutes
+        advance_and_poll(&pair, i == 0 ? 1 : FABRIC_IDLE_MS_DEFAULT);
+        assert_int_equal(pair.a.conn->ops_count, 0);
+        assert_true(pair.a.conn->heard_ns == pair.now_ns);
+    }
+    assert_int_equal(pair.a.closed, 0);
+    assert_int_equal(pair.a.done, 0); // nobody is told of what nobody has asked for
+    pair.b.is_off = false;
+    pair_poll(&pair);
+    assert_int_equal(pair.b.messages, 0);
+    assert_int_equal(pair.b.closed, 0);
+    pair_close(&pair);
+}
+
+static void test_idle_when_the_peers_host_is_gone_then_closed_by_a_deadline(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct fabric_options options = {.idle_ms = 7000, .operation_ms = 3000};
+    pair_open(&pair, "fake", &options);
+    pair_connect(&pair);
+    pair.b.is_off = true;
+    fabric_fake_set_dark(pair.b.fabric);
+    advance_and_poll(&pair, 6999);
+    assert_int_equal(pair.a.conn->ops_count, 0);
+    advance_and_poll(&pair, 1);
+    assert_int_equal(pair.a.conn->ops_count, 1);
+    assert_true(fabric_deadline_ns(pair.a.fabric) == pair.now_ns + 3000 * PAWL_NS_PER_MS);
+    advance_and_poll(&pair, 2999);
+    assert_int_equal(pair.a.closed, 0);
+    advance_and_poll(&pair, 1);
+    assert_int_equal(pair.a.closed, 1);
+    assert_int_equal(pair.a.closed_status, PAWL_EDEADLINE);
+    assert_int_equal(pair.a.done, 0);
+    assert_true(fabric_deadline_ns(pair.a.fabric) == UINT64_MAX);
+    pair_close(&pair);
+}
+
+// What comes from the peer is an answer too, and what is under way has a deadline of its own.
+static void test_idle_when_the_peer_is_heard_then_it_is_not_asked(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "fake", NULL);
+    pair_connect(&pair);
+    advance_and_poll(&pair, FABRIC_IDLE_MS_DEFAULT - 10);
+    assert_int_equal(fabric_send(pair.b.conn, "here", 4), 0);
+    advance_and_poll(&pair, 1);
+    assert_int_equal(pair.a.messages, 1);
+    fabric_fake_set_dark(pair.b.fabric); // a question would stay without an answer
+    pair.b.is_off = true;
+    advance_and_poll(&pair, FABRIC_IDLE_MS_DEFAULT - 1);
+    assert_int_equal(pair.a.conn->ops_count, 0);
+    assert_int_equal(fabric_send(pair.a.conn, "there?", 6), 0);
+    advance_and_poll(&pair, 1);
+    assert_int_equal(pair.a.conn->ops_count, 1); // the message alone
+    advance_and_poll(&pair, OPERATION_MS);
+    assert_int_equal(pair.a.closed, 1);
+    pair_close(&pair);
+}
+
 struct echo {
     struct fabric *fabric;
     _Atomic bool is_over;
@@ -191,6 +272,9 @@ int main(void)
         cmocka_unit_test(test_completion_when_late_then_ignored),
         cmocka_unit_test(test_closed_event_when_delivered_then_the_connection_can_still_be_named),
         cmocka_unit_test(test_clock_when_it_goes_back_then_no_deadline_fires),
+        cmocka_unit_test(test_idle_when_the_peers_host_is_there_then_the_connection_stays),
+        cmocka_unit_test(test_idle_when_the_peers_host_is_gone_then_closed_by_a_deadline),
+        cmocka_unit_test(test_idle_when_the_peer_is_heard_then_it_is_not_asked),
         cmocka_unit_test(test_threads_when_each_polls_its_own_fabric_then_messages_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

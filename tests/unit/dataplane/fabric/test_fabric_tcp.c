@@ -464,6 +464,53 @@ static void test_garbage_when_it_follows_a_right_greeting_then_the_connection_cl
     garbage_close(&pair, fds);
 }
 
+static void test_open_when_the_address_is_not_of_this_host_then_says_so(void **state)
+{
+    (void)state;
+    struct fabric *fabric = NULL;
+    struct fabric_options options = {.provider = "tcp",
+                                     .host = "192.0.2.1", // of nobody: RFC 5737
+                                     .message_bytes = MESSAGE_BYTES,
+                                     .receives_count = 32,
+                                     .connections_max = 2};
+    assert_int_equal(fabric_open(&options, &fabric), -EADDRNOTAVAIL);
+    options.host = "no host";
+    assert_int_equal(fabric_open(&options, &fabric), -EADDRNOTAVAIL);
+    assert_null(fabric);
+}
+
+static int socket_option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t bytes = sizeof(value);
+    return getsockopt(fd, level, name, &value, &bytes) == 0 ? value : -1;
+}
+
+// A host that loses its power is found out by the kernel: accepted sockets have the listener's settings.
+static void test_idle_when_a_peer_is_accepted_then_its_socket_keeps_alive(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct fabric_options options = {.idle_ms = 12000};
+    pair_open(&pair, "tcp", &options);
+    pair_connect(&pair);
+    in_port_t port =
+        htons((uint16_t)strtoul(strrchr(fabric_address(pair.b.fabric), ':') + 1, NULL, 10));
+    int found = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_in address = {0};
+        socklen_t bytes = sizeof(address);
+        if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 && address.sin_port == port &&
+            socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0) {
+            found++;
+            assert_int_equal(socket_option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+            assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 12);
+        }
+    }
+    assert_int_equal(found, 1);
+    pair_close(&pair);
+}
+
 int main(void)
 {
     pawl_log_init(getenv("PAWL_TEST_LOG") ? PAWL_LOG_INFO : PAWL_LOG_ERROR, STDERR_FILENO);
@@ -472,6 +519,8 @@ int main(void)
         cmocka_unit_test(test_peer_when_killed_then_a_sleeper_wakes),
         cmocka_unit_test(test_peer_when_frozen_then_operations_end_by_their_deadline),
         cmocka_unit_test(test_peer_when_killed_with_writes_pending_then_each_is_done_once),
+        cmocka_unit_test(test_open_when_the_address_is_not_of_this_host_then_says_so),
+        cmocka_unit_test(test_idle_when_a_peer_is_accepted_then_its_socket_keeps_alive),
         cmocka_unit_test(test_garbage_when_random_bytes_then_thrown_out),
         cmocka_unit_test(test_garbage_when_the_request_is_cut_then_thrown_out),
         cmocka_unit_test(test_garbage_when_the_request_announces_more_than_comes_then_nobody_waits),
