@@ -14,6 +14,7 @@
 //                                                               append records 1 to COUNT
 //   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause
 //
+// PAWL_TEST_PROVIDER in the environment names the libfabric provider.
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
 #include <assert.h>
 #include <errno.h>
@@ -73,8 +74,10 @@ static void record_make(struct record *record, uint32_t client, uint64_t sequenc
 
 static int connect_to(const char *master, uint32_t deadline_ms, struct pawl **ret)
 {
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = deadline_ms};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = deadline_ms};
     int code = pawl_connect(&options, ret);
     if (code != 0) {
         fprintf(stderr, "connecting to %s: %s\n", master, pawl_strerror(code));
@@ -461,6 +464,7 @@ static int history(char **arguments)
                               .bytes = strtoull(arguments[4], NULL, 10)};
     struct pawl_options options = {.size = sizeof options,
                                    .master = arguments[0],
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
                                    .deadline_ms = RESOLVE_MS,
                                    .depth_max = (uint32_t)strtoul(arguments[7], NULL, 10)};
     struct pawl_create_options create = {.size = sizeof create,

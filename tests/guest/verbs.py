@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Boots one guest with soft-RoCE devices and runs the system tests in it over verbs (cluster/softroce, suite.py)."""
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GUEST = {123: "the guest's kernel panicked", 124: "time was up", 125: "there was no guest"}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--build", type=pathlib.Path, default=ROOT / "build/release", help="where the tests were built (build/release)")
+    add("--results", type=pathlib.Path, default=ROOT / "build/verbs", help="for logs (build/verbs)")
+    add("--label", default="verbs", help="which tests: verbs (all), verbs_quick, or another label of theirs")
+    add("--only", metavar="REGEX", help="only tests with such a name")
+    add("--scale", default="0.03125", help="what sizes and counts are multiplied by (1/32)")
+    add("--provider", default="verbs", help="of libfabric; with tcp every test must fail")
+    add("--timeout", type=float, default=3000, help="seconds for all (3000)")
+    add("--steady", action="store_true", help="the guest's clock counts instructions")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    if not shutil.which("qemu-system-x86_64"):
+        print("verbs: not run: qemu-system-x86_64 is missing (scripts/install-packages softroce)")
+        return 77
+    results = args.results.resolve()
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    words = ["ctest", "--test-dir", args.build, "--show-only=json-v1", "-L", f"^{args.label}$"]
+    words += ["-R", args.only] if args.only else []
+    (results / "tests.json").write_bytes(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+    command = [ROOT / "cluster/softroce/run", "--results", results, "--console", results / "console",
+               "--timeout", args.timeout, *(["--steady"] if args.steady else []),
+               os.path.realpath(sys.executable), ROOT / "tests/guest/suite.py", results / "tests.json", results, args.provider]
+    begin = time.monotonic()
+    guest = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             env={**os.environ, "PAWL_TEST_SCALE": args.scale, "PAWL_TEST_DIR": "/disk"})
+    with (results / "log").open("wb") as log:
+        for line in guest.stdout:
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+            log.write(line)
+            log.flush()
+    status = guest.wait()
+    print(f"verbs: {time.monotonic() - begin:.0f} s with the boot; the whole log: {results}/log")
+    if status:
+        print(f"verbs: FAILED: {GUEST.get(status, f'exit status {status}')}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
