@@ -35,7 +35,7 @@ class Test:
         self.command, self.provider, self.refused = [sys.executable, *entry["command"][1:]], provider, refused
         self.name = entry["name"] + (f"_{provider}_is_found_out" if refused else "")
         values = properties(entry)
-        self.limit = values["TIMEOUT"]
+        self.limit = 2 * values["TIMEOUT"]  # emulation is slow
         self.environment = dict(word.split("=", 1) for word in values.get("ENVIRONMENT", []))
         self.environment["PAWL_TEST_FABRIC"] = " ".join([provider, *HOSTS])
 

@@ -57,7 +57,7 @@ def trial(cluster, victim, path, source, digest):
     before = cluster.json("servers")
     pids = cluster.pids()  # looked up before, so that the kill itself takes no time
     logged = cluster.log("master").count("recovery begins")
-    chunk = min(max(size // 16, 4 << 20), 64 << 20)
+    chunk = min(max(size // 16, 2 << 20), 64 << 20)
     put = cluster.start_put("--chunk-bytes", str(chunk), "--progress-file", progress, source, path)
     acked = wait_for_bytes(progress, put, size // 2)
     dead = None if victim == "master" else pick(cluster, path, put, victim)
