@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots one guest with soft-RoCE devices and runs the system tests in it over verbs (cluster/softroce, suite.py)."""
 import argparse
+import ctypes
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +47,8 @@ def main():
                os.path.realpath(sys.executable), ROOT / "tests/guest/suite.py", results / "tests.json", results, args.provider]
     begin = time.monotonic()
     guest = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             env={**os.environ, "PAWL_TEST_SCALE": args.scale, "PAWL_TEST_DIR": "/disk"})
+                             env={**os.environ, "PAWL_TEST_SCALE": args.scale, "PAWL_TEST_DIR": "/disk"},
+                             preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM))  # the guest ends with us
     with (results / "log").open("wb") as log:
         for line in guest.stdout:
             sys.stdout.buffer.write(line)

@@ -183,6 +183,15 @@ class Cluster:
             time.sleep(0.05)
         raise Failed(f"not {count} live servers after {seconds} s")
 
+    def wait_for_growth(self, path, size, process, seconds=120):
+        """Waits until a file that `process` writes is longer than that; returns its size."""
+        until = time.monotonic() + seconds
+        while not os.path.exists(path) or os.path.getsize(path) <= size:
+            check(process.poll() is None, f"{process.args[:2]} has given up")
+            check(time.monotonic() < until, f"{path} has not grown within {seconds} s")
+            time.sleep(0.01)
+        return os.path.getsize(path)
+
     def check_devices(self):
         """All that is stored now has left the devices, to each server that has it."""
         if not devices.WATCHED:

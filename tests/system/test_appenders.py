@@ -20,9 +20,11 @@ def run(cluster, arguments):
     trial = subprocess.Popen(
         [os.path.join(cluster.bin, "pawl-trial"), "appenders", master, "/many", log, clients,
          "300", seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = 0
     victims = ["cs1", "cs2", "cs3", "master"]
     for kill in range(kills):
         victim = victims[kill % len(victims)]
+        told = cluster.wait_for_growth(log, told, trial)
         time.sleep(0.7)  # appends go on
         cluster.kill(victim)
         time.sleep(0.7)  # without it
