@@ -11,7 +11,7 @@ from harness import check, main, say, scaled
 
 
 def run(cluster, arguments):
-    clients, kills = arguments[0], scaled(int(arguments[1]), least=4)
+    clients, kills = str(scaled(int(arguments[0]), least=3)), scaled(int(arguments[1]), least=4)
     seed = arguments[2] if len(arguments) > 2 else "7"
     log = os.path.join(cluster.dir, "told")
     # Small chunks: seals and recoveries meet.
