@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "cli/local.h"
 
-#define START_MS 15000u
 #define STOP_MS 10000u
 
 // ---- start --------------------------------------------------------------------------------------
@@ -26,18 +25,17 @@ static int count_live(void *user, const struct pawl_server_info *server)
     return 0;
 }
 
-// Waits until every server has registered.
+// Waits until every server has registered, as long as any call may take.
 static int wait_live(const struct cli *cli, const struct local_cluster *cluster)
 {
     struct cli there = *cli;
     there.master = cluster->master;
-    there.deadline_ms = START_MS;
     struct pawl *pawl;
     int code = cli_connect(&there, &pawl);
     if (code != 0) {
         return code;
     }
-    uint64_t until_ms = pawl_clock_ms() + START_MS;
+    uint64_t until_ms = pawl_clock_ms() + cli->deadline_ms;
     struct live_count count;
     do {
         count.live = 0;

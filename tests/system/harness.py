@@ -3,6 +3,12 @@
 
 A test is a program: `python3 test_x.py BIN [arguments]`, BIN being the folder of pawl, its daemons and
 pawl-trial. It ends with 0 when all holds, and leaves the cluster's folder behind when something fails.
+
+The environment says where it runs; without it: tcp on loopback, in full size.
+  PAWL_TEST_FABRIC    provider and local addresses, "verbs 10.77.0.1 10.77.0.2": the servers take them in turn
+  PAWL_TEST_SCALE     what sizes and counts are multiplied by, "0.03125"
+  PAWL_TEST_DEVICES   RDMA devices that the bytes must take (devices.py)
+  PAWL_TEST_DIR       where the cluster's folder is made
 """
 import atexit
 import hashlib
@@ -11,10 +17,23 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+import devices
+
+PROVIDER, *HOSTS = os.environ.get("PAWL_TEST_FABRIC", "").split() or [""]
+SCALE = float(os.environ.get("PAWL_TEST_SCALE", "1"))
+if PROVIDER:
+    os.environ["PAWL_TEST_PROVIDER"] = PROVIDER  # for the trial programs
+CALL = ["--provider", PROVIDER, "--timeout", "120"] if PROVIDER else []
+
+
+def scaled(count, least=1):
+    return max(least, int(count * SCALE))
 
 
 class Failed(Exception):
@@ -40,7 +59,26 @@ class Cluster:
         self.dir = os.path.abspath(self.dir)
         self.keep = True
         atexit.register(self.end)
+        if PROVIDER:
+            self.configure(servers)
+        self.packets = devices.packets()
         self.pawl("local", "start", "--servers", str(servers))
+
+    def configure(self, servers):
+        """The files that `pawl local start` would write otherwise."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            master = f"127.0.0.1:{free.getsockname()[1]}"
+        texts = {"master": f"listen: {master}\n"}
+        for i in range(servers):
+            texts[f"cs{i + 1}"] = (f"master: {master}\nname: cs{i + 1}\nsecurity: none\nfabric:\n"
+                                   f"  provider: {PROVIDER}\n  host: {HOSTS[i % len(HOSTS)]}\n"
+                                   f"journal:\n  segment: {scaled(32 << 20, least=4 << 20)}\n")
+        for name, text in texts.items():
+            os.mkdir(os.path.join(self.dir, name))
+            with open(os.path.join(self.dir, name, "config.yaml"), "w", encoding="ascii") as file:
+                file.write(f"{text}dir: {self.dir}/{name}/data\n")
+        with open(os.path.join(self.dir, "cluster.yaml"), "w", encoding="ascii") as file:
+            file.write(f"master: {master}\nprovider: {PROVIDER}\nservers: {servers}\n")
 
     def run(self, program, *arguments, code=0, timeout=240, stdin=None):
         result = subprocess.run(
@@ -54,7 +92,28 @@ class Cluster:
         return result
 
     def pawl(self, *arguments, **options):
-        return self.run("pawl", "--dir", self.dir, *arguments, **options)
+        before = devices.packets()
+        watched = devices.WATCHED and "put" in arguments[:2] and options.get("code", 0) == 0
+        if watched and arguments[0] != "--json":
+            arguments = ("--json", *arguments)
+        result = self.run("pawl", "--dir", self.dir, *CALL, *arguments, **options)
+        if watched:
+            self.check_put(arguments[-1], json.loads(result.stdout), before)
+        return result
+
+    def check_put(self, path, result, before):
+        """The devices have sent what was stored, to each server that has it now."""
+        stored = result["bytes"] - result["resumed_bytes"]
+        sent = devices.packets() - before
+        copies = self.copies(path) if stored else [0]
+        wanted = stored * min(copies) // devices.PACKET_BYTES
+        say(f"devices: put {path}: {sent} packets for {stored} bytes on {min(copies)} servers, at least {wanted}")
+        check(sent >= wanted, f"put {path}: {sent} packets left the devices, not {wanted}: the bytes took another way")
+
+    def copies(self, path):
+        """Live replicas of each chunk."""
+        return [sum(replica["state"] == "live" for replica in chunk["replicas"])
+                for chunk in self.json("stat", "--quick", path)["chunks"]]
 
     def json(self, *arguments, **options):
         return json.loads(self.pawl("--json", *arguments, **options).stdout)
@@ -69,9 +128,21 @@ class Cluster:
 
     def start_put(self, *arguments):
         """A put in the background; returns the process."""
-        return subprocess.Popen(
-            [os.path.join(self.bin, "pawl"), "--dir", self.dir, "--json", "--timeout", "120", "put",
+        before = devices.packets()
+        put = subprocess.Popen(
+            [os.path.join(self.bin, "pawl"), "--dir", self.dir, *CALL, "--json", "--timeout", "120", "put",
              *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        put.packets_before = before
+        return put
+
+    def end_put(self, put, path):
+        """Waits for a put of start_put(); returns what it says."""
+        out, error = put.communicate(timeout=300)
+        check(put.returncode == 0, f"put failed: {error.decode(errors='replace')}")
+        result = json.loads(out)
+        if devices.WATCHED:
+            self.check_put(path, result, put.packets_before)
+        return result
 
     @property
     def master(self):
@@ -103,7 +174,7 @@ class Cluster:
         with open(f"/proc/{self.pids()[server]}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def wait_live(self, count, seconds=30):
+    def wait_live(self, count, seconds=120):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             servers = self.json("servers")["servers"]
@@ -111,6 +182,29 @@ class Cluster:
                 return
             time.sleep(0.05)
         raise Failed(f"not {count} live servers after {seconds} s")
+
+    def wait_for_growth(self, path, size, process, seconds=120):
+        """Waits until a file that `process` writes is longer than that; returns its size."""
+        until = time.monotonic() + seconds
+        while not os.path.exists(path) or os.path.getsize(path) <= size:
+            check(process.poll() is None, f"{process.args[:2]} has given up")
+            check(time.monotonic() < until, f"{path} has not grown within {seconds} s")
+            time.sleep(0.01)
+        return os.path.getsize(path)
+
+    def check_devices(self):
+        """All that is stored now has left the devices, to each server that has it."""
+        if not devices.WATCHED:
+            return
+        sent = devices.packets() - self.packets
+        wanted = 0
+        for entry in self.json("ls", "/"):
+            if entry["type"] == "file":
+                path = "/" + entry["name"]
+                lengths = [chunk["length"] for chunk in self.json("stat", "--quick", path)["chunks"]]
+                wanted += sum(map(int.__mul__, lengths, self.copies(path))) // devices.PACKET_BYTES
+        say(f"devices: the test: {sent} packets, at least {max(wanted, 1)}")
+        check(sent >= max(wanted, 1), f"{sent} packets left the devices, not {wanted}: the bytes took another way")
 
     def check_logs(self):
         """Stops all; what sanitizers or assertions of the daemons said fails the test."""
@@ -182,6 +276,7 @@ def main(run, servers=3):
     cluster = Cluster(sys.argv[1], servers)
     try:
         run(cluster, sys.argv[2:])
+        cluster.check_devices()
         cluster.check_logs()
     except Failed as failed:
         print(f"FAILED: {failed}", flush=True)

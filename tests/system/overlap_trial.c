@@ -86,8 +86,10 @@ static void fill(uint64_t *words, uint32_t writer, uint32_t number, uint64_t off
 static int open_file(const char *master, const char *path, struct pawl **ret_pawl,
                      struct pawl_file **ret_file)
 {
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = PATIENCE_MS};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = PATIENCE_MS};
     int code = pawl_connect(&options, ret_pawl);
     return code != 0 ? code : pawl_open(*ret_pawl, path, ret_file);
 }
@@ -193,8 +195,10 @@ static int make_file(const char *master, const char *path)
                                          .min_replicas = 2,
                                          .chunk_bytes = CHUNK_BYTES,
                                          .exclusive = true};
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = PATIENCE_MS};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = PATIENCE_MS};
     static uint64_t words[PIECE_BYTES / WORD_BYTES];
     struct pawl *pawl = NULL;
     struct pawl_file *file = NULL;

@@ -7,11 +7,11 @@ import os
 import subprocess
 import time
 
-from harness import check, main, say
+from harness import check, main, say, scaled
 
 
 def run(cluster, arguments):
-    clients, kills = arguments[0], int(arguments[1])
+    clients, kills = str(scaled(int(arguments[0]), least=3)), scaled(int(arguments[1]), least=4)
     seed = arguments[2] if len(arguments) > 2 else "7"
     log = os.path.join(cluster.dir, "told")
     # Small chunks: seals and recoveries meet.
@@ -20,9 +20,11 @@ def run(cluster, arguments):
     trial = subprocess.Popen(
         [os.path.join(cluster.bin, "pawl-trial"), "appenders", master, "/many", log, clients,
          "300", seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = 0
     victims = ["cs1", "cs2", "cs3", "master"]
     for kill in range(kills):
         victim = victims[kill % len(victims)]
+        told = cluster.wait_for_growth(log, told, trial)
         time.sleep(0.7)  # appends go on
         cluster.kill(victim)
         time.sleep(0.7)  # without it

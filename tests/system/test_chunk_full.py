@@ -5,13 +5,13 @@ BIN
 """
 import os
 
-from harness import check, main, make_file, say, sha256
+from harness import check, main, make_file, say, scaled, sha256
 
 
 def run(cluster, _arguments):
     source = os.path.join(cluster.dir, "source")
     copy = os.path.join(cluster.dir, "copy")
-    record, chunk_bytes, size = 100_000, 1 << 20, 20_000_000
+    record, chunk_bytes, size = 100_000, 1 << 20, scaled(20_000_000, least=5_000_000)
     digest = make_file(source, size)
     cluster.pawl("put", "--chunk-bytes", str(chunk_bytes), "--record-bytes", str(record), source,
                  "/full")

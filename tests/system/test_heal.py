@@ -7,7 +7,7 @@ BIN BYTES
 import os
 import time
 
-from harness import Failed, check, main, make_file, say, sha256
+from harness import Failed, check, main, make_file, say, scaled, sha256
 
 CHUNK = 1 << 20
 REPLICAS = 3
@@ -55,7 +55,7 @@ def check_bytes(cluster, digest):
 
 def run(cluster, arguments):
     source = os.path.join(cluster.dir, "source")
-    digest = make_file(source, int(arguments[0]))
+    digest = make_file(source, scaled(int(arguments[0]), least=12 << 20))
     cluster.pawl("put", "--chunk-bytes", str(CHUNK), "--record-bytes", str(CHUNK // 8), source,
                  "/heal")
     check(len(sealed(cluster)) > 10, "too few chunks to speak of")

@@ -6,11 +6,10 @@ BIN VICTIM BYTES; VICTIM is secondary, primary (of the tail chunk; not restarted
 What was acknowledged must be there in every trial. A kill that falls between two chunks, when nothing is
 in flight, or comes after the put, shows no recovery: such a trial does not count and another one follows, five at most.
 """
-import json
 import os
 import signal
 
-from harness import check, main, make_file, say, sha256, wait_for_bytes
+from harness import check, main, make_file, say, scaled, sha256, wait_for_bytes
 
 TRIALS = 5
 
@@ -58,21 +57,19 @@ def trial(cluster, victim, path, source, digest):
     before = cluster.json("servers")
     pids = cluster.pids()  # looked up before, so that the kill itself takes no time
     logged = cluster.log("master").count("recovery begins")
-    put = cluster.start_put(source, path, "--progress-file", progress)
+    chunk = min(max(size // 16, 2 << 20), 64 << 20)
+    put = cluster.start_put("--chunk-bytes", str(chunk), "--progress-file", progress, source, path)
     acked = wait_for_bytes(progress, put, size // 2)
     dead = None if victim == "master" else pick(cluster, path, put, victim)
     if put.poll() is not None or (dead is None and victim != "master"):
-        put.communicate(timeout=300)
-        check(put.returncode == 0, "put failed without a kill")
+        cluster.end_put(put, path)
         say("the put was over before the kill")
         return False
     os.kill(pids[dead or "master"], signal.SIGKILL)
     say(f"SIGKILL to {dead or 'master'}; {acked} of {size} bytes were acknowledged before")
     if victim == "master":
         cluster.restart("master")
-    out, error = put.communicate(timeout=300)
-    check(put.returncode == 0, f"put failed: {error.decode(errors='replace')}")
-    result = json.loads(out)
+    result = cluster.end_put(put, path)
     say(f"put: {result}")
     check(result["bytes"] == size, "not all bytes acknowledged")
     check(cluster.stat(path)["bytes"] == size, "file has another length")
@@ -93,7 +90,7 @@ def trial(cluster, victim, path, source, digest):
 
 
 def run(cluster, arguments):
-    victim, size = arguments[0], int(arguments[1])
+    victim, size = arguments[0], scaled(int(arguments[1]))
     source = os.path.join(cluster.dir, "source")
     digest = make_file(source, size)
     for number in range(TRIALS):

@@ -9,11 +9,11 @@ import os
 import subprocess
 import time
 
-from harness import check, main, say, sha256
+from harness import check, main, say, scaled, sha256
 
 
 def run(cluster, arguments):
-    writers, kills = arguments[0], int(arguments[1])
+    writers, kills = arguments[0], scaled(int(arguments[1]), least=4)
     seed = arguments[2] if len(arguments) > 2 else "3"
     expected = os.path.join(cluster.dir, "expected")
     copy = os.path.join(cluster.dir, "copy")

@@ -12,8 +12,10 @@
 //                                                               write over the file by an id
 //   pawl-trial history MASTER PATH PRODUCER COUNT BYTES FILL CHUNK_BYTES DEPTH
 //                                                               append records 1 to COUNT
-//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause
+//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause; until SIGTERM, or
+//                                                               SECONDS have passed
 //
+// PAWL_TEST_PROVIDER in the environment names the libfabric provider.
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
 #include <assert.h>
 #include <errno.h>
@@ -73,8 +75,10 @@ static void record_make(struct record *record, uint32_t client, uint64_t sequenc
 
 static int connect_to(const char *master, uint32_t deadline_ms, struct pawl **ret)
 {
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = deadline_ms};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = deadline_ms};
     int code = pawl_connect(&options, ret);
     if (code != 0) {
         fprintf(stderr, "connecting to %s: %s\n", master, pawl_strerror(code));
@@ -461,6 +465,7 @@ static int history(char **arguments)
                               .bytes = strtoull(arguments[4], NULL, 10)};
     struct pawl_options options = {.size = sizeof options,
                                    .master = arguments[0],
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
                                    .deadline_ms = RESOLVE_MS,
                                    .depth_max = (uint32_t)strtoul(arguments[7], NULL, 10)};
     struct pawl_create_options create = {.size = sizeof create,
@@ -522,7 +527,7 @@ static void on_bench(void *user, const struct pawl_append_result *result)
 static bool bench_fill(struct bench *bench, struct pawl_file *file, const void *data)
 {
     bool busy = false;
-    bool over = pawl_clock_ns() >= bench->until_ns || bench->status != 0;
+    bool over = stopped || pawl_clock_ns() >= bench->until_ns || bench->status != 0;
     for (uint32_t i = 0; i < bench->depth; i++) {
         struct bench_slot *slot = &bench->slots[i];
         if (!slot->busy && !over) {
@@ -565,7 +570,9 @@ static int bench(char **arguments)
 {
     unsigned long clients = strtoul(arguments[2], NULL, 10);
     uint64_t seconds = strtoull(arguments[3], NULL, 10);
-    uint64_t until_ns = pawl_clock_ns() + seconds * PAWL_NS_PER_S;
+    uint64_t begin_ns = pawl_clock_ns();
+    uint64_t until_ns = begin_ns + seconds * PAWL_NS_PER_S;
+    signal(SIGTERM, on_stop);
     struct bench *all = calloc(clients, sizeof *all);
     struct pawl_histogram *sum = calloc(1, sizeof *sum);
     pawl_assert(all != NULL && sum != NULL && clients <= CLIENTS_MAX);
@@ -590,9 +597,10 @@ static int bench(char **arguments)
         pause_ns = PAWL_MAX(pause_ns, all[i].pause_ns);
         status = status != 0 ? status : all[i].status;
     }
+    double taken_s = (double)(pawl_clock_ns() - begin_ns) / 1e9;
     printf("{\"appends_per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"pause_ms\": %.1f, "
            "\"status\": %d}\n",
-           (double)count / (double)seconds, (double)pawl_histogram_percentile(sum, 50.0) / 1e3,
+           (double)count / taken_s, (double)pawl_histogram_percentile(sum, 50.0) / 1e3,
            (double)pawl_histogram_percentile(sum, 99.0) / 1e3, (double)pause_ns / 1e6, status);
     free(all);
     free(sum);

@@ -62,8 +62,10 @@ static void wrong(const char *what, uint32_t who, int code)
 
 static bool open_file(struct pawl **ret_pawl, struct pawl_file **ret_file)
 {
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = PATIENCE_MS};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = PATIENCE_MS};
     int code = pawl_connect(&options, ret_pawl);
     code = code != 0 ? code : pawl_open(*ret_pawl, path, ret_file);
     if (code != 0) {
@@ -201,8 +203,10 @@ static bool make_file(const struct writer *writers, uint32_t count)
                                          .min_replicas = 1,
                                          .chunk_bytes = CHUNK_BYTES,
                                          .exclusive = true};
-    struct pawl_options options = {
-        .size = sizeof options, .master = master, .deadline_ms = PATIENCE_MS};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = master,
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = PATIENCE_MS};
     struct pawl *pawl = NULL;
     struct pawl_file *file = NULL;
     int code = pawl_connect(&options, &pawl);
