@@ -36,6 +36,21 @@ echo "crossed $(($(pkts rxe0 sent_pkts) - before > 20 * 65536 / 4096)) $(($(pkts
 dd if=/dev/zero of=/disk/direct bs=64k count=16 oflag=direct 2>&1 | grep -c "1.0 MB"
 """
 
+TWO_HOSTS = r"""
+echo "$SOFTROCE"
+rdma link | sed 's/^link/device/'
+for host in 0 1; do ip netns exec host$host fi_info -p verbs -t FI_EP_MSG | grep -E "domain|protocol" | sort -u; done
+ip netns exec host1 fi_pingpong -p verbs -e msg -I 10 -S 65536 >/tmp/server 2>&1 &
+for try in 1 2 3 4 5 6 7 8 9 10; do # until the server listens
+    fi_pingpong -p verbs -e msg -I 10 -S 65536 10.78.0.2 >/tmp/client 2>&1 && break
+    sleep 1
+done
+wait
+grep -c 64k /tmp/client
+crossed=$(ip netns exec host1 cat /sys/class/net/iwarp1/statistics/rx_bytes)
+echo "crossed $((crossed > 10 * 65536))"
+"""
+
 
 def run(*command, **options):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
@@ -83,6 +98,17 @@ class Guest(unittest.TestCase):
         self.assertGreater(int(lines[3]), 0)
         self.assertGreater(int(lines[4]), 0)
         self.assertEqual(lines[5:], ["1", "1", "crossed 1 1", "1"])
+
+    @unittest.skipUnless(shutil.which("fi_pingpong"), "needs libfabric-bin (scripts/install-packages softroce)")
+    def test_siw_has_two_hosts(self):
+        done = run(RUN, "--siw", "--timeout", 300, "bash", "-c", TWO_HOSTS)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        self.assertEqual(lines[0], "siw0=10.78.0.1 siw1=10.78.0.2")
+        self.assertRegex(lines[1], r"device siw0/1 state ACTIVE")
+        self.assertRegex(lines[2], r"device siw1/1 state ACTIVE")
+        self.assertEqual(lines[3:], ["domain: siw0", "protocol: FI_PROTO_IWARP", "domain: siw1", "protocol: FI_PROTO_IWARP",
+                                     "1", "crossed 1"])
 
     def test_panic_has_its_own_status_and_shows_the_console(self):
         done = run(RUN, "--timeout", 300, "sh", "-c", "echo before; echo c >/proc/sysrq-trigger; sleep 300")
@@ -134,6 +160,16 @@ class NoGuest(unittest.TestCase):
             busybox.write_text("")
             (modules / "modules.dep").write_text("kernel/virtio_pci.ko:\n")
             self.said(125, "has no module virtio_blk", "--cache", cache, "true")
+
+    def test_siw_without_the_source_of_its_kernel(self):
+        with tempfile.TemporaryDirectory() as cache:
+            modules, boot = (pathlib.Path(cache, "linux-image-test", name) for name in ("lib/modules/1", "boot"))
+            modules.mkdir(parents=True)
+            (modules / "modules.dep").write_text("")
+            boot.mkdir()
+            (boot / "vmlinuz-0.0.0-none").write_text("Debian 0.0-0 (")
+            self.said(125, "linux-headers-0.0.0-none=0.0-0 can't be fetched", "--cache", cache, "--siw", "true")
+            self.assertEqual([path.name for path in pathlib.Path(cache).iterdir()], ["linux-image-test"])
 
 
 if __name__ == "__main__":

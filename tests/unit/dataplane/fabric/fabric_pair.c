@@ -21,6 +21,11 @@ void pair_take_environment(void)
     }
 }
 
+bool is_iwarp(const char *provider)
+{
+    return provider == tcp_name && getenv("PAWL_TEST_IWARP");
+}
+
 const char *provider_of(void **state)
 {
     return *state;

@@ -69,7 +69,10 @@ int fds_count(void);
 extern char fake_name[], tcp_name[16];
 // Another provider and the two sides' addresses instead of tcp on loopback, where there is a device:
 // PAWL_TEST_FABRIC="verbs 10.77.0.1 10.77.0.2".
+// PAWL_TEST_IWARP=1 says that the device is an iWARP one (is_iwarp).
 void pair_take_environment(void);
+// A connection over iWARP ends when a message finds no receive: nothing holds the sender off, as RNR does.
+bool is_iwarp(const char *provider);
 const char *provider_of(void **state);
 bool is_device(const char *provider);
 #define both(name)                                                                                 \

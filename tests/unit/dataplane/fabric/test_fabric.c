@@ -95,8 +95,13 @@ static void test_connect_when_nobody_listens_then_ends(void **state)
     nobody(pair.provider, address);
     int rc = fabric_connect(pair.a.fabric, address, 5000, NULL, &conn);
     assert_int_equal(rc, 0);
+    if (is_iwarp(pair.provider)) { // libfabric does not tell which connection was refused
+        pair_poll(&pair);
+        pair_advance_ms(&pair, 5000);
+    }
     poll_until(&pair, pair.a.closed == 1);
-    assert_int_equal(pair.a.closed_status, PAWL_EDISCONNECTED);
+    assert_int_equal(pair.a.closed_status,
+                     is_iwarp(pair.provider) ? PAWL_EDEADLINE : PAWL_EDISCONNECTED);
     assert_int_equal(pair.a.connected, 0);
     pair_close(&pair);
 }
@@ -187,6 +192,9 @@ static void test_messages_when_many_both_ways_then_all_whole_and_in_order(void *
 {
     struct pair pair;
     struct stream to_a = {0}, to_b = {0};
+    if (is_iwarp(provider_of(state))) {
+        skip(); // more messages than receives
+    }
     pair_open(&pair, provider_of(state), NULL);
     pair_connect(&pair);
     pair.a.on_message = pair.b.on_message = numbered_check;
@@ -423,7 +431,9 @@ static void test_access_when_not_granted_then_nothing_moves_and_the_connection_e
     refused_access(provider, FABRIC_REMOTE_WRITE, false, (uint64_t)-1, 0); // before the start
     refused_access(provider, FABRIC_REMOTE_WRITE, false, 0, 12345);        // not its key
     refused_access(provider, FABRIC_REMOTE_READ, false, 0, 0);             // may only be read
-    refused_access(provider, FABRIC_REMOTE_WRITE, true, 0, 0);             // may only be written
+    if (!is_iwarp(provider)) { // soft-iWARP asks for no right to read
+        refused_access(provider, FABRIC_REMOTE_WRITE, true, 0, 0); // may only be written
+    }
 }
 
 static void test_queue_when_more_than_the_provider_takes_then_all_is_done_in_order(void **state)
@@ -461,6 +471,9 @@ static void test_send_when_the_queue_is_full_then_says_so_and_recovers(void **st
 {
     struct pair pair;
     unsigned char message[MESSAGE_BYTES] = {0};
+    if (is_iwarp(provider_of(state))) {
+        skip(); // more messages than receives
+    }
     pair_open(&pair, provider_of(state), NULL);
     pair_connect(&pair);
     pair.b.is_off = true;
@@ -598,6 +611,12 @@ test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline(void
     pair.b.is_off = true;
     for (uint32_t n = 0; n < sends_count; n++) {
         assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+    }
+    if (is_iwarp(pair.provider)) {
+        poll_until(&pair, pair.a.closed == 1);
+        assert_int_equal(pair.a.closed_status, PAWL_EDISCONNECTED);
+        pair_close(&pair);
+        return;
     }
     poll_until(&pair, pair.a.conn->ops_count <= 8);
     pair_advance_ms(&pair, OPERATION_MS - 1);
