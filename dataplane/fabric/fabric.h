@@ -50,6 +50,7 @@ struct fabric_options {
 enum fabric_event_type {
     FABRIC_CONNECTED = 1, // fabric_connect() has succeeded: sends may start
     FABRIC_ACCEPTED,      // a peer has connected to the listener: a new conn
+                          // Messages of the same poll carry user NULL: it was not set yet
     FABRIC_MESSAGE,       // message, message_bytes: BORROWED UNTIL the next fabric_poll()
     FABRIC_DONE,          // a write or read with `token` ended with `status`
     FABRIC_CLOSED,        // the conn is gone: `status` is what fabric_conn_close() was given, or
@@ -146,8 +147,8 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
 // poll that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.
 int fabric_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX]);
 
-// When the next deadline has to be judged, or an idle peer to be asked, on the clock given to fabric_poll(); UINT64_MAX: none. A
-// thread that sleeps wakes up by then.
+// When the next deadline has to be judged, or an idle peer to be asked, on the clock given to
+// fabric_poll(); UINT64_MAX: none. A thread that sleeps wakes up by then.
 uint64_t fabric_deadline_ns(const struct fabric *fabric);
 
 // 0 when the thread may sleep on those descriptors; -EAGAIN when it must poll first.
