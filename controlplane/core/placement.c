@@ -60,11 +60,11 @@ static const struct master_server *pick(struct master_core *core, uint64_t bytes
     return best.server;
 }
 
+// Adds servers to a set of `count` until it has `wanted`; returns how many it has then.
 static uint32_t fill(struct master_core *core, const struct master_inode *file, bool avoiding,
-                     uint64_t *set)
+                     uint32_t wanted, uint64_t *set, uint32_t count)
 {
-    uint32_t count = 0;
-    while (count < file->replicas) {
+    while (count < wanted) {
         const struct master_server *server =
             pick(core, file->chunk_bytes, avoiding, true, set, count);
         if (!server) {
@@ -84,10 +84,11 @@ int master_place(struct master_core *core, const struct master_inode *file,
     if (file->written && !PAWL_MUTANT(write_set_any)) {
         return master_log_place(core, file, set, ret_count);
     }
-    // Servers that have just failed are used only when the file could not have its minimum without.
-    uint32_t count = fill(core, file, true, set);
+    // Of servers that have just failed only as many are used as the file's minimum needs: two that can't
+    // reach each other are both among them, and in one set they would fail again and again.
+    uint32_t count = fill(core, file, true, file->replicas, set, 0);
     if (count < file->min_replicas) {
-        count = fill(core, file, false, set);
+        count = fill(core, file, false, file->min_replicas, set, count);
     }
     if (count >= file->min_replicas) {
         *ret_count = count;

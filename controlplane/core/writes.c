@@ -137,21 +137,26 @@ bool master_log_may_open(const struct master_chunk *chunk)
     return chunk->work->asked_for && !copying;
 }
 
+static bool set_has(const uint64_t *set, uint32_t count, uint64_t id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (set[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Adds servers to a set of `count` until it has `wanted`; returns how many it has then.
 static uint32_t log_fill(const struct master_core *core, const struct master_inode *log,
-                         bool avoiding, uint64_t *set, uint32_t *ret_current)
+                         bool avoiding, uint32_t wanted, uint64_t *set, uint32_t count)
 {
     const struct master_chunk *written = log->written;
-    uint32_t count = 0;
-    *ret_current = 0;
-    for (uint32_t i = 0; i < written->replicas_count; i++) {
+    for (uint32_t i = 0; i < written->replicas_count && count < wanted; i++) {
         const struct master_replica *replica = &written->replicas[i];
         const struct master_server *server = replica->server;
-        if (!master_replica_is_good(written, replica) || !master_server_is_live(server)) {
-            continue;
-        }
-        ++*ret_current;
-        bool avoided = avoiding && server->avoid_ns > core->now_ns;
-        if (count < log->replicas && !avoided &&
+        if (master_replica_is_good(written, replica) && master_server_is_live(server) &&
+            !(avoiding && server->avoid_ns > core->now_ns) && !set_has(set, count, server->id) &&
             master_server_free_bytes(server) >= log->chunk_bytes) {
             set[count++] = server->id;
         }
@@ -159,21 +164,30 @@ static uint32_t log_fill(const struct master_core *core, const struct master_ino
     return count;
 }
 
-// As many of those that are current as the file wants: others fall behind, and are surplus. One that has
-// just failed to open a chunk is used only when there are too few without it.
+static uint32_t log_current_count(const struct master_chunk *written)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < written->replicas_count; i++) {
+        const struct master_replica *replica = &written->replicas[i];
+        count += master_replica_is_good(written, replica) && master_server_is_live(replica->server);
+    }
+    return count;
+}
+
+// As many of those that are current as the file wants: others fall behind, and are surplus. Of those that
+// have just failed only as many as the minimum needs; see master_place().
 int master_log_place(const struct master_core *core, const struct master_inode *log,
                      uint64_t set[MASTER_SET_MAX], uint32_t *ret_count)
 {
-    uint32_t current_count;
-    uint32_t count = log_fill(core, log, true, set, &current_count);
+    uint32_t count = log_fill(core, log, true, log->replicas, set, 0);
     if (count < log->min_replicas) {
-        count = log_fill(core, log, false, set, &current_count);
+        count = log_fill(core, log, false, log->min_replicas, set, count);
     }
     if (count >= log->min_replicas) {
         *ret_count = count;
         return 0;
     }
-    return current_count < log->min_replicas ? PAWL_ENOSERVERS : PAWL_ENOSPACE;
+    return log_current_count(log->written) < log->min_replicas ? PAWL_ENOSERVERS : PAWL_ENOSPACE;
 }
 
 bool master_log_has_grown(const struct master_core *core, const struct master_chunk *chunk)

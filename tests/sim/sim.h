@@ -637,10 +637,14 @@ uint64_t sim_oracle_acknowledged(const struct sim_oracle *oracle);
 uint64_t sim_oracle_dropped(const struct sim_oracle *oracle);
 uint64_t sim_oracle_seals(const struct sim_oracle *oracle);
 // The master reads an answer to a fence; it acts on those of a version.
-void sim_oracle_fenced(struct sim *sim, uint32_t server, const Pawl__Fenced *fenced);
+void sim_oracle_fenced(struct sim *sim, uint32_t server, uint64_t token,
+                       const Pawl__Fenced *fenced);
 // A command to the server has failed: whatever it answered before, the master may not count on it.
 void sim_oracle_failed(struct sim *sim, uint32_t server);
+void sim_oracle_fence_asked(struct sim *sim, uint32_t server, uint64_t token,
+                            const Pawl__Fence *asked);
 void sim_oracle_fence_over(struct sim *sim, uint64_t handle, uint64_t version);
+void sim_oracle_store_failed(struct sim *sim, uint32_t server);
 // A chunk as the log has it.
 struct sim_view {
     uint64_t handle;

@@ -293,6 +293,7 @@ static void fail(struct sim *sim, struct sim_disk *disk)
     uint32_t ends_count = 0;
     if (!disk->failed) {
         sim_note(sim, "%s store fails", node->name);
+        sim_oracle_store_failed(sim, node->index);
         disk->failed = true;
         sim_trip(sim, node, 10000, 2000 * SIM_MS);
     }

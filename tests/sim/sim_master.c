@@ -231,6 +231,11 @@ static void carry_out_command(struct sim *sim, struct sim_master *m,
                           .deadline_ms = action->deadline_ms,
                           .frame = sim_frame_request(0, action->command)};
     out.drop = action->command->body_case == PAWL__REQUEST__BODY_DROP;
+    const struct sim_conn *conn = sim_conn_of(sim, action->conn);
+    if (action->command->body_case == PAWL__REQUEST__BODY_FENCE && conn != NULL) {
+        sim_oracle_fence_asked(sim, conn->side[0].node->index, action->token,
+                               action->command->fence);
+    }
     if (action->command->body_case == PAWL__REQUEST__BODY_LEVEL) {
         sim_oracle_fence_over(sim, action->command->level->handle, action->command->level->version);
     }
@@ -491,7 +496,7 @@ static void on_answer(struct sim *sim, struct sim_master *m, const struct sim_fr
         sim_heal_registered(sim, server, reply->copied);
     }
     if (counts && reply->body_case == PAWL__REPLY__BODY_FENCED) {
-        sim_oracle_fenced(sim, server, reply->fenced);
+        sim_oracle_fenced(sim, server, asked->request, reply->fenced);
     }
     command_ended(sim, m, asked->request, 0, reply);
     pawl__reply__free_unpacked(reply, NULL);

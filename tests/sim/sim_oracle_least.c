@@ -6,10 +6,11 @@
 
 #define ULL(x) ((unsigned long long)(x))
 
-void sim_oracle_fenced(struct sim *sim, uint32_t server, const Pawl__Fenced *fenced)
+void sim_oracle_fenced(struct sim *sim, uint32_t server, uint64_t token, const Pawl__Fenced *fenced)
 {
     struct oracle_chunk *chunk = chunk_of(sim->oracle, fenced->handle);
-    if (chunk == NULL || fenced->version < chunk->fence.version) {
+    if (chunk == NULL || fenced->version < chunk->fence.version ||
+        chunk->fence_tokens[server] != token) {
         return;
     }
     struct oracle_fence *fence = &chunk->fence;
@@ -20,6 +21,21 @@ void sim_oracle_fenced(struct sim *sim, uint32_t server, const Pawl__Fenced *fen
         fence->servers |= 1u << server;
         fence->counts[server] = fenced->count;
         fence->commit_count = PAWL_MAX(fence->commit_count, fenced->commit_count);
+    }
+}
+
+// Who is asked again has not answered: the master takes no answer to what it asked before.
+void sim_oracle_fence_asked(struct sim *sim, uint32_t server, uint64_t token,
+                            const Pawl__Fence *asked)
+{
+    struct oracle_chunk *chunk = chunk_of(sim->oracle, asked->handle);
+    if (chunk == NULL) {
+        return;
+    }
+    chunk->fence_tokens[server] = token;
+    if (chunk->fence.version == asked->version) {
+        chunk->fence.servers &= ~(1u << server);
+        chunk->fence.over = false;
     }
 }
 
@@ -36,6 +52,14 @@ void sim_oracle_failed(struct sim *sim, uint32_t server)
     for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
         struct oracle_fence *fence = &sim->oracle->chunks[i]->fence;
         fence->servers &= fence->over ? UINT32_MAX : ~(1u << server);
+    }
+}
+
+// The master may have been told that the replicas are damaged, whatever a restart makes of them.
+void sim_oracle_store_failed(struct sim *sim, uint32_t server)
+{
+    for (uint32_t i = 0; i < sim->oracle->chunks_count; i++) {
+        sim->oracle->chunks[i]->fence.servers &= ~(1u << server);
     }
 }
 

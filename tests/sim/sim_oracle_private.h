@@ -54,6 +54,7 @@ struct oracle_chunk {
     uint32_t answerers_count;
     bool beyond; // see sim_oracle_sealing()
     struct oracle_fence fence;
+    uint64_t fence_tokens[SIM_SERVERS_MAX]; // of the last command to each that asked for one
 };
 
 struct oracle_file {

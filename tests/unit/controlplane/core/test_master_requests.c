@@ -221,6 +221,28 @@ static void test_providers_when_too_many_are_named_are_not_used(void **state)
     world_fini(&world);
 }
 
+// Two that can't reach each other blame each other, chunk after chunk: in one set they would go on for ever.
+static void test_place_when_two_of_three_have_failed_then_takes_one_of_them(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    struct master_inode file = {.replicas = 3, .min_replicas = 2, .chunk_bytes = 1 << 20};
+    uint64_t set[MASTER_SET_MAX];
+    uint32_t count = 0;
+    assert_int_equal(master_place(world.core, &file, set, &count), 0);
+    assert_int_equal(count, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        world.core->servers_order[i]->avoid_ns = world.core->now_ns + 1;
+    }
+    assert_int_equal(master_place(world.core, &file, set, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(set[0], world.core->servers_order[2]->id);
+    file.min_replicas = 3; // the minimum comes first
+    assert_int_equal(master_place(world.core, &file, set, &count), 0);
+    assert_int_equal(count, 3);
+    world_fini(&world);
+}
+
 // ---- deletes ---------------------------------------------------------------------------------------
 
 static void test_delete_when_servers_are_there_drops_their_replicas(void **state)
@@ -617,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_placement_when_a_server_shares_no_fabric_leaves_it_out),
         cmocka_unit_test(test_placement_when_too_few_share_a_fabric_waits),
         cmocka_unit_test(test_providers_when_too_many_are_named_are_not_used),
+        cmocka_unit_test(test_place_when_two_of_three_have_failed_then_takes_one_of_them),
         cmocka_unit_test(test_delete_when_servers_are_there_drops_their_replicas),
         cmocka_unit_test(test_delete_when_a_drop_fails_is_repeated),
         cmocka_unit_test(test_delete_when_many_chunks_go_keeps_commands_in_bounds),
