@@ -99,7 +99,7 @@ int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric
         fabric_free(fabric);
         return rc;
     }
-    fabric->sends_max = PAWL_MAX(4 * fabric->receives_count, 256u);
+    fabric->sends_max = PAWL_MAX(4 * fabric->options.receives_count, 256u);
     pawl_log_info("provider %s opened", fabric->description);
     *ret_fabric = fabric;
     return 0;

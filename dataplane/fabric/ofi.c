@@ -90,7 +90,7 @@ static int info_get(const struct fabric *fabric, struct fi_info **ret_info)
     uint64_t flags = service ? FI_SOURCE : 0;
     hints->rx_attr->size = fabric->receives_count;
     if (!ofi->is_tcp) { // the queue costs entries of the completion queue: a message and its write
-        hints->tx_attr->size = 2 * (size_t)fabric->receives_count;
+        hints->tx_attr->size = 2 * (size_t)fabric->options.receives_count;
     }
     int rc = fi_getinfo(OFI_VERSION, host, service, flags, hints, &list);
     if (rc == -FI_ENODATA) { // perhaps it has no queues as long as that
@@ -111,6 +111,20 @@ static int info_get(const struct fabric *fabric, struct fi_info **ret_info)
     }
     fi_freeinfo(list);
     return -ENODATA;
+}
+
+// iWARP ends a connection whose peer finds no receive posted, and receives come back one poll late
+// (fabric_borrowed_return()), when answers to their messages may have gone: there, twice as many.
+static int receives_double(struct fabric *fabric, struct ofi *ofi)
+{
+    struct fi_info *info = NULL;
+    fabric->receives_count *= 2;
+    int rc = info_get(fabric, &info);
+    if (rc == 0) {
+        fi_freeinfo(ofi->info);
+        ofi->info = info;
+    }
+    return rc;
 }
 
 static void limits_take(struct fabric *fabric, struct ofi *ofi)
@@ -236,6 +250,12 @@ static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
             providers_log(fabric->options.provider);
         }
         return rc;
+    }
+    if (ofi->info->ep_attr->protocol == FI_PROTO_IWARP) {
+        rc = receives_double(fabric, ofi);
+        if (rc < 0) {
+            return rc;
+        }
     }
     limits_take(fabric, ofi);
     rc = fi_fabric(ofi->info->fabric_attr, &ofi->fabric, NULL);

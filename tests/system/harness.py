@@ -29,6 +29,8 @@ PROVIDER, *HOSTS = os.environ.get("PAWL_TEST_FABRIC", "").split() or [""]
 SCALE = float(os.environ.get("PAWL_TEST_SCALE", "1"))
 if PROVIDER:
     os.environ["PAWL_TEST_PROVIDER"] = PROVIDER  # for the trial programs
+if SCALE < 1:
+    os.environ["PAWL_TEST_PAUSE_US"] = "20000"  # pace.h
 CALL = ["--provider", PROVIDER, "--timeout", "120"] if PROVIDER else []
 
 

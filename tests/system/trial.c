@@ -15,7 +15,7 @@
 //   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause; until SIGTERM, or
 //                                                               SECONDS have passed
 //
-// PAWL_TEST_PROVIDER in the environment names the libfabric provider.
+// PAWL_TEST_PROVIDER in the environment names the libfabric provider; appenders keep to pace.h.
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
 #include <assert.h>
 #include <errno.h>
@@ -35,6 +35,8 @@
 #include "base/random.h"
 #include "base/util.h"
 #include <pawl/pawl.h>
+
+#include "pace.h"
 
 #define RECORD_BYTES 1024u
 #define CLIENTS_MAX 64u
@@ -155,6 +157,7 @@ static void *appender_run(void *user)
     for (uint64_t sequence = 1; code == 0 && !stopped && pawl_clock_ns() < appender->until_ns;
          sequence++) {
         code = append_one(appender, file, sequence, &random);
+        pace();
     }
     appender->status = code;
     pawl_file_close(file);

@@ -24,6 +24,8 @@
 #include "base/util.h"
 #include <pawl/pawl.h>
 
+#include "pace.h"
+
 #define CHUNK_BYTES (256u << 10)
 #define AREA_BYTES (640u << 10) // does not begin with a chunk
 #define BLOCK_BYTES (32u << 10)
@@ -157,6 +159,7 @@ static void *write_on(void *user)
         }
         going = code == 0;
         writer->writes_count++;
+        pace();
     }
     pawl_close(pawl);
     free(buffer);
@@ -190,6 +193,7 @@ static void *look_on(void *user)
         going = code == 0;
         last = number;
         (*reads_count)++;
+        pace();
     }
     pawl_close(pawl);
     return NULL;

@@ -39,7 +39,9 @@ static void test_connect_when_formats_differ_then_refused_and_the_next_one_works
     assert_int_equal(
         fabric_connect(pair.a.fabric, fabric_address(pair.b.fabric), 5000, NULL, &conn), 0);
     poll_until(&pair, pair.a.closed == 1);
-    assert_int_equal(pair.a.closed_status, PAWL_EPROTOCOL);
+    // Soft-iWARP may see the peer's socket closed before it has read the refusal.
+    bool is_reason_lost = is_iwarp(pair.provider) && pair.a.closed_status == PAWL_EDISCONNECTED;
+    assert_true(pair.a.closed_status == PAWL_EPROTOCOL || is_reason_lost);
     assert_int_equal(pair.b.accepted + pair.b.closed, 0);
     pair.b.fabric->format = FABRIC_GREETING_FORMAT;
     pair_connect(&pair);
@@ -206,6 +208,29 @@ static void test_messages_when_many_both_ways_then_all_whole_and_in_order(void *
     }
     poll_until(&pair, pair.a.messages == 1500 && pair.b.messages == 1500);
     assert_int_equal(pair.a.message_errors + pair.b.message_errors, 0);
+    pair_close(&pair);
+}
+
+// Each message is answered while its receive is still the caller's, and the answer brings the next message:
+// `window` messages are always under way, as with a peer that uses all of its credits.
+static void answer(struct side *side, const struct fabric_event *event)
+{
+    assert_int_equal(fabric_send(event->conn, event->message, event->message_bytes), 0);
+    (void)side;
+}
+
+static void test_messages_when_the_window_is_kept_full_then_the_connection_lives(void **state)
+{
+    struct pair pair;
+    struct fabric_options options = {.receives_count = 8};
+    pair_open(&pair, provider_of(state), &options);
+    pair_connect(&pair);
+    pair.a.on_message = pair.b.on_message = answer;
+    for (uint64_t n = 0; n < options.receives_count; n++) {
+        assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+    }
+    poll_until(&pair, pair.a.messages >= 2000 || pair.a.closed + pair.b.closed > 0);
+    assert_int_equal(pair.a.closed + pair.b.closed, 0);
     pair_close(&pair);
 }
 
@@ -712,6 +737,7 @@ int main(void)
         both(test_connect_when_the_peer_never_answers_then_ends_by_its_deadline),
         both(test_connect_when_the_address_is_wrong_then_says_so),
         both(test_messages_when_many_both_ways_then_all_whole_and_in_order),
+        both(test_messages_when_the_window_is_kept_full_then_the_connection_lives),
         both(test_messages_when_events_are_taken_one_by_one_then_none_is_lost),
         both(test_receives_when_more_are_wanted_than_there_can_be_then_messages_pass),
         both(test_send_when_arguments_or_state_are_wrong_then_says_so),
