@@ -295,8 +295,10 @@ static int ofi_open(struct fabric *fabric)
         ofi_close(fabric);
         return rc;
     }
-    snprintf(fabric->description, sizeof(fabric->description), "%s (domain %s, network %s)", name,
-             ofi->info->domain_attr->name, ofi->info->fabric_attr->name);
+    uint32_t version = ofi->info->fabric_attr->prov_version; // 117.0: libfabric 1.17
+    snprintf(fabric->description, sizeof(fabric->description),
+             "%s (version %u.%u, domain %s, network %s)", name, FI_MAJOR(version),
+             FI_MINOR(version), ofi->info->domain_attr->name, ofi->info->fabric_attr->name);
     return 0;
 }
 

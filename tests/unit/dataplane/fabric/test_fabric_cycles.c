@@ -243,6 +243,9 @@ static void test_cycles_when_peers_close_or_are_killed_then_nothing_is_left(void
         if (i == CYCLES_WARM) {
             left_take(&cycles, &warm);
         }
+        if (i % 100 == 0) {
+            print_message("%u of %u cycles\n", i, count);
+        }
         if (i % 2 == 0) {
             cycle_close(&cycles, i % 4 == 0);
         } else {

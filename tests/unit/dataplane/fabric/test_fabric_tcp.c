@@ -294,6 +294,12 @@ static void test_garbage_when_the_request_is_cut_then_thrown_out(void **state)
     garbage_close(&pair, fds);
 }
 
+// libfabric 2.x keeps sockets of peers that send garbage: docs/verbs.md, "libfabric 2.x".
+static bool is_libfabric_2(const struct pair *pair)
+{
+    return strstr(fabric_provider(pair->b.fabric), "(version 2") != NULL;
+}
+
 // The provider reads the data of a request from a blocking socket. Without the guard on the listening
 // port this test stands still.
 static void test_garbage_when_the_request_announces_more_than_comes_then_nobody_waits(void **state)
@@ -301,6 +307,10 @@ static void test_garbage_when_the_request_announces_more_than_comes_then_nobody_
     (void)state;
     struct pair pair;
     garbage_open(&pair);
+    if (is_libfabric_2(&pair)) {
+        pair_close(&pair);
+        skip();
+    }
     int fds = fds_count();
     int raw[8];
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(raw); i++) {
@@ -441,6 +451,10 @@ static void test_garbage_when_it_follows_a_right_greeting_then_the_connection_cl
     unsigned char window[4096];
     struct fabric_region *region = NULL;
     garbage_open(&pair);
+    if (is_libfabric_2(&pair)) {
+        pair_close(&pair);
+        skip();
+    }
     int fds = fds_count();
     assert_int_equal(
         fabric_region_open(pair.b.fabric, window, sizeof(window), FABRIC_REMOTE_WRITE, &region), 0);
