@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <liburing.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -67,6 +68,18 @@ static void report_finding(void *user, const char *check, bool well, const char 
                            const char *advice)
 {
     finding(user, check, well, found, advice);
+}
+
+static void check_localhost(struct doctor *doctor)
+{
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo("localhost", NULL, NULL, &found);
+    finding(doctor, "localhost", rc == 0, rc == 0 ? "is known" : gai_strerror(rc),
+            "clients over verbs look this name up unless they have --fabric-host: add "
+            "\"127.0.0.1 localhost\" to /etc/hosts");
+    if (rc == 0) {
+        freeaddrinfo(found);
+    }
 }
 
 static void check_memlock(struct doctor *doctor)
@@ -194,6 +207,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_provider(&doctor, "verbs",
                    "no RDMA device that libfabric can use: without one Pawl runs over tcp; with a "
                    "card, install rdma-core and check `ibv_devices`; soft-RoCE: `rdma link add`");
+    check_localhost(&doctor);
     struct doctor_report report = {.finding = report_finding, .user = &doctor};
     doctor_rdma("", &report);
     check_memlock(&doctor);

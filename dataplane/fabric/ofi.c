@@ -75,6 +75,20 @@ static void providers_log(const char *wanted)
                    used ? names : " none");
 }
 
+// Without an address of its own verbs asks for the name localhost.
+static void localhost_check(const struct fabric *fabric)
+{
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo("localhost", NULL, NULL, &found);
+    if (rc == 0) {
+        freeaddrinfo(found);
+        return;
+    }
+    pawl_log_error("provider %s without a local address needs the name localhost (%s): add "
+                   "\"127.0.0.1 localhost\" to /etc/hosts, or give an address (--fabric-host)",
+                   fabric->options.provider, gai_strerror(rc));
+}
+
 static int info_get(const struct fabric *fabric, struct fi_info **ret_info)
 {
     const struct ofi *ofi = fabric->state;
@@ -248,6 +262,9 @@ static int ofi_open_objects(struct fabric *fabric, struct ofi *ofi)
     if (rc < 0) {
         if (rc == -FI_ENODATA) {
             providers_log(fabric->options.provider);
+            if (!ofi->is_tcp && !fabric->options.host) {
+                localhost_check(fabric);
+            }
         }
         return rc;
     }
