@@ -187,6 +187,9 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     peer_turn(reactor);
     storage_turn(reactor);
     reactor_drain(reactor);
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        fabric_flush(reactor->fabrics[i]); // peers have a longer way than our disk
+    }
     count += turn_store(reactor);
     return count;
 }

@@ -120,6 +120,7 @@ struct fabric_conn *fabric_conn_new(struct fabric *fabric, enum fabric_conn_stat
     pawl_list_init(&conn->link);
     pawl_list_init(&conn->work);
     pawl_list_init(&conn->waiting);
+    pawl_list_init(&conn->gathers);
     pawl_list_init(&conn->posted);
     pawl_list_init(&conn->queued);
     pawl_list_init(&conn->early);
@@ -281,12 +282,13 @@ static bool ready_deliver(struct fabric_conn *conn)
         conn->is_announced = true;
         fabric_emit(conn, is_accepted ? FABRIC_ACCEPTED : FABRIC_CONNECTED, 0);
     }
-    while (!pawl_list_is_empty(&conn->early)) {
-        if (fabric_room(fabric) == 0) {
+    struct pawl_list *node;
+    while ((node = pawl_list_first(&conn->early)) != NULL) {
+        if (!fabric_packet_deliver(pawl_container_of(node, struct fabric_op, link))) {
             return false;
         }
-        struct pawl_list *node = pawl_list_pop_front(&conn->early);
-        fabric_emit_message(pawl_container_of(node, struct fabric_op, link));
+        pawl_list_remove(node);
+        pawl_list_push_back(&fabric->borrowed, node);
     }
     pawl_list_remove(&conn->work);
     if (conn->is_lost) {
@@ -434,6 +436,7 @@ void fabric_conn_close(struct fabric_conn *conn, int status)
     pawl_log_limited(&close_limit, PAWL_LOG_INFO, "connection %llu with %s closes: %s",
                      (unsigned long long)conn->id, conn->peer,
                      status ? pawl_strerror(status) : "asked for");
+    fabric_packet_abandon(conn);
     if (conn->endpoint || conn->resolve) {
         fabric->provider->destroy(conn);
         conn->endpoint = NULL;

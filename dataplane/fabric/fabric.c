@@ -24,6 +24,7 @@ static void lists_init(struct fabric *fabric)
     pawl_list_init(&fabric->ready);
     pawl_list_init(&fabric->lost);
     pawl_list_init(&fabric->backlog);
+    pawl_list_init(&fabric->gathering);
     pawl_list_init(&fabric->fresh);
     pawl_list_init(&fabric->timed);
     pawl_list_init(&fabric->borrowed);
@@ -65,7 +66,8 @@ static int options_copy(struct fabric *fabric, const struct fabric_options *opti
     fabric->format = FABRIC_GREETING_FORMAT;
     fabric->receives_count = options->receives_count;
     fabric->posts_max = 256;
-    fabric->stride_bytes = (uint32_t)pawl_align_up(options->message_bytes, FABRIC_MESSAGE_ALIGN);
+    fabric->packet_bytes = fabric_packet_bytes(options->message_bytes);
+    fabric->stride_bytes = (uint32_t)pawl_align_up(fabric->packet_bytes, FABRIC_MESSAGE_ALIGN);
     return 0;
 }
 
@@ -234,12 +236,11 @@ void fabric_emit(struct fabric_conn *conn, enum fabric_event_type type, int stat
     event_add(conn, type)->status = status;
 }
 
-void fabric_emit_message(struct fabric_op *op)
+void fabric_emit_message(struct fabric_conn *conn, const void *message, uint32_t bytes)
 {
-    struct fabric_event *event = event_add(op->conn, FABRIC_MESSAGE);
-    event->message = op->memory;
-    event->message_bytes = (uint32_t)op->bytes;
-    pawl_list_push_back(&op->conn->fabric->borrowed, &op->link);
+    struct fabric_event *event = event_add(conn, FABRIC_MESSAGE);
+    event->message = message;
+    event->message_bytes = bytes;
 }
 
 void fabric_emit_done(struct fabric_op *op, int status)
@@ -269,6 +270,7 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
 
     fabric_borrowed_return(fabric);
     fabric_conn_reap(fabric);
+    fabric_flush(fabric);
     fabric_ops_stamp(fabric);
     fabric_backlog_retry(fabric);
     fabric_conn_deliver(fabric);
@@ -313,9 +315,9 @@ int fabric_wait_fds(const struct fabric *fabric, int fds[FABRIC_FDS_MAX])
 int fabric_try_wait(struct fabric *fabric)
 {
     // Work that no descriptor announces.
-    if (!pawl_list_is_empty(&fabric->closing) || !pawl_list_is_empty(&fabric->closed) ||
-        !pawl_list_is_empty(&fabric->ready) || !pawl_list_is_empty(&fabric->lost) ||
-        !pawl_list_is_empty(&fabric->borrowed)) {
+    if (!pawl_list_is_empty(&fabric->gathering) || !pawl_list_is_empty(&fabric->closing) ||
+        !pawl_list_is_empty(&fabric->closed) || !pawl_list_is_empty(&fabric->ready) ||
+        !pawl_list_is_empty(&fabric->lost) || !pawl_list_is_empty(&fabric->borrowed)) {
         return -EAGAIN;
     }
     pawl_list_for_each (node, &fabric->backlog) {

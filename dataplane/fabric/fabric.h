@@ -117,7 +117,9 @@ uint64_t fabric_region_key(const struct fabric_region *region);
 uint64_t fabric_region_remote(const struct fabric_region *region, const void *memory);
 
 // Sends a message of up to message_bytes (the smaller of both sides'). COPIES it into an own buffer.
-// In order with earlier sends and writes of this connection. Failures close the connection.
+// In order with earlier sends and writes of this connection. Failures close the connection. Messages
+// to one peer gather and travel together; they leave when there is no more room in their packet, with a
+// write or read of the same connection, by fabric_flush(), and by the next fabric_poll().
 // -EMSGSIZE, PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending or the
 // connection isn't up yet.
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) PAWL_MUST_CHECK;
@@ -125,6 +127,9 @@ int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) P
 // The same from two pieces (struct and inline payload), gathered in order.
 int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
                  uint32_t tail_bytes) PAWL_MUST_CHECK;
+
+// Lets go what fabric_send() has gathered.
+void fabric_flush(struct fabric *fabric);
 
 // Writes local memory of `region` to the peer. BORROWS memory UNTIL FABRIC_DONE(token), whose status
 // is 0 or PAWL_EDISCONNECTED. 0 says that the memory may be used again, not that the bytes have

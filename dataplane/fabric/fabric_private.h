@@ -28,7 +28,7 @@
 // Connection data: 16 bytes, little-endian, sent by both sides when a connection is made. Whoever
 // meets another magic or format refuses, and says both sides' versions.
 #define FABRIC_GREETING_MAGIC 0x4c574150u // "PAWL"
-#define FABRIC_GREETING_FORMAT 1u
+#define FABRIC_GREETING_FORMAT 2u
 struct fabric_greeting {
     uint32_t magic;
     uint16_t format;
@@ -37,6 +37,16 @@ struct fabric_greeting {
     uint32_t reserved;      // 0
 };
 _Static_assert(sizeof(struct fabric_greeting) == 16, "fabric_greeting");
+
+// What goes over as one message of the provider is a packet: one or more messages of the owner's, each
+// behind a header of 8 bytes, little-endian, and padded with zeros to a multiple of 8 (packet.c).
+#define FABRIC_FRAME_ALIGN 8u
+#define FABRIC_PACKET_BYTES 16384u // both sides take at least packets of so many bytes
+struct fabric_frame {
+    uint32_t bytes;    // of the message behind it, 1 to message_bytes
+    uint32_t reserved; // 0
+};
+_Static_assert(sizeof(struct fabric_frame) == FABRIC_FRAME_ALIGN, "fabric_frame");
 
 enum fabric_op_kind {
     FABRIC_OP_RECEIVE = 1,
@@ -59,7 +69,8 @@ struct fabric_op {
     uint64_t deadline_ns;
     void *memory;
     size_t bytes;
-    void *desc; // local registration, as the provider wants it
+    size_t taken_bytes; // of a received packet: what was delivered of it
+    void *desc;         // local registration, as the provider wants it
     uint64_t remote_address;
     uint64_t remote_key;
 };
@@ -90,12 +101,14 @@ struct fabric_conn {
     uint32_t posted_count; // of them: known to the provider
     uint32_t sends_count;  // of them: sends
     uint32_t peer_message_bytes;
-    struct pawl_list link;    // in the fabric's conns, closing or closed
-    struct pawl_list work;    // in the fabric's making, ready or lost
-    struct pawl_list waiting; // in the fabric's backlog
+    struct pawl_list link;      // in the fabric's conns, closing or closed
+    struct pawl_list work;      // in the fabric's making, ready or lost
+    struct pawl_list waiting;   // in the fabric's backlog
+    struct pawl_list gathers;   // in the fabric's gathering
+    struct fabric_op *gathered; // the packet that messages are still added to; NULL: none
     struct pawl_list posted;
     struct pawl_list queued; // the provider had no room: posted later, in this order
-    struct pawl_list early;  // received before the connection was announced
+    struct pawl_list early;  // received packets that wait for the announcement, or for room
     struct pawl_list doomed; // CLOSING: not reported yet
     struct pawl_list grave;  // CLOSING: reported; a late completion may still name them
     struct fabric_op *receives;
@@ -163,11 +176,12 @@ struct fabric {
     uint64_t now_ns;
     uint64_t
         probe_ns; // before this no connection has been idle for long; UINT64_MAX: nobody to ask
-    uint64_t drain_count; // how often the completion queue was found empty
-    uint32_t conns_count; // not closing
-    uint32_t stride_bytes;
+    uint64_t drain_count;  // how often the completion queue was found empty
+    uint32_t conns_count;  // not closing
+    uint32_t packet_bytes; // that hold the largest message
+    uint32_t stride_bytes; // between two packets in memory
     struct pawl_list conns, closing, closed;
-    struct pawl_list making, ready, lost, backlog;
+    struct pawl_list making, ready, lost, backlog, gathering;
     struct pawl_list fresh, timed; // operations: without a deadline yet; in order of deadline
     struct pawl_list borrowed; // receives whose bytes the caller may look at until the next poll
     struct pawl_list ops_free, sends_free;
@@ -183,7 +197,7 @@ struct fabric {
 // fabric.c
 int fabric_room(const struct fabric *fabric); // events that the caller can still take
 void fabric_emit(struct fabric_conn *conn, enum fabric_event_type type, int status);
-void fabric_emit_message(struct fabric_op *op);
+void fabric_emit_message(struct fabric_conn *conn, const void *message, uint32_t bytes);
 void fabric_emit_done(struct fabric_op *op, int status);
 void fabric_drained(struct fabric *fabric);
 struct fabric_greeting fabric_greeting_of(const struct fabric *fabric);
@@ -205,7 +219,24 @@ void fabric_conn_reap(struct fabric *fabric);
 void fabric_conn_free(struct fabric_conn *conn);
 void fabric_spares_free(struct fabric *fabric);
 
+// packet.c
+uint32_t fabric_packet_bytes(uint32_t message_bytes);
+// A received packet as a peer may have made it up: is each frame of it whole and in bounds?
+bool fabric_packet_check(const void *packet, size_t bytes, uint32_t message_bytes);
+// Delivers messages of a checked packet while there is room. True: all of it was, and its memory is
+// borrowed until the next poll; false: it goes on where it stopped.
+bool fabric_packet_deliver(struct fabric_op *op);
+// Ends the gathering of messages for this connection: posts the packet, if there is one.
+int fabric_packet_submit(struct fabric_conn *conn);
+// The same for a connection that closes: what can be posted is, without an outcome.
+void fabric_packet_abandon(struct fabric_conn *conn);
+
 // op.c
+int fabric_op_new(struct fabric_conn *conn, enum fabric_op_kind kind,
+                  struct fabric_op **ret_op) PAWL_MUST_CHECK;
+// 0: posted or queued. An error: the operation is not accepted, and the connection is closing.
+int fabric_op_submit(struct fabric_op *op);
+int fabric_send_buffer_take(struct fabric_op *op) PAWL_MUST_CHECK;
 int fabric_receives_post(struct fabric_conn *conn) PAWL_MUST_CHECK;
 // Failures close the connection.
 void fabric_probe_submit(struct fabric_conn *conn);

@@ -101,7 +101,7 @@ void fabric_ops_fini(struct fabric *fabric)
 }
 
 // Gives the operation a send buffer of its own.
-static int send_buffer_take(struct fabric_op *op)
+int fabric_send_buffer_take(struct fabric_op *op)
 {
     struct fabric *fabric = op->conn->fabric;
     if (pawl_list_is_empty(&fabric->sends_free)) {
@@ -126,7 +126,7 @@ static void send_buffer_return(struct fabric_op *op)
     op->memory = NULL;
 }
 
-static int op_new(struct fabric_conn *conn, enum fabric_op_kind kind, struct fabric_op **ret_op)
+int fabric_op_new(struct fabric_conn *conn, enum fabric_op_kind kind, struct fabric_op **ret_op)
 {
     struct fabric *fabric = conn->fabric;
     if (conn->state == FABRIC_CONN_CLOSING || conn->is_lost) {
@@ -171,8 +171,7 @@ void fabric_op_release(struct fabric_op *op)
     op->conn = NULL;
 }
 
-// 0: posted or queued. An error: the operation is not accepted, and the connection is closing.
-static int op_submit(struct fabric_op *op)
+int fabric_op_submit(struct fabric_op *op)
 {
     struct fabric_conn *conn = op->conn;
     struct fabric *fabric = conn->fabric;
@@ -266,16 +265,23 @@ static void receive_completed(struct fabric_op *op, size_t bytes)
     struct fabric_conn *conn = op->conn;
     op->is_posted = false;
     op->bytes = bytes;
-    // Before the announcement, or behind messages that wait for it: in order.
-    if (!conn->is_announced || !pawl_list_is_empty(&conn->early) ||
-        fabric_room(conn->fabric) == 0) {
+    op->taken_bytes = 0;
+    if (!fabric_packet_check(op->memory, bytes, conn->fabric->options.message_bytes)) {
+        pawl_log_limited(&op_limit, PAWL_LOG_WARN,
+                         "connection %llu with %s: a malformed packet of %zu bytes",
+                         (unsigned long long)conn->id, conn->peer, bytes);
+        fabric_conn_close(conn, PAWL_EPROTOCOL);
+        return;
+    }
+    // Before the announcement, or behind packets that wait for it: in order.
+    if (!conn->is_announced || !pawl_list_is_empty(&conn->early) || !fabric_packet_deliver(op)) {
         pawl_list_push_back(&conn->early, &op->link);
         if (conn->state == FABRIC_CONN_OPEN && pawl_list_is_empty(&conn->work)) {
             pawl_list_push_back(&conn->fabric->ready, &conn->work);
         }
         return;
     }
-    fabric_emit_message(op);
+    pawl_list_push_back(&conn->fabric->borrowed, &op->link);
 }
 
 void fabric_op_completed(struct fabric_op *op, int status, size_t bytes)
@@ -307,7 +313,7 @@ void fabric_op_completed(struct fabric_op *op, int status, size_t bytes)
 
 static int receive_post(struct fabric_op *op)
 {
-    op->bytes = op->conn->fabric->options.message_bytes;
+    op->bytes = op->conn->fabric->packet_bytes;
     int rc = op->conn->fabric->provider->post(op);
     if (rc == 0) {
         op->is_posted = true;
@@ -346,43 +352,10 @@ void fabric_borrowed_return(struct fabric *fabric)
     }
 }
 
-int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
-                 uint32_t tail_bytes)
-{
-    uint64_t bytes = (uint64_t)head_bytes + tail_bytes;
-    struct fabric_op *op = NULL;
-    if (bytes == 0) {
-        return -EINVAL;
-    }
-    if (bytes > PAWL_MIN(conn->peer_message_bytes, conn->fabric->options.message_bytes)) {
-        return -EMSGSIZE;
-    }
-    if (conn->sends_count >= conn->fabric->sends_max) {
-        return -EAGAIN;
-    }
-    int rc = op_new(conn, FABRIC_OP_SEND, &op);
-    if (rc < 0) {
-        return rc;
-    }
-    pawl_list_init(&op->link);
-    op->memory = NULL;
-    rc = send_buffer_take(op);
-    if (rc < 0) {
-        fabric_op_release(op);
-        return rc;
-    }
-    memcpy(op->memory, head, head_bytes);
-    if (tail_bytes > 0) {
-        memcpy((unsigned char *)op->memory + head_bytes, tail, tail_bytes);
-    }
-    op->bytes = bytes;
-    return op_submit(op);
-}
-
 void fabric_probe_submit(struct fabric_conn *conn)
 {
     struct fabric_op *op = NULL;
-    if (op_new(conn, FABRIC_OP_PROBE, &op) < 0) {
+    if (fabric_op_new(conn, FABRIC_OP_PROBE, &op) < 0) {
         return; // no memory: at the next look
     }
     op->memory = conn->receives[0].memory; // of no bytes, but a device may look at the place
@@ -390,12 +363,7 @@ void fabric_probe_submit(struct fabric_conn *conn)
     op->bytes = 0;
     op->remote_address = 0;
     op->remote_key = 0;
-    (void)op_submit(op);
-}
-
-int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes)
-{
-    return fabric_send2(conn, message, bytes, NULL, 0);
+    (void)fabric_op_submit(op);
 }
 
 struct transfer {
@@ -417,7 +385,8 @@ static int transfer_submit(struct fabric_conn *conn, const struct fabric_region 
         return -EINVAL;
     }
     pawl_assert(region->fabric == conn->fabric);
-    int rc = op_new(conn, transfer->kind, &op);
+    int rc = fabric_packet_submit(conn); // what was sent before goes before
+    rc = rc < 0 ? rc : fabric_op_new(conn, transfer->kind, &op);
     if (rc < 0) {
         return rc;
     }
@@ -427,7 +396,7 @@ static int transfer_submit(struct fabric_conn *conn, const struct fabric_region 
     op->remote_address = transfer->remote_address;
     op->remote_key = transfer->remote_key;
     op->token = transfer->token;
-    return op_submit(op);
+    return fabric_op_submit(op);
 }
 
 int fabric_write(struct fabric_conn *conn, struct fabric_region *region, const void *memory,

@@ -46,6 +46,7 @@ static void test_capacity_when_used_up_then_work_waits_in_order(void **state)
     fabric_fake_set_capacity(pair.a.fabric, 2);
     for (uint32_t n = 0; n < 50; n++) {
         assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+        fabric_flush(pair.a.fabric);
     }
     assert_int_equal(pair.a.conn->posted_count, 2);
     for (uint32_t n = 0; n < 50; n++) {
@@ -90,6 +91,7 @@ static void test_completion_when_late_then_ignored(void **state)
     pair_open(&pair, "fake", NULL);
     pair_connect(&pair);
     assert_int_equal(fabric_send(pair.a.conn, "x", 1), 0);
+    fabric_flush(pair.a.fabric);
     struct fabric_op *op =
         pawl_container_of(pawl_list_first(&pair.a.conn->posted), struct fabric_op, link);
     struct fabric_conn *conn = pair.a.conn;

@@ -54,11 +54,13 @@ static void test_wait_when_a_message_comes_then_the_sleeper_wakes(void **state)
     pair_connect(&pair);
     for (uint64_t n = 0; n < 200; n++) {
         assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+        fabric_flush(pair.a.fabric);
         while (pair.b.messages == n) {
             side_sleep(&pair.b);
             side_poll(&pair.b, pair.now_ns);
         }
         assert_int_equal(fabric_send(pair.b.conn, &n, sizeof(n)), 0);
+        fabric_flush(pair.b.fabric);
         while (pair.a.messages == n) {
             side_sleep(&pair.a);
             side_poll(&pair.a, pair.now_ns);
