@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Packets of messages: what gathers, how it is delivered, and what a peer may make up.
 #include "fabric_pair.h"
 
 #include <errno.h>
