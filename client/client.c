@@ -20,6 +20,7 @@
 #define CLIENT_DEPTH_MAX 4096u
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
+#define CLIENT_CONTROL_NS 200000u
 #define CLIENT_ATTEMPT_MS 3000u
 
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms)
@@ -219,17 +220,29 @@ static int run_loop(struct pawl *pawl, uv_run_mode mode)
     return alive;
 }
 
+// The control plane has a turn of its own when nothing else goes on, and every CLIENT_CONTROL_NS at least:
+// each costs some system calls, and an append under way needs none of it.
+static bool control_turn(struct pawl *pawl, uint64_t now_ns, bool idle)
+{
+    if (!idle && now_ns - pawl->control_ns < CLIENT_CONTROL_NS) {
+        return false;
+    }
+    pawl->control_ns = now_ns;
+    control_keep(pawl, now_ns);
+    (void)run_loop(pawl, UV_RUN_NOWAIT);
+    return true;
+}
+
 int client_turn(struct pawl *pawl, uint64_t until_ns)
 {
     uint64_t now_ns = pawl_clock_ns();
-    control_keep(pawl, now_ns);
     pawl->answered = false;
-    (void)run_loop(pawl, UV_RUN_NOWAIT);
     int events = poll_fabric(pawl, now_ns);
     bool busy = run_files(pawl, now_ns);
     link_deadlines(pawl, now_ns);
     int ran = client_callbacks(pawl);
-    if (events == 0 && !busy && ran == 0 && !pawl->answered) {
+    bool idle = events == 0 && !busy && ran == 0;
+    if (control_turn(pawl, now_ns, idle) && idle && !pawl->answered) {
         sleep_until(pawl, until_ns);
     }
     return ran;

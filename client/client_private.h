@@ -127,6 +127,7 @@ struct pawl {
     uv_loop_t loop;
     bool loop_open;
     struct rpc_conn *master; // NULL: not connected, not connecting
+    uint64_t control_ns;     // when the control plane had its last turn
     uint64_t master_retry_ns;
     uint32_t master_pause_ms;
     uint64_t cluster_id;
