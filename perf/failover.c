@@ -5,10 +5,12 @@
 // signal on, in which the library finds the primary gone, the master fences the others and the record
 // is stored by those that are left.
 #include <errno.h>
-#include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "perf/interrupt.h"
@@ -16,7 +18,7 @@
 #include "perf/run.h"
 
 #define STEADY_APPENDS 20u // before each kill, so that lease and connections are there
-#define KILL_WAIT_MS 10000u
+#define KILL_WAIT_MS 10000
 
 struct failover {
     const struct perf_options *options;
@@ -76,8 +78,16 @@ static int find_primary(struct failover *failover)
 
 static int kill_and_append(struct failover *failover, uint32_t primary, struct perf_round *round)
 {
+    pid_t pid = local_pid(&failover->cluster->local, primary);
+    int process = pid > 0 ? pidfd_open(pid, 0) : -1;
+    struct pollfd dead = {.fd = process, .events = POLLIN};
+    if (process < 0) {
+        return complain(failover, "finding the primary of", PAWL_ENOTFOUND);
+    }
     uint64_t begin_ns = pawl_clock_ns();
-    int code = local_signal(&failover->cluster->local, primary, SIGKILL, KILL_WAIT_MS);
+    // The append begins when the process is dead, so that no answer of its last moments counts.
+    int code = kill(pid, SIGKILL) != 0 || poll(&dead, 1, KILL_WAIT_MS) != 1 ? -errno : 0;
+    close(process);
     if (code != 0) {
         return complain(failover, "killing the primary of", code);
     }
@@ -162,6 +172,8 @@ static int kill_all(struct failover *failover, struct perf_result *result)
             return PERF_SIGNAL + perf_interrupted();
         }
     }
+    int live = perf_cluster_wait_live(failover->cluster); // as it was found
+    code = code != 0 ? code : live;
     if (result->rounds_count != 0) {
         int checked = check_file(failover, result);
         code = code != 0 ? code : checked;

@@ -8,13 +8,18 @@
 
 #include "base/clock.h"
 
+// Of the operations of --ops; the first lanes take what doesn't divide evenly.
+static uint64_t lane_share(const struct perf_lane *lane)
+{
+    uint64_t ops = lane->run->options->ops;
+    uint32_t lanes = lane->run->lanes_count;
+    return ops != 0 ? ops / lanes + (lane->index < ops % lanes) : UINT64_MAX;
+}
+
 bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns)
 {
     const struct perf_run *run = lane->run;
-    uint64_t ops = run->options->ops;
-    // The first lanes take what doesn't divide evenly.
-    uint64_t share = ops / run->lanes_count + (lane->index < ops % run->lanes_count);
-    return now_ns >= run->end_ns || lane->error != 0 || (ops != 0 && lane->counted >= share) ||
+    return now_ns >= run->end_ns || lane->error != 0 || lane->counted >= lane_share(lane) ||
            atomic_load_explicit(&run->stop, memory_order_relaxed);
 }
 
@@ -57,14 +62,14 @@ void perf_lane_wait(struct perf_lane *lane, uint64_t until_ns)
 void perf_lane_leave(struct perf_lane *lane, uint64_t index)
 {
     const struct perf_run *run = lane->run;
-    if (run->options->rate_per_s == 0 || run->options->ops != 0 || lane->error != 0 ||
-        atomic_load(&run->stop)) {
+    if (run->options->rate_per_s == 0 || lane->error != 0 || atomic_load(&run->stop)) {
         return;
     }
     uint64_t owed = perf_schedule_before(&lane->schedule, run->end_ns);
-    for (; index < owed; index++) {
+    for (; index < owed && lane->counted < lane_share(lane); index++) {
         uint64_t due_ns = perf_schedule_due_ns(&lane->schedule, index);
         if (due_ns >= run->begin_ns) {
+            lane->counted++;
             pawl_histogram_record(&lane->tallies[PERF_OWED].latency_ns, run->end_ns - due_ns);
             lane->unsent++;
         }
@@ -89,7 +94,7 @@ static void call_loop(struct perf_lane *lane)
         enum perf_kind kind = PERF_KIND_STAT;
         uint64_t bytes = 0;
         lane->counted += due_ns >= run->begin_ns;
-        int code = run->work->call(lane, index, &kind, &bytes);
+        int code = run->work->call(lane, index + 1, &kind, &bytes);
         now_ns = pawl_clock_ns();
         if (code != 0) {
             perf_lane_failed(lane, code);
@@ -111,6 +116,20 @@ static void fill(struct perf_lane *lane, size_t bytes)
     }
 }
 
+// One operation before the round begins: it opens connections, and a new file's first chunk.
+static int first_call(struct perf_lane *lane)
+{
+    enum perf_kind kind = PERF_KIND_APPEND;
+    uint64_t bytes;
+    struct pawl_append_result result;
+    int code =
+        lane->run->work->call != NULL
+            ? lane->run->work->call(lane, 0, &kind, &bytes)
+            : pawl_append(lane->appended, lane->buffer, lane->run->options->bytes, NULL, &result);
+    lane->stored_ops[lane->file] += code == 0 && kind == PERF_KIND_APPEND;
+    return code;
+}
+
 static int lane_open(struct perf_lane *lane)
 {
     const struct perf_run *run = lane->run;
@@ -129,7 +148,8 @@ static int lane_open(struct perf_lane *lane)
     }
     fill(lane, bytes);
     int code = pawl_connect(&options, &lane->pawl);
-    return code != 0 ? code : run->work->open(lane);
+    code = code != 0 ? code : run->work->open(lane);
+    return code != 0 ? code : first_call(lane);
 }
 
 static void count_retries(struct perf_lane *lane, const struct pawl_file *file)

@@ -16,7 +16,10 @@ static int print_result(const struct perf_result *result, const struct perf_clus
         return 0;
     }
     json_t *root = perf_result_json(result, cluster);
-    int code = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0 ? PERF_FAILED : 0;
+    int code =
+        root == NULL || json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != 0
+            ? PERF_FAILED
+            : 0;
     json_decref(root);
     putchar('\n');
     return code;

@@ -104,7 +104,9 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
     if (options->rate_per_s != 0) {
         snprintf(loop, sizeof loop, "open loop at %llu/s", (unsigned long long)options->rate_per_s);
     }
-    if (options->verb != PERF_META) {
+    bool data_moves = options->verb != PERF_META;
+    bool stores = data_moves && options->verb != PERF_READ;
+    if (data_moves) {
         snprintf(data, sizeof data, "%llu bytes, %llu replica%s, %llu file%s, ",
                  (unsigned long long)options->bytes, (unsigned long long)options->replicas,
                  plural(options->replicas), (unsigned long long)options->files,
@@ -114,9 +116,10 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
         snprintf(text, text_bytes, "failover: %s%s", data, options->ack);
         return;
     }
-    snprintf(text, text_bytes, "%s: %s%llu client%s, depth %llu, %s, %s",
+    snprintf(text, text_bytes, "%s: %s%llu client%s, depth %llu, %s%s%s",
              perf_verb_name(options->verb), data, (unsigned long long)options->clients,
-             plural(options->clients), (unsigned long long)options->depth, options->ack, loop);
+             plural(options->clients), (unsigned long long)options->depth,
+             stores ? options->ack : "", stores ? ", " : "", loop);
 }
 
 static void print_row(FILE *out, const char *text, enum perf_figure figure,

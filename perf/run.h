@@ -52,7 +52,8 @@ struct perf_work {
     bool threads;  // depth is threads: the library has no such call without waiting
     // Opens what the loop needs, on lane->pawl.
     int (*open)(struct perf_lane *lane);
-    // The loop until the end of the round, or NULL and `call`: one operation that waits.
+    // The loop until the end of the round, or NULL and `call`: one operation that waits, number `index` of
+    // the lane; 0 is made before the round begins.
     void (*loop)(struct perf_lane *lane);
     int (*call)(struct perf_lane *lane, uint64_t index, enum perf_kind *ret_kind,
                 uint64_t *ret_bytes);
