@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "perf/interrupt.h"
 #include "perf/perf.h"
+#include "perf/report.h"
 #include "perf/run.h"
 
 static int print_result(const struct perf_result *result, const struct perf_cluster *cluster)
@@ -16,10 +17,7 @@ static int print_result(const struct perf_result *result, const struct perf_clus
         return 0;
     }
     json_t *root = perf_result_json(result, cluster);
-    int code =
-        root == NULL || json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != 0
-            ? PERF_FAILED
-            : 0;
+    int code = root == NULL || json_dumpf(root, stdout, PERF_JSON_FLAGS) != 0 ? PERF_FAILED : 0;
     json_decref(root);
     putchar('\n');
     return code;
@@ -28,6 +26,9 @@ static int print_result(const struct perf_result *result, const struct perf_clus
 static int run(const struct perf_options *options, const struct perf_cluster *cluster)
 {
     struct perf_result result = {0};
+    if (options->verb == PERF_REPORT) {
+        return perf_report(options, cluster);
+    }
     int code = options->verb == PERF_FAILOVER ? perf_failover(options, cluster, &result)
                                               : perf_run_rounds(options, cluster, &result);
     if (result.rounds_count != 0) {

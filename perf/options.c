@@ -374,8 +374,9 @@ static int check_cluster(const struct perf_options *options, struct perf_options
     }
     if (options->cluster == NULL && options->verb != PERF_META &&
         options->replicas > options->servers) {
-        return refuse(ret_error, "--replicas %" PRIu64 ": there are --servers %" PRIu64,
-                      options->replicas, options->servers);
+        return refuse(ret_error,
+                      "--servers %" PRIu64 ": right is at least the number of copies, %" PRIu64,
+                      options->servers, options->replicas);
     }
     if (options->verb == PERF_FAILOVER && options->replicas < 2) {
         return refuse(ret_error, "--replicas 1: nothing is left when the primary is killed, right "

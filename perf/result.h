@@ -13,6 +13,7 @@
 #include "perf/stats.h"
 
 #define PERF_PATH_MAX 96
+#define PERF_JSON_FLAGS (JSON_INDENT(2) | JSON_REAL_PRECISION(9))
 
 // Operations of one kind.
 struct perf_tally {

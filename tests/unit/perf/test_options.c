@@ -128,7 +128,7 @@ static void test_options_when_they_do_not_fit_together_then_refused(void **state
 {
     (void)state;
     assert_int_equal(parse("append"), 0);
-    refused("append --replicas 4", "there are --servers 3");
+    refused("append --replicas 4", "--servers 3: right is at least the number of copies, 4");
     refused("append --cluster c --servers 4", "--servers is for a cluster that is started");
     refused("append --cluster c --dir d", "--dir is for a cluster that is started");
     refused("append --chunk-bytes 64KiB --bytes 16385", "at most 16384");
