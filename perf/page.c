@@ -12,24 +12,34 @@
 // Colours that are told apart by people who see few of them (Okabe and Ito).
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#222;--paper:#fff;--faint:#ddd;--soft:#666}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#181818;--faint:#3a3a3a;--soft:#"
-    "999}}\n"
-    "body{font:16px/1.5 sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;"
-    "margin:2rem auto;padding:0 1rem}\n"
-    "h1{font-size:1.6rem}h2{font-size:1.25rem;margin-top:2.5rem}p{max-width:46rem}\n"
+    "@media(prefers-color-scheme:dark){\n"
+    ":root{--ink:#ddd;--paper:#181818;--faint:#3a3a3a;--soft:#999}}\n"
+    "body{font:16px/1.5 sans-serif;color:var(--ink);background:var(--paper);\n"
+    "max-width:76rem;margin:2rem auto;padding:0 1rem}\n"
+    "h1{font-size:1.6rem}\n"
+    "h2{font-size:1.25rem;margin-top:2.5rem}\n"
+    "p{max-width:46rem}\n"
     ".pair{display:flex;flex-wrap:wrap;gap:2rem;align-items:flex-start}\n"
-    ".pair>svg{flex:1 1 34rem;max-width:44rem}.pair>div{flex:0 1 auto;overflow-x:auto}\n"
+    ".pair>svg{flex:1 1 34rem;max-width:44rem}\n"
+    ".pair>div{flex:0 1 auto;overflow-x:auto}\n"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid var(--faint)}\n"
-    "th:first-child,td:first-child{text-align:left}td small{color:var(--soft);white-space:nowrap}\n"
-    "svg text{font:13px sans-serif;fill:var(--ink)}.grid{stroke:var(--faint)}"
-    ".axis{stroke:var(--ink);fill:none}.line{fill:none;stroke-width:2}.dashed{stroke-dasharray:5 "
-    "5}\n"
-    ".c0{stroke:#0072b2;fill:#0072b2}.c1{stroke:#d55e00;fill:#d55e00}.c2{stroke:#009e73;fill:#"
-    "009e73}"
-    ".c3{stroke:#cc79a7;fill:#cc79a7}.c4{stroke:#e69f00;fill:#e69f00}.c5{stroke:#56b4e9;fill:#"
-    "56b4e9}"
-    ".c6{stroke:#999;fill:#999}.c7{stroke:#b8a900;fill:#b8a900}\n";
+    "th:first-child,td:first-child{text-align:left}\n"
+    "td small{color:var(--soft);white-space:nowrap}\n"
+    "svg text{font:13px sans-serif;fill:var(--ink)}\n"
+    ".grid{stroke:var(--faint)}\n"
+    ".axis{stroke:var(--ink);fill:none}\n"
+    ".line{fill:none;stroke-width:2}\n"
+    ".dashed{stroke-dasharray:5 5}\n"
+    ".dotted{stroke-dasharray:2 3}\n"
+    ".c0{stroke:#0072b2;fill:#0072b2}\n"
+    ".c1{stroke:#d55e00;fill:#d55e00}\n"
+    ".c2{stroke:#009e73;fill:#009e73}\n"
+    ".c3{stroke:#cc79a7;fill:#cc79a7}\n"
+    ".c4{stroke:#e69f00;fill:#e69f00}\n"
+    ".c5{stroke:#56b4e9;fill:#56b4e9}\n"
+    ".c6{stroke:#999;fill:#999}\n"
+    ".c7{stroke:#b8a900;fill:#b8a900}\n";
 
 static const struct {
     double percent;
@@ -269,12 +279,7 @@ static void write_latency(FILE *out, const struct perf_report *report)
                               .x_label = "percentile",
                               .y_label = "us",
                               .y_log = true,
-                              .x_min = percentile_place(50),
-                              .x_max = percentile_place(99.999)};
-    for (size_t i = 0; i < PAWL_ARRAY_COUNT(percentiles); i++) {
-        plot.x_ticks[plot.x_ticks_count] = percentile_place(percentiles[i].percent);
-        plot.x_texts[plot.x_ticks_count++] = percentiles[i].text;
-    }
+                              .x_min = percentile_place(50)};
     for (size_t i = 0; i < report->runs_count && plot.series_count < PERF_SERIES_MAX; i++) {
         struct perf_series *series = &plot.series[plot.series_count++];
         char text[100];
@@ -283,8 +288,17 @@ static void write_latency(FILE *out, const struct perf_report *report)
         snprintf(series->label, sizeof series->label, "%.47s", text);
         for (size_t k = 0; k < PAWL_ARRAY_COUNT(percentiles); k++) {
             double us = percentile_us(&latency_ns, percentiles[k].percent);
+            double x = percentile_place(percentiles[k].percent);
             series->points[series->points_count++] =
-                (struct perf_point){.x = plot.x_ticks[k], .y = us, .min = us, .max = us};
+                (struct perf_point){.x = x, .y = us, .min = us, .max = us};
+            plot.x_max = isnan(us) ? plot.x_max : fmax(plot.x_max, x);
+        }
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(percentiles); i++) {
+        double x = percentile_place(percentiles[i].percent);
+        if (x <= plot.x_max) {
+            plot.x_ticks[plot.x_ticks_count] = x;
+            plot.x_texts[plot.x_ticks_count++] = percentiles[i].text;
         }
     }
     fputs("<h2>Latency</h2>\n<p>Of all rounds together, in microseconds. A percentile is at most a "

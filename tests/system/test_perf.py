@@ -4,10 +4,12 @@ with itself and with what the cluster says. Nothing here asks for speed."""
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+import xml.etree.ElementTree
 
 from harness import check, main, say
 
@@ -170,6 +172,38 @@ def failover(cluster, _where):
     cluster.wait_live(3)
 
 
+def report(cluster, where):
+    """One page that needs nothing else, with the numbers that the JSON has."""
+    page = os.path.join(where, "page.html")
+    out = cluster.run("pawl-perf", "report", "--duration", "50ms", "--warm-up", "0s", "--repeat", "2", "--timeout",
+                      "120s", "--cluster", cluster.dir, "--output", page, "--json").stdout
+    result = json.loads(out)
+    check(result["suite"] == "quick" and result["output"] == page, f"{result['suite']} {result['output']}")
+    check(len(result["runs"]) == 9, f"{len(result['runs'])} runs")
+    for run in result["runs"]:
+        check(run.pop("group"), "a group")
+        check_result(run, run["verb"], 2)
+        for item in run["rounds"]:
+            check_round(run, item)
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    check(os.listdir(where) == ["page.html"], f"{os.listdir(where)}")
+    for word in ("<script", "src=", "href=", "url(", "@import", ">nan", "-nan"):
+        check(word not in text, f"the page has {word}")
+    body = xml.etree.ElementTree.fromstring(re.search("<body>.*</body>", text, re.S).group(0))
+    plots = list(body.iter("{http://www.w3.org/2000/svg}svg"))
+    tables = list(body.iter("table"))
+    check(len(plots) == 3 and len(tables) == 4, f"{len(plots)} plots, {len(tables)} tables")
+    rows = [row for row in tables[-1].iter("tr")][1:]
+    check(len(rows) == 9, f"{len(rows)} rows")
+    for row, run in zip(rows, result["runs"]):
+        shown = float("".join(row[1].itertext()).split()[0])
+        check(math.isclose(shown, run["ops_per_s"], rel_tol=0.01, abs_tol=0.01), f"{shown}, not {run['ops_per_s']}")
+    error = cluster.run("pawl-perf", "report", "--cluster", cluster.dir, "--output", os.path.join(where, "no/such"),
+                        code=1).stderr
+    check(b"--output" in error, f"{error}")
+
+
 def table(cluster, _where):
     """For people: the same figures by name, and nothing left in the cluster."""
     out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir).stdout.decode()
@@ -223,7 +257,7 @@ def interrupted(cluster, where):
         check(os.listdir(where) == [], f"left behind: {os.listdir(where)}")
 
 
-PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, table, refusals, own_cluster, interrupted]
+PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, report, table, refusals, own_cluster, interrupted]
 
 
 def run_parts(cluster, arguments):
