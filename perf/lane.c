@@ -3,6 +3,7 @@
 #include "perf/run.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,6 +55,8 @@ void perf_lane_wait(struct perf_lane *lane, uint64_t until_ns)
     int ran = pawl_poll(lane->pawl, (uint32_t)PAWL_MIN(left_ms, UINT64_C(100)));
     if (ran < 0) {
         perf_lane_failed(lane, ran);
+    } else if (ran == 0 && left_ms == 0) {
+        sched_yield(); // the servers may need this processor
     }
 }
 

@@ -19,6 +19,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
     for (uint64_t i = 0; i < options->repeat; i++) {
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
             pawl_histogram_init(&round->kinds[k].latency_ns);
@@ -223,6 +224,37 @@ static json_t *files_json(const struct perf_round *round)
     return array;
 }
 
+static json_t *roofline_json(const struct perf_roofline *roofline)
+{
+    return json_pack("{s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s), "bytes_per_s",
+                     number(roofline->bytes_per_s), "p50_us", number(roofline->p50_us));
+}
+
+// Medians over rounds, and the share of them that the medians of the figures are.
+static void set_roofline(json_t *root, const struct perf_result *result)
+{
+    double ops[PERF_REPEAT_MAX];
+    double bytes[PERF_REPEAT_MAX];
+    double p50[PERF_REPEAT_MAX];
+    uint32_t count = result->rounds_count;
+    for (uint32_t i = 0; i < count; i++) {
+        ops[i] = result->rounds[i].roofline.ops_per_s;
+        bytes[i] = result->rounds[i].roofline.bytes_per_s;
+        p50[i] = result->rounds[i].roofline.p50_us;
+    }
+    struct perf_roofline median = {perf_spread_of(ops, count).median,
+                                   perf_spread_of(bytes, count).median,
+                                   perf_spread_of(p50, count).median};
+    double ops_per_s = perf_result_spread(result, PERF_FIGURE_ops_per_s).median;
+    double bytes_per_s = perf_result_spread(result, PERF_FIGURE_bytes_per_s).median;
+    double p50_us = perf_result_spread(result, PERF_FIGURE_p50_us).median;
+    json_object_set_new(root, "roofline", roofline_json(&median));
+    json_object_set_new(root, "ratio",
+                        json_pack("{s:o,s:o,s:o}", "ops", number(ops_per_s / median.ops_per_s),
+                                  "bytes", number(bytes_per_s / median.bytes_per_s), "p50",
+                                  number(p50_us / median.p50_us)));
+}
+
 static json_t *round_json(const struct perf_round *round)
 {
     json_t *object = figures_json(round->figures);
@@ -239,6 +271,7 @@ static json_t *round_json(const struct perf_round *round)
                         json_pack("{s:o,s:o,s:o}", "client", number(round->cpu_client_s), "master",
                                   number(round->cpu_master_s), "servers",
                                   number(round->cpu_servers_s)));
+    json_object_set_new(object, "roofline", roofline_json(&round->roofline));
     json_object_set_new(object, "kinds", kinds_json(round));
     json_object_set_new(object, "files", files_json(round));
     return object;
@@ -316,10 +349,7 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
         json_integer((json_int_t)sum_of(result, offsetof(struct perf_round, retries))));
     // Not counted yet: null, never a guess.
     json_object_set_new(root, "copies_per_byte", json_null());
-    // Here joins what perf/roofline measures in the same run.
-    json_object_set_new(root, "roofline",
-                        json_pack("{s:n,s:n,s:n}", "ops_per_s", "bytes_per_s", "p50_us"));
-    json_object_set_new(root, "ratio", json_pack("{s:n,s:n,s:n}", "ops", "bytes", "p50"));
+    set_roofline(root, result);
     json_object_set_new(root, "rounds", rounds);
     return root;
 }

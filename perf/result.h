@@ -30,7 +30,15 @@ struct perf_file {
     uint64_t stat_bytes; // what the cluster says that the file has
 };
 
+// What perf/roofline measures beside a round, of the same shape; NaN: not measured.
+struct perf_roofline {
+    double ops_per_s;
+    double bytes_per_s;
+    double p50_us;
+};
+
 struct perf_round {
+    struct perf_roofline roofline;
     struct perf_tally kinds[PERF_KINDS_COUNT];
     struct pawl_histogram latency_ns; // of all kinds
     uint64_t ops;

@@ -101,7 +101,7 @@ bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns);
 void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t bytes,
                         uint64_t due_ns, uint64_t now_ns);
 void perf_lane_failed(struct perf_lane *lane, int code);
-// Polls until then, or until a callback has run; the last millisecond is spun.
+// Polls until then, or until a callback has run; the last millisecond is spun, giving way to others.
 void perf_lane_wait(struct perf_lane *lane, uint64_t until_ns);
 // At the loop's end: what an open loop owes from `index` on.
 void perf_lane_leave(struct perf_lane *lane, uint64_t index);

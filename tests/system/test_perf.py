@@ -18,8 +18,8 @@ TWICE = SHORT + ["--repeat", "2"]
 FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "failover_ms"]
 KEYS = FIGURES + ["verb", "version", "loop", "options", "machine", "cluster", "spread", "errors", "retries",
                   "copies_per_byte", "roofline", "ratio", "rounds"]
-ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "kinds",
-                   "files"]
+ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "roofline",
+                   "kinds", "files"]
 
 
 def close_to(one, two):
