@@ -86,7 +86,10 @@ static int kill_and_append(struct failover *failover, uint32_t primary, struct p
     }
     uint64_t begin_ns = pawl_clock_ns();
     // The append begins when the process is dead, so that no answer of its last moments counts.
-    int code = kill(pid, SIGKILL) != 0 || poll(&dead, 1, KILL_WAIT_MS) != 1 ? -errno : 0;
+    int code = kill(pid, SIGKILL) != 0 ? -errno : 0;
+    if (code == 0 && poll(&dead, 1, KILL_WAIT_MS) != 1) {
+        code = PAWL_EDEADLINE;
+    }
     close(process);
     if (code != 0) {
         return complain(failover, "killing the primary of", code);

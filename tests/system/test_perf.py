@@ -222,15 +222,6 @@ def refusals(cluster, where):
         check(text in error, f"{words}: {error}")
 
 
-def own_cluster(cluster, where):
-    out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--servers", "2", "--replicas", "2", "--dir", where,
-                      "--json").stdout
-    result = json.loads(out)
-    check_result(result, "append", 1)
-    check(result["cluster"]["own"] and result["cluster"]["servers"] == 2, f"{result['cluster']}")
-    check(os.listdir(where) == [], f"left behind: {os.listdir(where)}")
-
-
 def own_pids(where):
     """The daemons of the cluster that pawl-perf has started in there."""
     pids = []
@@ -241,20 +232,40 @@ def own_pids(where):
     return pids
 
 
+def await_daemons(run, where, count):
+    while len(own_pids(where)) < count and run.poll() is None:
+        time.sleep(0.01)
+    return own_pids(where)
+
+
+def check_gone(pids, where):
+    alive = [pid for pid in pids if os.path.exists(f"/proc/{pid}/exe")]
+    check(pids and not alive, f"processes {alive} of {pids} are left")
+    check(os.listdir(where) == [], f"left behind: {os.listdir(where)}")
+
+
+def own_cluster(cluster, where):
+    run = cluster.start("pawl-perf", "append", *SHORT, "--repeat", "1", "--servers", "2", "--replicas", "2", "--dir", where,
+                        "--json")
+    pids = await_daemons(run, where, 3)
+    out, error = run.communicate(timeout=240)
+    check(run.returncode == 0, f"{error.decode(errors='replace')}")
+    result = json.loads(out)
+    check_result(result, "append", 1)
+    check(result["cluster"]["own"] and result["cluster"]["servers"] == 2, f"{result['cluster']}")
+    check_gone(pids, where)
+
+
 def interrupted(cluster, where):
     """By a signal while it measures, and while it starts: all is taken down."""
     for number, wanted in ((signal.SIGINT, 3), (signal.SIGTERM, 3), (signal.SIGINT, 1)):
         run = subprocess.Popen([os.path.join(cluster.bin, "pawl-perf"), "append", "--servers", "2", "--replicas", "2",
                                 "--duration", "10min", "--dir", where], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while len(own_pids(where)) < wanted and run.poll() is None:
-            time.sleep(0.01)
-        pids = own_pids(where)
+        pids = await_daemons(run, where, wanted)
         run.send_signal(number)
         _, error = run.communicate(timeout=240)
         check(run.returncode == 128 + number, f"ended with {run.returncode}: {error.decode(errors='replace')}")
-        alive = [pid for pid in pids if os.path.exists(f"/proc/{pid}/exe")]
-        check(pids and not alive, f"processes {alive} of {pids} are left")
-        check(os.listdir(where) == [], f"left behind: {os.listdir(where)}")
+        check_gone(pids, where)
 
 
 PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, report, table, refusals, own_cluster, interrupted]
