@@ -410,6 +410,12 @@ int perf_options_check(const struct perf_options *options, struct perf_options_e
         return refuse(ret_error, "--bytes %" PRIu64 ": the files have --file-bytes %" PRIu64,
                       options->bytes, options->file_bytes);
     }
+    if (options->files > options->clients) {
+        return refuse(ret_error,
+                      "--files %" PRIu64
+                      ": a client takes one, right is at most --clients %" PRIu64,
+                      options->files, options->clients);
+    }
     if (calls && options->clients * options->depth > PERF_LANES_MAX) {
         return refuse(ret_error,
                       "--clients %" PRIu64 " --depth %" PRIu64

@@ -166,10 +166,11 @@ void perf_result_print(FILE *out, const struct perf_result *result,
             print_kind(out, result, kind);
         }
     }
-    fprintf(out, "%u round%s, %llu errors, %llu retries", result->rounds_count,
-            plural(result->rounds_count),
-            (unsigned long long)sum_of(result, offsetof(struct perf_round, errors)),
-            (unsigned long long)sum_of(result, offsetof(struct perf_round, retries)));
+    uint64_t errors = sum_of(result, offsetof(struct perf_round, errors));
+    uint64_t retries = sum_of(result, offsetof(struct perf_round, retries));
+    fprintf(out, "%u round%s, %llu error%s, %llu %s", result->rounds_count,
+            plural(result->rounds_count), (unsigned long long)errors, plural(errors),
+            (unsigned long long)retries, retries == 1 ? "retry" : "retries");
     if (result->options.rate_per_s != 0) {
         fprintf(out, ", %llu due but unsent at the end",
                 (unsigned long long)sum_of(result, offsetof(struct perf_round, unsent)));

@@ -238,11 +238,11 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
     free(lane->stored_ops);
 }
 
-// With --ops the time that is measured ends with the last answer, if that comes before its end.
+// What ends early, by --ops or by an error, ends with the last answer.
 static double seconds_of(const struct perf_run *run)
 {
     uint64_t end_ns = run->end_ns;
-    if (run->options->ops != 0) {
+    if (run->options->ops != 0 || atomic_load(&run->stop)) {
         end_ns = run->begin_ns;
         for (uint32_t i = 0; i < run->lanes_count; i++) {
             end_ns = PAWL_MAX(end_ns, run->lanes[i].ended_ns);

@@ -135,6 +135,7 @@ static void test_options_when_they_do_not_fit_together_then_refused(void **state
     refused("append --chunk-bytes 65537", "multiple of 4096");
     refused("read --chunk-bytes 1MiB", "--record-bytes 1048576: right is at most 262144");
     refused("read --file-bytes 64KiB", "--file-bytes 65536");
+    refused("append --files 3 --clients 2", "--files 3: a client takes one");
     refused("read --clients 64 --depth 64", "product is the number of threads");
     refused("failover --replicas 1", "right is 2 to 8");
     assert_int_equal(parse("append --clients 64 --depth 64"), 0); // no thread for each there
