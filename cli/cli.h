@@ -86,8 +86,6 @@ struct cli_place {
 };
 // By the options, PAWL_CONFIG or the default place, without a word. PAWL_ENOTFOUND: none is named.
 int cli_place(const struct cli *cli, struct cli_place *ret) PAWL_MUST_CHECK;
-// The same by a cluster.yaml alone, which says what is wrong with it.
-int cli_local_place(const struct cli *cli, struct cli_place *ret) PAWL_MUST_CHECK;
 
 // ---- progress: a bar on a terminal, a file for scripts ------------------------------------------
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/local/local.h"
 
 static const char *hint_of(int code)
 {
@@ -81,12 +82,30 @@ int cli_usage(const char *verb, const char *format, ...)
     return CLI_USAGE;
 }
 
+// By a cluster.yaml alone; says what is wrong with it.
+static int local_place(const struct cli *cli, struct cli_place *ret)
+{
+    struct local_cluster cluster = {0};
+    struct pawl_config_error error;
+    const char *config = getenv("PAWL_CONFIG");
+    int code = !cli->dir_given && config != NULL ? local_load_file(config, &cluster, &error)
+                                                 : local_load(cli->dir, &cluster, &error);
+    if (code != 0 && code != PAWL_ENOTFOUND) {
+        fprintf(stderr, "pawl: %s\n", error.text);
+    }
+    if (code == 0) {
+        snprintf(ret->master, sizeof ret->master, "%s", cluster.master);
+        snprintf(ret->provider, sizeof ret->provider, "%s", cluster.provider);
+    }
+    return code;
+}
+
 int cli_place(const struct cli *cli, struct cli_place *ret)
 {
     int code = 0;
     *ret = (struct cli_place){0};
     if (cli->master == NULL) {
-        code = cli_local_place(cli, ret);
+        code = local_place(cli, ret);
     } else if (snprintf(ret->master, sizeof ret->master, "%s", cli->master) >=
                (int)sizeof ret->master) {
         code = PAWL_EINVALID;

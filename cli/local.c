@@ -9,7 +9,8 @@
 #include <strings.h>
 
 #include "base/clock.h"
-#include "cli/local.h"
+#include "cli/cli.h"
+#include "cli/local/local.h"
 
 #define STOP_MS 10000u
 
@@ -83,7 +84,11 @@ static int start(struct cli *cli, int argc, char **argv)
         return cli_usage("local", "start takes no argument: %s", argv[optind]);
     }
     struct local_cluster cluster;
-    int code = local_load(cli->dir, &cluster);
+    struct pawl_config_error error;
+    int code = local_load(cli->dir, &cluster, &error);
+    if (code != 0 && code != PAWL_ENOTFOUND) {
+        fprintf(stderr, "pawl: %s\n", error.text);
+    }
     if (code == PAWL_ENOTFOUND) {
         uint16_t port;
         code = local_free_port(&port);
@@ -296,7 +301,11 @@ int cli_local(struct cli *cli, int argc, char **argv)
         return cli_usage("local", "no such action: %s", what);
     }
     struct local_cluster cluster;
-    int code = local_load(cli->dir, &cluster);
+    struct pawl_config_error error;
+    int code = local_load(cli->dir, &cluster, &error);
+    if (code != 0 && code != PAWL_ENOTFOUND) {
+        fprintf(stderr, "pawl: %s\n", error.text);
+    }
     if (code == PAWL_ENOTFOUND) {
         fprintf(stderr, "pawl: no cluster in %s; `pawl local start` makes one\n", cli->dir);
         return CLI_UNREACHABLE;

@@ -2,7 +2,7 @@
 # What `cmake --install` puts where: programs, libpawl with headers and pawl.pc, manual, completions.
 include(GNUInstallDirs)
 
-foreach(program pawl pawl-master pawl-chunkd)
+foreach(program pawl pawl-master pawl-chunkd pawl-perf)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT programs)
     endif()
@@ -66,9 +66,11 @@ else()
 endif()
 
 # ---- completions, papers -------------------------------------------------------------------------
-install(FILES "${CMAKE_SOURCE_DIR}/scripts/completions/pawl.bash" RENAME pawl
-    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" COMPONENT programs)
-install(FILES "${CMAKE_SOURCE_DIR}/scripts/completions/_pawl"
+foreach(program pawl pawl-perf)
+    install(FILES "${CMAKE_SOURCE_DIR}/scripts/completions/${program}.bash" RENAME ${program}
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" COMPONENT programs)
+endforeach()
+install(FILES "${CMAKE_SOURCE_DIR}/scripts/completions/_pawl" "${CMAKE_SOURCE_DIR}/scripts/completions/_pawl-perf"
     DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions" COMPONENT programs)
 install(FILES "${CMAKE_SOURCE_DIR}/README.md" "${CMAKE_SOURCE_DIR}/CHANGELOG.md"
     "${CMAKE_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT programs)

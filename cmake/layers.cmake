@@ -15,6 +15,7 @@ set(PAWL_LAYERS
     controlplane/log:4
     controlplane/rpc:4
     dataplane/chunkd:5
+    cli/local:5
     controlplane/master:5
     client:5
     cli:6

@@ -93,7 +93,7 @@ class Manual(unittest.TestCase):
         verbs = re.findall(r"^  ([a-z]+) ", text, re.M)
         self.assertGreater(len(verbs), 10)
         self.assertEqual({f"pawl-{verb}.1.scd" for verb in verbs},
-                         {path.name for path in MAN.glob("pawl-*.1.scd")})
+                         {path.name for path in MAN.glob("pawl-*.1.scd")} - {"pawl-perf.1.scd"})
         self.assertEqual({f"pawl-{verb}" for verb in verbs}, entries(page("pawl.1"), "VERBS"))
 
     def test_common_options(self):
@@ -102,7 +102,7 @@ class Manual(unittest.TestCase):
 
     def test_options_of_verbs(self):
         common = entries(page("pawl.1"), "OPTIONS")
-        for path in sorted(MAN.glob("pawl-*.1.scd")):
+        for path in sorted(set(MAN.glob("pawl-*.1.scd")) - {MAN / "pawl-perf.1.scd"}):
             verb = path.stem.partition("-")[2].partition(".")[0]
             told = set(OPTION.findall(help_of("pawl", verb))) - common
             self.assertEqual(told, entries(path.read_text(), "OPTIONS"), path.name)
@@ -115,6 +115,23 @@ class Manual(unittest.TestCase):
         for daemon in ("pawl-master", "pawl-chunkd"):
             told = set(re.findall(r"(\d) [a-z]", help_of(daemon).partition("Exit status:")[2]))
             self.assertEqual(told, entries(page(f"{daemon}.8"), "EXIT STATUS"), daemon)
+
+    def test_pawl_perf(self):
+        text = help_of("pawl-perf")
+        verbs = re.findall(r"^  ([a-z]+) ", text, re.M)
+        self.assertGreater(len(verbs), 5)
+        self.assertEqual(set(verbs), entries(page("pawl-perf.1"), "VERBS"))
+        told = {"-h"}
+        for verb in verbs:
+            told |= set(re.findall(r"^  (--[a-z-]+)", help_of("pawl-perf", verb), re.M))
+        self.assertGreater(len(told), 20)
+        self.assertEqual(told, entries(page("pawl-perf.1"), "OPTIONS"))
+        self.assertEqual(set(re.findall(r"(\d+) [a-z]", text.partition("exit codes:")[2])),
+                         entries(page("pawl-perf.1"), "EXIT STATUS"))
+        figures = re.findall(r"^    X\((\w+), ", (ROOT / "perf/stats.h").read_text(), re.M)
+        manual = page("pawl-perf.1")
+        self.assertGreater(len(figures), 5)
+        self.assertEqual([], [figure for figure in figures if f"_{figure}_" not in manual])
 
     def test_options_of_daemons(self):
         for daemon in ("pawl-master", "pawl-chunkd"):

@@ -48,15 +48,16 @@ class Install(unittest.TestCase):
         self.assertEqual(1, done.returncode)
 
     def test_files_are_there(self):
-        names = ["bin/pawl", "bin/pawl-master", "bin/pawl-chunkd", "include/pawl/pawl.h",
+        names = ["bin/pawl", "bin/pawl-master", "bin/pawl-chunkd", "bin/pawl-perf", "include/pawl/pawl.h",
                  "include/pawl/error.h", "include/pawl/api.h", "share/doc/pawl/examples/append.c",
-                 "share/bash-completion/completions/pawl", "share/zsh/site-functions/_pawl"]
+                 "share/bash-completion/completions/pawl", "share/zsh/site-functions/_pawl",
+                 "share/bash-completion/completions/pawl-perf", "share/zsh/site-functions/_pawl-perf"]
         self.assertEqual([], [name for name in names if not (self.prefix / name).is_file()])
         self.assertTrue((self.lib / "libpawl.so.0").is_symlink())
         self.assertFalse(list(self.prefix.glob("include/**/*.map")))
 
     def test_programs_run(self):
-        for name in ("pawl", "pawl-master", "pawl-chunkd"):
+        for name in ("pawl", "pawl-master", "pawl-chunkd", "pawl-perf"):
             done = run(self.prefix / "bin" / name, "--version")
             self.assertEqual((0, name), (done.returncode, done.stdout.split()[0]))
 

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <signal.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,8 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <pawl/error.h>
+
 #include "base/clock.h"
-#include "cli/local.h"
+#include "cli/local/local.h"
 
 void local_id(uint32_t i, char ret[LOCAL_ID_MAX])
 {

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The local cluster: processes of a master and chunk servers under one directory.
+// A cluster on this machine: processes of a master and chunk servers under one directory.
+//
+// What `pawl local` starts and pawl-perf measures; one thread at a time.
 //
 //   DIR/cluster.yaml     what clients need: master's address; also: provider, number of servers
 //   DIR/<id>/config.yaml the daemon's configuration; <id> is master, cs1, cs2, ...
 //   DIR/<id>/data/       its data      DIR/<id>/log  its log      DIR/<id>/pid  "pid start-time"
-#ifndef PAWL_CLI_LOCAL_H
-#define PAWL_CLI_LOCAL_H
+#ifndef PAWL_CLI_LOCAL_LOCAL_H
+#define PAWL_CLI_LOCAL_LOCAL_H
 
-#include <stdbool.h>
+#include <limits.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-#include "cli/cli.h"
+#include "base/config.h"
+#include "base/util.h"
 
 #define LOCAL_SERVERS_MAX 64u
 #define LOCAL_ID_MAX 16
@@ -25,8 +29,12 @@ struct local_cluster {
 // A port of the loopback address that is free now.
 int local_free_port(uint16_t *ret_port) PAWL_MUST_CHECK;
 
-// Reads DIR/cluster.yaml. PAWL_ENOTFOUND when there is none.
-int local_load(const char *dir, struct local_cluster *ret) PAWL_MUST_CHECK;
+// Reads DIR/cluster.yaml. PAWL_ENOTFOUND when there is none. ret_error says what is wrong with it.
+int local_load(const char *dir, struct local_cluster *ret,
+               struct pawl_config_error *ret_error) PAWL_MUST_CHECK;
+// The same from a file of any name; ret->dir stays.
+int local_load_file(const char *path, struct local_cluster *ret,
+                    struct pawl_config_error *ret_error) PAWL_MUST_CHECK;
 // Writes it and the daemons' configurations; keeps those that are there.
 int local_create(const struct local_cluster *cluster) PAWL_MUST_CHECK;
 

@@ -3,14 +3,15 @@
 #include <arpa/inet.h>
 #include <cyaml/cyaml.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/config.h"
-#include "cli/local.h"
+#include <pawl/error.h>
+
+#include "cli/local/local.h"
 
 struct cluster_yaml {
     char *master;
@@ -28,16 +29,18 @@ static const cyaml_schema_field_t cluster_fields[] = {
 static const cyaml_schema_value_t cluster_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct cluster_yaml, cluster_fields)};
 
-static int load_file(const char *path, struct local_cluster *ret)
+int local_load_file(const char *path, struct local_cluster *ret,
+                    struct pawl_config_error *ret_error)
 {
     struct cluster_yaml *yaml = NULL;
-    struct pawl_config_error error;
-    int code = pawl_config_load(path, &cluster_schema, (void **)&yaml, &error);
+    int code = pawl_config_load(path, &cluster_schema, (void **)&yaml, ret_error);
     if (code != 0) {
-        fprintf(stderr, "pawl: %s\n", error.text);
         return code;
     }
-    code = yaml->servers > LOCAL_SERVERS_MAX ? PAWL_EINVALID : 0;
+    if (yaml->servers > LOCAL_SERVERS_MAX) {
+        code = pawl_config_refuse(ret_error, path, "servers: %u, at most %u are right",
+                                  yaml->servers, LOCAL_SERVERS_MAX);
+    }
     snprintf(ret->master, sizeof ret->master, "%s", yaml->master);
     snprintf(ret->provider, sizeof ret->provider, "%s",
              yaml->provider != NULL ? yaml->provider : "tcp");
@@ -46,28 +49,20 @@ static int load_file(const char *path, struct local_cluster *ret)
     return code;
 }
 
-int local_load(const char *dir, struct local_cluster *ret)
+int local_load(const char *dir, struct local_cluster *ret, struct pawl_config_error *ret_error)
 {
     char path[PATH_MAX];
     *ret = (struct local_cluster){0};
     snprintf(ret->dir, sizeof ret->dir, "%s", dir);
     if (snprintf(path, sizeof path, "%s/cluster.yaml", dir) >= (int)sizeof path) {
+        (void)pawl_config_refuse(ret_error, dir, "is too long a name");
         return -ENAMETOOLONG;
     }
-    return access(path, F_OK) != 0 ? PAWL_ENOTFOUND : load_file(path, ret);
-}
-
-int cli_local_place(const struct cli *cli, struct cli_place *ret)
-{
-    struct local_cluster cluster = {0};
-    const char *config = getenv("PAWL_CONFIG");
-    int code = !cli->dir_given && config != NULL ? load_file(config, &cluster)
-                                                 : local_load(cli->dir, &cluster);
-    if (code == 0) {
-        snprintf(ret->master, sizeof ret->master, "%s", cluster.master);
-        snprintf(ret->provider, sizeof ret->provider, "%s", cluster.provider);
+    if (access(path, F_OK) != 0) {
+        (void)pawl_config_refuse(ret_error, path, "is not there");
+        return PAWL_ENOTFOUND;
     }
-    return code;
+    return local_load_file(path, ret, ret_error);
 }
 
 // A free port now. It is kept in the configuration, so that servers find the master again.

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+// Results as a table for people and as JSON for machines.
+#include "perf/result.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+int perf_result_init(struct perf_result *result, const struct perf_options *options)
+{
+    *result = (struct perf_result){.options = *options};
+    result->rounds = calloc(options->repeat, sizeof *result->rounds);
+    if (result->rounds == NULL) {
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < options->repeat; i++) {
+        struct perf_round *round = &result->rounds[i];
+        pawl_histogram_init(&round->latency_ns);
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN};
+        round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
+        for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
+            pawl_histogram_init(&round->kinds[k].latency_ns);
+        }
+        for (size_t k = 0; k < PERF_FIGURES_COUNT; k++) {
+            round->figures[k] = NAN;
+        }
+    }
+    return 0;
+}
+
+void perf_result_fini(struct perf_result *result)
+{
+    for (uint64_t i = 0; result->rounds != NULL && i < result->options.repeat; i++) {
+        free(result->rounds[i].files);
+    }
+    free(result->rounds);
+    result->rounds = NULL;
+}
+
+struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure)
+{
+    double values[PERF_REPEAT_MAX];
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        values[i] = result->rounds[i].figures[figure];
+    }
+    return perf_spread_of(values, result->rounds_count);
+}
+
+struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,
+                                           enum perf_figure figure)
+{
+    double values[PERF_REPEAT_MAX];
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        const struct perf_round *round = &result->rounds[i];
+        double figures[PERF_FIGURES_COUNT];
+        perf_figures_of(round->kinds[kind].ops, round->kinds[kind].bytes, round->seconds, NAN,
+                        &round->kinds[kind].latency_ns, figures);
+        values[i] = figures[figure];
+    }
+    return perf_spread_of(values, result->rounds_count);
+}
+
+static bool kind_used(const struct perf_result *result, enum perf_kind kind)
+{
+    bool used = false;
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        used |= result->rounds[i].kinds[kind].ops != 0;
+    }
+    return used;
+}
+
+static unsigned kinds_used(const struct perf_result *result)
+{
+    unsigned count = 0;
+    for (unsigned kind = 0; kind < PERF_KINDS_COUNT; kind++) {
+        count += kind_used(result, kind);
+    }
+    return count;
+}
+
+static uint64_t sum_of(const struct perf_result *result, size_t at)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        sum += *(const uint64_t *)((const char *)&result->rounds[i] + at);
+    }
+    return sum;
+}
+
+// ---- table --------------------------------------------------------------------------------------
+
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+void perf_result_describe(const struct perf_result *result, char *text, size_t text_bytes)
+{
+    const struct perf_options *options = &result->options;
+    char loop[64] = "closed loop";
+    char data[120] = "";
+    if (options->rate_per_s != 0) {
+        snprintf(loop, sizeof loop, "open loop at %llu/s", (unsigned long long)options->rate_per_s);
+    }
+    bool data_moves = options->verb != PERF_META;
+    bool stores = data_moves && options->verb != PERF_READ;
+    if (data_moves) {
+        snprintf(data, sizeof data, "%llu bytes, %llu replica%s, %llu file%s, ",
+                 (unsigned long long)options->bytes, (unsigned long long)options->replicas,
+                 plural(options->replicas), (unsigned long long)options->files,
+                 plural(options->files));
+    }
+    if (options->verb == PERF_FAILOVER) {
+        snprintf(text, text_bytes, "failover: %s%s", data, options->ack);
+        return;
+    }
+    snprintf(text, text_bytes, "%s: %s%llu client%s, depth %llu, %s%s%s",
+             perf_verb_name(options->verb), data, (unsigned long long)options->clients,
+             plural(options->clients), (unsigned long long)options->depth,
+             stores ? options->ack : "", stores ? ", " : "", loop);
+}
+
+static void print_row(FILE *out, const char *text, enum perf_figure figure,
+                      struct perf_spread spread)
+{
+    double shown = perf_figure_shown(figure, spread.median);
+    int digits = shown >= 1000 ? 0 : shown >= 10 ? 1 : 4;
+    if (!isnan(spread.median)) {
+        fprintf(out, "  %-24s %12.*f %12.*f %12.*f\n", text, digits, shown, digits,
+                perf_figure_shown(figure, spread.min), digits,
+                perf_figure_shown(figure, spread.max));
+    }
+}
+
+static void print_kind(FILE *out, const struct perf_result *result, enum perf_kind kind)
+{
+    static const enum perf_figure shown[] = {PERF_FIGURE_ops_per_s, PERF_FIGURE_p50_us,
+                                             PERF_FIGURE_p99_us};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(shown); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s: %s", perf_kind_name(kind), perf_figure_text(shown[i]));
+        print_row(out, text, shown[i], perf_result_kind_spread(result, kind, shown[i]));
+    }
+}
+
+void perf_result_print(FILE *out, const struct perf_result *result,
+                       const struct perf_cluster *cluster)
+{
+    char text[256];
+    perf_result_describe(result, text, sizeof text);
+    fprintf(out, "%s\n", text);
+    fprintf(out, "cluster: %u servers, %s, on %s%s\n", cluster->local.servers_count,
+            cluster->local.provider, cluster->file_system,
+            cluster->direct ? "" : " without O_DIRECT: the page cache takes part");
+    fprintf(out, "  %-24s %12s %12s %12s\n", "", "median", "min", "max");
+    for (unsigned figure = 0; figure < PERF_FIGURES_COUNT; figure++) {
+        if (figure != PERF_FIGURE_bytes_per_s || result->options.verb != PERF_META) {
+            print_row(out, perf_figure_text(figure), figure, perf_result_spread(result, figure));
+        }
+    }
+    for (unsigned kind = 0; kinds_used(result) > 1 && kind < PERF_KINDS_COUNT; kind++) {
+        if (kind_used(result, kind)) {
+            print_kind(out, result, kind);
+        }
+    }
+    uint64_t errors = sum_of(result, offsetof(struct perf_round, errors));
+    uint64_t retries = sum_of(result, offsetof(struct perf_round, retries));
+    fprintf(out, "%u round%s, %llu error%s, %llu %s", result->rounds_count,
+            plural(result->rounds_count), (unsigned long long)errors, plural(errors),
+            (unsigned long long)retries, retries == 1 ? "retry" : "retries");
+    if (result->options.rate_per_s != 0) {
+        fprintf(out, ", %llu due but unsent at the end",
+                (unsigned long long)sum_of(result, offsetof(struct perf_round, unsent)));
+    }
+    fputs("\n", out);
+}
+
+// ---- JSON ---------------------------------------------------------------------------------------
+
+static json_t *number(double value)
+{
+    return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *figures_json(const double *figures)
+{
+    json_t *object = json_object();
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        json_object_set_new(object, perf_figure_name(i), number(figures[i]));
+    }
+    return object;
+}
+
+static json_t *kinds_json(const struct perf_round *round)
+{
+    json_t *object = json_object();
+    for (unsigned kind = 0; kind < PERF_KINDS_COUNT; kind++) {
+        const struct perf_tally *tally = &round->kinds[kind];
+        double figures[PERF_FIGURES_COUNT];
+        if (tally->ops == 0) {
+            continue;
+        }
+        perf_figures_of(tally->ops, tally->bytes, round->seconds, NAN, &tally->latency_ns, figures);
+        json_t *item = figures_json(figures);
+        json_object_set_new(item, "ops", json_integer((json_int_t)tally->ops));
+        json_object_set_new(item, "bytes", json_integer((json_int_t)tally->bytes));
+        json_object_set_new(object, perf_kind_name(kind), item);
+    }
+    return object;
+}
+
+static json_t *files_json(const struct perf_round *round)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < round->files_count; i++) {
+        const struct perf_file *file = &round->files[i];
+        json_array_append_new(array,
+                              json_pack("{s:s,s:I,s:I,s:I}", "path", file->path, "ops",
+                                        (json_int_t)file->ops, "bytes", (json_int_t)file->bytes,
+                                        "stat_bytes", (json_int_t)file->stat_bytes));
+    }
+    return array;
+}
+
+static json_t *roofline_json(const struct perf_roofline *roofline)
+{
+    return json_pack("{s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s), "bytes_per_s",
+                     number(roofline->bytes_per_s), "p50_us", number(roofline->p50_us));
+}
+
+// Medians over rounds, and the share of them that the medians of the figures are.
+static void set_roofline(json_t *root, const struct perf_result *result)
+{
+    double ops[PERF_REPEAT_MAX];
+    double bytes[PERF_REPEAT_MAX];
+    double p50[PERF_REPEAT_MAX];
+    uint32_t count = result->rounds_count;
+    for (uint32_t i = 0; i < count; i++) {
+        ops[i] = result->rounds[i].roofline.ops_per_s;
+        bytes[i] = result->rounds[i].roofline.bytes_per_s;
+        p50[i] = result->rounds[i].roofline.p50_us;
+    }
+    struct perf_roofline median = {perf_spread_of(ops, count).median,
+                                   perf_spread_of(bytes, count).median,
+                                   perf_spread_of(p50, count).median};
+    double ops_per_s = perf_result_spread(result, PERF_FIGURE_ops_per_s).median;
+    double bytes_per_s = perf_result_spread(result, PERF_FIGURE_bytes_per_s).median;
+    double p50_us = perf_result_spread(result, PERF_FIGURE_p50_us).median;
+    json_object_set_new(root, "roofline", roofline_json(&median));
+    json_object_set_new(root, "ratio",
+                        json_pack("{s:o,s:o,s:o}", "ops", number(ops_per_s / median.ops_per_s),
+                                  "bytes", number(bytes_per_s / median.bytes_per_s), "p50",
+                                  number(p50_us / median.p50_us)));
+}
+
+static json_t *round_json(const struct perf_round *round)
+{
+    json_t *object = figures_json(round->figures);
+    json_object_set_new(object, "ops", json_integer((json_int_t)round->ops));
+    json_object_set_new(object, "bytes", json_integer((json_int_t)round->bytes));
+    json_object_set_new(object, "latencies", json_integer((json_int_t)round->latency_ns.count));
+    json_object_set_new(object, "seconds", json_real(round->seconds));
+    json_object_set_new(object, "errors", json_integer((json_int_t)round->errors));
+    json_object_set_new(object, "error",
+                        round->error != 0 ? json_string(pawl_strerror(round->error)) : json_null());
+    json_object_set_new(object, "retries", json_integer((json_int_t)round->retries));
+    json_object_set_new(object, "unsent", json_integer((json_int_t)round->unsent));
+    json_object_set_new(object, "cpu_s",
+                        json_pack("{s:o,s:o,s:o}", "client", number(round->cpu_client_s), "master",
+                                  number(round->cpu_master_s), "servers",
+                                  number(round->cpu_servers_s)));
+    json_object_set_new(object, "roofline", roofline_json(&round->roofline));
+    json_object_set_new(object, "kinds", kinds_json(round));
+    json_object_set_new(object, "files", files_json(round));
+    return object;
+}
+
+static json_t *options_json(const struct perf_options *options)
+{
+    json_t *mix = json_object();
+    for (unsigned kind = 0; kind <= PERF_KIND_STAT; kind++) {
+        json_object_set_new(mix, perf_kind_name(kind),
+                            json_integer((json_int_t)options->mix[kind]));
+    }
+    json_t *object =
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "bytes",
+                  (json_int_t)options->bytes, "depth", (json_int_t)options->depth, "clients",
+                  (json_int_t)options->clients, "files", (json_int_t)options->files, "replicas",
+                  (json_int_t)options->replicas, "ack", options->ack, "duration_ms",
+                  (json_int_t)options->duration_ms, "warm_up_ms", (json_int_t)options->warm_up_ms,
+                  "rate_per_s", (json_int_t)options->rate_per_s, "ops", (json_int_t)options->ops,
+                  "file_bytes", (json_int_t)options->file_bytes, "record_bytes",
+                  (json_int_t)options->record_bytes, "chunk_bytes",
+                  (json_int_t)options->chunk_bytes, "repeat", (json_int_t)options->repeat);
+    json_object_set_new(object, "mix", mix);
+    return object;
+}
+
+static json_t *machine_json(void)
+{
+    struct utsname names = {0};
+    (void)uname(&names);
+    return json_pack("{s:s,s:s,s:I}", "kernel", names.release, "machine", names.machine, "cpus",
+                     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+// Medians at the top, under the same names as in the rounds, and with least and most in `spread`.
+static void set_spreads(json_t *root, const struct perf_result *result)
+{
+    json_t *spreads = json_object();
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        struct perf_spread spread = perf_result_spread(result, i);
+        json_object_set_new(root, perf_figure_name(i), number(spread.median));
+        json_object_set_new(spreads, perf_figure_name(i),
+                            json_pack("{s:o,s:o,s:o}", "median", number(spread.median), "min",
+                                      number(spread.min), "max", number(spread.max)));
+    }
+    json_object_set_new(root, "spread", spreads);
+}
+
+json_t *perf_result_json(const struct perf_result *result, const struct perf_cluster *cluster)
+{
+    json_t *rounds = json_array();
+    json_t *root =
+        json_pack("{s:s,s:s,s:s,s:o,s:o}", "verb", perf_verb_name(result->options.verb), "version",
+                  pawl_version(), "loop", result->options.rate_per_s != 0 ? "open" : "closed",
+                  "options", options_json(&result->options), "machine", machine_json());
+    if (root == NULL) {
+        json_decref(rounds);
+        return NULL;
+    }
+    json_object_set_new(root, "cluster",
+                        json_pack("{s:s,s:b,s:i,s:s,s:s,s:b}", "dir", cluster->local.dir, "own",
+                                  cluster->options->cluster == NULL, "servers",
+                                  (int)cluster->local.servers_count, "provider",
+                                  cluster->local.provider, "file_system", cluster->file_system,
+                                  "direct", cluster->direct));
+    set_spreads(root, result);
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        json_array_append_new(rounds, round_json(&result->rounds[i]));
+    }
+    json_object_set_new(
+        root, "errors",
+        json_integer((json_int_t)sum_of(result, offsetof(struct perf_round, errors))));
+    json_object_set_new(
+        root, "retries",
+        json_integer((json_int_t)sum_of(result, offsetof(struct perf_round, retries))));
+    // Not counted yet: null, never a guess.
+    json_object_set_new(root, "copies_per_byte", json_null());
+    set_roofline(root, result);
+    json_object_set_new(root, "rounds", rounds);
+    return root;
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a measurement found: rounds, files, and their output as a table and as JSON. Main thread only.
+#ifndef PAWL_PERF_RESULT_H
+#define PAWL_PERF_RESULT_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/histogram.h"
+#include "perf/cluster.h"
+#include "perf/options.h"
+#include "perf/stats.h"
+
+#define PERF_PATH_MAX 96
+#define PERF_JSON_FLAGS (JSON_INDENT(2) | JSON_REAL_PRECISION(9))
+
+// Operations of one kind.
+struct perf_tally {
+    uint64_t ops;                     // answered within the time that is measured
+    uint64_t bytes;                   // of these
+    struct pawl_histogram latency_ns; // of those that began, or were due, within that time
+};
+
+// A file that was appended to.
+struct perf_file {
+    char path[PERF_PATH_MAX];
+    uint64_t ops; // acknowledged in all, warm-up and end included
+    uint64_t bytes;
+    uint64_t stat_bytes; // what the cluster says that the file has
+};
+
+// What perf/roofline measures beside a round, of the same shape; NaN: not measured.
+struct perf_roofline {
+    double ops_per_s;
+    double bytes_per_s;
+    double p50_us;
+};
+
+struct perf_round {
+    struct perf_roofline roofline;
+    struct perf_tally kinds[PERF_KINDS_COUNT];
+    struct pawl_histogram latency_ns; // of all kinds
+    uint64_t ops;
+    uint64_t bytes;
+    uint64_t errors;
+    uint64_t retries;
+    uint64_t unsent; // open loop: due, but not sent when the round ended
+    double seconds;
+    double cpu_client_s; // NaN: not known
+    double cpu_master_s;
+    double cpu_servers_s;
+    double figures[PERF_FIGURES_COUNT];
+    int error; // the first one
+    struct perf_file *files;
+    uint32_t files_count;
+};
+
+struct perf_result {
+    struct perf_options options;
+    struct perf_round *rounds; // OWNED; perf_result_fini()
+    uint32_t rounds_count;     // that were measured to their end
+};
+
+// Room for the rounds that the options ask for. 0 or -ENOMEM.
+int perf_result_init(struct perf_result *result,
+                     const struct perf_options *options) PAWL_MUST_CHECK;
+void perf_result_fini(struct perf_result *result);
+
+struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
+struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,
+                                           enum perf_figure figure);
+
+void perf_result_print(FILE *out, const struct perf_result *result,
+                       const struct perf_cluster *cluster);
+// A new reference; NULL when out of memory.
+json_t *perf_result_json(const struct perf_result *result, const struct perf_cluster *cluster);
+// "1 client, depth 1, ..." for titles.
+void perf_result_describe(const struct perf_result *result, char *text, size_t text_bytes);
+
+#endif

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rounds: files made, lanes started, the time that is measured, files looked at and removed.
+#include "perf/run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "perf/interrupt.h"
+#include "perf/perf.h"
+
+#define PREPARE_DEPTH 8u
+
+static const struct perf_work *const works[PERF_VERBS_COUNT] = {
+    [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
+    [PERF_WRITE] = &perf_write_work,   [PERF_META] = &perf_meta_work,
+    [PERF_MIXED] = &perf_mixed_work,
+};
+
+void perf_path(char ret[static PERF_PATH_MAX], const char *folder, const char *what,
+               uint32_t number)
+{
+    int length = snprintf(ret, PERF_PATH_MAX, "%s/%s-%u", folder, what, number);
+    pawl_assert(length > 0 && length < PERF_PATH_MAX);
+}
+
+static int failed(const char *what, int code)
+{
+    fprintf(stderr, "pawl-perf: %s: %s\n", what, pawl_strerror(code));
+    return code == PAWL_EDEADLINE || code == PAWL_EDISCONNECTED || code == PAWL_ENOSERVERS
+               ? PERF_UNREACHABLE
+               : PERF_FAILED;
+}
+
+static int interrupted(void)
+{
+    return perf_interrupted() != 0 ? PERF_SIGNAL + perf_interrupted() : 0;
+}
+
+// ---- files --------------------------------------------------------------------------------------
+
+static int create_file(struct pawl *pawl, const struct perf_options *options, const char *path,
+                       struct pawl_file **ret)
+{
+    struct pawl_create_options create = {.size = sizeof create,
+                                         .replicas = (uint32_t)options->replicas,
+                                         .chunk_bytes = options->chunk_bytes,
+                                         .exclusive = true};
+    return pawl_create(pawl, path, &create, ret);
+}
+
+struct prepare {
+    uint64_t in_flight;
+    int error;
+};
+
+static void on_prepared(void *user, const struct pawl_append_result *result)
+{
+    struct prepare *prepare = user;
+    prepare->in_flight--;
+    prepare->error = prepare->error != 0 ? prepare->error : result->status;
+}
+
+static int prepare_file(const struct perf_options *options, struct pawl *pawl,
+                        struct pawl_file *file)
+{
+    struct prepare prepare = {0};
+    struct pawl_random random;
+    size_t bytes = options->record_bytes;
+    uint64_t left = (options->file_bytes + bytes - 1) / bytes;
+    uint8_t *data = malloc(bytes);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+    pawl_random_seed(&random, 1);
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] = (uint8_t)(pawl_random_next(&random) >> 56);
+    }
+    while (prepare.in_flight != 0 || (left != 0 && prepare.error == 0 && perf_interrupted() == 0)) {
+        int code = -EAGAIN;
+        if (left != 0 && prepare.error == 0 && prepare.in_flight < PREPARE_DEPTH) {
+            code = pawl_append_submit(file, data, bytes, NULL, on_prepared, &prepare);
+        }
+        if (code == 0) {
+            prepare.in_flight++;
+            left--;
+        } else if (code != -EAGAIN) {
+            prepare.error = code;
+        } else {
+            (void)pawl_poll(pawl, 100);
+        }
+    }
+    free(data);
+    return prepare.error;
+}
+
+// The files that are read and written to, once for all rounds.
+static int prepare_files(const struct perf_run *run)
+{
+    const struct perf_options *options = run->options;
+    struct pawl_options connection =
+        perf_cluster_options(run->cluster, PREPARE_DEPTH, options->record_bytes);
+    struct pawl *pawl;
+    int code = pawl_connect(&connection, &pawl);
+    if (code != 0) {
+        return failed("connecting", code);
+    }
+    char path[PERF_PATH_MAX] = "";
+    for (uint32_t i = 0; code == 0 && i < options->files && perf_interrupted() == 0; i++) {
+        struct pawl_file *file;
+        perf_path(path, run->folder, "prepared", i);
+        code = create_file(pawl, options, path, &file);
+        if (code == 0) {
+            code = prepare_file(options, pawl, file);
+            pawl_file_close(file);
+        }
+    }
+    pawl_close(pawl);
+    return code != 0 ? failed(path, code) : interrupted();
+}
+
+static int create_round(const struct perf_run *run, struct pawl *pawl)
+{
+    struct perf_round *round = run->round;
+    int code = pawl_mkdir(pawl, run->round_folder, 0);
+    for (uint32_t i = 0; code == 0 && i < round->files_count; i++) {
+        struct pawl_file *file;
+        perf_path(round->files[i].path, run->round_folder, "file", i);
+        code = create_file(pawl, run->options, round->files[i].path, &file);
+        if (code == 0) {
+            pawl_file_close(file);
+        }
+    }
+    return code != 0 ? failed(run->round_folder, code) : 0;
+}
+
+// Nothing is reported that isn't there: the cluster is asked how long the files have become. An append with
+// an error may or may not be in its file.
+static int check_round(const struct perf_run *run, struct pawl *pawl)
+{
+    struct perf_round *round = run->round;
+    for (uint32_t i = 0; i < round->files_count; i++) {
+        struct perf_file *file = &round->files[i];
+        struct pawl_stat stat;
+        int code = pawl_stat(pawl, file->path, &stat);
+        if (code != 0) {
+            return failed(file->path, code);
+        }
+        file->stat_bytes = stat.bytes;
+        if (stat.bytes < file->bytes || (round->errors == 0 && stat.bytes != file->bytes)) {
+            fprintf(stderr, "pawl-perf: %s has %llu bytes, %llu were acknowledged\n", file->path,
+                    (unsigned long long)stat.bytes, (unsigned long long)file->bytes);
+            return PERF_FAILED;
+        }
+    }
+    return 0;
+}
+
+// ---- lanes --------------------------------------------------------------------------------------
+
+static int lanes_start(struct perf_run *run)
+{
+    uint64_t turns = run->work->threads ? run->options->depth : 1;
+    uint32_t wanted = (uint32_t)(run->options->clients * turns);
+    run->lanes = calloc(wanted, sizeof *run->lanes);
+    run->lanes_count = 0;
+    if (run->lanes == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < wanted; i++) {
+        struct perf_lane *lane = &run->lanes[i];
+        lane->run = run;
+        lane->index = i;
+        lane->client = (uint32_t)(i / turns);
+        lane->turn = (uint32_t)(i % turns);
+        lane->file = (uint32_t)(lane->client % run->options->files);
+        int code = pthread_create(&lane->thread, NULL, perf_lane_main, lane);
+        if (code != 0) {
+            atomic_store(&run->stop, true);
+            return -code;
+        }
+        run->lanes_count++; // read by lanes behind `go` only
+    }
+    return 0;
+}
+
+// Until then, or until so many lanes are there, or the round is to end early.
+static void wait_for(struct perf_run *run, const atomic_uint *count, uint64_t until_ns)
+{
+    while (pawl_clock_ns() < until_ns && atomic_load(count) < run->lanes_count &&
+           !atomic_load(&run->stop)) {
+        perf_wait_until(until_ns, run->event_fd);
+        if (perf_interrupted() != 0) {
+            atomic_store(&run->stop, true);
+        }
+    }
+}
+
+static void lanes_go(struct perf_run *run)
+{
+    run->go_ns = pawl_clock_ns();
+    run->begin_ns = run->go_ns + run->options->warm_up_ms * PAWL_NS_PER_MS;
+    run->end_ns = run->begin_ns + run->options->duration_ms * PAWL_NS_PER_MS;
+    pthread_mutex_lock(&run->mutex);
+    atomic_store(&run->go, true);
+    pthread_cond_broadcast(&run->gone);
+    pthread_mutex_unlock(&run->mutex);
+}
+
+static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
+                         struct perf_round *round)
+{
+    for (size_t i = 0; lane->tallies != NULL && i <= PERF_OWED; i++) {
+        const struct perf_tally *tally = &lane->tallies[i];
+        round->ops += tally->ops;
+        round->bytes += tally->bytes;
+        pawl_histogram_merge(&round->latency_ns, &tally->latency_ns);
+        if (i < PERF_KINDS_COUNT) {
+            round->kinds[i].ops += tally->ops;
+            round->kinds[i].bytes += tally->bytes;
+            pawl_histogram_merge(&round->kinds[i].latency_ns, &tally->latency_ns);
+        }
+    }
+    if (run->work->appends && lane->stored_ops != NULL) {
+        round->files[lane->file].ops += lane->stored_ops[lane->file];
+        round->files[lane->file].bytes += lane->stored_ops[lane->file] * run->options->bytes;
+    }
+    round->errors += lane->errors;
+    round->retries += lane->retries;
+    round->unsent += lane->unsent;
+    round->error = round->error != 0 ? round->error : lane->error;
+    free(lane->tallies);
+    free(lane->stored_ops);
+}
+
+// What ends early, by --ops or by an error, ends with the last answer.
+static double seconds_of(const struct perf_run *run)
+{
+    uint64_t end_ns = run->end_ns;
+    if (run->options->ops != 0 || atomic_load(&run->stop)) {
+        end_ns = run->begin_ns;
+        for (uint32_t i = 0; i < run->lanes_count; i++) {
+            end_ns = PAWL_MAX(end_ns, run->lanes[i].ended_ns);
+        }
+    }
+    return (double)(end_ns - run->begin_ns) / 1e9;
+}
+
+static void cpu_between(const struct perf_cpu *begin, const struct perf_cpu *end,
+                        struct perf_round *round)
+{
+    bool known = begin->known && end->known && begin->pids_hash == end->pids_hash;
+    round->cpu_client_s = known ? end->client_s - begin->client_s : NAN;
+    round->cpu_master_s = known ? end->master_s - begin->master_s : NAN;
+    round->cpu_servers_s = known ? end->servers_s - begin->servers_s : NAN;
+}
+
+static int measure(struct perf_run *run)
+{
+    struct perf_round *round = run->round;
+    atomic_store(&run->ready_count, 0);
+    atomic_store(&run->done_count, 0);
+    atomic_store(&run->go, false);
+    atomic_store(&run->stop, false);
+    int code = lanes_start(run);
+    wait_for(run, &run->ready_count, UINT64_MAX);
+    lanes_go(run);
+    wait_for(run, &run->done_count, run->begin_ns);
+    struct perf_cpu begin = perf_cluster_cpu(run->cluster);
+    wait_for(run, &run->done_count, run->end_ns);
+    struct perf_cpu end = perf_cluster_cpu(run->cluster);
+    for (uint32_t i = 0; i < run->lanes_count; i++) {
+        pthread_join(run->lanes[i].thread, NULL);
+    }
+    round->seconds = seconds_of(run);
+    for (uint32_t i = 0; i < run->lanes_count; i++) {
+        lane_collect(run, &run->lanes[i], round);
+    }
+    free(run->lanes);
+    cpu_between(&begin, &end, round);
+    perf_figures_of(round->ops, round->bytes, round->seconds,
+                    round->cpu_client_s + round->cpu_master_s + round->cpu_servers_s,
+                    &round->latency_ns, round->figures);
+    if (code != 0) {
+        return failed("starting threads", code);
+    }
+    return round->errors != 0 ? failed("a client has stopped", round->error) : interrupted();
+}
+
+// ---- rounds -------------------------------------------------------------------------------------
+
+static int run_round(struct perf_run *run, uint32_t number)
+{
+    struct pawl *pawl;
+    int code = perf_cluster_connect(run->cluster, &pawl);
+    if (code != 0) {
+        return code;
+    }
+    perf_path(run->round_folder, run->folder, "round", number);
+    code = create_round(run, pawl);
+    pawl_close(pawl);
+    code = code != 0 ? code : measure(run);
+    if (code == PERF_UNREACHABLE || perf_cluster_connect(run->cluster, &pawl) != 0) {
+        return code != 0 ? code : PERF_UNREACHABLE;
+    }
+    int checked = check_round(run, pawl);
+    if (!run->options->keep) {
+        int removed = pawl_remove(pawl, run->round_folder, PAWL_RECURSIVE);
+        checked = checked == 0 && removed != 0 ? failed(run->round_folder, removed) : checked;
+    }
+    pawl_close(pawl);
+    return code != 0 ? code : checked;
+}
+
+// The run's folder in the cluster: made, or removed with all that is in it.
+static int folder(const struct perf_run *run, bool make)
+{
+    struct pawl *pawl;
+    int code = perf_cluster_connect(run->cluster, &pawl);
+    if (code != 0) {
+        return code;
+    }
+    code = make ? pawl_mkdir(pawl, run->folder, 0) : pawl_remove(pawl, run->folder, PAWL_RECURSIVE);
+    pawl_close(pawl);
+    return code != 0 ? failed(run->folder, code) : 0;
+}
+
+static int run_all(struct perf_run *run, struct perf_result *result)
+{
+    int code = folder(run, true);
+    if (code != 0) {
+        return code;
+    }
+    code = run->work->prepared ? prepare_files(run) : 0;
+    for (uint32_t i = 0; code == 0 && i < run->options->repeat; i++) {
+        run->round = &result->rounds[i];
+        code = run_round(run, i);
+        // One that was ended by an error is shown, one that was ended by a signal is not.
+        result->rounds_count += code < PERF_SIGNAL && run->round->seconds > 0;
+    }
+    if (!run->options->keep && code != PERF_UNREACHABLE) {
+        int removed = folder(run, false);
+        code = code != 0 ? code : removed;
+    }
+    return code;
+}
+
+int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
+                    struct perf_result *result)
+{
+    struct perf_run run = {.options = options, .cluster = cluster, .work = works[options->verb]};
+    uint64_t id = 0;
+    int code = pawl_random_os(&id, sizeof id);
+    snprintf(run.folder, sizeof run.folder, "/pawl-perf-%016llx", (unsigned long long)id);
+    code = code != 0 ? code : perf_result_init(result, options);
+    run.event_fd = code == 0 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if (code == 0 && run.event_fd < 0) {
+        code = -errno;
+    }
+    if (code != 0) {
+        return failed("starting", code);
+    }
+    for (uint64_t i = 0; i < options->repeat && run.work->appends; i++) {
+        struct perf_round *round = &result->rounds[i];
+        round->files = calloc(options->files, sizeof *round->files);
+        round->files_count = round->files != NULL ? (uint32_t)options->files : 0;
+        code = round->files != NULL ? code : failed("starting", -ENOMEM);
+    }
+    pthread_mutex_init(&run.mutex, NULL);
+    pthread_cond_init(&run.gone, NULL);
+    code = code != 0 ? code : run_all(&run, result);
+    pthread_cond_destroy(&run.gone);
+    pthread_mutex_destroy(&run.mutex);
+    close(run.event_fd);
+    return code;
+}

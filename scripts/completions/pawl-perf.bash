@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of pawl-perf for bash: verbs, options, their values.
+
+_pawl_perf_common="--repeat --cluster --dir --servers --provider --timeout --keep --json --help"
+_pawl_perf_verbs="append failover meta mixed read report write"
+
+_pawl_perf_options() { # verb
+    local times="--duration --warm-up" loops="--depth --clients --ops --rate"
+    local appends="--bytes --replicas --ack --chunk-bytes" files="--files --file-bytes --record-bytes"
+    case $1 in
+    "") echo "--version" ;;
+    append) echo "$times $loops $appends --files" ;;
+    read | write) echo "$times $loops $appends $files" ;;
+    mixed) echo "$times $loops $appends $files --mix" ;;
+    meta) echo "$times $loops" ;;
+    failover) echo "$appends" ;;
+    report) echo "$times --suite --output" ;;
+    esac
+}
+
+_pawl_perf() {
+    local current=${COMP_WORDS[COMP_CWORD]} before="" verb="" words=""
+    COMPREPLY=()
+    if [[ $COMP_CWORD -gt 1 ]]; then
+        verb=${COMP_WORDS[1]}
+        before=${COMP_WORDS[COMP_CWORD - 1]}
+    fi
+    case $before in
+    --cluster | --dir)
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+        compopt -o filenames 2>/dev/null
+        return 0
+        ;;
+    --output)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames 2>/dev/null
+        return 0
+        ;;
+    --provider) words="tcp verbs" ;;
+    --ack) words="durable" ;;
+    --suite) words="quick reference gfs" ;;
+    --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --rate | --mix | \
+        --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout) return 0 ;;
+    *)
+        if [[ $current == -* ]]; then
+            words="$(_pawl_perf_options "$verb") $_pawl_perf_common"
+        elif [[ $COMP_CWORD -eq 1 ]]; then
+            words=$_pawl_perf_verbs
+        fi
+        ;;
+    esac
+    local IFS=$' \t\n'
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _pawl_perf pawl-perf

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pawl-perf: each verb for a moment against a running cluster, and against one of its own. What it tells must agree
+with itself and with what the cluster says. Nothing here asks for speed."""
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree
+
+from harness import check, main, say
+
+SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
+TWICE = SHORT + ["--repeat", "2"]
+FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "failover_ms"]
+KEYS = FIGURES + ["verb", "version", "loop", "options", "machine", "cluster", "spread", "errors", "retries",
+                  "copies_per_byte", "roofline", "ratio", "rounds"]
+ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "roofline",
+                   "kinds", "files"]
+
+
+def close_to(one, two):
+    return math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def same_keys(what, wanted, got):
+    check(set(wanted) == set(got), f"{what}: keys {sorted(set(wanted) ^ set(got))} are on one side only")
+
+
+def check_round(result, item):
+    same_keys("a round", ROUND, item)
+    check(item["errors"] == 0 and item["error"] is None, f"errors: {item}")
+    check(close_to(item["ops_per_s"] * item["seconds"], item["ops"]), f"ops_per_s: {item}")
+    check(close_to(item["bytes_per_s"] * item["seconds"], item["bytes"]), f"bytes_per_s: {item}")
+    check(sum(kind["ops"] for kind in item["kinds"].values()) == item["ops"], f"kinds: {item}")
+    check(sum(kind["bytes"] for kind in item["kinds"].values()) == item["bytes"], f"bytes of kinds: {item}")
+    size = result["options"]["bytes"]
+    for name, kind in item["kinds"].items():
+        moves = name in ("append", "read", "write")
+        check(kind["bytes"] == (kind["ops"] * size if moves else 0), f"{name}: {kind} of {size} bytes")
+    if item["latencies"]:
+        order = [item[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")]
+        check(0 < order[0] and order == sorted(order), f"percentiles: {order}")
+    used = item["cpu_s"]
+    if item["bytes"] and None not in used.values():
+        check(close_to(item["cpu_s_per_gb"] * item["bytes"] / 1e9, sum(used.values())), f"cpu_s: {item}")
+
+
+def check_result(result, verb, rounds):
+    same_keys(verb, KEYS, result)
+    check(result["verb"] == verb and len(result["rounds"]) == rounds, f"{len(result['rounds'])} rounds of {verb}")
+    check(result["copies_per_byte"] is None, "copies are not counted")
+    check(result["roofline"] == {"ops_per_s": None, "bytes_per_s": None, "p50_us": None}, "roofline")
+    check(result["ratio"] == {"ops": None, "bytes": None, "p50": None}, "ratio")
+    for name in FIGURES:
+        values = [item[name] for item in result["rounds"] if item[name] is not None]
+        spread = result["spread"][name]
+        check(spread["median"] == result[name], f"{name}: {result[name]} is not the median {spread}")
+        if not values:
+            check(set(spread.values()) == {None}, f"{name}: {spread} of nothing")
+            continue
+        check(spread["min"] == min(values) and spread["max"] == max(values), f"{name}: {spread} of {values}")
+        half = sorted(values)[(len(values) - 1) // 2:len(values) // 2 + 1]
+        check(close_to(spread["median"], sum(half) / len(half)), f"{name}: {spread} of {values}")
+
+
+def perf(cluster, *words, rounds=2):
+    """A run against the test's cluster."""
+    out = cluster.run("pawl-perf", *words, "--cluster", cluster.dir, "--json").stdout
+    result = json.loads(out)
+    check_result(result, words[0], rounds)
+    check(not result["cluster"]["own"], "whose cluster it is")
+    if words[0] != "failover":
+        for item in result["rounds"]:
+            check_round(result, item)
+    return result
+
+
+def check_files(cluster, result, size):
+    """Files are as long as what was acknowledged, by their own account and by the cluster's."""
+    for item in result["rounds"]:
+        for file in item["files"]:
+            check(file["bytes"] == file["ops"] * size == file["stat_bytes"], f"{file}, records of {size} bytes")
+            check(cluster.stat(file["path"])["bytes"] == file["bytes"], f"{file}: pawl stat tells otherwise")
+
+
+def appends(cluster, _where):
+    result = perf(cluster, "append", *TWICE, "--bytes", "777", "--clients", "3", "--files", "2", "--depth", "4", "--keep")
+    check_files(cluster, result, 777)
+    for item in result["rounds"]:
+        check(len(item["files"]) == 2 and min(file["ops"] for file in item["files"]) > 0, f"files: {item}")
+        check(sum(file["ops"] for file in item["files"]) >= item["ops"], f"more counted than stored: {item}")
+    paths = [file["path"] for item in result["rounds"] for file in item["files"]]
+    check(len(set(paths)) == 4, f"files of two rounds: {paths}")
+    cluster.pawl("rm", "-r", os.path.dirname(os.path.dirname(paths[0])))
+
+
+def counted(cluster, _where):
+    """--ops: as many as were asked for, on however many threads."""
+    for words in (["append", "--clients", "3", "--depth", "4"], ["meta", "--depth", "2"],
+                  ["read", "--clients", "2", "--bytes", "4KiB", "--file-bytes", "1MiB"]):
+        result = perf(cluster, *words, "--ops", "20", "--duration", "10min", "--warm-up", "0s", "--repeat", "2")
+        for item in result["rounds"]:
+            check(item["latencies"] == 20, f"--ops 20: {item['latencies']} of {words}")
+            check(0 < item["seconds"] < 600, f"ended with its time: {item['seconds']}")
+
+
+def open_loop(cluster, _where):
+    """All that was due in the time is in the latencies, though a server stands still in between."""
+    for words in (["append", "--rate", "50"], ["append", "--rate", "1000000"], ["meta", "--rate", "200", "--depth", "3"],
+                  ["append", "--rate", "100", "--clients", "3"]):
+        result = perf(cluster, *words, *TWICE)
+        due = result["options"]["rate_per_s"] * result["options"]["duration_ms"] // 1000
+        for item in result["rounds"]:
+            check(abs(item["latencies"] - due) <= 1, f"{words}: {item['latencies']} latencies of {due} due")
+            check(item["unsent"] <= due, f"{words}: {item['unsent']} unsent")
+    run = cluster.start("pawl-perf", "append", "--rate", "100", "--duration", "3s", "--warm-up", "0s", "--repeat", "1",
+                        "--timeout", "120s", "--cluster", cluster.dir, "--json")
+    cluster.kill("cs1", "STOP")
+    time.sleep(1)  # it is the time that stands still
+    cluster.kill("cs1", "CONT")
+    out, error = run.communicate(timeout=240)
+    check(run.returncode == 0, f"open loop: {error.decode(errors='replace')}")
+    item = json.loads(out)["rounds"][0]
+    check(abs(item["latencies"] - 300) <= 1, f"{item['latencies']} latencies of 300 due")
+    cluster.wait_live(3)
+
+
+def reads(cluster, _where):
+    words = ["--clients", "2", "--depth", "2", "--file-bytes", "1MiB", "--record-bytes", "100000", "--bytes", "65536"]
+    result = perf(cluster, "read", *TWICE, *words, "--keep")
+    check(result["cluster"]["direct"] in (True, False), "direct")
+    folder = "/" + [entry["name"] for entry in cluster.json("ls", "/") if entry["name"].startswith("pawl-perf")][0]
+    check(cluster.stat(folder + "/prepared-0")["bytes"] == 1100000, "the file that was read")
+    cluster.pawl("rm", "-r", folder)
+
+
+def writes(cluster, _where):
+    result = perf(cluster, "write", *TWICE, "--clients", "2", "--bytes", "4096", "--file-bytes", "256KiB",
+                  "--record-bytes", "64KiB")
+    check(all(set(item["kinds"]) == {"write"} for item in result["rounds"]), "kinds of write")
+
+
+def names(cluster, _where):
+    result = perf(cluster, "meta", *TWICE, "--clients", "2")
+    check(all(set(item["kinds"]) <= {"create", "stat", "remove"} for item in result["rounds"]), "kinds of meta")
+    check(result["bytes_per_s"] == 0 and result["cpu_s_per_gb"] is None, "bytes of names")
+
+
+def mixed(cluster, _where):
+    result = perf(cluster, "mixed", *TWICE, "--mix", "append=40,read=30,write=20,stat=10", "--file-bytes", "1MiB",
+                  "--record-bytes", "64KiB", "--bytes", "2000", "--keep")
+    check_files(cluster, result, 2000)
+    cluster.pawl("rm", "-r", os.path.dirname(os.path.dirname(result["rounds"][0]["files"][0]["path"])))
+
+
+def failover(cluster, _where):
+    before = cluster.pids()
+    result = perf(cluster, "failover", "--repeat", "2", "--timeout", "120s", "--keep")
+    check(all(item["failover_ms"] > 0 and item["errors"] == 0 for item in result["rounds"]), f"{result['rounds']}")
+    check(result["ops_per_s"] is None and result["p50_us"] is None, "a failover has no rate")
+    check_files(cluster, result, 1024)
+    file = result["rounds"][-1]["files"][0]
+    check(file["ops"] == 42, f"20 appends and one more, twice: {file}")
+    cluster.pawl("rm", file["path"])
+    after = cluster.pids()
+    killed = [name for name in before if before[name] != after[name]]
+    check(1 <= len(killed) <= 2 and "master" not in killed and 0 not in after.values(), f"{before} and {after}")
+    cluster.wait_live(3)
+
+
+def report(cluster, where):
+    """One page that needs nothing else, with the numbers that the JSON has."""
+    page = os.path.join(where, "page.html")
+    out = cluster.run("pawl-perf", "report", "--duration", "50ms", "--warm-up", "0s", "--repeat", "2", "--timeout",
+                      "120s", "--cluster", cluster.dir, "--output", page, "--json").stdout
+    result = json.loads(out)
+    check(result["suite"] == "quick" and result["output"] == page, f"{result['suite']} {result['output']}")
+    check(len(result["runs"]) == 9, f"{len(result['runs'])} runs")
+    for run in result["runs"]:
+        check(run.pop("group"), "a group")
+        check_result(run, run["verb"], 2)
+        for item in run["rounds"]:
+            check_round(run, item)
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    check(os.listdir(where) == ["page.html"], f"{os.listdir(where)}")
+    for word in ("<script", "src=", "href=", "url(", "@import", ">nan", "-nan"):
+        check(word not in text, f"the page has {word}")
+    body = xml.etree.ElementTree.fromstring(re.search("<body>.*</body>", text, re.S).group(0))
+    plots = list(body.iter("{http://www.w3.org/2000/svg}svg"))
+    tables = list(body.iter("table"))
+    check(len(plots) == 3 and len(tables) == 4, f"{len(plots)} plots, {len(tables)} tables")
+    rows = [row for row in tables[-1].iter("tr")][1:]
+    check(len(rows) == 9, f"{len(rows)} rows")
+    for row, run in zip(rows, result["runs"]):
+        shown = float("".join(row[1].itertext()).split()[0])
+        check(math.isclose(shown, run["ops_per_s"], rel_tol=0.01, abs_tol=0.01), f"{shown}, not {run['ops_per_s']}")
+    error = cluster.run("pawl-perf", "report", "--cluster", cluster.dir, "--output", os.path.join(where, "no/such"),
+                        code=1).stderr
+    check(b"--output" in error, f"{error}")
+
+
+def table(cluster, _where):
+    """For people: the same figures by name, and nothing left in the cluster."""
+    out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir).stdout.decode()
+    for text in ("operations/s", "GB/s", "latency P99.9", "1 round, 0 errors", "1024 bytes, 3 replicas"):
+        check(text in out, f"the table lacks {text}: {out}")
+    left = [entry["name"] for entry in cluster.json("ls", "/")]
+    check(not left, f"left behind: {left}")
+
+
+def refusals(cluster, where):
+    for words, code, text in ((["append", "--bytes", "1x"], 2, b"--bytes 1x: right is a size"),
+                              (["append", "--cluster", os.path.join(where, "none")], 3, b"cluster.yaml"),
+                              (["append", "--dir", os.path.join(where, "none")], 2, b"--dir"),
+                              (["append", "--roofline"], 2, b"no option --roofline"), ([], 2, b"a verb is missing")):
+        error = cluster.run("pawl-perf", *words, code=code).stderr
+        check(text in error, f"{words}: {error}")
+
+
+def own_pids(where):
+    """The daemons of the cluster that pawl-perf has started in there."""
+    pids = []
+    for folder, _, files in os.walk(where):
+        if "pid" in files:
+            with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+                pids += file.read().split()[:1]
+    return pids
+
+
+def await_daemons(run, where, count):
+    while len(own_pids(where)) < count and run.poll() is None:
+        time.sleep(0.01)
+    return own_pids(where)
+
+
+def check_gone(pids, where):
+    alive = [pid for pid in pids if os.path.exists(f"/proc/{pid}/exe")]
+    check(pids and not alive, f"processes {alive} of {pids} are left")
+    check(os.listdir(where) == [], f"left behind: {os.listdir(where)}")
+
+
+def own_cluster(cluster, where):
+    run = cluster.start("pawl-perf", "append", *SHORT, "--repeat", "1", "--servers", "2", "--replicas", "2", "--dir", where,
+                        "--json")
+    pids = await_daemons(run, where, 3)
+    out, error = run.communicate(timeout=240)
+    check(run.returncode == 0, f"{error.decode(errors='replace')}")
+    result = json.loads(out)
+    check_result(result, "append", 1)
+    check(result["cluster"]["own"] and result["cluster"]["servers"] == 2, f"{result['cluster']}")
+    check_gone(pids, where)
+
+
+def interrupted(cluster, where):
+    """By a signal while it measures, and while it starts: all is taken down."""
+    for number, wanted in ((signal.SIGINT, 3), (signal.SIGTERM, 3), (signal.SIGINT, 1)):
+        run = subprocess.Popen([os.path.join(cluster.bin, "pawl-perf"), "append", "--servers", "2", "--replicas", "2",
+                                "--duration", "10min", "--dir", where], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pids = await_daemons(run, where, wanted)
+        run.send_signal(number)
+        _, error = run.communicate(timeout=240)
+        check(run.returncode == 128 + number, f"ended with {run.returncode}: {error.decode(errors='replace')}")
+        check_gone(pids, where)
+
+
+PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, report, table, refusals, own_cluster, interrupted]
+
+
+def run_parts(cluster, arguments):
+    for part in PARTS:
+        if arguments and part.__name__ not in arguments:
+            continue
+        where = os.path.join(cluster.dir, "test-" + part.__name__)
+        os.makedirs(where)
+        begin = time.monotonic()
+        part(cluster, where)
+        shutil.rmtree(where)
+        say(f"{part.__name__}: well, {time.monotonic() - begin:.1f} s")
+
+
+main(run_parts)
