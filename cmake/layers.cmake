@@ -17,6 +17,7 @@ set(PAWL_LAYERS
     dataplane/chunkd:5
     controlplane/master:5
     client:5
+    perf/roofline:5
     cli:6
     perf:6
 )
