@@ -148,8 +148,8 @@ static uint64_t due_ns(const struct client *client)
     if (options->rate_per_s <= 0) {
         return 0;
     }
-    double turn = (double)(client->next_sequence - client->run_first) * options->clients +
-                  client->index;
+    double turn =
+        (double)(client->next_sequence - client->run_first) * options->clients + client->index;
     return client->run->start_ns + (uint64_t)(turn / options->rate_per_s * 1e9);
 }
 
@@ -297,8 +297,7 @@ static int client_sleep(struct client *client)
         {.fd = client->transport.fds[1], .events = POLLIN},
     };
 
-    if (!is_over(client) &&
-        client->starts_ns[client->next_sequence % client->shape.depth] == 0) {
+    if (!is_over(client) && client->starts_ns[client->next_sequence % client->shape.depth] == 0) {
         until_ns = PAWL_MAX(due_ns(client), client->run->start_ns);
     }
     if (until_ns <= client->now_ns || !transport_may_sleep(&client->transport)) {
@@ -398,8 +397,8 @@ static int memory_open(struct client *client)
 static int servers_connect(struct client *client)
 {
     const struct node_config *config = client->config;
-    uint32_t bytes = PAWL_MAX(shape_appended_bytes(config->batch_max),
-                              (uint32_t)sizeof(struct frame_welcome));
+    uint32_t bytes =
+        PAWL_MAX(shape_appended_bytes(config->batch_max), (uint32_t)sizeof(struct frame_welcome));
     uint32_t receives = PAWL_MAX(client->shape.depth, 16u);
     struct transport_greeting greeting = {.index = client->index};
 

@@ -14,7 +14,8 @@ struct client_server {
 // When a run begins and ends, the same for all clients.
 struct client_run {
     struct control_point point;
-    uint64_t start_ns, window_ns, end_ns; // clock times: first record, begin and end of the measurement
+    uint64_t start_ns, window_ns,
+        end_ns; // clock times: first record, begin and end of the measurement
 };
 
 struct client {

@@ -134,8 +134,7 @@ static void result_fill(struct clients *clients, struct control_message *message
         last_ns = PAWL_MAX(last_ns, client->last_answer_ns);
     }
     uint64_t end_ns = limited != 0 ? PAWL_MIN(clients->run.end_ns, last_ns) : clients->run.end_ns;
-    message->window_ns =
-        end_ns > clients->run.window_ns ? end_ns - clients->run.window_ns : 1;
+    message->window_ns = end_ns > clients->run.window_ns ? end_ns - clients->run.window_ns : 1;
 }
 
 static int clients_run_once(struct clients *clients, struct control_message *message)

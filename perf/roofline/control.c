@@ -51,8 +51,7 @@ int control_receive(int fd, int timeout_ms, struct control_message *ret)
         return got == 0 || errno == ECONNRESET ? -EPIPE : -errno;
     }
     if ((size_t)got < offsetof(struct control_message, latencies) || ret->magic != CONTROL_MAGIC ||
-        ret->bytes != (uint32_t)got ||
-        (ret->type == CONTROL_RUN && (size_t)got != sizeof(*ret))) {
+        ret->bytes != (uint32_t)got || (ret->type == CONTROL_RUN && (size_t)got != sizeof(*ret))) {
         return -EBADMSG;
     }
     return 1;

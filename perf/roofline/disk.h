@@ -44,7 +44,8 @@ int disk_write(struct disk *disk, struct disk_request *request, enum disk_file f
 int disk_read(struct disk *disk, struct disk_request *request, enum disk_file file,
               const struct iovec *into, uint64_t offset) PAWL_MUST_CHECK;
 // fdatasync of what was written before.
-int disk_flush(struct disk *disk, struct disk_request *request, enum disk_file file) PAWL_MUST_CHECK;
+int disk_flush(struct disk *disk, struct disk_request *request,
+               enum disk_file file) PAWL_MUST_CHECK;
 // Hands requests to the kernel.
 int disk_submit(struct disk *disk) PAWL_MUST_CHECK;
 // Takes what has ended: how many, or -errno.

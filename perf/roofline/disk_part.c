@@ -126,9 +126,8 @@ static int part_loop(struct disk_part *part, struct control_message *message)
             return PAWL_MIN(rc, 0);
         }
         if (rc == 1) {
-            rc = message->type == CONTROL_RUN
-                     ? part_work(part, message)
-                     : part_fail(part, -EBADMSG, "an unknown command");
+            rc = message->type == CONTROL_RUN ? part_work(part, message)
+                                              : part_fail(part, -EBADMSG, "an unknown command");
             rc = rc == 0 ? control_send(CONTROL_FD, message) : rc;
         }
         if (rc < 0) {

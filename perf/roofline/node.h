@@ -24,7 +24,7 @@ struct idler {
 // After a turn without work: true when the thread should sleep now. With work: reset.
 bool idler_is_over(struct idler *idler, bool had_work);
 
-uint64_t node_cpu_ns(void);      // of the process
+uint64_t node_cpu_ns(void); // of the process
 int node_error(char error[ROOFLINE_TEXT_MAX], int code, const char *why);
 
 #endif

@@ -294,8 +294,8 @@ static int answer_take(struct nodes *nodes, struct node *node, enum control_type
 }
 
 // All nodes are listened to: one that wasn't asked may say that it ends.
-static int answers_wait(struct nodes *nodes, uint32_t first, uint32_t count,
-                        enum control_type type, uint32_t timeout_ms)
+static int answers_wait(struct nodes *nodes, uint32_t first, uint32_t count, enum control_type type,
+                        uint32_t timeout_ms)
 {
     uint64_t until_ms = pawl_clock_ms() + timeout_ms;
     struct pollfd polls[NODES_MAX];
@@ -317,7 +317,8 @@ static int answers_wait(struct nodes *nodes, uint32_t first, uint32_t count,
         (void)poll(polls, nodes->count, (int)(until_ms - now_ms));
         for (uint32_t i = 0; i < nodes->count; i++) {
             bool is_asked = i >= first && i < first + count;
-            int rc = polls[i].revents != 0 ? answer_take(nodes, nodes->items[i], type, is_asked) : 0;
+            int rc =
+                polls[i].revents != 0 ? answer_take(nodes, nodes->items[i], type, is_asked) : 0;
             if (rc != 0) {
                 return rc;
             }

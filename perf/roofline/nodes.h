@@ -15,7 +15,7 @@
 struct node {
     pid_t pid; // 0: none
     int control_fd;
-    int fds[2]; // journal and data; -1: none
+    int fds[2];    // journal and data; -1: none
     bool is_heard; // has answered the present command
     struct control_message said;
     struct node_config config;

@@ -72,7 +72,8 @@ static const char *verified_why(const struct roofline_options *options)
     if (options->records_max == 0) {
         return "what is to be verified has a number of records";
     }
-    return records * most > options->file_bytes ? "the files are too small to verify so many" : NULL;
+    return records * most > options->file_bytes ? "the files are too small to verify so many"
+                                                : NULL;
 }
 
 static const char *options_why(const struct roofline_options *options)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A part of the roofline by itself: a ping-pong between two processes over the same transport, as messages or as
-// one-sided writes with a small message behind each. Both sides spin, as fi_pingpong does.
+// one-sided writes with a small message behind each. Both sides spin, as fi_pingpong does; after a while without a
+// ping the other side sleeps.
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@
 
 #define TURNS_PER_CLOCK 256u
 #define MESSAGES 4u
+#define IDLE_NS (2 * PAWL_NS_PER_MS)
 
 struct ping {
     const struct node_config *config;
@@ -220,21 +223,56 @@ static int control_take(struct ping *ping, struct control_message *message)
     return rc == 0 ? control_send(CONTROL_FD, message) : rc;
 }
 
-// The pong spins on the fabric all its life, which is short; the ping waits for commands.
-static int ping_loop(struct ping *ping, struct control_message *message)
+static int pong_sleep(struct ping *ping)
 {
-    bool is_pong = ping->config->role == NODE_PONG;
+    struct pollfd polls[] = {
+        {.fd = CONTROL_FD, .events = POLLIN},
+        {.fd = ping->transport.fds[0], .events = POLLIN},
+        {.fd = ping->transport.fds[1], .events = POLLIN},
+    };
+
+    if (transport_may_sleep(&ping->transport)) {
+        (void)poll(polls, PAWL_ARRAY_COUNT(polls), 1000);
+    }
+    return 0;
+}
+
+static int pong_loop(struct ping *ping, struct control_message *message)
+{
+    uint64_t heard_ns = 0;
     int rc = 0;
 
-    for (uint32_t turns = 0; rc >= 0 && !ping->is_stopping; turns++) {
-        rc = is_pong ? transport_poll(&ping->transport) : 0;
+    for (uint32_t turns = 1; rc >= 0 && !ping->is_stopping; turns++) {
+        uint64_t received_count = ping->received_count;
+        rc = transport_poll(&ping->transport);
         if (rc < 0) {
             return ping_fail(ping, rc, "a pong");
         }
-        if (is_pong && turns % (16 * TURNS_PER_CLOCK) != 0) {
+        if (ping->received_count != received_count) {
+            heard_ns = 0; // known when it matters
+        }
+        if (turns % TURNS_PER_CLOCK != 0) {
             continue;
         }
-        rc = control_receive(CONTROL_FD, is_pong ? 0 : -1, message);
+        uint64_t now_ns = pawl_clock_ns();
+        if (heard_ns == 0) {
+            heard_ns = now_ns;
+        } else if (now_ns >= heard_ns + IDLE_NS) {
+            rc = pong_sleep(ping);
+            rc = rc == 0 ? control_receive(CONTROL_FD, 0, message) : rc;
+            rc = rc == 1 ? control_take(ping, message) : rc;
+            heard_ns = pawl_clock_ns() - IDLE_NS / 2;
+        }
+    }
+    return rc;
+}
+
+static int ping_loop(struct ping *ping, struct control_message *message)
+{
+    int rc = 0;
+
+    while (rc >= 0 && !ping->is_stopping) {
+        rc = control_receive(CONTROL_FD, -1, message);
         rc = rc == 1 ? control_take(ping, message) : rc;
     }
     return rc;
@@ -252,7 +290,9 @@ int ping_run(const struct node_config *config, char error[ROOFLINE_TEXT_MAX])
     message->ports_count = 1;
     int rc = ping_open(&ping, &message->ports[0]);
     rc = rc == 0 ? control_send(CONTROL_FD, message) : rc;
-    rc = rc == 0 ? ping_loop(&ping, message) : rc;
+    if (rc == 0) {
+        rc = config->role == NODE_PONG ? pong_loop(&ping, message) : ping_loop(&ping, message);
+    }
     outbox_close(&ping.outbox);
     transport_region_close(&ping.region);
     transport_close(&ping.transport);

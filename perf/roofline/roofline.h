@@ -57,11 +57,12 @@ struct roofline_options {
     uint32_t warm_up_ms;       // before the measurement and before each point
     uint32_t batch;            // records per message and flush at most; 0: sweep
     enum roofline_wait wait;
-    uint32_t slice_bytes;  // of large payloads on their way; at least a record: whole; 0: sweep
-    double rate_per_s;     // open loop at this rate over all clients; 0: closed loop
-    uint64_t file_bytes;   // of each server's files; they are used in circles
-    uint32_t records_max;  // per client: ends the measurement early; 0: no bound
-    bool is_verified;      // payloads are whole, and the files are read back; needs records_max, no sweep
+    uint32_t slice_bytes; // of large payloads on their way; at least a record: whole; 0: sweep
+    double rate_per_s;    // open loop at this rate over all clients; 0: closed loop
+    uint64_t file_bytes;  // of each server's files; they are used in circles
+    uint32_t records_max; // per client: ends the measurement early; 0: no bound
+    bool
+        is_verified; // payloads are whole, and the files are read back; needs records_max, no sweep
     uint32_t operation_ms; // no progress for so long ends the run
 };
 
@@ -100,7 +101,7 @@ struct roofline_result {
     uint64_t writes_count, reads_count;  // of the disks, all servers
     uint64_t messages_count;             // sent by servers and clients
     uint64_t transfers_count;            // one-sided writes, by servers and clients
-    uint64_t verified_count;             // copies of records that were found whole in the files; reads
+    uint64_t verified_count; // copies of records that were found whole in the files; reads
     struct roofline_point points[ROOFLINE_POINTS_MAX];
     uint32_t points_count;
     // Filled by roofline_check(). A result that was not checked is not valid.

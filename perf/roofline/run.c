@@ -249,9 +249,8 @@ static int server_verify(struct run *run, uint32_t index, uint8_t *journal, uint
         free(found.seen);
         return nodes_fail(&run->nodes, rc, "reading files back: %s", strerror(-rc));
     }
-    int64_t count =
-        shape_journal_walk(&run->shape, journal, options->file_bytes, data, data_bytes,
-                           run->block_bytes, options->records_max, &found);
+    int64_t count = shape_journal_walk(&run->shape, journal, options->file_bytes, data, data_bytes,
+                                       run->block_bytes, options->records_max, &found);
     free(found.seen);
     if (count < 0 || found.found_count != run->result->answered_count) {
         return nodes_fail(&run->nodes, -EBADMSG, "server %u holds %llu of %llu records: %s", index,

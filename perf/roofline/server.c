@@ -21,7 +21,8 @@ int server_fail(struct server *server, int code, const char *why)
                                                           : why;
 
     if (server->error[0] == '\0') {
-        snprintf(server->error, ROOFLINE_TEXT_MAX, "server %u: %.256s", server->config->index, said);
+        snprintf(server->error, ROOFLINE_TEXT_MAX, "server %u: %.256s", server->config->index,
+                 said);
     }
     return code;
 }
@@ -160,8 +161,8 @@ static int outboxes_open(struct server *server)
 static int server_open(struct server *server, uint16_t *ret_port)
 {
     const struct node_config *config = server->config;
-    int rc = transport_open(&server->transport, config->provider, config->host, &server_calls,
-                            server);
+    int rc =
+        transport_open(&server->transport, config->provider, config->host, &server_calls, server);
 
     rc = rc == 0 ? window_open(server) : rc;
     rc = rc == 0 ? outboxes_open(server) : rc;
@@ -202,17 +203,17 @@ static int hops_connect(struct server *server, const struct control_message *mes
 {
     const struct node_config *config = server->config;
     uint32_t hops[2];
-    uint32_t count = shape_next_hops(config->options.route, config->options.replicas,
-                                     config->index, hops);
+    uint32_t count =
+        shape_next_hops(config->options.route, config->options.replicas, config->index, hops);
     struct transport_greeting greeting = {.is_link = 1, .index = config->index};
 
     if (config->options.what == ROOFLINE_READ) {
         count = 0;
     }
     for (uint32_t i = 0; i < count; i++) {
-        int rc = transport_connect(&server->transport, config->host, message->ports[hops[i]],
-                                   &greeting, SMALL_RECEIVES, sizeof(struct frame_welcome),
-                                   &server->hops[i]);
+        int rc =
+            transport_connect(&server->transport, config->host, message->ports[hops[i]], &greeting,
+                              SMALL_RECEIVES, sizeof(struct frame_welcome), &server->hops[i]);
         if (rc != 0) {
             return server_fail(server, rc, "a next hop");
         }

@@ -65,7 +65,7 @@ struct server {
     uint64_t hop_address[2], hop_key[2];
     uint64_t hop_prepared[2];
     uint32_t hops_count, welcomes_count;
-    bool is_connecting;       // the caller waits for the welcomes
+    bool is_connecting;              // the caller waits for the welcomes
     struct transport_conn *upstream; // who passes records on to this one
     uint8_t *window;                 // slots; for reads: buffers
     uint64_t window_bytes;

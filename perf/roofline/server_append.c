@@ -207,8 +207,8 @@ int server_client_message(struct server *server, struct server_client *client,
             return server_fail(server, -EBADMSG, "an APPEND that is too short");
         }
         const struct append_entry *entry = (const void *)at;
-        int rc = client_entry(server, client, entry, at + sizeof(*entry),
-                              frame->type == FRAME_APPEND);
+        int rc =
+            client_entry(server, client, entry, at + sizeof(*entry), frame->type == FRAME_APPEND);
         if (rc != 0) {
             return rc;
         }
@@ -359,8 +359,7 @@ int server_append_pump(struct server *server)
         return prepared_send(server, upto);
     }
     for (; server->answered_count < upto && rc == 0; server->answered_count++) {
-        rc = record_answer(server,
-                           &server->records[server->answered_count & server->records_mask]);
+        rc = record_answer(server, &server->records[server->answered_count & server->records_mask]);
     }
     for (uint32_t i = 0; i < server->shape.clients && rc == 0; i++) {
         rc = answer_flush(server, &server->clients[i]);

@@ -16,9 +16,10 @@
 #include "proto/wire.h"
 
 #define SHAPE_PAGE_BYTES 4096u
-#define SHAPE_JOURNALED_MAX (32u << 10) // larger records are written in place, as dataplane/store does
-#define SHAPE_MESSAGE_MAX (256u << 10)  // a batch of inline records is no longer than this
-#define SHAPE_MAGIC 0x4c465250u         // "PRFL"
+#define SHAPE_JOURNALED_MAX                                                                        \
+    (32u << 10) // larger records are written in place, as dataplane/store does
+#define SHAPE_MESSAGE_MAX (256u << 10) // a batch of inline records is no longer than this
+#define SHAPE_MAGIC 0x4c465250u        // "PRFL"
 
 enum frame_type {
     FRAME_WELCOME = 1, // acceptor to connector: its window

@@ -65,7 +65,8 @@ uint32_t sweep_plan(const struct roofline_options *options,
         return plan.count;
     }
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(batches); i++) {
-        if (i == 0 || batches[i - 1] < outstanding) { // the last one holds all that can be in flight
+        if (i == 0 ||
+            batches[i - 1] < outstanding) { // the last one holds all that can be in flight
             plan_slices(&plan, options, batches[i]);
         }
     }

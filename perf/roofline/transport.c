@@ -12,8 +12,8 @@
 #define FI_WANTED FI_VERSION(1, 17)
 #define CQ_ENTRIES 16384u
 #define CQ_BATCH 32u
-#define POLL_BATCHES 4u   // then the disk has its turn
-#define EQ_EVERY 64u      // polls without a completion between two looks at the event queue
+#define POLL_BATCHES 4u // then the disk has its turn
+#define EQ_EVERY 64u    // polls without a completion between two looks at the event queue
 
 int transport_fail(struct transport *t, int code, const char *what)
 {
@@ -57,8 +57,7 @@ static int info_get(struct transport *t, const char *provider, const char *host)
 static int queues_open(struct transport *t)
 {
     struct fi_eq_attr eq = {.wait_obj = FI_WAIT_FD};
-    struct fi_cq_attr cq = {
-        .size = CQ_ENTRIES, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
+    struct fi_cq_attr cq = {.size = CQ_ENTRIES, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
     int rc = fi_eq_open(t->fabric, &eq, &t->eq, NULL);
 
     if (rc == 0) {
@@ -129,8 +128,7 @@ void transport_close(struct transport *t)
 int transport_region_open(struct transport *t, void *memory, size_t bytes,
                           struct transport_region *ret)
 {
-    uint64_t access =
-        FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE;
+    uint64_t access = FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE;
     int rc = fi_mr_reg(t->domain, memory, bytes, access, 0, ++t->next_key, 0, &ret->mr, NULL);
 
     if (rc != 0) {
@@ -204,8 +202,8 @@ static int queue_retry(struct transport_conn *conn)
 
 int transport_receive_post(struct transport_op *op)
 {
-    ssize_t rc = fi_recv(op->conn->ep, op->memory, op->bytes, op->desc, FI_ADDR_UNSPEC,
-                         &op->context);
+    ssize_t rc =
+        fi_recv(op->conn->ep, op->memory, op->bytes, op->desc, FI_ADDR_UNSPEC, &op->context);
 
     return rc == 0 ? 0 : transport_fail(op->conn->transport, (int)rc, "posting a receive");
 }
