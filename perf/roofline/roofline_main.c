@@ -31,6 +31,7 @@ static const char usage[] =
     "  --rate N            open loop: records a second over all clients\n"
     "  --records N         per client: end after so many\n"
     "  --verify            whole payloads, files are read back; with --records, one point\n"
+    "  --deadline MS       no progress for so long ends the run (10000)\n"
     "  --file-bytes N      of each server's files (256M)\n"
     "  --dir DIR           on the disk to use (.)\n"
     "  --provider NAME     tcp or verbs (tcp)\n"
@@ -57,6 +58,7 @@ enum option_name {
     OPTION_RATE,
     OPTION_RECORDS,
     OPTION_VERIFY,
+    OPTION_DEADLINE,
     OPTION_FILE_BYTES,
     OPTION_DIR,
     OPTION_PROVIDER,
@@ -82,6 +84,7 @@ static const struct option long_options[] = {
     {"rate", required_argument, NULL, OPTION_RATE},
     {"records", required_argument, NULL, OPTION_RECORDS},
     {"verify", no_argument, NULL, OPTION_VERIFY},
+    {"deadline", required_argument, NULL, OPTION_DEADLINE},
     {"file-bytes", required_argument, NULL, OPTION_FILE_BYTES},
     {"dir", required_argument, NULL, OPTION_DIR},
     {"provider", required_argument, NULL, OPTION_PROVIDER},
@@ -184,6 +187,8 @@ static int number_take(struct roofline_options *options, int name, const char *t
         return rate_parse(text, &options->rate_per_s);
     case OPTION_RECORDS:
         return u32_parse(text, &options->records_max);
+    case OPTION_DEADLINE:
+        return u32_parse(text, &options->operation_ms);
     default:
         return number_parse(text, UINT64_MAX, &options->file_bytes);
     }
