@@ -132,9 +132,9 @@ static int ping_part(struct check *check, uint32_t bytes, bool is_written)
              is_written ? "one-sided write" : "message", bytes);
     int rc = pair_start(check, bytes, is_written);
     rc = rc == 0 ? ping_rounds(check, part, bytes) : rc;
-    nodes_stop(&check->nodes);
+    int ended = nodes_stop(&check->nodes);
     part_end(part);
-    return rc;
+    return rc == 0 ? ended : rc;
 }
 
 static int pings_check(struct check *check)
@@ -212,9 +212,9 @@ static int disk_part(struct check *check, struct roofline_part *part, struct too
     disk->duration_ms = ROUND_MS;
     disk->timeout_ms = TOOL_MS;
     rc = rc == 0 ? disk_rounds(check, part, disk) : rc;
-    nodes_stop(&check->nodes);
+    int ended = nodes_stop(&check->nodes);
     part_end(part);
-    return rc;
+    return rc == 0 ? ended : rc;
 }
 
 static int journal_check(struct check *check)
@@ -281,7 +281,7 @@ int roofline_check(const struct roofline_options *options, struct roofline_resul
     rc = nodes_init(&check.nodes, options->node_program, result->error);
     rc = rc == 0 ? pings_check(&check) : rc;
     rc = rc == 0 ? disk_check(&check) : rc;
-    nodes_stop(&check.nodes);
+    (void)nodes_stop(&check.nodes);
     if (rc != 0) {
         snprintf(result->why, sizeof(result->why), "the check failed: %.280s", result->error);
         return rc;

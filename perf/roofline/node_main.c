@@ -15,6 +15,7 @@
 #include "perf/roofline/node.h"
 
 #define OPEN_MS 10000
+#define STOP_MS 300
 #define SPIN_NS 30000u // as a reactor of Pawl
 #define YIELD_NS PAWL_NS_PER_MS
 
@@ -82,6 +83,19 @@ static bool config_is_sound(struct node_config *config)
            config->block_bytes <= SHAPE_PAGE_BYTES && config->index < ROOFLINE_REPLICAS_MAX;
 }
 
+// Others may have been told to stop, and be gone, a moment earlier: a peer that is gone is no error then.
+static bool is_told_to_stop(struct control_message *message)
+{
+    int rc;
+
+    while ((rc = control_receive(CONTROL_FD, STOP_MS, message)) == 1) {
+        if (message->type == CONTROL_STOP) {
+            return true;
+        }
+    }
+    return rc == -EPIPE;
+}
+
 static int role_run(const struct node_config *config, char error[ROOFLINE_TEXT_MAX])
 {
     switch (config->role) {
@@ -117,7 +131,7 @@ int main(void)
     config = message.u.config;
     rc = config_is_sound(&config) ? role_run(&config, error)
                                   : node_error(error, -EINVAL, "options that make no sense");
-    if (rc == 0) {
+    if (rc == 0 || (config.role != NODE_CLIENTS && is_told_to_stop(&message))) {
         return 0;
     }
     control_message_init(&message, CONTROL_ERROR);

@@ -347,25 +347,31 @@ int nodes_ask(struct nodes *nodes, uint32_t first, uint32_t count, enum control_
     return answers_wait(nodes, first, count, type, timeout_ms);
 }
 
-static void node_reap(struct node *node, uint64_t until_ms)
+// Waits for its end, to a deadline; returns its status as waitpid() tells it.
+static int node_reap(struct node *node, uint64_t until_ms)
 {
+    int status = 0;
+
     while (node->pid != 0) {
-        pid_t got = waitpid(node->pid, NULL, WNOHANG);
+        pid_t got = waitpid(node->pid, &status, WNOHANG);
         if (got == node->pid || (got < 0 && errno == ECHILD)) {
             node->pid = 0;
         } else if (pawl_clock_ms() >= until_ms) {
             kill(node->pid, SIGKILL);
-            (void)waitpid(node->pid, NULL, 0);
+            (void)waitpid(node->pid, &status, 0);
             node->pid = 0;
         } else {
             (void)poll(NULL, 0, 2);
         }
     }
+    return status;
 }
 
-void nodes_stop(struct nodes *nodes)
+int nodes_stop(struct nodes *nodes)
 {
     uint64_t until_ms = pawl_clock_ms() + STOP_MS;
+    bool was_well = nodes->error[0] == '\0';
+    char name[32];
 
     for (uint32_t i = 0; i < nodes->count; i++) {
         struct node *node = nodes->items[i];
@@ -376,14 +382,17 @@ void nodes_stop(struct nodes *nodes)
     }
     for (uint32_t i = 0; i < nodes->count; i++) {
         struct node *node = nodes->items[i];
-        if (node->control_fd >= 0) {
-            close(node->control_fd); // who did not read the command sees the end
+        int status = node_reap(node, until_ms);
+        if (status != 0 && was_well) { // a node that can't end may not have worked either
+            nodes_fail(nodes, -EPIPE, "%s did not end well (status %x)", node_name(node, name),
+                       (unsigned)status);
         }
-    }
-    for (uint32_t i = 0; i < nodes->count; i++) {
-        node_reap(nodes->items[i], until_ms);
-        fds_close(nodes->items[i]->fds);
-        free(nodes->items[i]);
+        if (node->control_fd >= 0) {
+            close(node->control_fd);
+        }
+        fds_close(node->fds);
+        free(node);
     }
     nodes->count = 0;
+    return was_well && nodes->error[0] != '\0' ? -EPIPE : 0;
 }

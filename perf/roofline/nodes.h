@@ -40,7 +40,8 @@ int nodes_start(struct nodes *nodes, const struct node_config *config, const int
 // Sends each of [first, first + count) its `said`, with that type, and waits for all answers.
 int nodes_ask(struct nodes *nodes, uint32_t first, uint32_t count, enum control_type type,
               uint32_t timeout_ms) PAWL_MUST_CHECK;
-void nodes_stop(struct nodes *nodes);
+// 0, or -EPIPE when all went well until now and a process did not end well.
+int nodes_stop(struct nodes *nodes);
 int nodes_fail(struct nodes *nodes, int code, const char *format, ...) PAWL_PRINTF(3, 4);
 
 #endif

@@ -315,7 +315,8 @@ int roofline_run(const struct roofline_options *options, struct roofline_result 
     rc = rc == 0 ? processes_start(&run, batch_largest(ret_result, &run.shape)) : rc;
     rc = rc == 0 ? sweep_run(&run) : rc;
     rc = rc == 0 ? files_verify(&run) : rc;
-    nodes_stop(&run.nodes);
+    int ended = nodes_stop(&run.nodes);
+    rc = rc == 0 ? ended : rc;
     if (rc != 0 && ret_result->error[0] == '\0') {
         snprintf(ret_result->error, sizeof(ret_result->error), "%s", strerror(-rc));
     }
