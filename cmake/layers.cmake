@@ -18,6 +18,7 @@ set(PAWL_LAYERS
     cli/local:5
     controlplane/master:5
     client:5
+    perf/roofline:5
     cli:6
     perf:6
 )

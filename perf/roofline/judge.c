@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether a roofline counts. Pure.
+#include <stdio.h>
+#include <string.h>
+
+#include "perf/roofline/roofline.h"
+
+#define RATIO_MIN 0.9
+#define RATIO_AHEAD 1.1 // no fault of a roofline, but to be said
+
+static void why_add(struct roofline_result *result, const char *text, const char *name,
+                    double ratio)
+{
+    size_t used = strlen(result->why);
+
+    snprintf(result->why + used, sizeof(result->why) - used, "%s%s %s (%.2f)", used > 0 ? "; " : "",
+             name, text, ratio);
+}
+
+void roofline_judge(struct roofline_result *result)
+{
+    uint32_t bad_count = 0;
+
+    result->why[0] = '\0';
+    for (uint32_t i = 0; i < result->parts_count; i++) {
+        const struct roofline_part *part = &result->parts[i];
+        if (!(part->ratio >= RATIO_MIN)) {
+            bad_count++;
+            why_add(result, part->ratio > 0 ? "is behind its tool" : "was not compared", part->name,
+                    part->ratio);
+        }
+    }
+    result->is_valid = bad_count == 0 && result->parts_count > 0;
+    if (result->parts_count == 0) {
+        snprintf(result->why, sizeof(result->why), "the parts were not checked");
+    }
+    if (!result->is_valid) {
+        return;
+    }
+    snprintf(result->why, sizeof(result->why),
+             "all parts are within 10 %% of their tools or ahead");
+    for (uint32_t i = 0; i < result->parts_count; i++) {
+        if (result->parts[i].ratio > RATIO_AHEAD) {
+            why_add(result, "is ahead", result->parts[i].name, result->parts[i].ratio);
+        }
+    }
+}
+
+void roofline_refute(struct roofline_result *result, double ops_per_s, double p50_us)
+{
+    bool is_more = ops_per_s > 0 && ops_per_s > result->ops_per_s;
+    bool is_sooner = p50_us > 0 && p50_us < result->p50_us;
+
+    if (!is_more && !is_sooner) {
+        return;
+    }
+    result->is_valid = false;
+    snprintf(result->why, sizeof(result->why),
+             "what was measured is faster than its roofline: %.0f/s against %.0f/s, P50 %.1f us "
+             "against %.1f us",
+             ops_per_s, result->ops_per_s, p50_us, result->p50_us);
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Results of the roofline as a table and as JSON.
+#include "perf/roofline/print.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "perf/roofline/shape.h"
+
+static const char *what_name(const struct roofline_options *options)
+{
+    return options->what == ROOFLINE_READ ? "read"
+           : options->is_durable          ? "durable append"
+                                          : "append in memory";
+}
+
+static void point_print(FILE *out, const struct roofline_point *point, const char *mark)
+{
+    fprintf(out, "%5u %-6s %8u %12.0f %9.3f %9.1f %9.1f %9.1f %8.2f %8.2f %8.1f %8.1f %s\n",
+            point->batch, roofline_wait_name(point->wait), point->slice_bytes, point->ops_per_s,
+            point->bytes_per_s / 1e9, point->p50_us, point->p99_us, point->p999_us,
+            point->cpu_s_per_gb, point->replica_cpu_s_per_gb, point->records_per_flush,
+            point->records_per_message, mark);
+}
+
+static void parts_print(FILE *out, const struct roofline_result *result)
+{
+    fprintf(out, "\n%-34s %12s %12s %-5s %7s  %s\n", "part", "ours", "tool", "unit", "ratio",
+            "tool");
+    for (uint32_t i = 0; i < result->parts_count; i++) {
+        const struct roofline_part *part = &result->parts[i];
+        fprintf(out, "%-34s %12.1f %12.1f %-5s %7.2f  %s\n", part->name, part->ours, part->tools,
+                part->unit, part->ratio, part->tool);
+    }
+    fprintf(out, "%s: %s\n", result->is_valid ? "valid" : "NOT VALID", result->why);
+}
+
+void roofline_print_table(FILE *out, const struct roofline_options *options,
+                          const struct roofline_result *result, bool is_checked)
+{
+    const struct roofline_point best = {
+        .batch = result->batch,
+        .wait = result->wait,
+        .slice_bytes = result->slice_bytes,
+        .ops_per_s = result->ops_per_s,
+        .bytes_per_s = result->bytes_per_s,
+        .p50_us = result->p50_us,
+        .p99_us = result->p99_us,
+        .p999_us = result->p999_us,
+        .cpu_s_per_gb = result->cpu_s_per_gb,
+        .replica_cpu_s_per_gb = result->replica_cpu_s_per_gb,
+        .records_per_flush = result->records_per_flush,
+        .records_per_message = result->records_per_message,
+    };
+
+    fprintf(out, "%s, %u bytes, depth %u, %u clients, %u %s%s, %s\n", what_name(options),
+            options->record_bytes, options->depth, options->clients, options->replicas,
+            options->what == ROOFLINE_READ ? "servers" : "replicas, ",
+            options->what == ROOFLINE_READ ? "" : roofline_route_name(options->route),
+            options->provider);
+    fprintf(out, "%5s %-6s %8s %12s %9s %9s %9s %9s %8s %8s %8s %8s\n", "batch", "wait", "slice",
+            "records/s", "GB/s", "p50 us", "p99 us", "p99.9 us", "CPUs/GB", "replica", "rec/fl",
+            "rec/msg");
+    for (uint32_t i = 0; result->points_count > 1 && i < result->points_count; i++) {
+        point_print(out, &result->points[i], "");
+    }
+    point_print(out, &best, "<- roofline");
+    fprintf(out,
+            "%" PRIu64 " records; of all processes: %" PRIu64 " messages, %" PRIu64
+            " one-sided writes, %" PRIu64 " disk writes, %" PRIu64 " flushes, %" PRIu64
+            " disk reads\n",
+            result->answered_count, result->messages_count, result->transfers_count,
+            result->writes_count, result->flushes_count, result->reads_count);
+    if (result->verified_count > 0) {
+        fprintf(out, "%" PRIu64 " copies were read back and compared\n", result->verified_count);
+    }
+    if (is_checked) {
+        parts_print(out, result);
+    }
+}
+
+static json_t *point_json(const struct roofline_point *point)
+{
+    return json_pack("{s:I, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch",
+                     (json_int_t)point->batch, "wait", roofline_wait_name(point->wait),
+                     "slice_bytes", (json_int_t)point->slice_bytes, "ops_per_s", point->ops_per_s,
+                     "bytes_per_s", point->bytes_per_s, "p50_us", point->p50_us, "p99_us",
+                     point->p99_us, "p999_us", point->p999_us, "cpu_s_per_gb", point->cpu_s_per_gb,
+                     "replica_cpu_s_per_gb", point->replica_cpu_s_per_gb, "records_per_flush",
+                     point->records_per_flush, "records_per_message", point->records_per_message);
+}
+
+static json_t *part_json(const struct roofline_part *part)
+{
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f}", "name", part->name, "tool", part->tool,
+                     "unit", part->unit, "ours", part->ours, "tools", part->tools, "ratio",
+                     part->ratio);
+}
+
+static json_t *options_json(const struct roofline_options *options)
+{
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:f}", "what",
+                     options->what == ROOFLINE_READ ? "read" : "append", "provider",
+                     options->provider, "record_bytes", (json_int_t)options->record_bytes, "depth",
+                     (json_int_t)options->depth, "clients", (json_int_t)options->clients,
+                     "replicas", (json_int_t)options->replicas, "route",
+                     roofline_route_name(options->route), "is_durable", options->is_durable,
+                     "rate_per_s", options->rate_per_s);
+}
+
+static json_t *counts_json(const struct roofline_result *result)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent",
+                     (json_int_t)result->sent_count, "answered", (json_int_t)result->answered_count,
+                     "messages", (json_int_t)result->messages_count, "transfers",
+                     (json_int_t)result->transfers_count, "disk_writes",
+                     (json_int_t)result->writes_count, "flushes", (json_int_t)result->flushes_count,
+                     "disk_reads", (json_int_t)result->reads_count, "verified",
+                     (json_int_t)result->verified_count);
+}
+
+void roofline_print_json(FILE *out, const struct roofline_options *options,
+                         const struct roofline_result *result)
+{
+    const struct roofline_point best = {
+        .batch = result->batch,
+        .wait = result->wait,
+        .slice_bytes = result->slice_bytes,
+        .ops_per_s = result->ops_per_s,
+        .bytes_per_s = result->bytes_per_s,
+        .p50_us = result->p50_us,
+        .p99_us = result->p99_us,
+        .p999_us = result->p999_us,
+        .cpu_s_per_gb = result->cpu_s_per_gb,
+        .replica_cpu_s_per_gb = result->replica_cpu_s_per_gb,
+        .records_per_flush = result->records_per_flush,
+        .records_per_message = result->records_per_message,
+    };
+    json_t *root = point_json(&best);
+    json_t *points = json_array();
+    json_t *parts = json_array();
+
+    for (uint32_t i = 0; i < result->points_count; i++) {
+        json_array_append_new(points, point_json(&result->points[i]));
+    }
+    for (uint32_t i = 0; i < result->parts_count; i++) {
+        json_array_append_new(parts, part_json(&result->parts[i]));
+    }
+    json_object_set_new(root, "options", options_json(options));
+    json_object_set_new(root, "counts", counts_json(result));
+    json_object_set_new(root, "points", points);
+    json_object_set_new(root, "is_valid", json_boolean(result->is_valid));
+    json_object_set_new(root, "why", json_string(result->why));
+    json_object_set_new(root, "parts", parts);
+    json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    fputc('\n', out);
+    json_decref(root);
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The roofline: what this machine gives for an append or a read of Pawl's shape with no file system in it.
+//
+// A null store: the same processes, routes, messages, payload bytes, O_DIRECT writes and flushes as Pawl has for
+// the same work, at the best of a sweep. docs/roofline.md says what is counted and what is assumed.
+//
+// Threads: none are started here. A run forks one process per server and one for the clients
+// (pawl-roofline-node) and waits for them; it may be called from any thread, but that thread must live until
+// the call returns: the processes die with it. Nothing is left behind: the files have no name from
+// the start, the processes end with the call, with their control socket or with their parent.
+#ifndef PAWL_PERF_ROOFLINE_ROOFLINE_H
+#define PAWL_PERF_ROOFLINE_ROOFLINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+
+#define ROOFLINE_REPLICAS_MAX 3u
+#define ROOFLINE_CLIENTS_MAX 64u
+#define ROOFLINE_DEPTH_MAX 256u
+#define ROOFLINE_RECORD_MAX (16u << 20)
+#define ROOFLINE_POINTS_MAX 48u
+#define ROOFLINE_PARTS_MAX 8u
+#define ROOFLINE_TEXT_MAX 320u
+
+enum roofline_what { ROOFLINE_APPEND = 0, ROOFLINE_READ };
+
+enum roofline_route {
+    ROOFLINE_STAR = 0, // client > primary > each secondary
+    ROOFLINE_CHAIN,    // client > primary > secondary > secondary, large payloads in slices
+};
+
+// What a thread does that has nothing to do.
+enum roofline_wait {
+    ROOFLINE_WAIT_BEST = 0, // all are tried
+    ROOFLINE_WAIT_SLEEP,    // sleeps on its descriptors at once
+    ROOFLINE_WAIT_SPIN,     // polls for 30 us and then sleeps, as a reactor of Pawl does
+    ROOFLINE_WAIT_YIELD,    // gives the core to others and polls again, for 1 ms, and then sleeps
+};
+
+struct roofline_options {
+    size_t size; // of this struct
+    enum roofline_what what;
+    const char *provider;     // "tcp", "verbs"
+    const char *host;         // address of this machine to use
+    const char *dir;          // folder of the disk to use
+    const char *node_program; // NULL: pawl-roofline-node beside this program
+    uint32_t record_bytes;    // of a record; of a read
+    uint32_t depth;           // records in flight per client
+    uint32_t clients;
+    uint32_t replicas;         // appends: copies; reads: servers that are read from by turns
+    enum roofline_route route; // of appends
+    bool is_durable;           // false: answered from memory, the disk is not written at all
+    uint32_t duration_ms;      // of the measurement; points of the sweep take a quarter
+    uint32_t warm_up_ms;       // before the measurement and before each point
+    uint32_t batch;            // records per message and flush at most; 0: sweep
+    enum roofline_wait wait;
+    uint32_t slice_bytes; // of large payloads on their way; at least a record: whole; 0: sweep
+    double rate_per_s;    // open loop at this rate over all clients; 0: closed loop
+    uint64_t file_bytes;  // of each server's files; they are used in circles
+    uint32_t records_max; // per client: ends the measurement early; 0: no bound
+    bool
+        is_verified; // payloads are whole, and the files are read back; needs records_max, no sweep
+    uint32_t operation_ms; // no progress for so long ends the run
+};
+
+// One point of the sweep.
+struct roofline_point {
+    uint32_t batch;
+    enum roofline_wait wait;
+    uint32_t slice_bytes;
+    double ops_per_s, bytes_per_s;
+    double p50_us, p99_us, p999_us;
+    double cpu_s_per_gb;         // of all processes, per 10^9 bytes of records
+    double replica_cpu_s_per_gb; // of one server, on average
+    double records_per_flush;    // at the primary
+    double records_per_message;  // in what the primary sent and received
+};
+
+// A part of the roofline beside an independent tool that does the same.
+struct roofline_part {
+    char name[48];
+    char tool[96]; // the tool's command line, shortened
+    char unit[8];  // "us": less is better; "MB/s", "1/s": more is better
+    double ours, tools;
+    double ratio; // of speeds: above 1 we are faster; 0: not measured
+};
+
+struct roofline_result {
+    size_t size;
+    double ops_per_s, bytes_per_s;
+    double p50_us, p99_us, p999_us;
+    double cpu_s_per_gb, replica_cpu_s_per_gb;
+    uint32_t batch, slice_bytes;
+    enum roofline_wait wait;
+    double records_per_flush, records_per_message;
+    uint64_t sent_count, answered_count; // of the measurement, warm-up included
+    uint64_t flushes_count;              // at all servers
+    uint64_t writes_count, reads_count;  // of the disks, all servers
+    uint64_t messages_count;             // sent by servers and clients
+    uint64_t transfers_count;            // one-sided writes, by servers and clients
+    uint64_t verified_count; // copies of records that were found whole in the files; reads
+    struct roofline_point points[ROOFLINE_POINTS_MAX];
+    uint32_t points_count;
+    // Filled by roofline_check(). A result that was not checked is not valid.
+    bool is_valid;
+    char why[ROOFLINE_TEXT_MAX]; // why not; or what is to be known of a valid one
+    struct roofline_part parts[ROOFLINE_PARTS_MAX];
+    uint32_t parts_count;
+    char error[ROOFLINE_TEXT_MAX]; // of a run that failed
+};
+
+void roofline_options_init(struct roofline_options *options);
+
+// 0, or -EINVAL with *ret_why set to a static text. Pure.
+int roofline_options_check(const struct roofline_options *options,
+                           const char **ret_why) PAWL_MUST_CHECK;
+
+// Runs the sweep, then measures its best point once more and for longer: that is the result. 0, or a
+// negative errno with `error` filled: -EINVAL, -ETIMEDOUT, -EPIPE (a process ended), -EBADMSG (a record was
+// lost, torn or doubled), -EIO.
+int roofline_run(const struct roofline_options *options,
+                 struct roofline_result *ret_result) PAWL_MUST_CHECK;
+
+// Measures the parts alone and beside fi_pingpong and fio, by turns, and fills is_valid, why and parts of a
+// result. A tool that is missing, or a part that is more than 10 % slower than its tool: not valid. 0 even
+// then; negative when the check itself could not run.
+int roofline_check(const struct roofline_options *options,
+                   struct roofline_result *result) PAWL_MUST_CHECK;
+
+// The judgement alone, from parts that are filled in. Pure.
+void roofline_judge(struct roofline_result *result);
+
+// A figure of Pawl's beside the roofline of the same run: what is faster than its roofline makes the run invalid
+// (is_valid, why). 0 is "not measured".
+void roofline_refute(struct roofline_result *result, double ops_per_s, double p50_us);
+
+const char *roofline_wait_name(enum roofline_wait wait);
+const char *roofline_route_name(enum roofline_route route);
+
+// The program pawl-roofline, and what a verb `roofline` of another program may call. Returns the exit status.
+int roofline_main(int argc, char **argv);
+
+#endif

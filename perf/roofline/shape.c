@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sizes and layouts of what the roofline sends and stores.
+#include "perf/roofline/shape.h"
+
+#include <errno.h>
+#include <string.h>
+
+void shape_init(struct shape *shape, const struct roofline_options *options)
+{
+    *shape = (struct shape){
+        .record_bytes = options->record_bytes,
+        .depth = options->depth,
+        .clients = options->clients,
+        .replicas = options->replicas,
+        .outstanding = options->clients * options->depth,
+        .is_pushed = options->record_bytes > WIRE_INLINE_MAX,
+        .is_in_place = options->record_bytes > SHAPE_JOURNALED_MAX,
+        .slot_bytes = (uint32_t)pawl_align_up(options->record_bytes, SHAPE_PAGE_BYTES),
+    };
+}
+
+static uint32_t payload_bytes(const struct shape *shape)
+{
+    return shape->is_pushed ? 0 : (uint32_t)pawl_align_up(shape->record_bytes, 8);
+}
+
+uint32_t shape_message_records(const struct shape *shape, uint32_t batch)
+{
+    uint32_t each = (uint32_t)sizeof(struct prepare_entry) + payload_bytes(shape);
+    uint32_t most = (SHAPE_MESSAGE_MAX - (uint32_t)sizeof(struct frame)) / each;
+
+    return PAWL_MAX(PAWL_MIN(batch, most), 1u);
+}
+
+uint32_t shape_append_bytes(const struct shape *shape, uint32_t records)
+{
+    uint32_t each = (uint32_t)sizeof(struct append_entry) + payload_bytes(shape);
+
+    return (uint32_t)sizeof(struct frame) + records * each;
+}
+
+uint32_t shape_prepare_bytes(const struct shape *shape, uint32_t records)
+{
+    uint32_t each = (uint32_t)sizeof(struct prepare_entry) + payload_bytes(shape);
+
+    return (uint32_t)sizeof(struct frame) + records * each;
+}
+
+uint32_t shape_appended_bytes(uint32_t records)
+{
+    return (uint32_t)(sizeof(struct frame) + records * sizeof(struct appended_entry));
+}
+
+uint32_t shape_entry_bytes(const struct shape *shape)
+{
+    uint32_t payload = shape->is_in_place ? 0 : shape->record_bytes;
+
+    return (uint32_t)(sizeof(struct journal_entry) + pawl_align_up(payload, 8));
+}
+
+uint64_t shape_batch_bytes(const struct shape *shape, uint32_t records)
+{
+    uint64_t bytes = sizeof(struct journal_batch) + (uint64_t)records * shape_entry_bytes(shape);
+
+    return pawl_align_up(bytes, SHAPE_PAGE_BYTES);
+}
+
+uint32_t shape_next_hops(enum roofline_route route, uint32_t replicas, uint32_t index,
+                         uint32_t ret_hops[2])
+{
+    uint32_t count = 0;
+
+    if (route == ROOFLINE_CHAIN) {
+        if (index + 1 < replicas) {
+            ret_hops[count++] = index + 1;
+        }
+        return count;
+    }
+    for (uint32_t i = 1; index == 0 && i < replicas && count < 2; i++) {
+        ret_hops[count++] = i;
+    }
+    return count;
+}
+
+static size_t entry_bytes_of(uint16_t type)
+{
+    switch (type) {
+    case FRAME_APPEND:
+    case FRAME_SLICE:
+        return sizeof(struct append_entry);
+    case FRAME_PREPARE:
+        return sizeof(struct prepare_entry);
+    case FRAME_APPENDED:
+        return sizeof(struct appended_entry);
+    default:
+        return 0;
+    }
+}
+
+static size_t struct_bytes_of(uint16_t type)
+{
+    switch (type) {
+    case FRAME_WELCOME:
+        return sizeof(struct frame_welcome);
+    case FRAME_PREPARED:
+        return sizeof(struct frame_prepared);
+    case FRAME_READ:
+        return sizeof(struct frame_read);
+    case FRAME_READ_DONE:
+        return sizeof(struct frame_read_done);
+    default:
+        return sizeof(struct frame);
+    }
+}
+
+const char *shape_frame_check(const void *message, uint32_t bytes)
+{
+    const struct frame *frame = message;
+
+    if (bytes < sizeof(*frame) || frame->magic != SHAPE_MAGIC) {
+        return "a message without the roofline's header";
+    }
+    if (frame->type == 0 || frame->type >= FRAME_TYPES || frame->bytes != bytes) {
+        return "a message of an unknown type, or of another length than it says";
+    }
+    if (bytes < struct_bytes_of(frame->type) ||
+        (bytes - sizeof(*frame)) / PAWL_MAX(entry_bytes_of(frame->type), (size_t)1) <
+            frame->count) {
+        return "a message that is too short";
+    }
+    return NULL;
+}
+
+static uint64_t word_of(uint32_t client, uint64_t sequence, uint64_t position)
+{
+    uint64_t word = sequence * UINT64_C(0x9e3779b97f4a7c15) + client + 1;
+
+    return word ^ (position * UINT64_C(0xc2b2ae3d27d4eb4f));
+}
+
+void shape_payload_fill(void *payload, uint32_t bytes, uint32_t client, uint64_t sequence,
+                        bool is_whole)
+{
+    uint8_t *at = payload;
+    uint32_t end = is_whole ? bytes : PAWL_MIN(bytes, 16u);
+
+    for (uint32_t i = 0; i < end; i += 8) {
+        uint64_t word = word_of(client, sequence, i);
+        memcpy(at + i, &word, PAWL_MIN(end - i, 8u));
+    }
+}
+
+bool shape_payload_is(const void *payload, uint32_t bytes, uint32_t client, uint64_t sequence)
+{
+    const uint8_t *at = payload;
+
+    for (uint32_t i = 0; i < bytes; i += 8) {
+        uint64_t word = word_of(client, sequence, i);
+        if (memcmp(at + i, &word, PAWL_MIN(bytes - i, 8u)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *entry_check(const struct shape *shape, const struct journal_entry *entry,
+                               const uint8_t *data, uint64_t data_bytes, uint64_t records_max)
+{
+    const uint8_t *payload = (const uint8_t *)(entry + 1);
+
+    if (entry->client >= shape->clients || entry->sequence >= records_max ||
+        entry->length != shape->record_bytes) {
+        return "an entry of a record that was never sent";
+    }
+    if (shape->is_in_place != (entry->place != JOURNAL_HERE)) {
+        return "a payload in the wrong file";
+    }
+    if (shape->is_in_place) {
+        if (entry->place > data_bytes || entry->length > data_bytes - entry->place) {
+            return "a payload outside of its file";
+        }
+        payload = data + entry->place;
+    }
+    return shape_payload_is(payload, entry->length, entry->client, entry->sequence)
+               ? NULL
+               : "a payload that is not the one that was sent";
+}
+
+static const char *batch_walk(const struct shape *shape, const uint8_t *at, const uint8_t *data,
+                              uint64_t data_bytes, uint64_t records_max, struct shape_found *found)
+{
+    const struct journal_batch *batch = (const void *)at;
+    uint32_t used = sizeof(*batch);
+
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const struct journal_entry *entry = (const void *)(at + used);
+        if (batch->bytes - used < sizeof(*entry) || entry->magic != SHAPE_MAGIC ||
+            entry->bytes != shape_entry_bytes(shape) || entry->bytes > batch->bytes - used) {
+            return "a torn entry";
+        }
+        const char *why = entry_check(shape, entry, data, data_bytes, records_max);
+        if (why != NULL) {
+            return why;
+        }
+        uint8_t *seen = &found->seen[entry->client * records_max + entry->sequence];
+        if (*seen != 0) {
+            return "a record that is there twice";
+        }
+        *seen = 1;
+        found->found_count++;
+        used += entry->bytes;
+    }
+    return used == batch->bytes ? NULL : "a torn batch";
+}
+
+int64_t shape_journal_walk(const struct shape *shape, const uint8_t *journal, uint64_t bytes,
+                           const uint8_t *data, uint64_t data_bytes, uint32_t block_bytes,
+                           uint64_t records_max, struct shape_found *found)
+{
+    uint64_t at = 0;
+
+    while (bytes - at >= sizeof(struct journal_batch)) {
+        const struct journal_batch *batch = (const void *)(journal + at);
+        if (batch->magic != SHAPE_MAGIC) {
+            break; // zeros: nothing was written from here on
+        }
+        if (batch->bytes < sizeof(*batch) || batch->bytes > bytes - at) {
+            found->why = "a batch of no sound length";
+            return -EBADMSG;
+        }
+        found->why = batch_walk(shape, journal + at, data, data_bytes, records_max, found);
+        if (found->why != NULL) {
+            return -EBADMSG;
+        }
+        at += pawl_align_up(batch->bytes, block_bytes);
+    }
+    return (int64_t)found->found_count;
+}

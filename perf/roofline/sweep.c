@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The points of a sweep and the choice among them.
+#include "perf/roofline/sweep.h"
+
+#include "base/clock.h"
+#include "perf/roofline/shape.h"
+
+#define KEPT_UP 0.95 // of the offered rate
+
+static const uint32_t batches[] = {1, 4, 16, 64, 256};
+static const enum roofline_wait waits[] = {ROOFLINE_WAIT_SLEEP, ROOFLINE_WAIT_SPIN,
+                                           ROOFLINE_WAIT_YIELD};
+static const uint32_t slices[] = {0, 256u << 10};
+
+struct plan {
+    struct roofline_point *points;
+    uint32_t count;
+};
+
+static void plan_add(struct plan *plan, uint32_t batch, enum roofline_wait wait, uint32_t slice)
+{
+    if (plan->count < ROOFLINE_POINTS_MAX) {
+        plan->points[plan->count++] =
+            (struct roofline_point){.batch = batch, .wait = wait, .slice_bytes = slice};
+    }
+}
+
+static void plan_waits(struct plan *plan, const struct roofline_options *options, uint32_t batch,
+                       uint32_t slice)
+{
+    if (options->wait != ROOFLINE_WAIT_BEST) {
+        plan_add(plan, batch, options->wait, slice);
+        return;
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(waits); i++) {
+        plan_add(plan, batch, waits[i], slice);
+    }
+}
+
+// Slices are for payloads that travel by one-sided writes and that somebody passes on.
+static void plan_slices(struct plan *plan, const struct roofline_options *options, uint32_t batch)
+{
+    bool is_sliced = options->what == ROOFLINE_APPEND && options->replicas > 1 &&
+                     options->record_bytes > WIRE_INLINE_MAX;
+
+    if (!is_sliced || options->slice_bytes != 0) {
+        plan_waits(plan, options, batch, is_sliced ? options->slice_bytes : 0);
+        return;
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(slices); i++) {
+        if (slices[i] < options->record_bytes) {
+            plan_waits(plan, options, batch, slices[i]);
+        }
+    }
+}
+
+uint32_t sweep_plan(const struct roofline_options *options,
+                    struct roofline_point points[ROOFLINE_POINTS_MAX])
+{
+    struct plan plan = {.points = points};
+    uint32_t outstanding = options->clients * options->depth;
+
+    if (options->batch != 0 || options->what == ROOFLINE_READ) {
+        plan_slices(&plan, options, PAWL_MAX(options->batch, 1u));
+        return plan.count;
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(batches); i++) {
+        if (i == 0 ||
+            batches[i - 1] < outstanding) { // the last one holds all that can be in flight
+            plan_slices(&plan, options, batches[i]);
+        }
+    }
+    return plan.count;
+}
+
+static bool is_better(const struct roofline_options *options, const struct roofline_point *a,
+                      const struct roofline_point *b)
+{
+    if (options->rate_per_s > 0) {
+        bool a_kept = a->ops_per_s >= KEPT_UP * options->rate_per_s;
+        bool b_kept = b->ops_per_s >= KEPT_UP * options->rate_per_s;
+        if (a_kept != b_kept) {
+            return a_kept;
+        }
+        if (a_kept) {
+            return a->p999_us < b->p999_us;
+        }
+    }
+    return a->ops_per_s > b->ops_per_s;
+}
+
+uint32_t sweep_best(const struct roofline_options *options, const struct roofline_point *points,
+                    uint32_t count)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < count; i++) {
+        if (is_better(options, &points[i], &points[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static double ratio_of(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
+
+void sweep_point_fill(struct roofline_point *point, const struct roofline_options *options,
+                      const struct pawl_histogram *latencies, const struct sweep_counts *counts)
+{
+    double window_s = (double)counts->window_ns / (double)PAWL_NS_PER_S;
+    double all_gb = (double)counts->records_count * options->record_bytes / 1e9;
+
+    point->ops_per_s = ratio_of((double)latencies->count, window_s);
+    point->bytes_per_s = point->ops_per_s * options->record_bytes;
+    point->p50_us = (double)pawl_histogram_percentile(latencies, 50) / 1e3;
+    point->p99_us = (double)pawl_histogram_percentile(latencies, 99) / 1e3;
+    point->p999_us = (double)pawl_histogram_percentile(latencies, 99.9) / 1e3;
+    point->cpu_s_per_gb = ratio_of((double)counts->cpu_ns / 1e9, all_gb);
+    point->replica_cpu_s_per_gb =
+        ratio_of((double)counts->servers_cpu_ns / 1e9 / options->replicas, all_gb);
+    point->records_per_flush =
+        ratio_of((double)counts->records_count, (double)counts->primary_flushes_count);
+    point->records_per_message =
+        ratio_of((double)counts->primary_entries_count, (double)counts->primary_messages_count);
+}

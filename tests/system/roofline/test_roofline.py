@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The roofline does what it counts: every record is answered once and stands whole in every server's file, with
+as many messages, one-sided writes, disk writes and flushes as an append of Pawl has; and nothing is left behind,
+whoever dies. BIN
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(sys.argv.pop(1)).resolve()
+PROGRAM = BIN / "pawl-roofline"
+KIB = 1024
+HANG_S = 120  # a run that takes so long hangs
+SLICE = 64 * KIB
+
+
+def stat_of(pid):
+    """State, parent and session of a process; None when it is gone."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields[0], int(fields[1]), int(fields[3])
+
+
+def living(session):
+    """Processes of a session that are not zombies."""
+    found = []
+    for path in pathlib.Path("/proc").iterdir():
+        if path.name.isdigit():
+            stat = stat_of(path.name)
+            if stat and stat[2] == session and stat[0] not in "ZX":
+                found.append(int(path.name))
+    return found
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="pawl-roofline-", dir=".")
+        self.addCleanup(shutil.rmtree, self.dir)
+
+    def start(self, *words, **more):
+        return subprocess.Popen([PROGRAM, "--dir", self.dir, "--json", *map(str, words)], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True, **more)
+
+    def nothing_left(self, session):
+        until = time.monotonic() + HANG_S
+        while living(session) and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertEqual(living(session), [])
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def run_to_end(self, *words, status=0, **more):
+        process = self.start(*words, **more)
+        out, err = process.communicate(timeout=HANG_S)
+        self.assertEqual(process.returncode, status, f"{words}: {err}")
+        self.nothing_left(process.pid)
+        return json.loads(out) if out else err
+
+    def nodes(self, process, count):
+        """The run's processes, once all are there: the servers in the order of their numbers, then the clients."""
+        until = time.monotonic() + HANG_S
+        while time.monotonic() < until:
+            self.assertIsNone(process.poll(), process.stderr.read() if process.poll() is not None else "")
+            found = sorted(set(living(process.pid)) - {process.pid})
+            names = [os.readlink(f"/proc/{pid}/exe") for pid in found]
+            if len(found) == count and all(name.endswith("/pawl-roofline-node") for name in names):
+                return found
+            time.sleep(0.01)
+        self.fail("the processes don't come")
+
+
+class Appends(Case):
+    def verified(self, records, clients, replicas, *words):
+        counts = self.run_to_end("--verify", "--records", records, "--clients", clients, "--replicas", replicas,
+                                 "--file-bytes", "4M", "--duration", 60000, *words)["counts"]
+        self.assertEqual(counts["sent"], records * clients)
+        self.assertEqual(counts["answered"], records * clients)
+        self.assertEqual(counts["verified"], records * clients * replicas)
+        return counts
+
+    def one_by_one(self, replicas, route, size, slices=1):
+        """At depth 1 nothing can travel together: the counts are those of single appends of Pawl."""
+        records = 7
+        in_place = size > 32 * KIB
+        counts = self.verified(records, 1, replicas, "--route", route, "--bytes", size, "--batch", 1, "--wait",
+                               "sleep", "--slice", SLICE if slices > 1 else "16M")
+        pushed = size > 8 * KIB
+        # APPEND, PREPARE and PREPARED for each secondary, APPENDED; and what announces a slice but the last
+        self.assertEqual(counts["messages"], records * (2 * replicas + replicas * (slices - 1)))
+        self.assertEqual(counts["transfers"], records * replicas * slices if pushed else 0)
+        self.assertEqual(counts["disk_writes"], records * replicas * (2 if in_place else 1))
+        self.assertEqual(counts["flushes"], records * replicas * (2 if in_place else 1))
+
+    def test_one_by_one_as_many_of_everything_as_an_append(self):
+        for route, replicas in ("star", 1), ("star", 2), ("star", 3), ("chain", 3):
+            for size in 1001, 20000, 200000:
+                with self.subTest(route=route, replicas=replicas, size=size):
+                    self.one_by_one(replicas, route, size)
+
+    def test_in_slices_each_is_passed_on(self):
+        for route in "star", "chain":
+            with self.subTest(route=route):
+                self.one_by_one(3, route, 3 * SLICE + 5, slices=4)
+
+    def test_many_in_flight_travel_together_and_all_are_there(self):
+        for route, wait in ("star", "sleep"), ("star", "spin"), ("star", "yield"), ("chain", "spin"):
+            with self.subTest(route=route, wait=wait):
+                counts = self.verified(150, 3, 3, "--route", route, "--depth", 32, "--batch", 16, "--wait", wait,
+                                       "--file-bytes", "8M")
+                self.assertLess(counts["flushes"], 450 * 3)
+                self.assertGreaterEqual(counts["flushes"], 450 * 3 // 16)
+                self.assertLess(counts["messages"], 450 * 6)
+
+    def test_many_large_ones_in_flight(self):
+        for route, slice_bytes in ("star", "16M"), ("star", SLICE), ("chain", SLICE):
+            with self.subTest(route=route, slice=slice_bytes):
+                counts = self.verified(12, 2, 3, "--route", route, "--bytes", 300000, "--depth", 6, "--batch", 4,
+                                       "--wait", "sleep", "--slice", slice_bytes, "--file-bytes", "16M")
+                self.assertLessEqual(counts["flushes"], 24 * 3 * 2)
+
+    def test_in_memory_the_disk_is_left_alone(self):
+        counts = self.run_to_end("--memory", "--records", 50, "--depth", 8, "--batch", 8, "--wait", "sleep")["counts"]
+        self.assertEqual((counts["sent"], counts["answered"]), (50, 50))
+        self.assertEqual((counts["disk_writes"], counts["flushes"]), (0, 0))
+
+    def test_a_sweep_ends_with_its_best_point(self):
+        result = self.run_to_end("--duration", 40, "--warm-up", 10, "--depth", 8, "--file-bytes", "4M")
+        self.assertEqual(len(result["points"]), 3 * 3)
+        self.assertIn((result["batch"], result["wait"]), [(p["batch"], p["wait"]) for p in result["points"]])
+        self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])
+        self.assertFalse(result["is_valid"])  # it was not checked
+
+    def test_open_loop_all_that_is_due_is_sent(self):
+        counts = self.run_to_end("--rate", 100, "--records", 20, "--clients", 2, "--depth", 8, "--batch", 1, "--wait",
+                                 "sleep", "--file-bytes", "4M", "--duration", 60000)["counts"]
+        self.assertEqual((counts["sent"], counts["answered"]), (40, 40))
+
+
+class Reads(Case):
+    def test_reads_bring_the_files_bytes(self):
+        for servers in 1, 2:
+            with self.subTest(servers=servers):
+                counts = self.run_to_end("--read", "--verify", "--bytes", "128K", "--records", 60, "--clients", 2,
+                                         "--depth", 8, "--replicas", servers, "--file-bytes", "4M", "--wait", "sleep",
+                                         "--duration", 60000)["counts"]
+                for name in "sent", "answered", "verified", "disk_reads", "transfers":
+                    self.assertEqual(counts[name], 120, name)
+                self.assertEqual(counts["messages"], 240)
+                self.assertEqual((counts["disk_writes"], counts["flushes"]), (0, 0))
+
+
+class Ends(Case):
+    ENDLESS = "--duration", 300000, "--wait", "sleep", "--batch", 1, "--depth", 2, "--file-bytes", "4M"
+
+    def test_a_killed_process_ends_the_run_and_is_named(self):
+        for victim, name in (0, "server 0"), (2, "server 2"), (3, "the clients"):
+            with self.subTest(victim=name):
+                process = self.start(*self.ENDLESS)
+                os.kill(self.nodes(process, 4)[victim], signal.SIGKILL)
+                _, err = process.communicate(timeout=HANG_S)
+                self.assertEqual(process.returncode, 1, err)
+                self.assertIn(name, err)
+                self.nothing_left(process.pid)
+
+    def test_a_frozen_server_ends_the_run_by_its_deadline(self):
+        process = self.start(*self.ENDLESS, "--deadline", 500)
+        os.kill(self.nodes(process, 4)[1], signal.SIGSTOP)
+        _, err = process.communicate(timeout=HANG_S)
+        self.assertEqual(process.returncode, 1, err)
+        self.nothing_left(process.pid)
+
+    def test_when_the_caller_is_killed_all_end(self):
+        process = self.start(*self.ENDLESS)
+        self.nodes(process, 4)
+        process.kill()
+        process.communicate(timeout=HANG_S)
+        self.nothing_left(process.pid)
+
+    def test_without_the_tools_a_roofline_is_not_valid(self):
+        result = self.run_to_end("--check", "--records", 5, "--replicas", 1, "--file-bytes", "4M", "--batch", 1,
+                                 "--wait", "sleep", status=3, env={**os.environ, "PATH": "/nowhere"})
+        self.assertFalse(result["is_valid"])
+        self.assertIn("was not compared", result["why"])
+        self.assertTrue(all(part["ours"] > 0 and part["tools"] == 0 for part in result["parts"]))
+
+    def test_a_folder_that_is_not_there_is_an_error(self):
+        self.assertIn("O_DIRECT", self.run_to_end("--dir", self.dir + "/none", status=1))
+
+    def test_options_that_make_no_sense_are_refused(self):
+        for words in ("--replicas", 4), ("--bytes", "x"), ("--route", "ring"), ("--wait", "best"), ("more",), ("--what",):
+            with self.subTest(words=words):
+                self.run_to_end(*words, status=2)
+
+    def test_the_node_does_not_run_by_itself(self):
+        run = subprocess.run([BIN / "pawl-roofline-node"], capture_output=True, text=True, timeout=HANG_S)
+        self.assertEqual(run.returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of perf/roofline/judge.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "perf/roofline/roofline.h"
+
+static void part_set(struct roofline_result *result, uint32_t index, const char *name, double ratio)
+{
+    strcpy(result->parts[index].name, name);
+    result->parts[index].ratio = ratio;
+    result->parts_count = PAWL_MAX(result->parts_count, index + 1);
+}
+
+static void test_judge_when_no_part_then_not_valid(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    result.is_valid = true;
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_true(result.why[0] != '\0');
+}
+
+static void test_judge_when_a_part_is_behind_then_not_valid_and_named(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    part_set(&result, 0, "the wire", 1.0);
+    part_set(&result, 1, "the disk", 0.89);
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_non_null(strstr(result.why, "the disk"));
+    assert_null(strstr(result.why, "the wire"));
+}
+
+static void test_judge_when_a_tool_is_missing_then_not_valid(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    part_set(&result, 0, "the wire", 1.0);
+    part_set(&result, 1, "the disk", 0);
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_non_null(strstr(result.why, "the disk was not compared"));
+    part_set(&result, 1, "the disk", __builtin_nan(""));
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+}
+
+static void test_judge_when_within_bounds_or_ahead_then_valid(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    part_set(&result, 0, "the wire", 0.9);
+    part_set(&result, 1, "the disk", 1.5);
+    roofline_judge(&result);
+    assert_true(result.is_valid);
+    assert_non_null(strstr(result.why, "the disk is ahead (1.50)"));
+}
+
+static void test_judge_when_all_are_behind_then_the_text_fits(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    for (uint32_t i = 0; i < ROOFLINE_PARTS_MAX; i++) {
+        part_set(&result, i, "a part with a name that is as long as it may be", 0.5);
+    }
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_non_null(memchr(result.why, '\0', sizeof(result.why)));
+}
+
+static void test_refute_when_faster_than_the_roofline_then_not_valid(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    result = (struct roofline_result){.is_valid = true, .ops_per_s = 100, .p50_us = 50};
+    roofline_refute(&result, 100, 50);
+    assert_true(result.is_valid);
+    roofline_refute(&result, 0, 0); // not measured
+    assert_true(result.is_valid);
+    roofline_refute(&result, 101, 50);
+    assert_false(result.is_valid);
+    result.is_valid = true;
+    roofline_refute(&result, 99, 49);
+    assert_false(result.is_valid);
+    assert_non_null(strstr(result.why, "faster than its roofline"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_judge_when_no_part_then_not_valid),
+        cmocka_unit_test(test_judge_when_a_part_is_behind_then_not_valid_and_named),
+        cmocka_unit_test(test_judge_when_a_tool_is_missing_then_not_valid),
+        cmocka_unit_test(test_judge_when_within_bounds_or_ahead_then_valid),
+        cmocka_unit_test(test_judge_when_all_are_behind_then_the_text_fits),
+        cmocka_unit_test(test_refute_when_faster_than_the_roofline_then_not_valid),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
