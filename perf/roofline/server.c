@@ -302,14 +302,19 @@ static int server_sleep(struct server *server)
     return ready > 0 && polls[0].revents != 0 ? control_poll(server) : 0;
 }
 
+// What came is passed on before this server's own disk has its turn: others wait for it longer.
 static int server_turn(struct server *server)
 {
     int taken = transport_poll(&server->transport);
-    int rc = taken < 0 ? taken : server_disk_pump(server);
-    int ended = rc == 0 ? disk_poll(&server->disk) : rc;
+    int rc = taken < 0 ? taken : server_append_pump(server);
 
-    rc = ended < 0 ? ended : server_append_pump(server);
-    rc = rc == 0 && ended > 0 ? server_disk_pump(server) : rc;
+    rc = rc == 0 ? server_disk_pump(server) : rc;
+    int ended = rc == 0 ? disk_poll(&server->disk) : rc;
+    if (ended > 0) {
+        rc = server_append_pump(server);
+        rc = rc == 0 ? server_disk_pump(server) : rc;
+    }
+    rc = ended < 0 ? ended : rc;
     if (rc != 0 || server->error[0] != '\0') {
         return server_fail(server, rc != 0 ? rc : -EIO, strerror(-rc));
     }
