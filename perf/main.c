@@ -8,6 +8,7 @@
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 #include "perf/report.h"
+#include "perf/roofline/roofline.h"
 #include "perf/run.h"
 
 static int print_result(const struct perf_result *result, const struct perf_cluster *cluster)
@@ -56,6 +57,9 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("pawl-perf %s\n", pawl_version());
         return PERF_OK;
+    }
+    if (argc > 1 && strcmp(argv[1], "roofline") == 0) {
+        return roofline_main(argc - 1, argv + 1);
     }
     if (perf_options_parse(argc, argv, &options, &error) != 0) {
         return usage(&error);

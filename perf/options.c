@@ -84,6 +84,8 @@ static const struct option table[] = {
      "chunk size of each file (64MiB)", NULL},
     {"--repeat", "N", TYPE_COUNT, ON_ALL, AT(repeat), 1, PERF_REPEAT_MAX,
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
+    {"--roofline", NULL, TYPE_FLAG, ON(PERF_APPEND) | ON(PERF_READ), AT(roofline), 0, 0,
+     "measure the roofline by turns with the rounds, and what share of it was reached", NULL},
     {"--suite", "NAME", TYPE_CHOICE, ON(PERF_REPORT), AT(suite), 0, 0,
      "quick, reference or gfs (quick)", "quick|reference|gfs"},
     {"--output", "FILE", TYPE_TEXT, ON(PERF_REPORT), AT(output), 0, 0,
@@ -436,6 +438,8 @@ static void help_program(FILE *out)
     for (size_t i = 0; i < PERF_VERBS_COUNT; i++) {
         fprintf(out, "  %-9s %s\n", verbs[i].name, verbs[i].summary);
     }
+    fprintf(out, "  %-9s %s\n", "roofline",
+            "the same work with no file system in it; options of its own");
 }
 
 static void help_options(FILE *out, unsigned on)

@@ -68,6 +68,7 @@ struct perf_options {
     const char *suite;
     const char *output;
     bool keep;
+    bool roofline;
     bool json;
     bool help;
     uint64_t given; // bit for each entry of the table, in its order

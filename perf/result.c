@@ -19,7 +19,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
     for (uint64_t i = 0; i < options->repeat; i++) {
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
-        round->roofline = (struct perf_roofline){NAN, NAN, NAN};
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
             pawl_histogram_init(&round->kinds[k].latency_ns);
@@ -61,6 +61,40 @@ struct perf_spread perf_result_kind_spread(const struct perf_result *result, enu
         values[i] = figures[figure];
     }
     return perf_spread_of(values, result->rounds_count);
+}
+
+struct perf_roofline perf_result_roofline(const struct perf_result *result)
+{
+    static const size_t members[] = {
+        offsetof(struct perf_roofline, ops_per_s), offsetof(struct perf_roofline, bytes_per_s),
+        offsetof(struct perf_roofline, p50_us), offsetof(struct perf_roofline, p999_us),
+        offsetof(struct perf_roofline, cpu_s_per_gb)};
+    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN};
+    double values[PERF_REPEAT_MAX];
+    for (size_t k = 0; k < PAWL_ARRAY_COUNT(members); k++) {
+        for (uint32_t i = 0; i < result->rounds_count; i++) {
+            values[i] = *(const double *)((const char *)&result->rounds[i].roofline + members[k]);
+        }
+        *(double *)((char *)&median + members[k]) =
+            perf_spread_of(values, result->rounds_count).median;
+    }
+    return median;
+}
+
+// Medians of the figures as shares of the roofline's; NaN: there is none.
+static void ratios_of(const struct perf_result *result, double ret[static PERF_FIGURES_COUNT])
+{
+    struct perf_roofline median = perf_result_roofline(result);
+    const double roofs[PERF_FIGURES_COUNT] = {
+        [PERF_FIGURE_ops_per_s] = median.ops_per_s,
+        [PERF_FIGURE_bytes_per_s] = median.bytes_per_s,
+        [PERF_FIGURE_p50_us] = median.p50_us,
+        [PERF_FIGURE_p999_us] = median.p999_us,
+        [PERF_FIGURE_cpu_s_per_gb] = median.cpu_s_per_gb,
+    };
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        ret[i] = roofs[i] > 0 ? perf_result_spread(result, i).median / roofs[i] : NAN;
+    }
 }
 
 static bool kind_used(const struct perf_result *result, enum perf_kind kind)
@@ -146,6 +180,25 @@ static void print_kind(FILE *out, const struct perf_result *result, enum perf_ki
     }
 }
 
+static void print_roofline(FILE *out, const struct perf_result *result)
+{
+    double ratios[PERF_FIGURES_COUNT];
+    if (!result->options.roofline) {
+        return;
+    }
+    ratios_of(result, ratios);
+    fputs("  share of the roofline:\n", out);
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        if (!isnan(ratios[i])) {
+            fprintf(out, "    %-22s %12.2f of %.*f\n", perf_figure_text(i), ratios[i],
+                    i == PERF_FIGURE_bytes_per_s ? 4 : 1,
+                    perf_figure_shown(i, perf_result_spread(result, i).median / ratios[i]));
+        }
+    }
+    fprintf(out, "  roofline: %s%s%s\n", result->roofline_valid ? "valid" : "NOT VALID",
+            result->roofline_why[0] != '\0' ? ": " : "", result->roofline_why);
+}
+
 void perf_result_print(FILE *out, const struct perf_result *result,
                        const struct perf_cluster *cluster)
 {
@@ -166,6 +219,7 @@ void perf_result_print(FILE *out, const struct perf_result *result,
             print_kind(out, result, kind);
         }
     }
+    print_roofline(out, result);
     uint64_t errors = sum_of(result, offsetof(struct perf_round, errors));
     uint64_t retries = sum_of(result, offsetof(struct perf_round, retries));
     fprintf(out, "%u round%s, %llu error%s, %llu %s", result->rounds_count,
@@ -227,33 +281,31 @@ static json_t *files_json(const struct perf_round *round)
 
 static json_t *roofline_json(const struct perf_roofline *roofline)
 {
-    return json_pack("{s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s), "bytes_per_s",
-                     number(roofline->bytes_per_s), "p50_us", number(roofline->p50_us));
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
+                     "bytes_per_s", number(roofline->bytes_per_s), "p50_us",
+                     number(roofline->p50_us), "p999_us", number(roofline->p999_us), "cpu_s_per_gb",
+                     number(roofline->cpu_s_per_gb));
 }
 
 // Medians over rounds, and the share of them that the medians of the figures are.
 static void set_roofline(json_t *root, const struct perf_result *result)
 {
-    double ops[PERF_REPEAT_MAX];
-    double bytes[PERF_REPEAT_MAX];
-    double p50[PERF_REPEAT_MAX];
-    uint32_t count = result->rounds_count;
-    for (uint32_t i = 0; i < count; i++) {
-        ops[i] = result->rounds[i].roofline.ops_per_s;
-        bytes[i] = result->rounds[i].roofline.bytes_per_s;
-        p50[i] = result->rounds[i].roofline.p50_us;
-    }
-    struct perf_roofline median = {perf_spread_of(ops, count).median,
-                                   perf_spread_of(bytes, count).median,
-                                   perf_spread_of(p50, count).median};
-    double ops_per_s = perf_result_spread(result, PERF_FIGURE_ops_per_s).median;
-    double bytes_per_s = perf_result_spread(result, PERF_FIGURE_bytes_per_s).median;
-    double p50_us = perf_result_spread(result, PERF_FIGURE_p50_us).median;
-    json_object_set_new(root, "roofline", roofline_json(&median));
-    json_object_set_new(root, "ratio",
-                        json_pack("{s:o,s:o,s:o}", "ops", number(ops_per_s / median.ops_per_s),
-                                  "bytes", number(bytes_per_s / median.bytes_per_s), "p50",
-                                  number(p50_us / median.p50_us)));
+    struct perf_roofline median = perf_result_roofline(result);
+    json_t *roofline = roofline_json(&median);
+    double ratios[PERF_FIGURES_COUNT];
+    bool measured = !isnan(median.ops_per_s);
+    ratios_of(result, ratios);
+    json_object_set_new(roofline, "valid",
+                        measured ? json_boolean(result->roofline_valid) : json_null());
+    json_object_set_new(roofline, "why",
+                        measured ? json_string(result->roofline_why) : json_null());
+    json_object_set_new(root, "roofline", roofline);
+    json_object_set_new(
+        root, "ratio",
+        json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops", number(ratios[PERF_FIGURE_ops_per_s]), "bytes",
+                  number(ratios[PERF_FIGURE_bytes_per_s]), "p50",
+                  number(ratios[PERF_FIGURE_p50_us]), "p999", number(ratios[PERF_FIGURE_p999_us]),
+                  "cpu", number(ratios[PERF_FIGURE_cpu_s_per_gb])));
 }
 
 static json_t *round_json(const struct perf_round *round)
@@ -296,6 +348,7 @@ static json_t *options_json(const struct perf_options *options)
                   (json_int_t)options->record_bytes, "chunk_bytes",
                   (json_int_t)options->chunk_bytes, "repeat", (json_int_t)options->repeat);
     json_object_set_new(object, "mix", mix);
+    json_object_set_new(object, "roofline", json_boolean(options->roofline));
     return object;
 }
 

@@ -35,6 +35,8 @@ struct perf_roofline {
     double ops_per_s;
     double bytes_per_s;
     double p50_us;
+    double p999_us;
+    double cpu_s_per_gb; // of all its processes
 };
 
 struct perf_round {
@@ -60,6 +62,8 @@ struct perf_result {
     struct perf_options options;
     struct perf_round *rounds; // OWNED; perf_result_fini()
     uint32_t rounds_count;     // that were measured to their end
+    bool roofline_valid;       // its parts hold beside independent tools, and nothing is above it
+    char roofline_why[320];    // why not
 };
 
 // Room for the rounds that the options ask for. 0 or -ENOMEM.
@@ -68,6 +72,8 @@ int perf_result_init(struct perf_result *result,
 void perf_result_fini(struct perf_result *result);
 
 struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
+// Medians over rounds.
+struct perf_roofline perf_result_roofline(const struct perf_result *result);
 struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,
                                            enum perf_figure figure);
 

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "perf/beside.h"
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 
@@ -340,12 +341,18 @@ static int run_all(struct perf_run *run, struct perf_result *result)
     for (uint32_t i = 0; code == 0 && i < run->options->repeat; i++) {
         run->round = &result->rounds[i];
         code = run_round(run, i);
+        if (code == 0 && run->options->roofline) {
+            code = perf_beside_round(&run->roofline, run->round);
+        }
         // One that was ended by an error is shown, one that was ended by a signal is not.
         result->rounds_count += code < PERF_SIGNAL && run->round->seconds > 0;
     }
     if (!run->options->keep && code != PERF_UNREACHABLE) {
         int removed = folder(run, false);
         code = code != 0 ? code : removed;
+    }
+    if (code == 0 && run->options->roofline) {
+        code = perf_beside_check(&run->roofline, result);
     }
     return code;
 }
@@ -355,6 +362,11 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
 {
     struct perf_run run = {.options = options, .cluster = cluster, .work = works[options->verb]};
     uint64_t id = 0;
+    const char *why = NULL;
+    if (options->roofline && perf_beside_init(options, cluster, &run.roofline, &why) != 0) {
+        fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
+        return PERF_USAGE;
+    }
     int code = pawl_random_os(&id, sizeof id);
     snprintf(run.folder, sizeof run.folder, "/pawl-perf-%016llx", (unsigned long long)id);
     code = code != 0 ? code : perf_result_init(result, options);

@@ -2,15 +2,20 @@
 # Completion of pawl-perf for bash: verbs, options, their values.
 
 _pawl_perf_common="--repeat --cluster --dir --servers --provider --timeout --keep --json --help"
-_pawl_perf_verbs="append failover meta mixed read report write"
+_pawl_perf_verbs="append failover meta mixed read report roofline write"
 
 _pawl_perf_options() { # verb
     local times="--duration --warm-up" loops="--depth --clients --ops --rate"
     local appends="--bytes --replicas --ack --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
-    append) echo "$times $loops $appends --files" ;;
-    read | write) echo "$times $loops $appends $files" ;;
+    append) echo "$times $loops $appends --files --roofline" ;;
+    read) echo "$times $loops $appends $files --roofline" ;;
+    write) echo "$times $loops $appends $files" ;;
+    roofline)
+        echo "--read --bytes --depth --clients --replicas --route --memory --duration --warm-up --batch --wait --slice" \
+            "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
+        ;;
     mixed) echo "$times $loops $appends $files --mix" ;;
     meta) echo "$times $loops" ;;
     failover) echo "$appends" ;;
@@ -39,11 +44,15 @@ _pawl_perf() {
     --provider) words="tcp verbs" ;;
     --ack) words="durable" ;;
     --suite) words="quick reference gfs" ;;
+    --route) words="star chain" ;;
+    --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --rate | --mix | \
-        --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout) return 0 ;;
+        --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \
+        --batch | --slice | --records | --deadline | --host) return 0 ;;
     *)
         if [[ $current == -* ]]; then
-            words="$(_pawl_perf_options "$verb") $_pawl_perf_common"
+            words=$(_pawl_perf_options "$verb")
+            [[ $verb == roofline ]] || words="$words $_pawl_perf_common"
         elif [[ $COMP_CWORD -eq 1 ]]; then
             words=$_pawl_perf_verbs
         fi

@@ -53,8 +53,8 @@ def check_result(result, verb, rounds):
     same_keys(verb, KEYS, result)
     check(result["verb"] == verb and len(result["rounds"]) == rounds, f"{len(result['rounds'])} rounds of {verb}")
     check(result["copies_per_byte"] is None, "copies are not counted")
-    check(result["roofline"] == {"ops_per_s": None, "bytes_per_s": None, "p50_us": None}, "roofline")
-    check(result["ratio"] == {"ops": None, "bytes": None, "p50": None}, "ratio")
+    if not result["options"]["roofline"]:
+        check(set(result["roofline"].values()) == {None} and set(result["ratio"].values()) == {None}, "a roofline")
     for name in FIGURES:
         values = [item[name] for item in result["rounds"] if item[name] is not None]
         spread = result["spread"][name]
@@ -204,6 +204,19 @@ def report(cluster, where):
     check(b"--output" in error, f"{error}")
 
 
+def beside(cluster, _where):
+    """The roofline of the same run: what the shares are of, and whether it counts."""
+    for verb in ("append", "read"):
+        words = ["--file-bytes", "4MiB"] if verb == "read" else []
+        result = perf(cluster, verb, "--roofline", *words, *SHORT, "--repeat", "1", rounds=1)
+        roofline, ratio = result["roofline"], result["ratio"]
+        for name, figure in (("ops", "ops_per_s"), ("bytes", "bytes_per_s"), ("p50", "p50_us"), ("p999", "p999_us")):
+            check(roofline[figure] > 0 and close_to(ratio[name] * roofline[figure], result[figure]), f"{name}: {ratio}")
+        check(roofline["valid"] in (True, False) and (roofline["valid"] or roofline["why"]), f"valid: {roofline}")
+        above = ratio["ops"] > 1 or ratio["p50"] < 1
+        check(not (above and roofline["valid"]), f"faster than the roofline, and valid: {ratio}")
+
+
 def table(cluster, _where):
     """For people: the same figures by name, and nothing left in the cluster."""
     out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir).stdout.decode()
@@ -217,7 +230,8 @@ def refusals(cluster, where):
     for words, code, text in ((["append", "--bytes", "1x"], 2, b"--bytes 1x: right is a size"),
                               (["append", "--cluster", os.path.join(where, "none")], 3, b"cluster.yaml"),
                               (["append", "--dir", os.path.join(where, "none")], 2, b"--dir"),
-                              (["append", "--roofline"], 2, b"no option --roofline"), ([], 2, b"a verb is missing")):
+                              (["append", "--roofline", "--depth", "4096"], 2, b"--roofline: there is none of this shape"),
+                              (["write", "--roofline"], 2, b"--roofline is no option of write"), ([], 2, b"a verb is missing")):
         error = cluster.run("pawl-perf", *words, code=code).stderr
         check(text in error, f"{words}: {error}")
 
@@ -268,7 +282,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, report, table, refusals, own_cluster, interrupted]
+PARTS = [appends, counted, open_loop, reads, writes, names, mixed, failover, report, beside, table, refusals, own_cluster, interrupted]
 
 
 def run_parts(cluster, arguments):

@@ -116,7 +116,7 @@ static void test_options_when_words_are_wrong_then_refused(void **state)
     refused("", "a verb is missing");
     refused("appends", "no verb appends");
     refused("append file", "no argument file");
-    refused("append --roofline", "no option --roofline");
+    refused("write --roofline", "--roofline is no option of write");
     refused("append --byte 5", "no option --byte"); // no abbreviations
     refused("append --depth", "--depth needs a value");
     refused("append --json=1", "--json takes no value");

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The roofline of a verb's shape, measured in the same run.
+#include "perf/beside.h"
+
+#include <stdlib.h>
+
+#include "perf/perf.h"
+
+int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
+                     struct roofline_options *ret_roofline, const char **ret_why)
+{
+    struct roofline_options roofline;
+    roofline_options_init(&roofline);
+    roofline.what = options->verb == PERF_READ ? ROOFLINE_READ : ROOFLINE_APPEND;
+    roofline.provider = cluster->local.provider;
+    roofline.dir = cluster->local.dir;
+    roofline.record_bytes = (uint32_t)options->bytes;
+    // What is beyond any bound of its own is refused below.
+    roofline.depth = (uint32_t)PAWL_MIN(options->depth, (uint64_t)UINT32_MAX);
+    roofline.clients = (uint32_t)options->clients;
+    roofline.replicas = (uint32_t)options->replicas;
+    roofline.duration_ms = (uint32_t)PAWL_MIN(options->duration_ms, (uint64_t)UINT32_MAX);
+    roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
+    roofline.rate_per_s = (double)options->rate_per_s;
+    if (roofline_options_check(&roofline, ret_why) != 0) {
+        return PAWL_EINVALID;
+    }
+    *ret_roofline = roofline;
+    return 0;
+}
+
+static int failed(const struct roofline_result *result)
+{
+    fprintf(stderr, "pawl-perf: roofline: %s\n", result->error);
+    return PERF_FAILED;
+}
+
+int perf_beside_round(struct roofline_options *roofline, struct perf_round *round)
+{
+    struct roofline_result *result = calloc(1, sizeof *result);
+    if (result == NULL) {
+        fputs("pawl-perf: roofline: out of memory\n", stderr);
+        return PERF_FAILED;
+    }
+    int code = roofline_run(roofline, result) != 0 ? failed(result) : 0;
+    if (code == 0) {
+        round->roofline = (struct perf_roofline){.ops_per_s = result->ops_per_s,
+                                                 .bytes_per_s = result->bytes_per_s,
+                                                 .p50_us = result->p50_us,
+                                                 .p999_us = result->p999_us,
+                                                 .cpu_s_per_gb = result->cpu_s_per_gb};
+        roofline->batch = result->batch;
+        roofline->wait = result->wait;
+        roofline->slice_bytes = result->slice_bytes;
+    }
+    free(result);
+    return code;
+}
+
+int perf_beside_check(const struct roofline_options *roofline, struct perf_result *result)
+{
+    struct roofline_result *checked = calloc(1, sizeof *checked);
+    if (checked == NULL) {
+        fputs("pawl-perf: roofline: out of memory\n", stderr);
+        return PERF_FAILED;
+    }
+    struct perf_roofline median = perf_result_roofline(result);
+    checked->size = sizeof *checked;
+    checked->ops_per_s = median.ops_per_s;
+    checked->bytes_per_s = median.bytes_per_s;
+    checked->p50_us = median.p50_us;
+    int code = roofline_check(roofline, checked) != 0 ? failed(checked) : 0;
+    if (code == 0) {
+        roofline_refute(checked, perf_result_spread(result, PERF_FIGURE_ops_per_s).median,
+                        perf_result_spread(result, PERF_FIGURE_p50_us).median);
+        result->roofline_valid = checked->is_valid;
+        snprintf(result->roofline_why, sizeof result->roofline_why, "%s", checked->why);
+    }
+    free(checked);
+    return code;
+}
