@@ -5,6 +5,7 @@
 // ever takes away, so the best is the steadiest figure that both have.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,18 +44,44 @@ static bool is_time(const struct roofline_part *part)
     return strcmp(part->unit, "us") == 0;
 }
 
-static void best_keep(const struct roofline_part *part, double value, double *best)
+// What one side measured in its rounds.
+struct rounds {
+    double values[ROUNDS];
+    uint32_t count;
+};
+
+static int values_compare(const void *a, const void *b)
 {
-    if (*best == 0 || (is_time(part) ? value < *best : value > *best)) {
-        *best = value;
-    }
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return (left > right) - (left < right);
 }
 
-static void part_end(struct roofline_part *part)
+// The best round, and how much of it the median is, as a speed.
+static double rounds_best(struct rounds *rounds, bool is_less_better, double *ret_steadiness)
 {
-    if (part->ours > 0 && part->tools > 0) {
-        part->ratio = is_time(part) ? part->tools / part->ours : part->ours / part->tools;
+    qsort(rounds->values, rounds->count, sizeof(rounds->values[0]), values_compare);
+    double median = rounds->values[rounds->count / 2];
+    double best = rounds->values[is_less_better ? 0 : rounds->count - 1];
+
+    *ret_steadiness = is_less_better ? best / median : median / best;
+    return best;
+}
+
+static void part_end(struct roofline_part *part, struct rounds *ours, struct rounds *tools)
+{
+    double steadiness[2] = {1, 1};
+
+    if (ours->count > 0) {
+        part->ours = rounds_best(ours, is_time(part), &steadiness[0]);
     }
+    if (tools->count < ROUNDS) {
+        return; // the judgement says that there was no comparison
+    }
+    part->tools = rounds_best(tools, is_time(part), &steadiness[1]);
+    part->ratio = is_time(part) ? part->tools / part->ours : part->ours / part->tools;
+    part->steadiness = PAWL_MIN(steadiness[0], steadiness[1]);
 }
 
 // ---- the wire ---------------------------------------------------------------------------------
@@ -104,6 +131,8 @@ static int ping_rounds(struct check *check, struct roofline_part *part, uint32_t
                              .host = check->options->host,
                              .bytes = bytes,
                              .timeout_ms = TOOL_MS};
+    struct rounds ours = {0};
+    struct rounds tools = {0};
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
         double count, took_us, tool_us;
@@ -112,15 +141,16 @@ static int ping_rounds(struct check *check, struct roofline_part *part, uint32_t
             return rc;
         }
         double us = took_us / count / 2;
-        best_keep(part, is_time(part) ? us : bytes / us, &part->ours);
+        ours.values[ours.count++] = is_time(part) ? us : bytes / us;
         double rounds = ROUND_MS * 1e3 / (2 * us);
         rounds = PAWL_MAX(rounds, 10.0);
         ping.rounds = (uint32_t)PAWL_MIN(rounds, 1e6);
         if (tools_pingpong(&ping, part->tool, sizeof(part->tool), &tool_us) != 0) {
-            return 0; // the judgement says that there was no comparison
+            break;
         }
-        best_keep(part, is_time(part) ? tool_us : bytes / tool_us, &part->tools);
+        tools.values[tools.count++] = is_time(part) ? tool_us : bytes / tool_us;
     }
+    part_end(part, &ours, &tools);
     return 0;
 }
 
@@ -133,7 +163,6 @@ static int ping_part(struct check *check, uint32_t bytes, bool is_written)
     int rc = pair_start(check, bytes, is_written);
     rc = rc == 0 ? ping_rounds(check, part, bytes) : rc;
     int ended = nodes_stop(&check->nodes);
-    part_end(part);
     return rc == 0 ? ended : rc;
 }
 
@@ -164,6 +193,9 @@ static int pings_check(struct check *check)
 static int disk_rounds(struct check *check, struct roofline_part *part,
                        const struct tool_disk *disk)
 {
+    struct rounds ours = {0};
+    struct rounds tools = {0};
+
     for (uint32_t i = 0; i < ROUNDS; i++) {
         double count, took_us, tool_per_s;
         int rc = round_run(check, 0, &count, &took_us);
@@ -171,12 +203,13 @@ static int disk_rounds(struct check *check, struct roofline_part *part,
             return rc;
         }
         double scale = strcmp(part->unit, "MB/s") == 0 ? disk->bytes / 1e6 : 1;
-        best_keep(part, count / took_us * 1e6 * scale, &part->ours);
+        ours.values[ours.count++] = count / took_us * 1e6 * scale;
         if (tools_fio(disk, part->tool, sizeof(part->tool), &tool_per_s) != 0) {
-            return 0; // the judgement says that there was no comparison
+            break;
         }
-        best_keep(part, tool_per_s * scale, &part->tools);
+        tools.values[tools.count++] = tool_per_s * scale;
     }
+    part_end(part, &ours, &tools);
     return 0;
 }
 
@@ -213,7 +246,6 @@ static int disk_part(struct check *check, struct roofline_part *part, struct too
     disk->timeout_ms = TOOL_MS;
     rc = rc == 0 ? disk_rounds(check, part, disk) : rc;
     int ended = nodes_stop(&check->nodes);
-    part_end(part);
     return rc == 0 ? ended : rc;
 }
 

@@ -6,7 +6,8 @@
 #include "perf/roofline/roofline.h"
 
 #define RATIO_MIN 0.9
-#define RATIO_AHEAD 1.1 // no fault of a roofline, but to be said
+#define STEADINESS_MIN 0.6 // below: the machine was too busy to compare anything
+#define RATIO_AHEAD 1.1    // no fault of a roofline, but to be said
 
 static void why_add(struct roofline_result *result, const char *text, const char *name,
                     double ratio)
@@ -28,6 +29,10 @@ void roofline_judge(struct roofline_result *result)
             bad_count++;
             why_add(result, part->ratio > 0 ? "is behind its tool" : "was not compared", part->name,
                     part->ratio);
+        } else if (part->steadiness > 0 && part->steadiness < STEADINESS_MIN) {
+            bad_count++;
+            why_add(result, "has rounds that differ too much: the machine is busy", part->name,
+                    part->steadiness);
         }
     }
     result->is_valid = bad_count == 0 && result->parts_count > 0;

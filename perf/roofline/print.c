@@ -94,9 +94,9 @@ static json_t *point_json(const struct roofline_point *point)
 
 static json_t *part_json(const struct roofline_part *part)
 {
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f}", "name", part->name, "tool", part->tool,
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f}", "name", part->name, "tool", part->tool,
                      "unit", part->unit, "ours", part->ours, "tools", part->tools, "ratio",
-                     part->ratio);
+                     part->ratio, "steadiness", part->steadiness);
 }
 
 static json_t *options_json(const struct roofline_options *options)

@@ -85,7 +85,8 @@ struct roofline_part {
     char tool[96]; // the tool's command line, shortened
     char unit[8];  // "us": less is better; "MB/s", "1/s": more is better
     double ours, tools;
-    double ratio; // of speeds: above 1 we are faster; 0: not measured
+    double ratio;      // of speeds: above 1 we are faster; 0: not measured
+    double steadiness; // slower of both: median by best of its rounds; 1: all alike, 0: not known
 };
 
 struct roofline_result {
@@ -125,8 +126,8 @@ int roofline_run(const struct roofline_options *options,
                  struct roofline_result *ret_result) PAWL_MUST_CHECK;
 
 // Measures the parts alone and beside fi_pingpong and fio, by turns, and fills is_valid, why and parts of a
-// result. A tool that is missing, or a part that is more than 10 % slower than its tool: not valid. 0 even
-// then; negative when the check itself could not run.
+// result. A tool that is missing, a part that is more than 10 % slower than its tool, or rounds that differ too
+// much for a comparison: not valid. 0 even then; negative when the check itself could not run.
 int roofline_check(const struct roofline_options *options,
                    struct roofline_result *result) PAWL_MUST_CHECK;
 

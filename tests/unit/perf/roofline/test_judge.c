@@ -57,6 +57,21 @@ static void test_judge_when_a_tool_is_missing_then_not_valid(void **state)
     assert_false(result.is_valid);
 }
 
+static void test_judge_when_rounds_differ_too_much_then_not_valid(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    part_set(&result, 0, "the wire", 4.7);
+    result.parts[0].steadiness = 0.5;
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_non_null(strstr(result.why, "the machine is busy"));
+    result.parts[0].steadiness = 0.9;
+    roofline_judge(&result);
+    assert_true(result.is_valid);
+}
+
 static void test_judge_when_within_bounds_or_ahead_then_valid(void **state)
 {
     (void)state;
@@ -105,6 +120,7 @@ int main(void)
         cmocka_unit_test(test_judge_when_no_part_then_not_valid),
         cmocka_unit_test(test_judge_when_a_part_is_behind_then_not_valid_and_named),
         cmocka_unit_test(test_judge_when_a_tool_is_missing_then_not_valid),
+        cmocka_unit_test(test_judge_when_rounds_differ_too_much_then_not_valid),
         cmocka_unit_test(test_judge_when_within_bounds_or_ahead_then_valid),
         cmocka_unit_test(test_judge_when_all_are_behind_then_the_text_fits),
         cmocka_unit_test(test_refute_when_faster_than_the_roofline_then_not_valid),
