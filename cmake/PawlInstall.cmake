@@ -2,7 +2,8 @@
 # What `cmake --install` puts where: programs, libpawl with headers and pawl.pc, manual, completions.
 include(GNUInstallDirs)
 
-foreach(program pawl pawl-master pawl-chunkd pawl-perf)
+# pawl-perf starts pawl-roofline-node, which it looks for beside itself.
+foreach(program pawl pawl-master pawl-chunkd pawl-perf pawl-roofline-node)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT programs)
     endif()

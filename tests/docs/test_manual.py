@@ -122,8 +122,9 @@ class Manual(unittest.TestCase):
         self.assertGreater(len(verbs), 5)
         self.assertEqual(set(verbs), entries(page("pawl-perf.1"), "VERBS"))
         told = {"-h"}
-        for verb in verbs:
-            told |= set(re.findall(r"^  (--[a-z-]+)", help_of("pawl-perf", verb), re.M))
+        own = {verb: set(re.findall(r"^  (--[a-z-]+)", help_of("pawl-perf", verb), re.M)) for verb in verbs}
+        self.assertEqual(own.pop("roofline"), entries(page("pawl-perf.1"), "OPTIONS OF ROOFLINE"))
+        told.update(*own.values())
         self.assertGreater(len(told), 20)
         self.assertEqual(told, entries(page("pawl-perf.1"), "OPTIONS"))
         self.assertEqual(set(re.findall(r"(\d+) [a-z]", text.partition("exit codes:")[2])),

@@ -48,7 +48,7 @@ class Install(unittest.TestCase):
         self.assertEqual(1, done.returncode)
 
     def test_files_are_there(self):
-        names = ["bin/pawl", "bin/pawl-master", "bin/pawl-chunkd", "bin/pawl-perf", "include/pawl/pawl.h",
+        names = ["bin/pawl", "bin/pawl-master", "bin/pawl-chunkd", "bin/pawl-perf", "bin/pawl-roofline-node", "include/pawl/pawl.h",
                  "include/pawl/error.h", "include/pawl/api.h", "share/doc/pawl/examples/append.c",
                  "share/bash-completion/completions/pawl", "share/zsh/site-functions/_pawl",
                  "share/bash-completion/completions/pawl-perf", "share/zsh/site-functions/_pawl-perf"]
