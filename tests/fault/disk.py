@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks of a fault test: small file systems that can be filled, and taken away under those who use them."""
 import os
+import time
 
 from isolate import skip
 from net import command
 
 BALLAST = "ballast"
+BUSY_S = 30  # for the kernel to let go of a disk
 
 
 class Disk:
@@ -86,6 +88,15 @@ class Disk:
         command("losetup", "--set-capacity", self.loop)
 
     def replace(self):
-        """A new, empty disk. Nobody may use the old one any more."""
-        command("umount", self.path)
+        """A new, empty disk. Nobody may use the old one any more, but the kernel closes the files of a killed
+        process's io_uring a while after its death."""
+        until = time.monotonic() + BUSY_S
+        while True:
+            try:
+                command("umount", self.path)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
         self.make()

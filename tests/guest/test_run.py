@@ -149,7 +149,7 @@ class NoGuest(unittest.TestCase):
     def test_no_such_package(self):
         with tempfile.TemporaryDirectory() as cache:
             self.said(125, "No such file", "--cache", cache, "--package", "/nowhere/kernel.deb", "true")
-            self.assertEqual(list(pathlib.Path(cache).iterdir()), [])
+            self.assertEqual([path.name for path in pathlib.Path(cache).iterdir()], ["lock"])
 
     def test_kernel_without_modules(self):
         with tempfile.TemporaryDirectory() as cache:
@@ -169,7 +169,7 @@ class NoGuest(unittest.TestCase):
             boot.mkdir()
             (boot / "vmlinuz-0.0.0-none").write_text("Debian 0.0-0 (")
             self.said(125, "linux-headers-0.0.0-none=0.0-0 can't be fetched", "--cache", cache, "--siw", "true")
-            self.assertEqual([path.name for path in pathlib.Path(cache).iterdir()], ["linux-image-test"])
+            self.assertEqual(sorted(path.name for path in pathlib.Path(cache).iterdir()), ["linux-image-test", "lock"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -267,6 +268,11 @@ static void test_connect_when_given_a_name_resolves_it(void **state)
     (void)state;
     struct rig rig;
     struct rig_calls calls = {0};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &found) != 0) {
+        skip(); // a system without /etc/hosts
+    }
+    freeaddrinfo(found);
     const struct rpc_options options = {.size = sizeof(options), .host = "localhost"};
     rig_start(&rig, NULL);
     struct rpc_conn *conn = rig_connect(&rig, &options);

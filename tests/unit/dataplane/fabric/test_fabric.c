@@ -636,6 +636,7 @@ test_operation_when_a_frozen_peer_has_no_receives_then_ends_by_its_deadline(void
     pair.b.is_off = true;
     for (uint32_t n = 0; n < sends_count; n++) {
         assert_int_equal(fabric_send(pair.a.conn, &n, sizeof(n)), 0);
+        fabric_flush(pair.a.fabric); // a receive for each
     }
     if (is_iwarp(pair.provider)) {
         poll_until(&pair, pair.a.closed == 1);
