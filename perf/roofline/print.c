@@ -37,10 +37,10 @@ static void parts_print(FILE *out, const struct roofline_result *result)
     fprintf(out, "%s: %s\n", result->is_valid ? "valid" : "NOT VALID", result->why);
 }
 
-void roofline_print_table(FILE *out, const struct roofline_options *options,
-                          const struct roofline_result *result, bool is_checked)
+// What was measured, as a point of the sweep.
+static struct roofline_point best_of(const struct roofline_result *result)
 {
-    const struct roofline_point best = {
+    return (struct roofline_point){
         .batch = result->batch,
         .wait = result->wait,
         .slice_bytes = result->slice_bytes,
@@ -54,6 +54,12 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
         .records_per_flush = result->records_per_flush,
         .records_per_message = result->records_per_message,
     };
+}
+
+void roofline_print_table(FILE *out, const struct roofline_options *options,
+                          const struct roofline_result *result, bool is_checked)
+{
+    const struct roofline_point best = best_of(result);
 
     fprintf(out, "%s, %u bytes, depth %u, %u clients, %u %s%s, %s\n", what_name(options),
             options->record_bytes, options->depth, options->clients, options->replicas,
@@ -124,20 +130,7 @@ static json_t *counts_json(const struct roofline_result *result)
 void roofline_print_json(FILE *out, const struct roofline_options *options,
                          const struct roofline_result *result)
 {
-    const struct roofline_point best = {
-        .batch = result->batch,
-        .wait = result->wait,
-        .slice_bytes = result->slice_bytes,
-        .ops_per_s = result->ops_per_s,
-        .bytes_per_s = result->bytes_per_s,
-        .p50_us = result->p50_us,
-        .p99_us = result->p99_us,
-        .p999_us = result->p999_us,
-        .cpu_s_per_gb = result->cpu_s_per_gb,
-        .replica_cpu_s_per_gb = result->replica_cpu_s_per_gb,
-        .records_per_flush = result->records_per_flush,
-        .records_per_message = result->records_per_message,
-    };
+    const struct roofline_point best = best_of(result);
     json_t *root = point_json(&best);
     json_t *points = json_array();
     json_t *parts = json_array();
