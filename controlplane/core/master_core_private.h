@@ -125,6 +125,7 @@ struct master_server {
     enum master_server_state state;
     char address[MASTER_ADDRESS_MAX + 1]; // a list of base/addresses.h
     uint32_t providers;                   // that are in it: bits of struct master_providers
+    bool providers_warned;                // its being in the minority was said
     char location[MASTER_LOCATION_MAX + 1];
     uint64_t space_bytes;
     uint64_t used_bytes;
@@ -604,8 +605,9 @@ uint32_t master_providers_of(struct master_core *core, const char *addresses);
 // The bit of the provider that most live servers offer; new chunks go to servers that have it. All bits when
 // nobody offers any.
 uint32_t master_provider_common(const struct master_core *core);
-// Says so when a server has registered that won't be placed on.
-void master_providers_warn(struct master_core *core, const struct master_server *server);
+// A server has registered: says of each live one, once per registration, that it won't be placed on because others are
+// in the majority.
+void master_providers_warn(struct master_core *core);
 
 // ---- recovery.c: the open chunk's machine --------------------------------------------------------
 

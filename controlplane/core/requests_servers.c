@@ -129,6 +129,7 @@ static void register_server(struct master_core *core, struct master_server *serv
     server->registration++;
     server->chunks_count = 0;
     server->warned = false;
+    server->providers_warned = false;
     server->avoid_ns = 0;
     strcpy(server->address, reg->fabric_address);
     server->providers = master_providers_of(core, server->address);
@@ -140,7 +141,7 @@ static void register_server(struct master_core *core, struct master_server *serv
     master_server_heard(core, server);
     master_note(core, MASTER_LEVEL_INFO, "server %s registered: id %016lx address %s replicas %zu",
                 server->name, server->id, server->address, reg->n_replicas);
-    master_providers_warn(core, server);
+    master_providers_warn(core);
     reply_registered(core, event->request);
     for (size_t i = 0; i < reg->n_replicas && !core->failed; i++) {
         master_inventory(core, server, reg->replicas[i]);

@@ -182,6 +182,27 @@ static void test_placement_when_a_server_shares_no_fabric_leaves_it_out(void **s
     world_fini(&world);
 }
 
+// After a start the odd one may be the first to come.
+static void test_providers_when_the_odd_one_came_first_it_is_named_and_no_other(void **state)
+{
+    (void)state;
+    world_init(&world, 3);
+    for (unsigned i = 1; i <= 3; i++) {
+        world_server_kill(&world, i);
+    }
+    world_notes_clear(&world);
+    offer(3, "tcp://3");
+    offer(1, "net://1");
+    assert_false(world_noted(&world, "gets no replicas"));
+    offer(2, "net://2");
+    assert_true(world_noted(&world, "server cs3 offers tcp only, most servers net"));
+    assert_false(world_noted(&world, "offers net only"));
+    world_notes_clear(&world);
+    offer(2, "net://2");
+    assert_false(world_noted(&world, "gets no replicas"));
+    world_fini(&world);
+}
+
 static void test_placement_when_too_few_share_a_fabric_waits(void **state)
 {
     (void)state;
@@ -637,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_tail_when_only_read_makes_no_chunk),
         cmocka_unit_test(test_placement_when_locations_differ_spreads_over_them),
         cmocka_unit_test(test_placement_when_a_server_shares_no_fabric_leaves_it_out),
+        cmocka_unit_test(test_providers_when_the_odd_one_came_first_it_is_named_and_no_other),
         cmocka_unit_test(test_placement_when_too_few_share_a_fabric_waits),
         cmocka_unit_test(test_providers_when_too_many_are_named_are_not_used),
         cmocka_unit_test(test_place_when_two_of_three_have_failed_then_takes_one_of_them),
