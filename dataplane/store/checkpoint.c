@@ -41,7 +41,7 @@ void store_checkpoint_close(struct store *store)
 
     for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
         free(checkpoint->write_backs[i].run);
-        free(checkpoint->write_backs[i].footer);
+        free(checkpoint->write_backs[i].header);
     }
     free(checkpoint->staging);
 }
@@ -134,10 +134,13 @@ static void rows_flushed(struct store_io_request *request, int result)
     if (write_back_is_over(back, result, "the flush of a chunk file")) {
         return;
     }
+    footer_encode(&back->footer);
+    memset(back->header, 0, DISK_PAGE_BYTES);
+    memcpy(back->header, &back->footer, sizeof(back->footer));
     back->io = (struct store_io_request){
         .type = STORE_IO_WRITE_DURABLE,
         .fd = replica->fd,
-        .buffer = back->footer,
+        .buffer = back->header,
         .bytes = DISK_PAGE_BYTES,
         .offset = store_file_footer_place(replica, replica->footer_sequence + 1),
         .done = footer_written,
@@ -145,14 +148,10 @@ static void rows_flushed(struct store_io_request *request, int result)
     store_io_submit(&replica->store->io, &back->io);
 }
 
-static void rows_written(struct store_io_request *request, int result)
+static void rows_flush(struct store_write_back *back)
 {
-    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
     struct store_replica *replica = back->replica;
 
-    if (write_back_is_over(back, result, "a footer's rows")) {
-        return;
-    }
     back->io = (struct store_io_request){
         .type = STORE_IO_FLUSH,
         .fd = replica->fd,
@@ -161,47 +160,13 @@ static void rows_written(struct store_io_request *request, int result)
     store_io_submit(&replica->store->io, &back->io);
 }
 
-// Rows as they will be once this write-back is over. What is in later generations stays out.
-static void footer_rows(const struct store_write_back *back, struct disk_record *rows)
+static void footer_begin(struct store_write_back *back)
 {
     const struct store_replica *replica = back->replica;
-    uint64_t place = back->first_place;
 
-    for (uint64_t i = 0; i < replica->queued_count; i++) {
-        uint64_t at = replica->places[i];
-        if (i < back->end && record_is_here(back, i)) {
-            at = place;
-            place += replica->records[i].length;
-        } else if (store_place_is_journal(at)) {
-            at = 0;
-        }
-        if (at != 0) {
-            footer_row_encode(&rows[i], &replica->records[i], at);
-        } else {
-            rows[i] = (struct disk_record){0};
-        }
-    }
-}
-
-static int footer_build(struct store_write_back *back)
-{
-    const struct store_replica *replica = back->replica;
-    uint64_t count = replica->queued_count;
-    size_t body_bytes = footer_body_bytes(count, replica->producers_count);
-    void *memory;
-    int code = store_aligned_new(DISK_PAGE_BYTES + body_bytes, &memory);
-
-    if (code != 0) {
-        return code;
-    }
-    free(back->footer);
-    back->footer = memory;
-    struct disk_record *rows = (struct disk_record *)(void *)(back->footer + DISK_PAGE_BYTES);
-    footer_rows(back, rows);
-    if (replica->producers_count > 0) {
-        memcpy(rows + count, replica->producers, footer_body_bytes(0, replica->producers_count));
-    }
-    struct disk_footer footer = {
+    back->row = 0;
+    back->row_place = back->first_place;
+    back->footer = (struct disk_footer){
         .flags = (uint16_t)((replica->sealed ? DISK_FOOTER_SEALED : 0) |
                             (replica->damaged ? DISK_FOOTER_DAMAGED : 0) |
                             (replica->zero_bytes != 0 ? DISK_FOOTER_ZERO : 0)),
@@ -215,41 +180,95 @@ static int footer_build(struct store_write_back *back)
         .base_offset = replica->base_offset,
         .chunk_bytes = replica->chunk_bytes,
         .commit_count = replica->commit_count,
-        .records_count = count,
+        .records_count = replica->queued_count,
         .index = replica->index,
         .producers_count = replica->producers_count,
         .subject = replica->zero_bytes != 0 ? replica->zero_bytes : replica->written_handle,
     };
-    footer_encode(&footer, rows);
-    memcpy(back->footer, &footer, sizeof(footer));
-    back->footer_bytes = DISK_PAGE_BYTES + body_bytes;
-    return 0;
 }
 
+// A row as it will be once this write-back is over. What is in later generations stays out.
+static void row_make(struct store_write_back *back, struct disk_record *row)
+{
+    const struct store_replica *replica = back->replica;
+    const struct pawl_record *record = &replica->records[back->row];
+    uint64_t at = replica->places[back->row];
+
+    if (back->row < back->end && record_is_here(back, back->row)) {
+        at = back->row_place;
+        back->row_place += record->length;
+    } else if (store_place_is_journal(at)) {
+        at = 0;
+    }
+    if (at != 0) {
+        footer_row_encode(row, record, at);
+    } else {
+        *row = (struct disk_record){0};
+    }
+}
+
+// Makes rows of records, and behind them those of producers, until the run is full.
+static void rows_take(struct store_write_back *back)
+{
+    _Static_assert(sizeof(struct disk_record) == sizeof(struct wire_producer), "rows of one size");
+    _Static_assert(STORE_RUN_ROWS * sizeof(struct disk_record) <= STORE_RUN_BYTES, "a run of rows");
+    const struct store_replica *replica = back->replica;
+    struct disk_footer *footer = &back->footer;
+    struct disk_record *rows = (struct disk_record *)(void *)back->run;
+    uint64_t rows_count = footer->records_count + footer->producers_count;
+    uint64_t first = back->row;
+
+    for (; back->row < rows_count && back->row - first < STORE_RUN_ROWS; back->row++) {
+        struct disk_record *row = &rows[back->row - first];
+        if (back->row < footer->records_count) {
+            row_make(back, row);
+            footer->records_crc = pawl_crc32c(footer->records_crc, row, sizeof(*row));
+        } else {
+            memcpy(row, &replica->producers[back->row - footer->records_count], sizeof(*row));
+            footer->producers_crc = pawl_crc32c(footer->producers_crc, row, sizeof(*row));
+        }
+    }
+    back->run_bytes = (size_t)(back->row - first) * sizeof(struct disk_record);
+}
+
+static void rows_write(struct store_write_back *back);
+
+static void rows_written(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+
+    if (!write_back_is_over(back, result, "a footer's rows")) {
+        rows_write(back);
+    }
+}
+
+// A run of rows at a time: a reactor that makes those of a whole chunk at once stands still for it.
 static void rows_write(struct store_write_back *back)
 {
     struct store_replica *replica = back->replica;
-    int code = footer_build(back);
+    uint64_t first = back->row;
 
-    if (write_back_is_over(back, code, "a footer")) {
+    if (replica->queued_count < back->footer.records_count) { // cut by a seal meanwhile
+        footer_begin(back);
+        first = 0;
+    }
+    rows_take(back);
+    if (back->run_bytes == 0) {
+        rows_flush(back);
         return;
     }
-    uint64_t place = store_file_footer_place(replica, replica->footer_sequence + 1);
-    size_t body_bytes =
-        (size_t)pawl_align_up(back->footer_bytes - DISK_PAGE_BYTES, DISK_PAGE_BYTES);
+    size_t bytes = (size_t)pawl_align_up(back->run_bytes, DISK_PAGE_BYTES);
+    memset(back->run + back->run_bytes, 0, bytes - back->run_bytes);
     back->io = (struct store_io_request){
         .type = STORE_IO_WRITE,
         .fd = replica->fd,
-        .buffer = back->footer + DISK_PAGE_BYTES,
-        .bytes = body_bytes,
-        .offset = place + DISK_PAGE_BYTES,
+        .buffer = back->run,
+        .bytes = bytes,
+        .offset = store_file_footer_place(replica, back->footer.sequence) + DISK_PAGE_BYTES +
+                  first * sizeof(struct disk_record),
         .done = rows_written,
     };
-    if (body_bytes == 0) {
-        rows_written(&back->io, 0);
-    } else {
-        store_io_submit(&replica->store->io, &back->io);
-    }
+    store_io_submit(&replica->store->io, &back->io);
 }
 
 // Copies the next record's bytes into the run as far as they fit. A payload that doesn't match its
@@ -292,6 +311,7 @@ static void run_write(struct store_write_back *back)
         }
     }
     if (back->run_bytes == 0) {
+        footer_begin(back);
         rows_write(back);
         return;
     }
@@ -393,16 +413,18 @@ static struct store_replica *write_back_candidate(struct pawl_list *replicas, ui
     return NULL;
 }
 
-static int write_back_buffer(struct store_write_back *back)
+static int write_back_buffers(struct store_write_back *back)
 {
-    void *run;
+    void *memory;
+    int code = 0;
 
-    if (back->run != NULL) {
-        return 0;
+    if (back->run == NULL) {
+        code = store_aligned_new(STORE_RUN_BYTES, &memory);
+        back->run = code == 0 ? memory : NULL;
     }
-    int code = store_aligned_new(STORE_RUN_BYTES, &run);
-    if (code == 0) {
-        back->run = run;
+    if (code == 0 && back->header == NULL) {
+        code = store_aligned_new(DISK_PAGE_BYTES, &memory);
+        back->header = code == 0 ? memory : NULL;
     }
     return code;
 }
@@ -415,7 +437,7 @@ static void write_backs_fill(struct store *store)
     for (uint32_t i = 0; i < STORE_WRITE_BACKS && !checkpoint->drained; i++) {
         struct store_write_back *back = &checkpoint->write_backs[i];
         bool waits = false;
-        if (back->replica != NULL || write_back_buffer(back) != 0) {
+        if (back->replica != NULL || write_back_buffers(back) != 0) {
             continue;
         }
         struct store_replica *replica = write_back_candidate(&store->replicas, generation, &waits);
@@ -480,7 +502,7 @@ static void checkpoint_begin(struct store *store)
         return;
     }
     if (checkpoint->staging_bytes < segment->bytes) {
-        if (store_aligned_new((size_t)segment->bytes, &staging) != 0) {
+        if (store_huge_new((size_t)segment->bytes, &staging) != 0) {
             return; // tried again at the next poll
         }
         free(checkpoint->staging);

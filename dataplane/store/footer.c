@@ -32,15 +32,11 @@ size_t footer_body_bytes(uint64_t records_count, uint32_t producers_count)
            (size_t)producers_count * sizeof(struct wire_producer);
 }
 
-void footer_encode(struct disk_footer *footer, const void *body)
+void footer_encode(struct disk_footer *footer)
 {
-    const uint8_t *producers = (const uint8_t *)body + footer_records_bytes(footer);
-
     footer->magic = DISK_FOOTER_MAGIC;
     footer->format = DISK_FORMAT;
     footer->features = DISK_FEATURES;
-    footer->records_crc = pawl_crc32c(0, body, footer_records_bytes(footer));
-    footer->producers_crc = pawl_crc32c(0, producers, footer_producers_bytes(footer));
     footer->crc = footer_crc(footer);
 }
 

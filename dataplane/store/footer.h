@@ -17,8 +17,8 @@
 // Bytes of the rows that follow a header page.
 size_t footer_body_bytes(uint64_t records_count, uint32_t producers_count);
 
-// Fills magic, format, features, the checksum of the rows in `body`, and crc.
-void footer_encode(struct disk_footer *footer, const void *body);
+// Fills magic, format, features and crc. The checksums of the rows are the caller's.
+void footer_encode(struct disk_footer *footer);
 
 // Checks a header. 0; -ENOENT: nothing was ever written here (zeros); -EBADMSG; PAWL_EFORMAT.
 int footer_decode(const void *data, size_t bytes, struct disk_footer *ret) PAWL_MUST_CHECK;

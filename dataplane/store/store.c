@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -53,6 +54,19 @@ int store_aligned_new(size_t bytes, void **ret)
         return -ENOMEM;
     }
     memset(memory, 0, whole);
+    *ret = memory;
+    return 0;
+}
+
+int store_huge_new(size_t bytes, void **ret)
+{
+    size_t whole = (size_t)pawl_align_up(PAWL_MAX(bytes, (size_t)1), STORE_HUGE_BYTES);
+    void *memory = aligned_alloc(STORE_HUGE_BYTES, whole);
+
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    (void)madvise(memory, whole, MADV_HUGEPAGE); // a hint
     *ret = memory;
     return 0;
 }

@@ -35,7 +35,10 @@
 #define STORE_INLINE_MAX_BYTES (64u << 10)
 #define STORE_CHUNK_BYTES_MAX (UINT64_C(64) << 30)
 #define STORE_WRITE_BACKS 4u
+#define STORE_HUGE_BYTES (2u << 20)
 #define STORE_RUN_BYTES (1u << 20)
+#define STORE_RUN_ROWS                                                                             \
+    4096u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
 #define STORE_READ_EXTENTS 64u
 #define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
@@ -219,15 +222,17 @@ struct store_write_back {
     struct store_replica *replica; // NULL: idle
     struct store_waiter waiter;
     struct store_io_request io;
-    uint8_t *run; // STORE_RUN_BYTES
+    uint8_t *run; // STORE_RUN_BYTES: records, then rows of the footer
     size_t run_bytes;
     uint64_t run_place;
     uint64_t next; // record to look at
     uint64_t next_at;
     uint64_t end;
-    uint64_t first_place; // of the first byte that is written
-    uint8_t *footer;
-    size_t footer_bytes;
+    uint64_t first_place;      // of the first byte that is written
+    struct disk_footer footer; // of the replica as it was when its first rows were made
+    uint8_t *header;           // a page
+    uint64_t row;              // the next one to be made
+    uint64_t row_place;        // of its record, if that is one that was written back
 };
 
 struct store_checkpoint {
@@ -279,7 +284,11 @@ struct store {
 // store.c
 void store_fail(struct store *store, int code, const char *what);
 int store_file_lock(int fd) PAWL_MUST_CHECK;
+// A page-aligned buffer of zeros.
 int store_aligned_new(size_t bytes, void **ret) PAWL_MUST_CHECK;
+// A large one of whatever was there. It is not touched: a reactor that takes thousands of page faults at
+// once stands still for them.
+int store_huge_new(size_t bytes, void **ret) PAWL_MUST_CHECK;
 
 // queue.c
 int store_ready_reserve(struct store *store) PAWL_MUST_CHECK;

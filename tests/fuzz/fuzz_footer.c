@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crc32c.h"
 #include "dataplane/store/footer.h"
 
 #define DATA_END (1u << 20)
@@ -41,7 +42,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((data[0] & 1) != 0 && footer.records_count <= DISK_RECORDS_MAX &&
         footer.producers_count <= WIRE_TABLE_ROWS_MAX &&
         footer_body_bytes(footer.records_count, footer.producers_count) <= bytes) {
-        footer_encode(&footer, body);
+        size_t rows_bytes = footer_body_bytes(footer.records_count, 0);
+        footer.records_crc = pawl_crc32c(0, body, rows_bytes);
+        footer.producers_crc =
+            pawl_crc32c(0, body + rows_bytes, footer_body_bytes(0, footer.producers_count));
+        footer_encode(&footer);
     }
     if (footer_decode(&footer, sizeof(footer), &footer) == 0 &&
         footer_body_check(&footer, body, bytes, DATA_END) == 0) {

@@ -13,7 +13,7 @@
 
 #include "dataplane/store/store.h"
 
-#define FIXTURE_TOKENS 8192u
+#define FIXTURE_TOKENS 16384u
 #define FIXTURE_PENDING (-1)
 
 struct fixture {

@@ -10,6 +10,7 @@
 #include <pawl/error.h>
 
 #include "dataplane/store/footer.h"
+#include "dataplane/store/store_private.h"
 
 static void setup_tiny(struct fixture *f, uint32_t segments_count)
 {
@@ -99,6 +100,36 @@ static void test_checkpoint_when_without_io_uring_then_works_the_same(void **sta
     f->options.no_direct = true;
     setup_tiny(f, 3);
     queue_much(f);
+}
+
+// Rows are made in runs, and records that come meanwhile wait for the next footer; a seal that takes records away
+// begins the footer again. Queued at once, so that all of this is under way together.
+static void test_footer_when_of_several_runs_of_rows_then_tells_all(void **state)
+{
+    struct fixture *f = *state;
+    enum { RECORDS = STORE_RUN_ROWS + 900, KEPT = STORE_RUN_ROWS + 300 };
+    static void *payloads[RECORDS];
+
+    setup_tiny(f, 4);
+    fixture_create(f, 1, 1);
+    uint64_t first = f->next_token + 1;
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        fixture_append_start(f, 1, i, 3 * i, 3, &payloads[i]);
+    }
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        assert_int_equal(fixture_wait(f, first + i), 0);
+        free(payloads[i]);
+    }
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_seal(f->store, 1, 2, KEPT, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    for (uint64_t other = 2; other < 10; other++) {
+        churn(f, other); // chunk 1 is in footers only from here on
+    }
+    assert_int_equal(fixture_check_chunk(f, 1), KEPT);
+    fixture_reopen(f);
+    assert_true(fixture_find(f, 1).chunk.sealed);
+    assert_int_equal(fixture_check_chunk(f, 1), KEPT);
 }
 
 // What the chunk was told stays, when only its footer knows it.
@@ -329,6 +360,7 @@ int main(void)
         FIXTURE_TEST(test_checkpoint_when_journal_wraps_often_then_all_is_there),
         FIXTURE_TEST(test_checkpoint_when_more_is_queued_than_fits_then_it_waits),
         FIXTURE_TEST(test_checkpoint_when_without_io_uring_then_works_the_same),
+        FIXTURE_TEST(test_footer_when_of_several_runs_of_rows_then_tells_all),
         FIXTURE_TEST(test_checkpoint_when_journal_is_gone_then_footer_tells_all),
         FIXTURE_TEST(test_checkpoint_when_chunks_are_special_then_they_stay_so),
         FIXTURE_TEST(test_checkpoint_when_chunks_are_dropped_then_they_stay_away),

@@ -23,6 +23,13 @@ struct image {
     struct wire_producer producers[1];
 };
 
+static void image_seal(struct image *image)
+{
+    image->footer.records_crc = pawl_crc32c(0, image->rows, sizeof(image->rows));
+    image->footer.producers_crc = pawl_crc32c(0, image->producers, sizeof(image->producers));
+    footer_encode(&image->footer);
+}
+
 static struct image image_new(void)
 {
     struct image image = {.footer = {.handle = 5, .records_count = 2, .producers_count = 1}};
@@ -34,7 +41,7 @@ static struct image image_new(void)
 
     footer_row_encode(&image.rows[0], &record, 8192);
     image.producers[0].last_sequence = 44;
-    footer_encode(&image.footer, image.rows);
+    image_seal(&image);
     return image;
 }
 
@@ -112,14 +119,14 @@ static void test_footer_when_sizes_make_no_sense_then_refuses(void **state)
 
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(places); i++) {
         image.rows[0].place = places[i];
-        footer_encode(&image.footer, image.rows);
+        image_seal(&image);
         assert_int_equal(image_check(&image), PAWL_ECORRUPT);
     }
     image.rows[0].place = DATA_END - 50;
-    footer_encode(&image.footer, image.rows);
+    image_seal(&image);
     assert_int_equal(image_check(&image), 0);
     image.rows[0].length = WIRE_RECORD_MAX + 1;
-    footer_encode(&image.footer, image.rows);
+    image_seal(&image);
     assert_int_equal(image_check(&image), PAWL_ECORRUPT);
     assert_int_equal(footer_body_check(&image.footer, image.rows, sizeof(image.rows), DATA_END),
                      PAWL_ECORRUPT);
