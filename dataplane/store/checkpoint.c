@@ -7,6 +7,10 @@
 // by itself). Only then do the new places take effect. A footer may have rows that are not there yet
 // (place 0): their entries are in later generations.
 //
+// Records wait for the same disk, so a checkpoint keeps the journal's pace: STORE_PACE bytes are read and
+// written for each byte that the journal takes. Half of the work is reading the segment, so that is done
+// when half a segment has been filled. It does not wait when the journal does nothing, or has no free segment.
+//
 // A deleted chunk has its turn too: its segment is free only once the deletion of its file is durable,
 // or the file would come back without the entry that deletes it.
 #include <errno.h>
@@ -61,6 +65,29 @@ bool store_checkpoint_is_idle(const struct store *store)
     return store->checkpoint.segment == NULL ||
            (store->failed != 0 && !store->checkpoint.staging_busy &&
             write_backs_are_idle(&store->checkpoint));
+}
+
+void store_checkpoint_pace(struct store *store, size_t journal_bytes)
+{
+    struct store_checkpoint *checkpoint = &store->checkpoint;
+    int64_t budget = checkpoint->budget_bytes + STORE_PACE * (int64_t)journal_bytes;
+
+    checkpoint->budget_bytes = PAWL_MIN(budget, (int64_t)STORE_RUN_BYTES);
+}
+
+static bool pace_allows(const struct store *store)
+{
+    return store->checkpoint.budget_bytes > 0 || store->closing || store->failed != 0 ||
+           store_segments_free_count(store) == 0 || store_journal_is_idle(store);
+}
+
+// True: the write-back goes on with `resume` later.
+static bool pace_holds(struct store_write_back *back, void (*resume)(struct store_write_back *back))
+{
+    bool holds = !pace_allows(back->replica->store);
+
+    back->resume = holds ? resume : NULL;
+    return holds;
 }
 
 static bool record_is_here(const struct store_write_back *back, uint64_t i)
@@ -248,6 +275,9 @@ static void rows_write(struct store_write_back *back)
     struct store_replica *replica = back->replica;
     uint64_t first = back->row;
 
+    if (pace_holds(back, rows_write)) {
+        return;
+    }
     if (replica->queued_count < back->footer.records_count) { // cut by a seal meanwhile
         footer_begin(back);
         first = 0;
@@ -258,6 +288,7 @@ static void rows_write(struct store_write_back *back)
         return;
     }
     size_t bytes = (size_t)pawl_align_up(back->run_bytes, DISK_PAGE_BYTES);
+    back->checkpoint->budget_bytes -= (int64_t)bytes;
     memset(back->run + back->run_bytes, 0, bytes - back->run_bytes);
     back->io = (struct store_io_request){
         .type = STORE_IO_WRITE,
@@ -302,6 +333,9 @@ static void run_write(struct store_write_back *back)
 {
     struct store_replica *replica = back->replica;
 
+    if (pace_holds(back, run_write)) {
+        return;
+    }
     back->run_bytes = 0;
     while (back->next < back->end && back->run_bytes < STORE_RUN_BYTES) {
         if (record_is_here(back, back->next)) {
@@ -316,6 +350,7 @@ static void run_write(struct store_write_back *back)
         return;
     }
     size_t bytes = (size_t)pawl_align_up(back->run_bytes, DISK_PAGE_BYTES);
+    back->checkpoint->budget_bytes -= (int64_t)bytes;
     memset(back->run + back->run_bytes, 0, bytes - back->run_bytes);
     back->io = (struct store_io_request){
         .type = STORE_IO_WRITE,
@@ -477,7 +512,7 @@ static void staging_read(struct store_checkpoint *checkpoint)
 {
     uint64_t left = checkpoint->staged_bytes - checkpoint->staging_at;
 
-    if (left == 0) {
+    if (left == 0 || !pace_allows(checkpoint->store)) {
         return;
     }
     checkpoint->staging_busy = true;
@@ -489,6 +524,7 @@ static void staging_read(struct store_checkpoint *checkpoint)
         .offset = checkpoint->staging_at,
         .done = staging_done,
     };
+    checkpoint->budget_bytes -= (int64_t)checkpoint->io.bytes;
     store_io_submit(&checkpoint->store->io, &checkpoint->io);
 }
 
@@ -516,10 +552,28 @@ static void checkpoint_begin(struct store *store)
     staging_read(checkpoint);
 }
 
+// Goes on with what the pace has held up.
+static void checkpoint_resume(struct store_checkpoint *checkpoint)
+{
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS && pace_allows(checkpoint->store); i++) {
+        struct store_write_back *back = &checkpoint->write_backs[i];
+        void (*resume)(struct store_write_back * back) = back->resume;
+        back->resume = NULL;
+        if (resume != NULL && !write_back_is_over(back, 0, "")) {
+            resume(back);
+        }
+    }
+    if (checkpoint->segment != NULL && !checkpoint->staging_busy &&
+        checkpoint->store->failed == 0) {
+        staging_read(checkpoint);
+    }
+}
+
 bool store_checkpoint_step(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
 
+    checkpoint_resume(checkpoint);
     if (store->failed != 0) {
         return false;
     }

@@ -421,6 +421,7 @@ static void batch_submit(struct store *store)
     journal->in_flight = true;
     journal->gathering ^= 1;
     store_io_submit(&store->io, &batch->io);
+    store_checkpoint_pace(store, bytes);
 }
 
 // The last batch is told from a torn one by what stands behind it: in a pause, and before the store is

@@ -37,6 +37,7 @@
 #define STORE_WRITE_BACKS 4u
 #define STORE_HUGE_BYTES (2u << 20)
 #define STORE_RUN_BYTES (1u << 20)
+#define STORE_PACE 4 // bytes of a checkpoint for each byte of the journal
 #define STORE_RUN_ROWS                                                                             \
     4096u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
@@ -222,6 +223,7 @@ struct store_write_back {
     struct store_replica *replica; // NULL: idle
     struct store_waiter waiter;
     struct store_io_request io;
+    void (*resume)(struct store_write_back *back); // what the pace holds up; NULL: nothing
     uint8_t *run; // STORE_RUN_BYTES: records, then rows of the footer
     size_t run_bytes;
     uint64_t run_place;
@@ -243,7 +245,8 @@ struct store_checkpoint {
     uint64_t staged_bytes;
     uint64_t staging_at;
     bool staging_busy;
-    bool drained; // no replica is left to write back
+    bool drained;         // no replica is left to write back
+    int64_t budget_bytes; // that may be read and written until the journal has gone on
     struct store_io_request io;
     struct store_write_back write_backs[STORE_WRITE_BACKS];
 };
@@ -352,6 +355,7 @@ uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t s
 // checkpoint.c
 int store_checkpoint_open(struct store *store) PAWL_MUST_CHECK;
 void store_checkpoint_close(struct store *store);
+void store_checkpoint_pace(struct store *store, size_t journal_bytes);
 // True: a segment has become free.
 bool store_checkpoint_step(struct store *store);
 bool store_checkpoint_is_idle(const struct store *store);
