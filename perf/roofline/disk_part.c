@@ -107,7 +107,7 @@ static int part_open(struct disk_part *part)
     size_t bytes = (size_t)options->depth * options->record_bytes;
     const int fds[2] = {CONTROL_DATA_FD, CONTROL_DATA_FD};
 
-    part->memory = aligned_alloc(SHAPE_PAGE_BYTES, pawl_align_up(bytes, SHAPE_PAGE_BYTES));
+    part->memory = node_memory(bytes);
     part->slots = calloc(options->depth, sizeof(*part->slots));
     if (part->memory == NULL || part->slots == NULL) {
         return part_fail(part, -ENOMEM, "memory");

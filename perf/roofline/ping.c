@@ -140,7 +140,7 @@ static int ping_open(struct ping *ping, uint16_t *ret_port)
                             &ping_calls, ping);
 
     ping->bytes = pawl_align_up(config->options.record_bytes, SHAPE_PAGE_BYTES);
-    ping->memory = rc == 0 ? aligned_alloc(SHAPE_PAGE_BYTES, 2 * ping->bytes) : NULL;
+    ping->memory = rc == 0 ? node_memory(2 * ping->bytes) : NULL;
     if (rc == 0 && ping->memory == NULL) {
         rc = -ENOMEM;
     }
