@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A part of the roofline by itself: a ping-pong between two processes over the same transport, as messages or as
 // one-sided writes with a small message behind each. Both sides spin, as fi_pingpong does; after a while without a
-// ping the other side sleeps.
+// ping the other side naps.
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #define TURNS_PER_CLOCK 256u
 #define MESSAGES 4u
 #define IDLE_NS (2 * PAWL_NS_PER_MS)
+#define IDLE_SLEEP_MS 1
 
 struct ping {
     const struct node_config *config;
@@ -126,6 +127,7 @@ static void op_done(void *user, struct transport_op *op)
 }
 
 static const struct transport_calls ping_calls = {
+    .is_spinning = true,
     .accept = accept_peer,
     .opened = conn_opened,
     .message = conn_message,
@@ -223,18 +225,12 @@ static int control_take(struct ping *ping, struct control_message *message)
     return rc == 0 ? control_send(CONTROL_FD, message) : rc;
 }
 
-static int pong_sleep(struct ping *ping)
+// Nobody pings: this thread looks now and then only.
+static void pong_sleep(void)
 {
-    struct pollfd polls[] = {
-        {.fd = CONTROL_FD, .events = POLLIN},
-        {.fd = ping->transport.fds[0], .events = POLLIN},
-        {.fd = ping->transport.fds[1], .events = POLLIN},
-    };
+    struct pollfd control = {.fd = CONTROL_FD, .events = POLLIN};
 
-    if (transport_may_sleep(&ping->transport)) {
-        (void)poll(polls, PAWL_ARRAY_COUNT(polls), 1000);
-    }
-    return 0;
+    (void)poll(&control, 1, IDLE_SLEEP_MS);
 }
 
 static int pong_loop(struct ping *ping, struct control_message *message)
@@ -258,8 +254,8 @@ static int pong_loop(struct ping *ping, struct control_message *message)
         if (heard_ns == 0) {
             heard_ns = now_ns;
         } else if (now_ns >= heard_ns + IDLE_NS) {
-            rc = pong_sleep(ping);
-            rc = rc == 0 ? control_receive(CONTROL_FD, 0, message) : rc;
+            pong_sleep();
+            rc = control_receive(CONTROL_FD, 0, message);
             rc = rc == 1 ? control_take(ping, message) : rc;
             heard_ns = pawl_clock_ns() - IDLE_NS / 2;
         }
