@@ -7,7 +7,7 @@
 #include "perf/perf.h"
 
 int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
-                     struct roofline_options *ret_roofline, const char **ret_why)
+                     struct perf_beside *ret_beside, const char **ret_why)
 {
     struct roofline_options roofline;
     roofline_options_init(&roofline);
@@ -25,7 +25,7 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     if (roofline_options_check(&roofline, ret_why) != 0) {
         return PAWL_EINVALID;
     }
-    *ret_roofline = roofline;
+    *ret_beside = (struct perf_beside){.options = roofline};
     return 0;
 }
 
@@ -35,8 +35,9 @@ static int failed(const struct roofline_result *result)
     return PERF_FAILED;
 }
 
-int perf_beside_round(struct roofline_options *roofline, struct perf_round *round)
+int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
 {
+    struct roofline_options *roofline = &beside->options;
     struct roofline_result *result = calloc(1, sizeof *result);
     if (result == NULL) {
         fputs("pawl-perf: roofline: out of memory\n", stderr);
@@ -52,12 +53,15 @@ int perf_beside_round(struct roofline_options *roofline, struct perf_round *roun
         roofline->batch = result->batch;
         roofline->wait = result->wait;
         roofline->slice_bytes = result->slice_bytes;
+        beside->slice_bytes = result->slice_bytes;
+        beside->records_per_flush = result->records_per_flush;
+        beside->records_per_message = result->records_per_message;
     }
     free(result);
     return code;
 }
 
-int perf_beside_check(const struct roofline_options *roofline, struct perf_result *result)
+int perf_beside_check(const struct perf_beside *beside, struct perf_result *result)
 {
     struct roofline_result *checked = calloc(1, sizeof *checked);
     if (checked == NULL) {
@@ -69,7 +73,10 @@ int perf_beside_check(const struct roofline_options *roofline, struct perf_resul
     checked->ops_per_s = median.ops_per_s;
     checked->bytes_per_s = median.bytes_per_s;
     checked->p50_us = median.p50_us;
-    int code = roofline_check(roofline, checked) != 0 ? failed(checked) : 0;
+    checked->slice_bytes = beside->slice_bytes;
+    checked->records_per_flush = beside->records_per_flush;
+    checked->records_per_message = beside->records_per_message;
+    int code = roofline_check(&beside->options, checked) != 0 ? failed(checked) : 0;
     if (code == 0) {
         roofline_refute(checked, perf_result_spread(result, PERF_FIGURE_ops_per_s).median,
                         perf_result_spread(result, PERF_FIGURE_p50_us).median);

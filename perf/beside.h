@@ -6,17 +6,23 @@
 #include "perf/result.h"
 #include "perf/roofline/roofline.h"
 
+// What is measured beside a verb: the options, and what the last round was like: the check takes parts as large.
+struct perf_beside {
+    struct roofline_options options;
+    uint32_t slice_bytes;
+    double records_per_flush, records_per_message;
+};
+
 // 0, or PAWL_EINVALID when there is no roofline of such a shape; *ret_why says why (static text).
 int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
-                     struct roofline_options *ret_roofline, const char **ret_why) PAWL_MUST_CHECK;
+                     struct perf_beside *ret_beside, const char **ret_why) PAWL_MUST_CHECK;
 
 // Measures it once, for round->roofline. The first time it sweeps, later it takes the best of that sweep:
-// `roofline` is changed so. 0 or an exit code.
-int perf_beside_round(struct roofline_options *roofline, struct perf_round *round) PAWL_MUST_CHECK;
+// `beside` is changed so. 0 or an exit code.
+int perf_beside_round(struct perf_beside *beside, struct perf_round *round) PAWL_MUST_CHECK;
 
 // When all rounds are over: its parts beside independent tools, and Pawl's medians beside its own. What is
 // wrong is in result->roofline_why. 0 or an exit code.
-int perf_beside_check(const struct roofline_options *roofline,
-                      struct perf_result *result) PAWL_MUST_CHECK;
+int perf_beside_check(const struct perf_beside *beside, struct perf_result *result) PAWL_MUST_CHECK;
 
 #endif

@@ -342,7 +342,7 @@ static int run_all(struct perf_run *run, struct perf_result *result)
         run->round = &result->rounds[i];
         code = run_round(run, i);
         if (code == 0 && run->options->roofline) {
-            code = perf_beside_round(&run->roofline, run->round);
+            code = perf_beside_round(&run->beside, run->round);
         }
         // One that was ended by an error is shown, one that was ended by a signal is not.
         result->rounds_count += code < PERF_SIGNAL && run->round->seconds > 0;
@@ -352,7 +352,7 @@ static int run_all(struct perf_run *run, struct perf_result *result)
         code = code != 0 ? code : removed;
     }
     if (code == 0 && run->options->roofline) {
-        code = perf_beside_check(&run->roofline, result);
+        code = perf_beside_check(&run->beside, result);
     }
     return code;
 }
@@ -363,7 +363,7 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
     struct perf_run run = {.options = options, .cluster = cluster, .work = works[options->verb]};
     uint64_t id = 0;
     const char *why = NULL;
-    if (options->roofline && perf_beside_init(options, cluster, &run.roofline, &why) != 0) {
+    if (options->roofline && perf_beside_init(options, cluster, &run.beside, &why) != 0) {
         fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
         return PERF_USAGE;
     }

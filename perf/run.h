@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 
 #include "base/random.h"
+#include "perf/beside.h"
 #include "perf/result.h"
-#include "perf/roofline/roofline.h"
 #include "perf/schedule.h"
 
 #define PERF_OWED PERF_KINDS_COUNT // tally of what an open loop had not sent at its end
@@ -66,7 +66,7 @@ struct perf_run {
     const struct perf_work *work;
     char folder[PERF_PATH_MAX]; // in the cluster
     char round_folder[PERF_PATH_MAX];
-    struct roofline_options roofline; // with --roofline
+    struct perf_beside beside; // with --roofline
     struct perf_round *round;
     struct perf_lane *lanes;
     uint32_t lanes_count;

@@ -14,8 +14,8 @@
 #include "perf/roofline/shape.h"
 #include "perf/roofline/tools.h"
 
-#define ROUNDS 5u
-#define ROUND_MS 300u
+#define ROUNDS 7u
+#define ROUND_MS 250u
 #define OPEN_MS 20000u
 #define ANSWER_MS 15000u
 #define TOOL_MS 30000u

@@ -379,7 +379,7 @@ static int memory_open(struct client *client)
     uint32_t slices = shape->record_bytes / (64u << 10) + 2;
     uint32_t message = shape_append_bytes(shape, records);
 
-    client->memory = aligned_alloc(SHAPE_PAGE_BYTES, bytes);
+    client->memory = node_memory(bytes);
     client->starts_ns = calloc(shape->depth, sizeof(*client->starts_ns));
     if (client->memory == NULL || client->starts_ns == NULL) {
         return client_fail(client, -ENOMEM, "memory for records");

@@ -158,6 +158,17 @@ int disk_submit(struct disk *disk)
     return 0;
 }
 
+int disk_submit_wait(struct disk *disk)
+{
+    int code = io_uring_submit_and_wait(&disk->ring, 1);
+
+    if (code < 0 && code != -EAGAIN && code != -EBUSY && code != -EINTR) {
+        return disk_fail(disk, code, "handing requests to the kernel");
+    }
+    disk->has_queued = io_uring_sq_ready(&disk->ring) > 0;
+    return 0;
+}
+
 int disk_poll(struct disk *disk)
 {
     struct io_uring_cqe *cqe;

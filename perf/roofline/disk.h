@@ -48,6 +48,8 @@ int disk_flush(struct disk *disk, struct disk_request *request,
                enum disk_file file) PAWL_MUST_CHECK;
 // Hands requests to the kernel.
 int disk_submit(struct disk *disk) PAWL_MUST_CHECK;
+// The same, and waits until something has ended: one system call, for who waits for nothing else.
+int disk_submit_wait(struct disk *disk) PAWL_MUST_CHECK;
 // Takes what has ended: how many, or -errno.
 int disk_poll(struct disk *disk) PAWL_MUST_CHECK;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A part of the roofline by itself: `depth` writes or reads of one size in flight, in order through the file.
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,14 +67,6 @@ static int slot_start(struct disk_part *part, struct slot *slot)
                             part->config->is_local_flush);
 }
 
-static int part_wait(struct disk_part *part)
-{
-    struct pollfd wait = {.fd = part->disk.event_fd, .events = POLLIN};
-    int ready = poll(&wait, 1, (int)part->config->options.operation_ms);
-
-    return ready != 0 ? 0 : part_fail(part, -ETIMEDOUT, "the disk does not answer");
-}
-
 static int part_work(struct disk_part *part, struct control_message *message)
 {
     uint64_t start_ns = pawl_clock_ns();
@@ -90,12 +81,9 @@ static int part_work(struct disk_part *part, struct control_message *message)
         rc = slot_start(part, &part->slots[i]);
     }
     while (rc == 0 && part->in_flight_count > 0) {
-        rc = disk_submit(&part->disk);
+        rc = disk_submit_wait(&part->disk); // a disk that is silent: the caller's process gives up
         int taken = rc == 0 ? disk_poll(&part->disk) : rc;
         rc = taken < 0 ? taken : part->code;
-        if (rc == 0 && taken == 0) {
-            rc = part_wait(part);
-        }
     }
     message->window_ns = pawl_clock_ns() - start_ns;
     return rc == 0 ? 0 : part_fail(part, rc, strerror(-rc));
@@ -107,7 +95,7 @@ static int part_open(struct disk_part *part)
     size_t bytes = (size_t)options->depth * options->record_bytes;
     const int fds[2] = {CONTROL_DATA_FD, CONTROL_DATA_FD};
 
-    part->memory = aligned_alloc(SHAPE_PAGE_BYTES, pawl_align_up(bytes, SHAPE_PAGE_BYTES));
+    part->memory = node_memory(bytes);
     part->slots = calloc(options->depth, sizeof(*part->slots));
     if (part->memory == NULL || part->slots == NULL) {
         return part_fail(part, -ENOMEM, "memory");

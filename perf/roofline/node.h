@@ -24,6 +24,9 @@ struct idler {
 // After a turn without work: true when the thread should sleep now. With work: reset.
 bool idler_is_over(struct idler *idler, bool had_work);
 
+// Zeroed, in huge pages where it is large, as Pawl's region has them: a disk takes a large payload in few pieces then.
+// Free it with free(); NULL: none.
+void *node_memory(size_t bytes);
 uint64_t node_cpu_ns(void); // of the process
 int node_error(char error[ROOFLINE_TEXT_MAX], int code, const char *why);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "perf/roofline/node.h"
 
+#define HUGE_BYTES (2u << 20)
 #define OPEN_MS 10000
 #define STOP_MS 300
 #define SPIN_NS 30000u // as a reactor of Pawl
@@ -42,6 +44,21 @@ bool idler_is_over(struct idler *idler, bool had_work)
         (void)sched_yield();
     }
     return false;
+}
+
+void *node_memory(size_t bytes)
+{
+    size_t unit = bytes >= HUGE_BYTES ? HUGE_BYTES : SHAPE_PAGE_BYTES;
+    size_t whole = (size_t)pawl_align_up(bytes, unit);
+    void *memory = aligned_alloc(unit, whole);
+
+    if (memory != NULL) {
+        if (unit == HUGE_BYTES) {
+            (void)madvise(memory, whole, MADV_HUGEPAGE); // else small ones
+        }
+        memset(memory, 0, whole); // no first touch in a measurement
+    }
+    return memory;
 }
 
 uint64_t node_cpu_ns(void)

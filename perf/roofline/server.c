@@ -132,11 +132,10 @@ static int window_open(struct server *server)
     uint32_t slots = is_used ? shape->outstanding : 1;
 
     server->window_bytes = (uint64_t)slots * shape->slot_bytes;
-    server->window = aligned_alloc(SHAPE_PAGE_BYTES, server->window_bytes);
+    server->window = node_memory(server->window_bytes);
     if (server->window == NULL) {
         return -ENOMEM;
     }
-    memset(server->window, 0, server->window_bytes);
     return transport_region_open(&server->transport, server->window, server->window_bytes,
                                  &server->window_region);
 }

@@ -39,7 +39,7 @@ int server_disk_open(struct server *server)
     uint32_t most = server->config->batch_max;
     bytes = PAWL_MAX(bytes, batches_needed(shape, most) * shape_batch_bytes(shape, most));
     journal->memory_bytes = bytes;
-    journal->memory = aligned_alloc(SHAPE_PAGE_BYTES, bytes);
+    journal->memory = node_memory(bytes);
     journal->batches = calloc(batches_needed(shape, 1), sizeof(*journal->batches));
     server->unflushed = calloc(shape->outstanding, sizeof(*server->unflushed));
     server->flushing = calloc(shape->outstanding, sizeof(*server->flushing));
@@ -47,7 +47,6 @@ int server_disk_open(struct server *server)
         server->flushing == NULL) {
         return -ENOMEM;
     }
-    memset(journal->memory, 0, bytes); // no first touch in a measurement
     server_disk_point(server);
     return 0;
 }

@@ -102,6 +102,18 @@ uint32_t sweep_best(const struct roofline_options *options, const struct rooflin
     return best;
 }
 
+void sweep_rank(const struct roofline_options *options, const struct roofline_point *points,
+                uint32_t count, uint32_t ret_places[ROOFLINE_POINTS_MAX])
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = i;
+        for (; at > 0 && is_better(options, &points[i], &points[ret_places[at - 1]]); at--) {
+            ret_places[at] = ret_places[at - 1];
+        }
+        ret_places[at] = i;
+    }
+}
+
 static double ratio_of(double a, double b)
 {
     return b > 0 ? a / b : 0;

@@ -15,6 +15,10 @@ uint32_t sweep_plan(const struct roofline_options *options,
 uint32_t sweep_best(const struct roofline_options *options, const struct roofline_point *points,
                     uint32_t count);
 
+// The places of all points, the best first.
+void sweep_rank(const struct roofline_options *options, const struct roofline_point *points,
+                uint32_t count, uint32_t ret_places[ROOFLINE_POINTS_MAX]);
+
 // What the processes counted in one run, from the first record to the last answer.
 struct sweep_counts {
     uint64_t records_count; // answered, warm-up included

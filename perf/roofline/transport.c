@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "perf/roofline/transport_private.h"
 
 #define FI_WANTED FI_VERSION(1, 17)
 #define CQ_ENTRIES 16384u
 #define CQ_BATCH 32u
 #define POLL_BATCHES 4u // then the disk has its turn
-#define EQ_EVERY 64u    // polls without a completion between two looks at the event queue
+#define EQ_EVERY 64u    // polls in a row without a completion between two looks at the event queue
 
 int transport_fail(struct transport *t, int code, const char *what)
 {
@@ -57,16 +58,19 @@ static int info_get(struct transport *t, const char *provider, const char *host)
 static int queues_open(struct transport *t)
 {
     struct fi_eq_attr eq = {.wait_obj = FI_WAIT_FD};
-    struct fi_cq_attr cq = {.size = CQ_ENTRIES, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
+    bool is_spinning = t->calls->is_spinning;
+    struct fi_cq_attr cq = {.size = CQ_ENTRIES,
+                            .format = FI_CQ_FORMAT_MSG,
+                            .wait_obj = is_spinning ? FI_WAIT_NONE : FI_WAIT_FD};
     int rc = fi_eq_open(t->fabric, &eq, &t->eq, NULL);
 
     if (rc == 0) {
         rc = fi_cq_open(t->domain, &cq, &t->cq, NULL);
     }
-    if (rc == 0) {
+    if (rc == 0 && !is_spinning) {
         rc = fi_control(&t->cq->fid, FI_GETWAIT, &t->fds[0]);
     }
-    if (rc == 0) {
+    if (rc == 0 && !is_spinning) {
         rc = fi_control(&t->eq->fid, FI_GETWAIT, &t->fds[1]);
     }
     return rc;
@@ -281,7 +285,7 @@ int transport_poll(struct transport *t)
         t->empty_polls = 0;
         return taken;
     }
-    if (taken < 0 || ++t->empty_polls % EQ_EVERY != 1) {
+    if (taken < 0 || ++t->empty_polls % EQ_EVERY != 0) {
         return taken;
     }
     return transport_events_poll(t);
@@ -291,11 +295,12 @@ bool transport_may_sleep(struct transport *t)
 {
     struct fid *fids[] = {&t->cq->fid, &t->eq->fid};
 
+    pawl_assert(!t->calls->is_spinning);
     for (uint32_t i = 0; i < t->conns_count; i++) {
         if (t->conns[i]->queue != NULL) {
             return false;
         }
     }
-    t->empty_polls = 0; // the next poll looks at the event queue, whatever woke us
+    t->empty_polls = EQ_EVERY - 1; // the next poll looks at the event queue, whatever woke us
     return fi_trywait(t->fabric, fids, 2) == 0 && !transport_events_pending(t);
 }

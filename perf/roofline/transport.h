@@ -67,6 +67,8 @@ struct transport_conn {
 };
 
 struct transport_calls {
+    // Completions have no descriptor to sleep on: libfabric then waits by a cheaper system call. As fi_pingpong.
+    bool is_spinning;
     // A connector is about to be accepted: how many messages of which size may be on their way? 0: refuse.
     uint32_t (*accept)(void *user, const struct transport_greeting *greeting, uint32_t *ret_bytes);
     int (*opened)(void *user, struct transport_conn *conn);

@@ -108,6 +108,18 @@ static void test_best_when_open_loop_then_lowest_tail_of_those_that_kept_up(void
     assert_int_equal(sweep_best(&options, points, 3), 1);
 }
 
+static void test_rank_when_points_differ_then_the_best_first(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point points[4] = {
+        {.ops_per_s = 10}, {.ops_per_s = 30}, {.ops_per_s = 20}, {.ops_per_s = 40}};
+    uint32_t places[ROOFLINE_POINTS_MAX];
+    roofline_options_init(&options);
+    sweep_rank(&options, points, 4, places);
+    assert_true(places[0] == 3 && places[1] == 1 && places[2] == 2 && places[3] == 0);
+}
+
 static void test_point_when_filled_then_rates_and_shares(void **state)
 {
     (void)state;
@@ -159,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_sweep_when_everything_varies_then_it_fits),
         cmocka_unit_test(test_best_when_closed_loop_then_most_operations),
         cmocka_unit_test(test_best_when_open_loop_then_lowest_tail_of_those_that_kept_up),
+        cmocka_unit_test(test_rank_when_points_differ_then_the_best_first),
         cmocka_unit_test(test_point_when_filled_then_rates_and_shares),
         cmocka_unit_test(test_point_when_nothing_was_measured_then_zeros),
     };
