@@ -30,6 +30,7 @@ struct port {
     bool is_software;            // rxe, siw
 };
 
+PAWL_PRINTF(3, 0)
 static void path_of(char path[PATH_MAX], const char *root, const char *format, va_list args)
 {
     char rest[PATH_MAX / 2];
