@@ -169,12 +169,13 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
     }
     pawl_list_for_each (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        if (file->closed) {
+            continue;
+        }
         if (!pawl_list_is_empty(&file->events)) {
             return now_ns; // an answer that came after the files had their turn
         }
-        if (!file->closed) {
-            wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
-        }
+        wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
     }
     if (pawl->master == NULL) {
         wake = PAWL_MIN(wake, pawl->master_retry_ns);

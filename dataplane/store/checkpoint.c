@@ -8,8 +8,9 @@
 // (place 0): their entries are in later generations.
 //
 // Records wait for the same disk, so a checkpoint keeps the journal's pace: STORE_PACE bytes are read and
-// written for each byte that the journal takes. Half of the work is reading the segment, so that is done
-// when half a segment has been filled. It does not wait when the journal does nothing, or has no free segment.
+// written for each byte that the journal takes. A segment is read and written once, footers come on top: so
+// it is free again when little more than half of another one has been filled. Nothing waits when the journal
+// has nothing to do, or no free segment.
 //
 // A deleted chunk has its turn too: its segment is free only once the deletion of its file is durable,
 // or the file would come back without the entry that deletes it.
@@ -555,16 +556,18 @@ static void checkpoint_begin(struct store *store)
 // Goes on with what the pace has held up.
 static void checkpoint_resume(struct store_checkpoint *checkpoint)
 {
-    for (uint32_t i = 0; i < STORE_WRITE_BACKS && pace_allows(checkpoint->store); i++) {
+    if (!pace_allows(checkpoint->store)) {
+        return;
+    }
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
         struct store_write_back *back = &checkpoint->write_backs[i];
-        void (*resume)(struct store_write_back * back) = back->resume;
+        void (*resume)(struct store_write_back *) = back->resume;
         back->resume = NULL;
         if (resume != NULL && !write_back_is_over(back, 0, "")) {
             resume(back);
         }
     }
-    if (checkpoint->segment != NULL && !checkpoint->staging_busy &&
-        checkpoint->store->failed == 0) {
+    if (!checkpoint->staging_busy && checkpoint->store->failed == 0) {
         staging_read(checkpoint);
     }
 }
@@ -573,7 +576,9 @@ bool store_checkpoint_step(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
 
-    checkpoint_resume(checkpoint);
+    if (checkpoint->segment != NULL) {
+        checkpoint_resume(checkpoint);
+    }
     if (store->failed != 0) {
         return false;
     }
