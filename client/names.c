@@ -369,7 +369,9 @@ static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo 
                                         .duplicates_count = from->duplicates_count,
                                         .mismatches_count = from->mismatches_count,
                                         .chunks_count = from->chunks_count,
-                                        .primaries_count = from->primaries_count};
+                                        .primaries_count = from->primaries_count,
+                                        .relayed_count = from->relayed_count,
+                                        .relays_failed_count = from->relays_failed_count};
     copy_text(server->name, sizeof server->name, from->name);
     copy_text(server->address, sizeof server->address, from->fabric_address);
     copy_text(server->location, sizeof server->location, from->location);

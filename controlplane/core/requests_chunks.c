@@ -322,6 +322,8 @@ static Pawl__ServerInfo *server_info(struct master_core *core, const struct mast
     info->appends_count = server->appends_count;
     info->duplicates_count = server->duplicates_count;
     info->mismatches_count = server->mismatches_count;
+    info->relayed_count = server->relayed_count;
+    info->relays_failed_count = server->relays_failed_count;
     if (server->state != MASTER_SERVER_UNKNOWN) {
         info->last_heard_ms = (core->now_ns - server->heard_ns) / MASTER_NS_PER_MS;
     }

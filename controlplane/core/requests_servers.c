@@ -228,6 +228,8 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
     server->appends_count = heartbeat->appends_count;
     server->duplicates_count = heartbeat->duplicates_count;
     server->mismatches_count = heartbeat->mismatches_count;
+    server->relayed_count = heartbeat->relayed_count;
+    server->relays_failed_count = heartbeat->relays_failed_count;
     renew(core, server, heartbeat, answer);
     master_reply(core, event->request, reply);
     if (!was_live) {

@@ -151,6 +151,8 @@ static void inventory_send(struct reactor *reactor, bool all)
     mail->counters.appends_count = counters->appends_count;
     mail->counters.duplicates_count = counters->duplicates_count;
     mail->counters.mismatches_count = counters->mismatches_count;
+    mail->counters.relayed_count = reactor->relayed_count;
+    mail->counters.relays_failed_count = reactor->relays_failed_count;
     commands_post(reactor, mail);
 }
 

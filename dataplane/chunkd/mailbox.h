@@ -42,6 +42,8 @@ struct mail_counters {
     uint64_t appends_count;
     uint64_t duplicates_count;
     uint64_t mismatches_count;
+    uint64_t relayed_count;
+    uint64_t relays_failed_count;
 };
 
 // The pointers are OWNED by the mail.

@@ -301,6 +301,19 @@ void link_pump(struct reactor *reactor, struct link *link)
     }
 }
 
+// A payload passes those that may wait for it, but not an earlier one.
+static struct pawl_list *link_place(struct link *link, const struct send *send)
+{
+    struct pawl_list *place = &link->waiting;
+    if (send->kind == SEND_PUSH) {
+        do {
+            place = place->next;
+        } while (place != &link->waiting &&
+                 pawl_container_of(place, struct send, node)->kind == SEND_PUSH);
+    }
+    return place;
+}
+
 void peer_send(struct reactor *reactor, struct send *send)
 {
     struct peer *peer = peer_find(reactor, send->server_id);
@@ -315,7 +328,7 @@ void peer_send(struct reactor *reactor, struct send *send)
         send_end(reactor, send, code);
         return;
     }
-    pawl_list_push_back(&peer->link->waiting, &send->node);
+    pawl_list_insert_before(link_place(peer->link, send), &send->node);
     link_pump(reactor, peer->link);
 }
 

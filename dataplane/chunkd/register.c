@@ -282,6 +282,8 @@ void heartbeat_send(struct control *control, const struct mail *inventory)
     body.appends_count = inventory->counters.appends_count;
     body.duplicates_count = inventory->counters.duplicates_count;
     body.mismatches_count = inventory->counters.mismatches_count;
+    body.relayed_count = inventory->counters.relayed_count;
+    body.relays_failed_count = inventory->counters.relays_failed_count;
     body.replicas = replicas;
     body.n_replicas = inventory->replicas_count;
     request.body_case = PAWL__REQUEST__BODY_HEARTBEAT;

@@ -76,6 +76,8 @@ struct pawl_server_info {
     uint64_t mismatches_count; // checksums that did not match
     uint32_t chunks_count;
     uint32_t primaries_count;
+    uint64_t relayed_count;       // payloads that it passed on in a chain
+    uint64_t relays_failed_count; // payloads of its own that a chain did not bring
 };
 
 struct pawl_cluster_info {
