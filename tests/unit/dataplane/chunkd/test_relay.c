@@ -71,8 +71,8 @@ static void push(uint64_t request, uint32_t offset, uint32_t bytes, uint16_t slo
     message.push.bytes = bytes;
     message.push.slot_first = slot_first;
     message.push.slot_count = 3;
-    uint64_t remote = primary.welcome.window_address +
-                      (uint64_t)slot_first * primary.welcome.slot_bytes + offset;
+    uint64_t remote =
+        primary.welcome.window_address + (uint64_t)slot_first * primary.welcome.slot_bytes + offset;
     assert_int_equal(fabric_write(primary.conn, primary.region, primary.memory + offset, bytes,
                                   remote, primary.welcome.window_key, 1),
                      0);
@@ -171,7 +171,8 @@ static void test_prepare_when_its_slots_are_forwarded_is_answered_after_that(voi
     assert_int_equal(bench.reactor->payloads.used_count, 0);
 }
 
-static void test_relay_when_the_next_server_is_not_connected_hands_it_back_and_connects(void **state)
+static void
+test_relay_when_the_next_server_is_not_connected_hands_it_back_and_connects(void **state)
 {
     (void)state;
     push_all(2, 0);
