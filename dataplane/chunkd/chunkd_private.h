@@ -22,6 +22,7 @@
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/memory.h"
 #include "dataplane/store/store.h"
+#include "proto/reactor.h"
 #include "proto/wire.h"
 
 #define CHUNKD_REQUESTS_COUNT 128u
@@ -153,10 +154,13 @@ struct link {
     unsigned landings; // bit n: landing n may still be written to until CLOSED
 };
 
+// One reactor of another server.
 struct peer {
     struct pawl_list node;
     uint64_t server_id;
-    struct link *link; // NULL: not connected
+    uint32_t number;         // of the reactor
+    uint32_t reactors_count; // of that server
+    struct link *link;       // NULL: not connected
     char addresses[CHUNK_ADDRESS_MAX];
 };
 
@@ -182,7 +186,9 @@ struct send {
     } message;
 };
 
-void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses);
+// Where a server is now; connects to the reactor of it that this chunk belongs to.
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses,
+                uint64_t handle);
 // False: none of the addresses has a provider of ours. Says so in the log.
 bool peer_reachable(struct reactor *reactor, const Pawl__Member *member);
 void peer_prepare(struct reactor *reactor, const struct chunk_action *action);

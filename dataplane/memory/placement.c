@@ -121,6 +121,21 @@ unsigned placement_pus_count(const struct placement *placement)
     return placement->pus_count;
 }
 
+static bool pu_is_near(const struct placement_pu *pu, uint32_t near_node)
+{
+    return near_node == PLACEMENT_ANY_NODE || !pu->has_node || pu->numa_node == near_node;
+}
+
+unsigned placement_cores_near(const struct placement *placement, uint32_t near_node)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < placement->pus_count; i++) {
+        count += placement->pus[i].rank == 0 && pu_is_near(&placement->pus[i], near_node);
+    }
+    return count;
+}
+
 // Copies the hardware threads of one rank, near or far ones, while there is room.
 static unsigned placement_take(const struct placement *placement, uint32_t near_node, unsigned rank,
                                bool near, unsigned room, struct placement_core *ret_cores)
@@ -129,9 +144,7 @@ static unsigned placement_take(const struct placement *placement, uint32_t near_
 
     for (unsigned i = 0; i < placement->pus_count && taken < room; i++) {
         const struct placement_pu *pu = &placement->pus[i];
-        bool is_near =
-            near_node == PLACEMENT_ANY_NODE || !pu->has_node || pu->numa_node == near_node;
-        if (pu->rank != rank || is_near != near) {
+        if (pu->rank != rank || pu_is_near(pu, near_node) != near) {
             continue;
         }
         ret_cores[taken++] = (struct placement_core){

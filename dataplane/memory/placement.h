@@ -31,6 +31,9 @@ void placement_close(struct placement *placement);
 unsigned placement_cores_count(const struct placement *placement);
 unsigned placement_pus_count(const struct placement *placement);
 
+// Whole cores of that node, or of all nodes.
+unsigned placement_cores_near(const struct placement *placement, uint32_t near_node);
+
 // Chooses `count` places: a whole core each while there are any, those of near_node (of the NIC)
 // first; then second hardware threads; then the same ones again. Fails only with -EINVAL for count
 // 0.
