@@ -9,7 +9,7 @@
 
 #include <pawl/error.h>
 
-#include "base/assert.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "dataplane/chunkd/layout.h"
@@ -23,6 +23,8 @@ struct server {
     struct placement *placement;               // NULL: the topology can't be read
     struct placement_core cores[REACTORS_MAX]; // of the reactors, if they are bound
     bool bound;
+    uint32_t near_node;
+    char device[IF_NAMESIZE]; // that is on this node; "": none
     uint32_t count;
     uint64_t incarnation;
     uint32_t started_count;
@@ -34,12 +36,27 @@ struct server {
 
 // ---- where they run -----------------------------------------------------------------------------
 
-static void placement_read(struct server *server, uint32_t near_node)
+// The node of the first fabric's device that the machine tells of; `device` is its name.
+static uint32_t near_node_of(const struct chunkd_config *config, const struct placement *placement,
+                             char device[IF_NAMESIZE])
+{
+    uint32_t node;
+    for (uint32_t i = 0; placement != NULL && i < config->fabrics_count; i++) {
+        if (pawl_host_interface(config->fabrics[i].host, device) == 0 &&
+            placement_device_node(placement, device, &node) == 0) {
+            return node;
+        }
+    }
+    device[0] = '\0';
+    return PLACEMENT_ANY_NODE;
+}
+
+static void placement_read(struct server *server)
 {
     const struct placement *placement = server->placement;
     enum chunkd_pin pin = server->config->pin;
     if (placement == NULL ||
-        placement_choose(placement, near_node, server->count, server->cores) != 0) {
+        placement_choose(placement, server->near_node, server->count, server->cores) != 0) {
         return;
     }
     // Two reactors that are bound to one hardware thread wait for each other; the kernel does that better.
@@ -60,6 +77,10 @@ static void placement_say(const struct server *server)
                   server->bound ? "each bound to a core" : "not bound to a core",
                   placement_cores_count(placement), placement_pus_count(placement),
                   server->cores[0].has_node ? (int)server->cores[0].numa_node : -1);
+    if (server->device[0] != '\0') {
+        pawl_log_info("placement: cores of NUMA node %u come first, where %s is", server->near_node,
+                      server->device);
+    }
     for (uint32_t i = 0; server->bound && i < server->count; i++) {
         const struct placement_core *core = &server->cores[i];
         pawl_log_info("placement: reactor %u on hardware thread %u, NUMA node %d%s", i, core->pu,
@@ -257,11 +278,11 @@ int server_open(struct chunkd_config *config, struct server **ret)
     if (placement_open(NULL, &server->placement) != 0) {
         server->placement = NULL;
     }
-    uint32_t near_node = PLACEMENT_ANY_NODE;
-    int code = count_settle(config, server->placement, near_node);
+    server->near_node = near_node_of(config, server->placement, server->device);
+    int code = count_settle(config, server->placement, server->near_node);
     server->count = config->reactors_count;
     if (code == 0) {
-        placement_read(server, near_node);
+        placement_read(server);
         placement_say(server);
     }
     code = code != 0 ? code : incarnation_draw(server);
