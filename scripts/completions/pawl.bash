@@ -18,7 +18,7 @@ _pawl_options() { # verb, action of local
     rm) echo "-r" ;;
     local)
         case $2 in
-        start) echo "--servers" ;;
+        start) echo "--servers --reactors" ;;
         kill) echo "--signal" ;;
         esac
         ;;
@@ -60,7 +60,7 @@ _pawl_value() {
     --signal) _pawl_words "KILL TERM STOP CONT INT HUP ABRT" ;;
     --progress-file) _pawl_files ;;
     --master | --fabric-host | --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | \
-        --offset | --length | --server | --producer | --servers) COMPREPLY=() ;;
+        --offset | --length | --server | --producer | --servers | --reactors) COMPREPLY=() ;;
     *) return 1 ;;
     esac
 }
@@ -77,7 +77,7 @@ _pawl_scan() {
             _pawl_where+=("$word" "${COMP_WORDS[i]}")
             ;;
         --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | --progress-file | \
-            --offset | --length | --server | --producer | --servers | --signal) i=$((i + 1)) ;;
+            --offset | --length | --server | --producer | --servers | --reactors | --signal) i=$((i + 1)) ;;
         -*) ;;
         *)
             if [[ -z $verb ]]; then
