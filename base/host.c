@@ -3,8 +3,13 @@
 #include "base/host.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 bool pawl_host_is_loopback(const char *host)
 {
@@ -17,4 +22,40 @@ bool pawl_host_is_loopback(const char *host)
         return IN6_IS_ADDR_LOOPBACK(&v6);
     }
     return strcmp(host, "localhost") == 0;
+}
+
+static bool is_same_host(const struct sockaddr *one, const struct sockaddr *other)
+{
+    if (one == NULL || one->sa_family != other->sa_family) {
+        return false;
+    }
+    if (one->sa_family == AF_INET) {
+        return ((const struct sockaddr_in *)one)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)other)->sin_addr.s_addr;
+    }
+    return one->sa_family == AF_INET6 &&
+           IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)one)->sin6_addr,
+                              &((const struct sockaddr_in6 *)other)->sin6_addr);
+}
+
+int pawl_host_interface(const char *host, char ret[IF_NAMESIZE])
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *wanted = NULL;
+    struct ifaddrs *all = NULL;
+    if (getaddrinfo(host, NULL, &hints, &wanted) != 0) {
+        return -ENODATA;
+    }
+    int code = getifaddrs(&all) != 0 ? -errno : -ENODATA;
+    for (struct ifaddrs *i = all; i != NULL && code != 0; i = i->ifa_next) {
+        if (is_same_host(i->ifa_addr, wanted->ai_addr)) {
+            snprintf(ret, IF_NAMESIZE, "%s", i->ifa_name);
+            code = 0;
+        }
+    }
+    if (all != NULL) {
+        freeifaddrs(all);
+    }
+    freeaddrinfo(wanted);
+    return code;
 }

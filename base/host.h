@@ -3,10 +3,17 @@
 #ifndef PAWL_BASE_HOST_H
 #define PAWL_BASE_HOST_H
 
+#include <net/if.h>
 #include <stdbool.h>
+
+#include "base/util.h"
 
 // True when the host is an address of this machine's loopback, or "localhost". Until there is security,
 // daemons listen elsewhere only if their configuration says `security: none`. Any thread.
 bool pawl_host_is_loopback(const char *host);
+
+// The network interface of this machine that has the address ("10.0.0.1": "eth0"). -ENODATA: none has; -errno. Looks
+// names up, so it may wait. Any thread.
+int pawl_host_interface(const char *host, char ret[IF_NAMESIZE]) PAWL_MUST_CHECK;
 
 #endif

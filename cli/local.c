@@ -67,20 +67,22 @@ static int spawn_one(const struct local_cluster *cluster, uint32_t i, const char
     return code;
 }
 
+// 0 and "": not given.
 struct start_options {
-    unsigned long servers; // 0: not given
-    const char *route;     // "": not given
+    uint32_t servers_count;
+    uint32_t reactors_count;
+    const char *route;
 };
 
-static int start_options_parse(int argc, char **argv, struct start_options *ret)
+static int start_parse(int argc, char **argv, struct start_options *ret)
 {
     static const struct option options[] = {{"servers", required_argument, NULL, 's'},
-                                            {"route", required_argument, NULL, 'r'},
+                                            {"reactors", required_argument, NULL, 'r'},
+                                            {"route", required_argument, NULL, 'w'},
                                             {NULL, 0, NULL, 0}};
     int option;
-    *ret = (struct start_options){.route = ""};
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'r') {
+        if (option == 'w') {
             ret->route = optarg;
             if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "star") != 0 &&
                 strcmp(optarg, "chain") != 0) {
@@ -88,32 +90,53 @@ static int start_options_parse(int argc, char **argv, struct start_options *ret)
             }
             continue;
         }
+        bool is_servers = option == 's';
+        unsigned long max = is_servers ? LOCAL_SERVERS_MAX : LOCAL_REACTORS_MAX;
         char *end = NULL;
-        ret->servers = option == 's' ? strtoul(optarg, &end, 10) : 0;
-        if (end == NULL || *end != '\0' || ret->servers == 0 || ret->servers > LOCAL_SERVERS_MAX) {
-            return cli_usage("local", "--servers needs a number from 1 to %u", LOCAL_SERVERS_MAX);
+        unsigned long number = option == '?' ? 0 : strtoul(optarg, &end, 10);
+        if (end == NULL || *end != '\0' || number == 0 || number > max) {
+            return cli_usage("local", "--servers and --reactors need a number from 1 to 64");
         }
+        *(is_servers ? &ret->servers_count : &ret->reactors_count) = (uint32_t)number;
     }
-    if (optind != argc) {
-        return cli_usage("local", "start takes no argument: %s", argv[optind]);
+    return optind == argc ? CLI_OK
+                          : cli_usage("local", "start takes no argument: %s", argv[optind]);
+}
+
+// Servers may be added; how many reactors they have is in their directories.
+static int start_apply(struct local_cluster *cluster, bool is_new,
+                       const struct start_options *options)
+{
+    if (options->servers_count != 0) {
+        cluster->servers_count = options->servers_count;
     }
-    return 0;
+    if (options->reactors_count == 0) {
+        return CLI_OK;
+    }
+    if (!is_new && options->reactors_count != PAWL_MAX(cluster->reactors_count, 1u)) {
+        return cli_usage("local",
+                         "the servers in %s have %u reactors each: another number needs "
+                         "another directory",
+                         cluster->dir, PAWL_MAX(cluster->reactors_count, 1u));
+    }
+    cluster->reactors_count = options->reactors_count;
+    return CLI_OK;
 }
 
 static int start(struct cli *cli, int argc, char **argv)
 {
-    struct start_options wanted;
-    int usage = start_options_parse(argc, argv, &wanted);
-    if (usage != 0) {
-        return usage;
+    struct start_options options = {.route = ""};
+    if (start_parse(argc, argv, &options) != CLI_OK) {
+        return CLI_USAGE;
     }
     struct local_cluster cluster;
     struct pawl_config_error error;
     int code = local_load(cli->dir, &cluster, &error);
-    if (code != 0 && code != PAWL_ENOTFOUND) {
+    bool is_new = code == PAWL_ENOTFOUND;
+    if (code != 0 && !is_new) {
         fprintf(stderr, "pawl: %s\n", error.text);
     }
-    if (code == PAWL_ENOTFOUND) {
+    if (is_new) {
         uint16_t port;
         code = local_free_port(&port);
         snprintf(cluster.master, sizeof cluster.master, "127.0.0.1:%u", code == 0 ? port : 0u);
@@ -121,10 +144,10 @@ static int start(struct cli *cli, int argc, char **argv)
                  cli->provider != NULL ? cli->provider : "tcp");
         cluster.servers_count = 3;
     }
-    if (code == 0 && wanted.servers != 0) {
-        cluster.servers_count = (uint32_t)wanted.servers;
+    if (code == 0 && start_apply(&cluster, is_new, &options) != CLI_OK) {
+        return CLI_USAGE;
     }
-    snprintf(cluster.route, sizeof cluster.route, "%s", wanted.route);
+    snprintf(cluster.route, sizeof cluster.route, "%s", options.route);
     code = code != 0 ? code : local_create(&cluster);
     if (code != 0) {
         return cli_fail(cli->dir, code);

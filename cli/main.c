@@ -11,8 +11,9 @@
 
 static const struct cli_verb verbs[] = {
     {"local", "start|stop|status|kill ID|restart ID", "run a cluster on this machine",
-     "  start [--servers N] [--route R]\n"
-     "                        start a master and N chunk servers (3), or those that are down\n"
+     "  start [--servers N]   start a master and N chunk servers (3), or those that are down\n"
+     "    --reactors N        reactors of each chunk server, when the cluster is made (1)\n"
+     "    --route R           of large payloads, when a server is made: auto, star, chain\n"
      "  stop                  stop all; data stays\n"
      "  status                every process with role, pid, address and state\n"
      "  kill ID [--signal S]  send a signal (KILL) to master, cs1, cs2, ...\n"

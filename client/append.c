@@ -51,10 +51,17 @@ static void post(struct pawl_file *file, const struct append_event *event)
     pawl_list_push_back(&file->events, &item->node);
 }
 
-void file_disconnected(struct pawl_file *file, uint64_t server_id)
+// What the append core takes for servers are places: it loses one connection at a time.
+uint64_t file_place(const struct pawl_file *file, uint64_t server_id, uint64_t handle)
+{
+    return client_place(file->pawl, server_id,
+                        file->written_handle != 0 ? file->written_handle : handle);
+}
+
+void file_disconnected(struct pawl_file *file, uint64_t place)
 {
     struct append_event event = {
-        .type = APPEND_EVENT_DISCONNECTED, .server = server_id, .status = PAWL_EDISCONNECTED};
+        .type = APPEND_EVENT_DISCONNECTED, .server = place, .status = PAWL_EDISCONNECTED};
     if (!file->closed) {
         post(file, &event);
     }
@@ -101,11 +108,12 @@ static void on_tail(void *user, int code, const Pawl__Reply *reply)
     if (event.status == 0) {
         const Pawl__Chunk *chunk = reply->tail->chunk;
         learn_chunk(call->file->pawl, chunk);
-        event.tail = (struct append_tail){.handle = chunk->handle,
-                                          .version = chunk->version,
-                                          .base_offset = chunk->base_offset,
-                                          .chunk_bytes = reply->tail->chunk_bytes,
-                                          .primary_id = chunk->primary_id};
+        event.tail = (struct append_tail){
+            .handle = chunk->handle,
+            .version = chunk->version,
+            .base_offset = chunk->base_offset,
+            .chunk_bytes = reply->tail->chunk_bytes,
+            .primary_id = file_place(call->file, chunk->primary_id, chunk->handle)};
     }
     struct pawl_file *file = call_end(call);
     if (file != NULL) {
@@ -125,7 +133,7 @@ static void act_get_tail(struct pawl_file *file, const struct append_action *act
     if (action->hint_code != 0) {
         hint.handle = action->hint_handle;
         hint.version = action->hint_version;
-        hint.server_id = action->hint_server;
+        hint.server_id = client_place_server(file->pawl, action->hint_server);
         hint.code = action->hint_code;
         get.hint = &hint;
     }
@@ -267,7 +275,8 @@ static void lookup_send(struct file_call *call, uint64_t server_id)
     request.deadline_ns = client_deadline_ns(file->pawl, LOOKUP_MS);
     request.done = on_looked_up;
     request.user = call;
-    int code = link_submit(file->pawl, server_id, &request);
+    uint64_t place = file_place(file, server_id, message->chunk);
+    int code = link_submit(file->pawl, place, &request);
     if (code != 0) {
         lookup_end(call, code, NULL);
     }

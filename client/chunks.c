@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunk maps, and what is asked of chunk servers one call at a time: lookups and committed lengths.
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +35,10 @@ static void on_link_done(void *user, int status, const struct wire_header *reply
     }
 }
 
-static int link_call(struct pawl *pawl, uint64_t server_id, struct link_request *request,
+static int link_call(struct pawl_file *file, uint64_t server_id, struct link_request *request,
                      uint64_t deadline_ns, struct link_wait *wait)
 {
+    struct pawl *pawl = file->pawl;
     *wait = (struct link_wait){0};
     int code = client_fabric(pawl); // before the attempt's time runs
     if (code != 0) {
@@ -44,7 +47,10 @@ static int link_call(struct pawl *pawl, uint64_t server_id, struct link_request 
     request->done = on_link_done;
     request->user = wait;
     request->deadline_ns = client_attempt_ns(deadline_ns);
-    code = link_submit(pawl, server_id, request);
+    static_assert(offsetof(struct wire_lookup, chunk) == offsetof(struct wire_inspect, chunk),
+                  "both name the chunk in the same place");
+    uint64_t place = file_place(file, server_id, request->message.inspect.chunk);
+    code = link_submit(pawl, place, request);
     while (code == 0 && !wait->done) {
         client_turn(pawl, UINT64_MAX); // the request's own deadline ends it
     }
@@ -246,7 +252,7 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
                                                             .sequence = id->sequence,
                                                             .epoch = id->epoch};
         struct link_wait wait;
-        code = link_call(file->pawl, server_id, &request, deadline_ns, &wait);
+        code = link_call(file, server_id, &request, deadline_ns, &wait);
         if (code == 0 || code == PAWL_EEARLIER) {
             *ret = wait.reply.appended;
         }
@@ -267,7 +273,7 @@ int file_tail_inspect(struct pawl_file *file, const struct file_chunk *chunk, ui
     request.message.inspect.header.type = WIRE_INSPECT;
     request.message.inspect.chunk = chunk->handle;
     struct link_wait wait;
-    int code = link_call(file->pawl, chunk->primary_id, &request, deadline_ns, &wait);
+    int code = link_call(file, chunk->primary_id, &request, deadline_ns, &wait);
     if (code == 0 && wait.reply.inspected.committed_bytes > file->chunk_bytes) {
         code = PAWL_EPROTOCOL;
     } else if (code == 0 && !wait.reply.inspected.primary && !wait.reply.inspected.sealed) {

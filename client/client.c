@@ -11,9 +11,11 @@
 #define PAWL_LOG_SUBSYSTEM "client"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "client/client_private.h"
+#include "proto/reactor.h"
 
 #define CLIENT_REGION_BYTES (64ull << 20)
 #define CLIENT_REGION_MAX (1ull << 40)
@@ -53,6 +55,13 @@ static struct client_server *find_server(const struct pawl *pawl, uint64_t serve
     return NULL;
 }
 
+static uint32_t reactors_of(const struct pawl *pawl, const char *addresses)
+{
+    char range[PAWL_ADDRESS_BYTES_MAX];
+    return pawl_addresses_find(addresses, pawl->provider, range) == 0 ? pawl_address_reactors(range)
+                                                                      : 1;
+}
+
 void client_learn(struct pawl *pawl, const Pawl__Member *member)
 {
     if (member->server_id == 0 || member->fabric_address == NULL ||
@@ -69,16 +78,59 @@ void client_learn(struct pawl *pawl, const Pawl__Member *member)
         *server = (struct client_server){.server_id = member->server_id};
     }
     strcpy(server->addresses, member->fabric_address); // bounded above
+    server->reactors_count = reactors_of(pawl, server->addresses);
     snprintf(server->name, sizeof server->name, "%s", member->name != NULL ? member->name : "");
 }
 
-int client_address(const struct pawl *pawl, uint64_t server_id, char ret[PAWL_ADDRESS_BYTES_MAX])
+// Servers' ids are random numbers, and so are these.
+static uint64_t place_of(uint64_t server_id, uint32_t reactor)
+{
+    return reactor == 0 ? server_id : pawl_hash_u64(server_id + reactor);
+}
+
+uint64_t client_place(const struct pawl *pawl, uint64_t server_id, uint64_t owner)
 {
     const struct client_server *server = find_server(pawl, server_id);
+    return server == NULL || server->reactors_count == 1
+               ? server_id
+               : place_of(server_id, reactor_of(owner, server->reactors_count));
+}
+
+static const struct client_server *find_place(const struct pawl *pawl, uint64_t place,
+                                              uint32_t *ret_reactor)
+{
+    for (uint32_t i = 0; i < pawl->servers_count; i++) {
+        const struct client_server *server = &pawl->servers[i];
+        for (uint32_t reactor = 0; reactor < server->reactors_count; reactor++) {
+            if (place_of(server->server_id, reactor) == place) {
+                *ret_reactor = reactor;
+                return server;
+            }
+        }
+    }
+    return NULL;
+}
+
+uint64_t client_place_server(const struct pawl *pawl, uint64_t place)
+{
+    uint32_t reactor;
+    const struct client_server *server = find_place(pawl, place, &reactor);
+    return server != NULL ? server->server_id : place;
+}
+
+int client_address(const struct pawl *pawl, uint64_t place, struct client_address *ret)
+{
+    char range[PAWL_ADDRESS_BYTES_MAX];
+    const struct client_server *server = find_place(pawl, place, &ret->reactor);
     if (server == NULL) {
         return PAWL_EDISCONNECTED;
     }
-    int code = pawl_addresses_find(server->addresses, pawl->provider, ret);
+    ret->server_id = server->server_id;
+    ret->reactors_count = server->reactors_count;
+    int code = pawl_addresses_find(server->addresses, pawl->provider, range);
+    if (code == 0) {
+        return pawl_address_of_reactor(range, ret->reactor, ret->text);
+    }
     if (code != 0) {
         char offered[PAWL_ADDRESSES_BYTES_MAX];
         pawl_addresses_providers(server->addresses, offered);

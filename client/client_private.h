@@ -76,7 +76,10 @@ struct link_request {
 struct link {
     struct pawl_list node;
     struct pawl *pawl;
+    uint64_t place;
     uint64_t server_id;
+    uint32_t reactor;
+    uint32_t reactors_count;
     struct fabric_conn *conn; // NULL once closed
     enum link_state state;
     uint64_t window_address;
@@ -91,20 +94,22 @@ struct link {
     struct pawl_list sent;  // unanswered, or answered with a write under way
 };
 
-// A request on the link to a server, opened if there is none. `message`: the struct without header
+// A link leads to one reactor of one server: its place. The place of a chunk on a server is client_place().
+
+// A request on the link to a place, opened if there is none. `message`: the struct without header
 // ids; `done` follows exactly once, never from inside this call. Errors: -ENOMEM, PAWL_EDISCONNECTED
 // (address unknown or refused at once), PAWL_EPROVIDER (nothing is wrong with the server: it has no address
 // for this client).
-int link_submit(struct pawl *pawl, uint64_t server_id,
+int link_submit(struct pawl *pawl, uint64_t place,
                 const struct link_request *request) PAWL_MUST_CHECK;
-void link_close(struct pawl *pawl, uint64_t server_id, int status);
+void link_close(struct pawl *pawl, uint64_t place, int status);
 // The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once.
 void link_cancel(struct pawl *pawl, const void *owner);
 void link_event(struct pawl *pawl, const struct fabric_event *event);
 void link_deadlines(struct pawl *pawl, uint64_t now_ns);
 uint64_t link_wake_ns(const struct pawl *pawl);
 void link_fail_all(struct pawl *pawl);
-bool link_exists(const struct pawl *pawl, uint64_t server_id);
+bool link_exists(const struct pawl *pawl, uint64_t place);
 
 // ---- the client ---------------------------------------------------------------------------------
 
@@ -112,6 +117,7 @@ struct client_server {
     uint64_t server_id;
     char name[64];
     char addresses[PAWL_ADDRESSES_BYTES_MAX];
+    uint32_t reactors_count; // at this client's provider
     uint64_t avoid_until_ns;
 };
 
@@ -159,10 +165,22 @@ int client_turn(struct pawl *pawl, uint64_t until_ns);
 // Runs the callbacks that are due, then frees the files that were closed and that nothing waits for.
 int client_callbacks(struct pawl *pawl);
 void client_learn(struct pawl *pawl, const Pawl__Member *member);
-// The server's address for this client's provider. 0; PAWL_EDISCONNECTED when the server is unknown;
-// PAWL_EPROVIDER when it offers other providers only: the log says which.
-int client_address(const struct pawl *pawl, uint64_t server_id,
-                   char ret[PAWL_ADDRESS_BYTES_MAX]) PAWL_MUST_CHECK;
+// The reactor of a server that a chunk belongs to, as one number: the server's own id when it has one reactor, or isn't
+// known. `owner`: the chunk's handle, or of a chunk of a write log that of the chunk which is written.
+uint64_t client_place(const struct pawl *pawl, uint64_t server_id, uint64_t owner);
+// The server of a place; itself when none of those that are known has it.
+uint64_t client_place_server(const struct pawl *pawl, uint64_t place);
+// Where a place is, for this client's provider.
+struct client_address {
+    uint64_t server_id;
+    uint32_t reactor;
+    uint32_t reactors_count;
+    char text[PAWL_ADDRESS_BYTES_MAX];
+};
+// 0; PAWL_EDISCONNECTED when the server is unknown; PAWL_EPROVIDER when it offers other providers only: the log
+// says which.
+int client_address(const struct pawl *pawl, uint64_t place,
+                   struct client_address *ret) PAWL_MUST_CHECK;
 // A server was out of reach: readers ask others first for a while.
 void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms);
 bool client_avoided(const struct pawl *pawl, uint64_t server_id);
@@ -222,6 +240,7 @@ struct pawl_file {
     struct pawl_list node;
     struct pawl *pawl;
     uint64_t file_id;
+    uint64_t written_handle; // a write log: of the chunk that it is about
     uint64_t chunk_bytes;
     struct pawl_record_id producer; // sequence unused
     struct append_core *core;
@@ -250,7 +269,9 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
 bool file_run(struct pawl_file *file, uint64_t now_ns);
 int file_callbacks(struct pawl_file *file);
 // A link is gone, and so are the answers that were to come on it.
-void file_disconnected(struct pawl_file *file, uint64_t server_id);
+void file_disconnected(struct pawl_file *file, uint64_t place);
+// Where a chunk of this file is on a server.
+uint64_t file_place(const struct pawl_file *file, uint64_t server_id, uint64_t handle);
 void file_fail_pending(struct pawl_file *file, int status);
 void file_outside_done(struct pawl_file *file);
 // A call that waits keeps its file, which a callback may close meanwhile, until file_outside_done().

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Links: one connection to each chunk server in use, its window's slots and its request credits.
+// Links: one connection to each reactor of a chunk server in use, its window's slots and its request credits.
 //
 // Requests leave in the order in which they were submitted: a request that has to wait for slots or
 // credits holds those behind it, so that a producer's sequences stay in order. A request that is not
@@ -20,31 +20,31 @@
 
 static struct pawl_log_limit refuse_limit; // connecting is tried again and again
 
-static struct link *link_find(const struct pawl *pawl, uint64_t server_id)
+static struct link *link_find(const struct pawl *pawl, uint64_t place)
 {
     pawl_list_for_each (node, &pawl->links) {
         struct link *link = pawl_container_of(node, struct link, node);
-        if (link->server_id == server_id && link->state != LINK_CLOSING) {
+        if (link->place == place && link->state != LINK_CLOSING) {
             return link;
         }
     }
     return NULL;
 }
 
-bool link_exists(const struct pawl *pawl, uint64_t server_id)
+bool link_exists(const struct pawl *pawl, uint64_t place)
 {
     pawl_list_for_each (node, &pawl->links) {
-        if (pawl_container_of(node, struct link, node)->server_id == server_id) {
+        if (pawl_container_of(node, struct link, node)->place == place) {
             return true;
         }
     }
     return false;
 }
 
-static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
+static int link_open(struct pawl *pawl, uint64_t place, struct link **ret)
 {
-    char address[PAWL_ADDRESS_BYTES_MAX];
-    int code = client_address(pawl, server_id, address);
+    struct client_address address;
+    int code = client_address(pawl, place, &address);
     code = code != 0 ? code : client_fabric(pawl);
     if (code != 0) {
         return code;
@@ -54,12 +54,15 @@ static int link_open(struct pawl *pawl, uint64_t server_id, struct link **ret)
         return -ENOMEM;
     }
     link->pawl = pawl;
-    link->server_id = server_id;
+    link->place = place;
+    link->server_id = address.server_id;
+    link->reactor = address.reactor;
+    link->reactors_count = address.reactors_count;
     link->state = LINK_CONNECTING;
     link->next_id = 1;
     pawl_list_init(&link->queue);
     pawl_list_init(&link->sent);
-    code = fabric_connect(pawl->fabric, address, LINK_CONNECT_MS, link, &link->conn);
+    code = fabric_connect(pawl->fabric, address.text, LINK_CONNECT_MS, link, &link->conn);
     if (code != 0) {
         free(link);
         return code == -ENOMEM ? code : PAWL_EDISCONNECTED; // another server may do
@@ -198,11 +201,11 @@ static void link_pump(struct link *link)
     }
 }
 
-int link_submit(struct pawl *pawl, uint64_t server_id, const struct link_request *template)
+int link_submit(struct pawl *pawl, uint64_t place, const struct link_request *template)
 {
-    struct link *link = link_find(pawl, server_id);
+    struct link *link = link_find(pawl, place);
     if (link == NULL) {
-        int code = link_open(pawl, server_id, &link);
+        int code = link_open(pawl, place, &link);
         if (code != 0) {
             return code;
         }
@@ -230,9 +233,9 @@ void link_cancel(struct pawl *pawl, const void *owner)
     }
 }
 
-void link_close(struct pawl *pawl, uint64_t server_id, int status)
+void link_close(struct pawl *pawl, uint64_t place, int status)
 {
-    struct link *link = link_find(pawl, server_id);
+    struct link *link = link_find(pawl, place);
     if (link != NULL) {
         link_break(link, status);
     }
@@ -247,6 +250,8 @@ static void link_greet(struct link *link)
     hello.cluster_id = link->pawl->cluster_id;
     hello.target_id = link->server_id;
     hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    hello.reactor = (uint16_t)link->reactor;
+    hello.reactors_count = wire_reactors_count(link->reactors_count);
     link->state = LINK_GREETING;
     int code = fabric_send(link->conn, &hello, sizeof hello);
     if (code != 0) {
@@ -265,9 +270,10 @@ static void link_welcome(struct link *link, const struct wire_header *header)
         return;
     }
     const struct wire_welcome *welcome = (const struct wire_welcome *)header;
-    if (welcome->server_id != link->server_id || welcome->window_slots == 0 ||
-        welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes == 0 ||
-        welcome->slot_bytes > WIRE_RECORD_MAX || welcome->requests_count == 0) {
+    if (welcome->server_id != link->server_id || welcome->reactor != link->reactor ||
+        welcome->window_slots == 0 || welcome->window_slots > WIRE_WINDOW_SLOTS_MAX ||
+        welcome->slot_bytes == 0 || welcome->slot_bytes > WIRE_RECORD_MAX ||
+        welcome->requests_count == 0) {
         pawl_log_limited(&refuse_limit, PAWL_LOG_WARN,
                          "server at %s is not the one it was taken for or offers no window",
                          fabric_conn_peer(link->conn));
@@ -338,7 +344,7 @@ static void end_all(struct link *link, struct pawl_list *list, int status)
 static void link_closed(struct link *link, int status)
 {
     struct pawl *pawl = link->pawl;
-    uint64_t server_id = link->server_id;
+    uint64_t place = link->place;
     link->state = LINK_CLOSING;
     link->conn = NULL;
     int code = status == PAWL_EBUSY ? PAWL_EBUSY : PAWL_EDISCONNECTED;
@@ -347,7 +353,7 @@ static void link_closed(struct link *link, int status)
     pawl_list_remove(&link->node);
     free(link);
     pawl_list_for_each_safe (node, &pawl->files) {
-        file_disconnected(pawl_container_of(node, struct pawl_file, node), server_id);
+        file_disconnected(pawl_container_of(node, struct pawl_file, node), place);
     }
 }
 

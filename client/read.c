@@ -176,7 +176,8 @@ static int piece_send(struct read_job *job, struct read_piece *piece)
     request.deadline_ns = client_attempt_ns(job->deadline_ns);
     request.done = on_read;
     request.user = piece;
-    int code = link_submit(pawl, piece->server_id, &request);
+    uint64_t place = file_place(job->file, piece->server_id, piece->chunk->handle);
+    int code = link_submit(pawl, place, &request);
     if (code != 0) {
         piece->done = true;
         piece->status = code;

@@ -148,7 +148,10 @@ static int stream_get(struct write_job *job, uint64_t handle, struct write_strea
     struct pawl_file *log = NULL;
     int code = stream == NULL ? -ENOMEM : file_new(file->pawl, &log);
     file_keep(file);
-    code = code != 0 ? code : open_log(job, handle, log);
+    if (code == 0) {
+        log->written_handle = handle;
+        code = open_log(job, handle, log);
+    }
     file_outside_done(file);
     if (code == 0 && job->id != NULL) {
         code = file_core_reset(log, job->id->producer_hi, job->id->producer_lo, 0,

@@ -4,6 +4,8 @@
 // A store is a directory:
 //   identity              one disk_identity: who the store belongs to, and its format
 //   mark                  one disk_mark: the newest that was seen of the master's log
+//   reactors              one disk_reactors: the server has several stores, in reactor-00, reactor-01, ...,
+//                         and beside this file there are only those and the mark
 //   journal/NN            segments: one page with a disk_segment, then batches
 //   chunks/HANDLE.LSN     chunk files (hexadecimal; LSN of the entry that created the chunk)
 //   damaged/              chunk files that describe themselves no more, kept for a human
@@ -43,6 +45,7 @@
 #define DISK_ENTRY_MAGIC 0x4e455750u    // "PWEN"
 #define DISK_FOOTER_MAGIC 0x54465750u   // "PWFT"
 #define DISK_MARK_MAGIC 0x4b4d5750u     // "PWMK"
+#define DISK_REACTORS_MAGIC 0x45525750u // "PWRE"
 
 struct disk_identity {
     uint32_t magic;
@@ -69,6 +72,18 @@ struct disk_mark {
     uint64_t position; // records of the master's log
 };
 static_assert(sizeof(struct disk_mark) == 48, "disk_mark");
+
+struct disk_reactors {
+    uint32_t magic;
+    uint16_t format;
+    uint16_t reserved;
+    uint32_t features;
+    uint32_t crc;
+    uint64_t server_id;      // of all stores
+    uint32_t reactors_count; // 2..64
+    uint32_t reserved2;
+};
+static_assert(sizeof(struct disk_reactors) == 32, "disk_reactors");
 
 struct disk_segment {
     uint32_t magic;

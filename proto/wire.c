@@ -10,6 +10,8 @@
 
 #include <pawl/error.h>
 
+#include "proto/reactor.h"
+
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "the wire is little-endian, and so are we");
 
@@ -96,6 +98,16 @@ static const char *check_bare(const union wire_any *any, uint32_t inline_bytes)
     return inline_bytes == 0 ? NULL : "message is longer than its struct";
 }
 
+// A server of one reactor is spoken to as if there was no other kind.
+static const char *check_reactor(uint16_t reactor, uint16_t reactors_count)
+{
+    if (reactors_count == 1 || reactors_count > REACTORS_MAX)
+        return "number of reactors that no server gives";
+    if (reactor != 0 && reactor >= reactors_count)
+        return "reactor beyond their number";
+    return NULL;
+}
+
 static const char *check_hello(const union wire_any *any, uint32_t inline_bytes)
 {
     const struct wire_hello *m = &any->hello;
@@ -104,9 +116,8 @@ static const char *check_hello(const union wire_any *any, uint32_t inline_bytes)
         return "a client with an incarnation";
     if (m->window_slots_wanted > WIRE_WINDOW_SLOTS_MAX)
         return "more window slots wanted than there can be";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
-    return check_bare(any, inline_bytes);
+    const char *why = check_reactor(m->reactor, m->reactors_count);
+    return why ? why : check_bare(any, inline_bytes);
 }
 
 static const char *check_welcome(const union wire_any *any, uint32_t inline_bytes)
@@ -119,9 +130,8 @@ static const char *check_welcome(const union wire_any *any, uint32_t inline_byte
         return "window slot is empty, or too large";
     if (m->requests_count == 0)
         return "no credit for requests";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
-    return check_bare(any, inline_bytes);
+    const char *why = check_reactor(m->reactor, m->reactors_count);
+    return why ? why : check_bare(any, inline_bytes);
 }
 
 static const char *check_append(const union wire_any *any, uint32_t inline_bytes)

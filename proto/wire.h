@@ -105,9 +105,16 @@ struct wire_hello {
     uint64_t incarnation; // of the server; 0: a client
     uint64_t target_id;   // server id that the sender wants to reach; 0: any
     uint32_t window_slots_wanted;
-    uint32_t reserved;
+    uint16_t reactor;        // of the server, that the sender wants to reach
+    uint16_t reactors_count; // that it takes the server to have; 0: one
 };
 static_assert(sizeof(struct wire_hello) == 72, "wire_hello");
+
+// Servers of one reactor are spoken to as before there were others.
+static inline uint16_t wire_reactors_count(uint32_t count)
+{
+    return count > 1 ? (uint16_t)count : 0;
+}
 
 struct wire_welcome {
     struct wire_header header;
@@ -119,7 +126,8 @@ struct wire_welcome {
     uint32_t window_slots;   // 1..64
     uint32_t slot_bytes;
     uint32_t requests_count; // requests that may be unanswered
-    uint32_t reserved;
+    uint16_t reactor;        // that answers
+    uint16_t reactors_count; // of the server; 0: one
 };
 static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
 

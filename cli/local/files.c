@@ -13,10 +13,13 @@
 
 #include "cli/local/local.h"
 
+#define LOCAL_REGION_MIB 128u // of a reactor, where there are several: they share one machine
+
 struct cluster_yaml {
     char *master;
     char *provider;
     uint32_t servers;
+    uint32_t reactors;
 };
 
 static const cyaml_schema_field_t cluster_fields[] = {
@@ -24,6 +27,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
     CYAML_FIELD_STRING_PTR("provider", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                            struct cluster_yaml, provider, 1, 31),
     CYAML_FIELD_UINT("servers", CYAML_FLAG_OPTIONAL, struct cluster_yaml, servers),
+    CYAML_FIELD_UINT("reactors", CYAML_FLAG_OPTIONAL, struct cluster_yaml, reactors),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t cluster_schema = {
@@ -41,10 +45,15 @@ int local_load_file(const char *path, struct local_cluster *ret,
         code = pawl_config_refuse(ret_error, path, "servers: %u, at most %u are right",
                                   yaml->servers, LOCAL_SERVERS_MAX);
     }
+    if (code == 0 && yaml->reactors > LOCAL_REACTORS_MAX) {
+        code = pawl_config_refuse(ret_error, path, "reactors: %u, at most %u are right",
+                                  yaml->reactors, LOCAL_REACTORS_MAX);
+    }
     snprintf(ret->master, sizeof ret->master, "%s", yaml->master);
     snprintf(ret->provider, sizeof ret->provider, "%s",
              yaml->provider != NULL ? yaml->provider : "tcp");
     ret->servers_count = yaml->servers;
+    ret->reactors_count = yaml->reactors;
     pawl_config_free(&cluster_schema, yaml);
     return code;
 }
@@ -131,6 +140,10 @@ static int write_config(const struct local_cluster *cluster, uint32_t i)
         if (cluster->route[0] != '\0') {
             fprintf(file, "push:\n  route: %s\n", cluster->route);
         }
+        if (cluster->reactors_count != 0) { // all servers would be bound to the same cores
+            fprintf(file, "reactors: %u\npin: false\nmemory:\n  region: %uMiB\n",
+                    cluster->reactors_count, cluster->reactors_count * LOCAL_REGION_MIB);
+        }
     }
     return fclose(file) == 0 ? 0 : -errno;
 }
@@ -157,6 +170,9 @@ int local_create(const struct local_cluster *cluster)
     }
     fprintf(file, "master: %s\nprovider: %s\nservers: %u\n", cluster->master, cluster->provider,
             cluster->servers_count);
+    if (cluster->reactors_count != 0) {
+        fprintf(file, "reactors: %u\n", cluster->reactors_count);
+    }
     if (fclose(file) != 0 || rename(temporary, path) != 0) {
         return -errno;
     }

@@ -3,7 +3,7 @@
 //
 // What `pawl local` starts and pawl-perf measures; one thread at a time.
 //
-//   DIR/cluster.yaml     what clients need: master's address; also: provider, number of servers
+//   DIR/cluster.yaml     what clients need: master's address; also: provider, numbers of servers and reactors
 //   DIR/<id>/config.yaml the daemon's configuration; <id> is master, cs1, cs2, ...
 //   DIR/<id>/data/       its data      DIR/<id>/log  its log      DIR/<id>/pid  "pid start-time"
 #ifndef PAWL_CLI_LOCAL_LOCAL_H
@@ -17,6 +17,7 @@
 #include "base/util.h"
 
 #define LOCAL_SERVERS_MAX 64u
+#define LOCAL_REACTORS_MAX 64u
 #define LOCAL_ID_MAX 16
 
 struct local_cluster {
@@ -25,6 +26,7 @@ struct local_cluster {
     char provider[32];
     char route[8]; // of pushes, for configurations that are still to be written; "": the default
     uint32_t servers_count;
+    uint32_t reactors_count; // of each server; 0: the program's default
 };
 
 // A port of the loopback address that is free now.

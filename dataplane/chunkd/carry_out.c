@@ -33,7 +33,7 @@ void carry_out(struct reactor *reactor, const struct chunk_action *action)
         storage_table(reactor, action);
         return;
     case CHUNK_ACTION_CONNECT:
-        peer_learn(reactor, action->server, action->address);
+        peer_learn(reactor, action->server, action->address, action->handle);
         return;
     case CHUNK_ACTION_RELEASE: {
         struct payload *payload = payload_find(reactor, action->payload);

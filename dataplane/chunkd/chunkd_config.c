@@ -10,6 +10,7 @@
 
 #include "base/host.h"
 #include "controlplane/rpc/rpc.h"
+#include "proto/reactor.h"
 #include "proto/wire.h"
 
 #define REGION_BYTES_MIN (UINT64_C(96) << 20)
@@ -49,6 +50,8 @@ struct chunkd_yaml {
     struct fabric_yaml *fabric;
     struct fabric_yaml *fabrics;
     unsigned fabrics_count;
+    char *reactors;
+    enum chunkd_pin pin;
     char *space_limit;
     struct memory_yaml memory;
     struct journal_yaml journal;
@@ -66,6 +69,8 @@ static const cyaml_strval_t log_levels[] = {
 
 static const cyaml_strval_t routes[] = {
     {"auto", ROUTE_AUTO}, {"star", ROUTE_STAR}, {"chain", ROUTE_CHAIN}};
+static const cyaml_strval_t pins[] = {
+    {"auto", CHUNKD_PIN_AUTO}, {"true", CHUNKD_PIN_TRUE}, {"false", CHUNKD_PIN_FALSE}};
 
 static const cyaml_strval_t securities[] = {{"none", SECURITY_NONE}};
 
@@ -109,6 +114,9 @@ static const cyaml_schema_field_t fields[] = {
                             fabric, fabric_fields),
     CYAML_FIELD_SEQUENCE("fabrics", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct chunkd_yaml,
                          fabrics, &fabric_value, 1, PAWL_ADDRESSES_MAX),
+    CYAML_FIELD_STRING_PTR("reactors", STRING, struct chunkd_yaml, reactors, 1, 8),
+    CYAML_FIELD_ENUM("pin", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct chunkd_yaml, pin, pins,
+                     PAWL_ARRAY_COUNT(pins)),
     CYAML_FIELD_STRING_PTR("space_limit", STRING, struct chunkd_yaml, space_limit, 1, 32),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, memory, memory_fields),
     CYAML_FIELD_MAPPING("journal", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, journal,
@@ -168,7 +176,6 @@ static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
     };
     uint64_t *const places[] = {&config->space_limit_bytes, &config->region_bytes, &segment_bytes,
                                 &inline_bytes, &chain_bytes};
-    config->region_bytes = REGION_BYTES_DEFAULT;
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(rules); i++) {
         int rc = take_size(name, &rules[i], places[i], ret_error);
         if (rc != 0) {
@@ -273,6 +280,54 @@ static int fill_fabrics(const char *name, struct chunkd_yaml *yaml, struct chunk
     return 0;
 }
 
+static int fill_reactors(const char *name, const struct chunkd_yaml *yaml,
+                         struct chunkd_config *config, struct pawl_config_error *ret_error)
+{
+    config->pin = yaml->pin;
+    config->reactors_count = 1;
+    if (yaml->reactors == NULL) {
+        return 0;
+    }
+    if (strcmp(yaml->reactors, "auto") == 0) {
+        config->reactors_count = 0;
+        return 0;
+    }
+    char *end;
+    unsigned long count = strtoul(yaml->reactors, &end, 10);
+    if (yaml->reactors[0] < '0' || yaml->reactors[0] > '9' || *end != '\0' || count == 0 ||
+        count > REACTORS_MAX) {
+        return pawl_config_refuse(ret_error, name, "reactors '%s' is not 1 to %u, or auto",
+                                  yaml->reactors, REACTORS_MAX);
+    }
+    config->reactors_count = (uint32_t)count;
+    return 0;
+}
+
+int chunkd_config_reactors(const char *name, uint32_t reactors_count, struct chunkd_config *config,
+                           struct pawl_config_error *ret_error)
+{
+    config->reactors_count = reactors_count;
+    if (config->region_bytes == 0) {
+        config->region_bytes = REGION_BYTES_DEFAULT * reactors_count;
+    }
+    if (config->region_bytes / reactors_count < REGION_BYTES_MIN) {
+        return pawl_config_refuse(ret_error, name,
+                                  "memory.region of %llu bytes is too small for %u reactors: each "
+                                  "needs at least %llu",
+                                  (unsigned long long)config->region_bytes, reactors_count,
+                                  (unsigned long long)REGION_BYTES_MIN);
+    }
+    for (uint32_t i = 0; i < config->fabrics_count; i++) {
+        if (config->fabrics[i].port != 0 &&
+            config->fabrics[i].port + reactors_count - 1 > UINT16_MAX) {
+            return pawl_config_refuse(ret_error, name,
+                                      "port %u leaves no room for %u ports in a row",
+                                      config->fabrics[i].port, reactors_count);
+        }
+    }
+    return 0;
+}
+
 static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd_config *config,
                        struct pawl_config_error *ret_error)
 {
@@ -282,6 +337,12 @@ static int config_fill(const char *name, struct chunkd_yaml *yaml, struct chunkd
     }
     if (rc == 0) {
         rc = fill_sizes(name, yaml, config, ret_error);
+    }
+    if (rc == 0) {
+        rc = fill_reactors(name, yaml, config, ret_error);
+    }
+    if (rc == 0 && config->reactors_count != 0) {
+        rc = chunkd_config_reactors(name, config->reactors_count, config, ret_error);
     }
     if (rc != 0) {
         return rc;

@@ -12,9 +12,11 @@
 //   fabrics:                    # instead of `fabric`: several, the first that servers share is theirs
 //     - {provider: verbs, host: 10.0.0.1, port: 7500}
 //     - {provider: tcp, host: 10.0.0.1, port: 7501}
-//   space_limit: 10GiB          # 0: the whole file system
+//   reactors: 1                 # threads that store and serve, each with its chunks; 1 to 64, or auto
+//   pin: auto                   # each reactor keeps to a core of its own: true, false; auto: when there are several
+//   space_limit: 10GiB          # of all reactors; 0: the whole file system
 //   memory:
-//     region: 256MiB            # pinned; a hard bound on the data plane's buffers
+//     region: 256MiB            # pinned; a hard bound on the data plane's buffers of all reactors
 //   journal:
 //     segment: 32MiB
 //     segments: 4
@@ -26,7 +28,7 @@
 //   security: none              # needed to listen beyond loopback: anybody who reaches the port is trusted
 //   address_file: /run/pawl/cs1 # the fabric address is written there
 //
-// Only `master` and `dir` are required. Zeros in the struct stand for the store's own defaults.
+// Only `master` and `dir` are required. A port is the first of as many in a row as there are reactors. Zeros in the struct stand for the store's own defaults.
 #ifndef PAWL_DATAPLANE_CHUNKD_CHUNKD_CONFIG_H
 #define PAWL_DATAPLANE_CHUNKD_CHUNKD_CONFIG_H
 
@@ -43,6 +45,8 @@ struct chunkd_config_fabric {
     uint16_t port;
 };
 
+enum chunkd_pin { CHUNKD_PIN_AUTO = 0, CHUNKD_PIN_TRUE, CHUNKD_PIN_FALSE };
+
 struct chunkd_config {
     char master_host[256];
     uint16_t master_port;
@@ -50,9 +54,11 @@ struct chunkd_config {
     char *name;
     char *location; // "" when not given
     struct chunkd_config_fabric fabrics[PAWL_ADDRESSES_MAX];
-    uint32_t fabrics_count; // at least 1
+    uint32_t fabrics_count;  // at least 1
+    uint32_t reactors_count; // 0: auto
+    enum chunkd_pin pin;
     uint64_t space_limit_bytes;
-    uint64_t region_bytes;
+    uint64_t region_bytes; // 0: not given
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
@@ -69,6 +75,11 @@ PAWL_MUST_CHECK int chunkd_config_load(const char *path, struct chunkd_config *r
 PAWL_MUST_CHECK int chunkd_config_parse(const char *name, const char *text, size_t bytes,
                                         struct chunkd_config *ret_config,
                                         struct pawl_config_error *ret_error);
+// What has to fit a number of reactors: their share of the region. Sets it when it was not given. 0, or a negative
+// code with ret_error filled.
+PAWL_MUST_CHECK int chunkd_config_reactors(const char *name, uint32_t reactors_count,
+                                           struct chunkd_config *config,
+                                           struct pawl_config_error *ret_error);
 void chunkd_config_fini(struct chunkd_config *config);
 
 #endif

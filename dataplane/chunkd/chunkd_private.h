@@ -22,6 +22,7 @@
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/memory.h"
 #include "dataplane/store/store.h"
+#include "proto/reactor.h"
 #include "proto/wire.h"
 
 #define CHUNKD_REQUESTS_COUNT 128u
@@ -165,10 +166,13 @@ struct link {
     unsigned landings; // bit n: landing n may still be written to until CLOSED
 };
 
+// One reactor of another server.
 struct peer {
     struct pawl_list node;
     uint64_t server_id;
-    struct link *link; // NULL: not connected
+    uint32_t number;         // of the reactor
+    uint32_t reactors_count; // of that server
+    struct link *link;       // NULL: not connected
     char addresses[CHUNK_ADDRESS_MAX];
 };
 
@@ -198,7 +202,8 @@ struct send {
 };
 
 // Between peer.c and peer_send.c.
-struct peer *peer_find(struct reactor *reactor, uint64_t server_id);
+// The reactor of that server that a chunk of ours belongs to.
+struct peer *peer_find(struct reactor *reactor, uint64_t server_id, uint64_t handle);
 int peer_connect(struct reactor *reactor, struct peer *peer) PAWL_MUST_CHECK;
 void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why);
 struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t server_id);
@@ -210,11 +215,13 @@ void peer_send(struct reactor *reactor, struct send *send);
 // Sends what may go now.
 void link_pump(struct reactor *reactor, struct link *link);
 
-void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses);
-// The open link to a server if `slots` slots of its window are free now: takes them. NULL otherwise; who
-// is not known or not connected is from now on, under `addresses`.
-struct link *peer_slots_take(struct reactor *reactor, uint64_t server_id, const char *addresses,
-                             uint32_t slots, uint16_t *ret_first);
+// Where a server is now; connects to the reactor of it that this chunk belongs to.
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses,
+                uint64_t handle);
+// The open link to the server that a relay goes on to, if its slots are free there now: takes them. NULL
+// otherwise; who is not known or not connected is from now on, under `addresses`.
+struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *push,
+                             const char *addresses, uint16_t *ret_first);
 void peer_slots_put(struct link *link, uint16_t first, uint16_t count);
 // Tells the peer that a relayed payload is complete in its slots, which the answer returns. False: not now.
 bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay);

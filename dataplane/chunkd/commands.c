@@ -129,13 +129,14 @@ static void inventory_add(void *user, const Pawl__Replica *replica)
     }
 }
 
-static void inventory_send(struct reactor *reactor, bool all)
+static void inventory_send(struct reactor *reactor, bool all, uint64_t round)
 {
     struct mail *mail = mail_new(MAIL_INVENTORY);
     if (mail == NULL) {
         return;
     }
     mail->all = all;
+    mail->number = round;
     if (all) {
         struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_REGISTERING);
         reactor_step(reactor, &event);
@@ -148,6 +149,7 @@ static void inventory_send(struct reactor *reactor, bool all)
     // A failed store has no room: the master places nothing here.
     mail->counters.used_bytes =
         reactor->store_failed ? space.total_bytes : space.total_bytes - space.free_bytes;
+    mail->counters.disk_bytes = space.disk_bytes;
     mail->counters.appends_count = counters->appends_count;
     mail->counters.duplicates_count = counters->duplicates_count;
     mail->counters.mismatches_count = counters->mismatches_count;
@@ -214,7 +216,7 @@ static void commands_mail(struct reactor *reactor, const struct mail *mail)
         commands_run(reactor, mail);
         break;
     case MAIL_INVENTORY_ASK:
-        inventory_send(reactor, mail->all);
+        inventory_send(reactor, mail->all, mail->number);
         break;
     case MAIL_LEASES:
         leases_renew(reactor, mail);

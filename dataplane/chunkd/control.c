@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control thread: connects to the master and connects again, passes mail between it and the
-// reactor.
+// reactors.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include "dataplane/chunkd/control.h"
 
@@ -22,23 +22,37 @@
 
 static void control_connect(struct control *control);
 
-// A mail that there was no memory for is lost, as on a bad network.
-void control_post(struct control *control, struct mail *mail)
+void control_post(struct control *control, uint32_t reactor, struct mail *mail)
 {
     if (mail != NULL) {
-        mailbox_post(control->inbox, mail);
+        mailbox_post(control->boxes[reactor].inbox, mail);
     }
+}
+
+int control_post_all(struct control *control, const struct mail *mail)
+{
+    struct mail *copies[REACTORS_MAX];
+    for (uint32_t i = 0; i < control->reactors_count; i++) {
+        copies[i] = mail_new(mail->type);
+        if (copies[i] == NULL) {
+            while (i-- > 0) {
+                mail_free(copies[i]);
+            }
+            return -ENOMEM;
+        }
+        *copies[i] = *mail;
+    }
+    for (uint32_t i = 0; i < control->reactors_count; i++) {
+        control_post(control, i, copies[i]);
+    }
+    return 0;
 }
 
 void control_inventory_ask(struct control *control, bool all)
 {
-    struct mail *mail = mail_new(MAIL_INVENTORY_ASK);
-    if (mail == NULL) {
-        return;
-    }
-    mail->all = all;
-    control->asked = true;
-    control_post(control, mail);
+    struct mail mail = {
+        .type = MAIL_INVENTORY_ASK, .all = all, .number = gather_begin(&control->gather)};
+    control->asked = control_post_all(control, &mail) == 0;
 }
 
 void control_register_again(struct control *control)
@@ -88,22 +102,6 @@ static void on_close(void *user, struct rpc_conn *conn, int why)
     control_retry(control);
 }
 
-static bool request_is_command(const Pawl__Request *request)
-{
-    switch (request->body_case) {
-    case PAWL__REQUEST__BODY_FENCE:
-    case PAWL__REQUEST__BODY_LEVEL:
-    case PAWL__REQUEST__BODY_SEAL:
-    case PAWL__REQUEST__BODY_OPEN:
-    case PAWL__REQUEST__BODY_GRANT:
-    case PAWL__REQUEST__BODY_DROP:
-    case PAWL__REQUEST__BODY_COPY:
-        return true;
-    default:
-        return false;
-    }
-}
-
 // A copy that the reactor owns; the original dies with the callback.
 static Pawl__Request *request_copy(const Pawl__Request *request)
 {
@@ -122,12 +120,14 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
                        const Pawl__Request *request)
 {
     struct control *control = user;
-    if (!request_is_command(request)) {
+    uint32_t reactor;
+    int code = routes_of_command(&control->routes, request, &reactor);
+    if (code == PAWL_EPROTOCOL) {
         rpc_reply_code(conn, request_id, PAWL_EPROTOCOL,
                        "a chunk server doesn't take this request");
         return;
     }
-    struct mail *mail = mail_new(MAIL_COMMAND);
+    struct mail *mail = code == 0 ? mail_new(MAIL_COMMAND) : NULL;
     if (mail != NULL) {
         mail->command = request_copy(request);
     }
@@ -138,7 +138,7 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
     }
     mail->conn = rpc_conn_id(conn);
     mail->request = request_id;
-    control_post(control, mail);
+    control_post(control, reactor, mail);
 }
 
 static void control_connect(struct control *control)
@@ -162,7 +162,7 @@ static void control_connect(struct control *control)
     }
 }
 
-// ---- mail of the reactor ----------------------------------------------------------------------
+// ---- mail of the reactors ---------------------------------------------------------------------
 
 static void mail_answer(struct control *control, const struct mail *mail)
 {
@@ -178,9 +178,8 @@ static void mail_answer(struct control *control, const struct mail *mail)
     pawl__reply__free_unpacked(reply, NULL);
 }
 
-static void mail_inventory(struct control *control, const struct mail *mail)
+static void inventory_send(struct control *control, const struct mail *mail)
 {
-    control->asked = false;
     if (control->conn == NULL || !rpc_conn_is_open(control->conn) || control->calling ||
         control->stopping) {
         return;
@@ -196,6 +195,33 @@ static void mail_inventory(struct control *control, const struct mail *mail)
     }
 }
 
+// Which reactor holds a chunk that is not where its handle says.
+static int inventory_learn(struct control *control, uint32_t reactor, const struct mail *mail)
+{
+    int code = 0;
+    for (size_t i = 0; i < mail->replicas_count && code == 0; i++) {
+        code = routes_learn(&control->routes, mail->replicas[i].handle, reactor);
+    }
+    return code;
+}
+
+// TAKES the mail.
+static void mail_inventory(struct control *control, uint32_t reactor, struct mail *mail)
+{
+    if (inventory_learn(control, reactor, mail) != 0) {
+        mail->status = PAWL_EBUSY;
+    }
+    if (!gather_take(&control->gather, reactor, mail)) {
+        return;
+    }
+    control->asked = false;
+    struct mail *merged = gather_merge(&control->gather);
+    if (merged != NULL) { // else the next heartbeat asks again
+        inventory_send(control, merged);
+        mail_free(merged);
+    }
+}
+
 static void mail_cluster_kept(struct control *control, const struct mail *mail)
 {
     if (mail->status == PAWL_ECLUSTER) {
@@ -207,15 +233,16 @@ static void mail_cluster_kept(struct control *control, const struct mail *mail)
 
 static void control_close_handles(struct control *control);
 
-static void control_mail(struct control *control, const struct mail *mail)
+// TAKES the mail.
+static void control_mail(struct control *control, uint32_t reactor, struct mail *mail)
 {
     switch (mail->type) {
     case MAIL_ANSWER:
         mail_answer(control, mail);
         break;
     case MAIL_INVENTORY:
-        mail_inventory(control, mail);
-        break;
+        mail_inventory(control, reactor, mail);
+        return;
     case MAIL_REPORT:
         if (control->state == CONTROL_REGISTERED) {
             report_send(control, mail);
@@ -225,25 +252,26 @@ static void control_mail(struct control *control, const struct mail *mail)
         mail_cluster_kept(control, mail);
         break;
     case MAIL_STOPPED:
-        control->stopped = true;
+        control->stopped_count++;
         break;
     default:
         pawl_assert(false);
     }
+    mail_free(mail);
 }
 
 static void outbox_ready(uv_poll_t *poll, int status, int events)
 {
-    struct control *control = poll->data;
+    struct control_box *box = poll->data;
+    struct control *control = box->control;
     struct mail *mail;
     (void)status;
     (void)events;
-    mailbox_clear(control->outbox);
-    while ((mail = mailbox_take(control->outbox)) != NULL) {
-        control_mail(control, mail);
-        mail_free(mail);
+    mailbox_clear(box->outbox);
+    while ((mail = mailbox_take(box->outbox)) != NULL) {
+        control_mail(control, box->number, mail);
     }
-    if (control->stopped) {
+    if (control->stopped_count == control->reactors_count) {
         control_close_handles(control);
     }
 }
@@ -253,7 +281,9 @@ static void outbox_ready(uv_poll_t *poll, int status, int events)
 static void heartbeat_due(uv_timer_t *timer)
 {
     struct control *control = timer->data;
-    mailbox_flush(control->inbox);
+    for (uint32_t i = 0; i < control->reactors_count; i++) {
+        mailbox_flush(control->boxes[i].inbox);
+    }
     uv_timer_start(timer, heartbeat_due, PAWL_MAX(control->heartbeat_ms, 50u), 0);
     if (control->state == CONTROL_OFF || control->asked || control->calling || control->stopping) {
         return;
@@ -269,11 +299,10 @@ void control_stop(struct control *control, int exit_code)
     control->stopping = true;
     control->exit_code = exit_code;
     uv_timer_stop(&control->retry);
-    struct mail *mail = mail_new(MAIL_STOP);
-    if (mail == NULL) {
+    struct mail mail = {.type = MAIL_STOP};
+    if (control_post_all(control, &mail) != 0) {
         _exit(CONTROL_EXIT_FAILED); // as safe as any crash
     }
-    control_post(control, mail);
 }
 
 static void signal_came(uv_signal_t *handle, int number)
@@ -289,6 +318,13 @@ static void signal_came(uv_signal_t *handle, int number)
 
 // ---- start and end ----------------------------------------------------------------------------
 
+static void handle_close(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
 static void control_close_handles(struct control *control)
 {
     if (control->conn != NULL && rpc_conn_is_open(control->conn)) {
@@ -298,13 +334,28 @@ static void control_close_handles(struct control *control)
     }
     uv_handle_t *handles[] = {(uv_handle_t *)&control->signals[0],
                               (uv_handle_t *)&control->signals[1],
-                              (uv_handle_t *)&control->heartbeat, (uv_handle_t *)&control->retry,
-                              (uv_handle_t *)&control->outbox_poll};
+                              (uv_handle_t *)&control->heartbeat, (uv_handle_t *)&control->retry};
     for (unsigned i = 0; i < control->handles_count; i++) {
-        if (!uv_is_closing(handles[i])) {
-            uv_close(handles[i], NULL);
+        handle_close(handles[i]);
+    }
+    for (unsigned i = 0; i < control->polls_count; i++) {
+        handle_close((uv_handle_t *)&control->boxes[i].poll);
+    }
+}
+
+static int control_init_boxes(struct control *control)
+{
+    int code = 0;
+    for (uint32_t i = 0; i < control->reactors_count && code == 0; i++) {
+        struct control_box *box = &control->boxes[i];
+        code = uv_poll_init(&control->loop, &box->poll, mailbox_fd(box->outbox));
+        if (code == 0) {
+            control->polls_count++;
+            box->poll.data = box;
+            code = uv_poll_start(&box->poll, UV_READABLE, outbox_ready);
         }
     }
+    return code;
 }
 
 static int control_init_handles(struct control *control)
@@ -327,16 +378,10 @@ static int control_init_handles(struct control *control)
     control->handles_count += 2;
     control->heartbeat.data = control;
     control->retry.data = control;
-    int code = uv_poll_init(&control->loop, &control->outbox_poll, mailbox_fd(control->outbox));
-    if (code != 0) {
-        return code;
-    }
-    control->handles_count++;
-    control->outbox_poll.data = control;
-    return uv_poll_start(&control->outbox_poll, UV_READABLE, outbox_ready);
+    return control_init_boxes(control);
 }
 
-// The reactor is told to stop in any case, so that its thread can be joined.
+// The reactors are told to stop in any case, so that their threads can be joined.
 static int control_fail(struct control *control, int code)
 {
     pawl_log_error("the control thread can't start: %s", uv_strerror(code));
@@ -345,24 +390,50 @@ static int control_fail(struct control *control, int code)
     return CONTROL_EXIT_FAILED;
 }
 
-int control_run(const struct control_options *options, struct reactor *reactor)
+static void control_init(struct control *control, const struct control_options *options,
+                         struct reactor *const reactors[], uint32_t reactors_count)
+{
+    memset(control, 0, sizeof(*control));
+    control->options = *options;
+    control->reactors_count = reactors_count;
+    control->server_id = reactor_server_id(reactors[0]);
+    control->incarnation = reactor_incarnation(reactors[0]);
+    for (uint32_t i = 0; i < reactors_count; i++) {
+        control->boxes[i] = (struct control_box){.control = control,
+                                                 .number = i,
+                                                 .inbox = reactor_inbox(reactors[i]),
+                                                 .outbox = reactor_outbox(reactors[i])};
+        // One that has not kept it yet, after a crash in between, learns it like a new one.
+        uint64_t cluster_id = reactor_opened_cluster_id(reactors[i]);
+        control->cluster_id = control->cluster_id != 0 ? control->cluster_id : cluster_id;
+        pawl_assert(reactor_server_id(reactors[i]) == control->server_id);
+        pawl_assert(reactor_incarnation(reactors[i]) == control->incarnation);
+    }
+    routes_init(&control->routes, reactors_count);
+    gather_init(&control->gather, reactors_count);
+    control->state = CONTROL_OFF;
+    if (options->dir != NULL) {
+        mark_load(options->dir, &control->mark);
+        control->mark_saved = true;
+    }
+}
+
+static void control_fini(struct control *control)
+{
+    mark_keep(control);
+    gather_fini(&control->gather);
+    routes_fini(&control->routes);
+}
+
+int control_run(const struct control_options *options, struct reactor *const reactors[],
+                uint32_t reactors_count)
 {
     struct control control;
-    memset(&control, 0, sizeof(control));
-    control.options = *options;
-    control.reactor = reactor;
-    control.inbox = reactor_inbox(reactor);
-    control.outbox = reactor_outbox(reactor);
-    control.cluster_id = reactor_opened_cluster_id(reactor);
-    control.state = CONTROL_OFF;
-    if (options->dir != NULL) {
-        mark_load(options->dir, &control.mark);
-        control.mark_saved = true;
-    }
+    control_init(&control, options, reactors, reactors_count);
     int code = uv_loop_init(&control.loop);
     if (code != 0) {
-        struct mail *mail = mail_new(MAIL_STOP);
-        control_post(&control, mail);
+        control_stop(&control, CONTROL_EXIT_FAILED);
+        control_fini(&control);
         return CONTROL_EXIT_FAILED;
     }
     code = control_init_handles(&control);
@@ -373,7 +444,7 @@ int control_run(const struct control_options *options, struct reactor *reactor)
         control_connect(&control);
     }
     uv_run(&control.loop, UV_RUN_DEFAULT);
-    mark_keep(&control);
+    control_fini(&control);
     code = uv_loop_close(&control.loop);
     pawl_assert(code == 0);
     return control.exit_code;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mailboxes between the control thread and a reactor: one writer, one reader, no lock.
+// Mailboxes between the control thread and a reactor: one writer, one reader, no lock. Each reactor has an inbox and an
+// outbox of its own; reactors don't write to each other.
 //
 // OWNS: the ring, an eventfd that wakes the reader, mails that were posted and not taken.
 // Threads: post and flush belong to the writer, take and the descriptor to the reader. A mail that
@@ -19,13 +20,13 @@
 enum mail_type {
     // control to reactor
     MAIL_COMMAND = 1,   // command, conn, request: a request of the master
-    MAIL_INVENTORY_ASK, // all
+    MAIL_INVENTORY_ASK, // all; number: of the round
     MAIL_LEASES,        // leases, leases_count, until_ns
     MAIL_REGISTERED,    // number: the cluster id, to be kept; term, order
     MAIL_STOP,          // drain and end
     // reactor to control
     MAIL_ANSWER,       // bytes, bytes_count: a packed Pawl__Reply for (conn, request)
-    MAIL_INVENTORY,    // all, replicas, replicas_count, counters
+    MAIL_INVENTORY,    // all, replicas, replicas_count, counters; number: of the round
     MAIL_REPORT,       // kind, handle, version, number: the server
     MAIL_CLUSTER_KEPT, // status
     MAIL_STOPPED,      // status
@@ -39,6 +40,7 @@ struct mail_lease {
 struct mail_counters {
     uint64_t space_bytes;
     uint64_t used_bytes;
+    uint64_t disk_bytes; // free in the file system, whosoever's they will be
     uint64_t appends_count;
     uint64_t duplicates_count;
     uint64_t mismatches_count;

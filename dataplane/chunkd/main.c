@@ -17,8 +17,7 @@
 #include "base/log.h"
 #include "dataplane/chunkd/chunkd_config.h"
 #include "dataplane/chunkd/control.h"
-#include "dataplane/chunkd/reactor.h"
-#include "dataplane/memory/placement.h"
+#include "dataplane/chunkd/server.h"
 
 static const char usage_text[] =
     "usage: pawl-chunkd --config FILE [--check-config]\n"
@@ -70,31 +69,12 @@ static void say_security(const struct chunkd_config *config)
     }
 }
 
-// Several servers may share a host, and bound to the same core they would fight for it: the reactor's
-// thread goes where the kernel puts it, and only its memory is placed.
-static void say_placement(void)
-{
-    struct placement *placement = NULL;
-    if (placement_open(NULL, &placement) != 0) {
-        pawl_log_warn("placement: the machine's topology can't be read");
-        return;
-    }
-    struct placement_core core;
-    if (placement_choose(placement, PLACEMENT_ANY_NODE, 1, &core) == 0) {
-        pawl_log_info("placement: 1 reactor, not bound to a core; %u cores, %u hardware threads "
-                      "may be used, NUMA node of the first: %d",
-                      placement_cores_count(placement), placement_pus_count(placement),
-                      core.has_node ? (int)core.numa_node : -1);
-    }
-    placement_close(placement);
-}
-
 // ---- running ----------------------------------------------------------------------------------
 
-static int chunkd_serve(const struct chunkd_config *config, struct reactor *reactor)
+static int chunkd_serve(const struct chunkd_config *config, const struct server *server)
 {
     if (config->address_file != NULL && config->address_file[0] != '\0') {
-        int code = address_file_write(config->address_file, reactor_address(reactor));
+        int code = address_file_write(config->address_file, server_address(server));
         if (code != 0) {
             pawl_log_error("the address can't be written to %s: %s", config->address_file,
                            pawl_strerror(code));
@@ -106,43 +86,23 @@ static int chunkd_serve(const struct chunkd_config *config, struct reactor *reac
         .master_port = config->master_port,
         .name = config->name,
         .location = config->location,
+        .address = server_address(server),
         .dir = config->directory,
     };
-    return control_run(&options, reactor);
+    return control_run(&options, server_reactors(server), server_reactors_count(server));
 }
 
-static int chunkd_run(const struct chunkd_config *config)
+static int chunkd_run(struct chunkd_config *config)
 {
-    struct reactor_options options = {
-        .size = sizeof(options),
-        .name = config->name,
-        .dir = config->directory,
-        .fabrics_count = config->fabrics_count,
-        .region_bytes = config->region_bytes,
-        .space_limit_bytes = config->space_limit_bytes,
-        .journal_segment_bytes = config->journal_segment_bytes,
-        .journal_segments_count = config->journal_segments_count,
-        .inline_max_bytes = config->inline_max_bytes,
-        .chain_bytes = config->chain_bytes,
-        .numa_node = UINT32_MAX,
-    };
-    for (uint32_t i = 0; i < config->fabrics_count; i++) {
-        options.fabrics[i] = (struct reactor_fabric){.provider = config->fabrics[i].provider,
-                                                     .host = config->fabrics[i].host,
-                                                     .port = config->fabrics[i].port};
-    }
     pawl_log_info("pawl-chunkd " PAWL_VERSION " starts as %s, process %ld", config->name,
                   (long)getpid());
     say_security(config);
-    say_placement();
-    // One reactor for now. With more, each has a thread, a fabric address and a store of its own, and
-    // a chunk belongs to the one that its handle names.
-    struct reactor_thread *thread = NULL;
-    if (reactor_thread_start(&options, &thread) != 0) {
+    struct server *server = NULL;
+    if (server_open(config, &server) != 0) {
         return CONTROL_EXIT_FAILED;
     }
-    int status = chunkd_serve(config, reactor_thread_reactor(thread));
-    reactor_thread_join(thread);
+    int status = chunkd_serve(config, server);
+    server_close(server);
     pawl_log_info("stopped");
     return status;
 }

@@ -20,11 +20,14 @@ static struct pawl_log_limit peer_log_limit;
 
 // ---- connections ------------------------------------------------------------------------------
 
-struct peer *peer_find(struct reactor *reactor, uint64_t server_id)
+struct peer *peer_find(struct reactor *reactor, uint64_t server_id, uint64_t handle)
 {
     pawl_list_for_each (node, &reactor->peers) {
         struct peer *peer = pawl_container_of(node, struct peer, node);
-        if (peer->server_id == server_id) {
+        if (peer->server_id == server_id &&
+            (peer->reactors_count == 1 ||
+             peer->number ==
+                 reactor_of(chunk_core_owner(reactor->core, handle), peer->reactors_count))) {
             return peer;
         }
     }
@@ -65,8 +68,10 @@ bool peer_reachable(struct reactor *reactor, const Pawl__Member *member)
 int peer_connect(struct reactor *reactor, struct peer *peer)
 {
     uint32_t fabric;
+    char range[PAWL_ADDRESS_BYTES_MAX];
     char address[PAWL_ADDRESS_BYTES_MAX];
-    int code = address_choose(reactor, peer->addresses, &fabric, address);
+    int code = address_choose(reactor, peer->addresses, &fabric, range);
+    code = code != 0 ? code : pawl_address_of_reactor(range, peer->number, address);
     if (code != 0) {
         pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "server %llx at %s can't be reached: %s",
                          (unsigned long long)peer->server_id, peer->addresses, pawl_strerror(code));
@@ -94,25 +99,48 @@ int peer_connect(struct reactor *reactor, struct peer *peer)
     return 0;
 }
 
-void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses)
+static uint32_t addresses_reactors(const struct reactor *reactor, const char *addresses)
 {
-    struct peer *peer = peer_find(reactor, server_id);
+    uint32_t fabric;
+    char address[PAWL_ADDRESS_BYTES_MAX];
+    int code = address_choose(reactor, addresses, &fabric, address);
+    return code == 0 ? pawl_address_reactors(address) : 1;
+}
+
+static void peer_move(struct reactor *reactor, struct peer *peer, const char *addresses)
+{
+    if (strncmp(peer->addresses, addresses, sizeof(peer->addresses)) == 0) {
+        return;
+    }
+    // The server was restarted somewhere else: the old connection leads to nobody.
+    if (peer->link != NULL) {
+        link_give_up(reactor, peer->link, PAWL_EDISCONNECTED, "it has a new address");
+    }
+    size_t bytes = strnlen(addresses, sizeof(peer->addresses) - 1);
+    memcpy(peer->addresses, addresses, bytes);
+    peer->addresses[bytes] = '\0';
+    peer->reactors_count = addresses_reactors(reactor, peer->addresses);
+}
+
+void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses, uint64_t handle)
+{
+    pawl_list_for_each (node, &reactor->peers) {
+        struct peer *known = pawl_container_of(node, struct peer, node);
+        if (known->server_id == server_id) {
+            peer_move(reactor, known, addresses);
+        }
+    }
+    struct peer *peer = peer_find(reactor, server_id, handle);
     if (peer == NULL) {
         peer = calloc(1, sizeof(*peer));
         if (peer == NULL) {
             return; // what is sent to it fails, and the master hears of it
         }
         peer->server_id = server_id;
+        peer->reactors_count = 1;
+        peer_move(reactor, peer, addresses);
+        peer->number = reactor_of(chunk_core_owner(reactor->core, handle), peer->reactors_count);
         pawl_list_push_back(&reactor->peers, &peer->node);
-    }
-    if (strncmp(peer->addresses, addresses, sizeof(peer->addresses)) != 0) {
-        // The server was restarted somewhere else: the old connection leads to nobody.
-        if (peer->link != NULL) {
-            link_give_up(reactor, peer->link, PAWL_EDISCONNECTED, "it has a new address");
-        }
-        size_t bytes = strnlen(addresses, sizeof(peer->addresses) - 1);
-        memcpy(peer->addresses, addresses, bytes);
-        peer->addresses[bytes] = '\0';
     }
     if (peer->link == NULL && peer_connect(reactor, peer) != 0) {
         return; // the first send tries again
@@ -165,6 +193,8 @@ void peer_connected(struct reactor *reactor, struct link *link)
     hello.incarnation = reactor->incarnation;
     hello.target_id = link->peer->server_id;
     hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    hello.reactor = (uint16_t)link->peer->number;
+    hello.reactors_count = wire_reactors_count(link->peer->reactors_count);
     link->state = LINK_GREETING;
     link->deadline_ns = reactor->now_ns + CHUNKD_CONNECT_MS * PAWL_NS_PER_MS;
     int code = fabric_send(link->conn, &hello, sizeof(hello));
@@ -249,7 +279,8 @@ static void link_welcome(struct reactor *reactor, struct link *link,
         link_give_up(reactor, link, welcome->header.status, pawl_strerror(welcome->header.status));
         return;
     }
-    if (welcome->cluster_id != reactor->cluster_id || welcome->server_id != link->peer->server_id) {
+    if (welcome->cluster_id != reactor->cluster_id || welcome->server_id != link->peer->server_id ||
+        welcome->reactor != link->peer->number) {
         link_give_up(reactor, link, PAWL_ECLUSTER, "another server has this address now");
         return;
     }

@@ -133,7 +133,8 @@ static uint32_t link_slices_count(const struct link *link, const struct send *se
 static int link_send_slice(struct reactor *reactor, struct link *link, struct send *send)
 {
     struct wire_push *push = &send->message.push;
-    const struct peer *next = push->offset == 0 ? peer_find(reactor, push->next) : NULL;
+    const struct peer *next =
+        push->offset == 0 ? peer_find(reactor, push->next, push->chunk) : NULL;
     uint32_t bytes = next != NULL ? (uint32_t)strlen(next->addresses) : 0;
     wire_header_init(&push->header, WIRE_PUSH, (uint32_t)sizeof(*push) + bytes, send->name);
     return fabric_send2(link->conn, push, sizeof(*push), next != NULL ? next->addresses : NULL,
@@ -314,9 +315,24 @@ static struct pawl_list *link_place(struct link *link, const struct send *send)
     return place;
 }
 
+static uint64_t send_chunk(const struct send *send)
+{
+    switch (send->kind) {
+    case SEND_PREPARE:
+        return send->message.prepare.chunk;
+    case SEND_COMMIT:
+        return send->message.commit.chunk;
+    case SEND_PUSH:
+        return send->message.push.chunk;
+    case SEND_FETCH:
+        break;
+    }
+    return send->message.fetch.chunk;
+}
+
 void peer_send(struct reactor *reactor, struct send *send)
 {
-    struct peer *peer = peer_find(reactor, send->server_id);
+    struct peer *peer = peer_find(reactor, send->server_id, send_chunk(send));
     int code = peer == NULL ? PAWL_EDISCONNECTED : 0;
     if (code == 0 && peer->link == NULL) {
         code = peer_connect(reactor, peer);
@@ -381,14 +397,17 @@ static void push_by_star(struct reactor *reactor, uint64_t server_id, const stru
     peer_send(reactor, send);
 }
 
-struct link *peer_slots_take(struct reactor *reactor, uint64_t server_id, const char *addresses,
-                             uint32_t slots, uint16_t *ret_first)
+struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *push,
+                             const char *addresses, uint16_t *ret_first)
 {
-    struct peer *peer = server_id != reactor->server_id ? peer_find(reactor, server_id) : NULL;
+    if (push->next == reactor->server_id) {
+        return NULL;
+    }
+    struct peer *peer = peer_find(reactor, push->next, push->chunk);
     struct link *link = peer != NULL ? peer->link : NULL;
     if (link == NULL) {
-        if (server_id != reactor->server_id && addresses[0] != '\0') {
-            peer_learn(reactor, server_id, addresses);
+        if (addresses[0] != '\0') {
+            peer_learn(reactor, push->next, addresses, push->chunk);
         }
         return NULL;
     }
@@ -396,7 +415,7 @@ struct link *peer_slots_take(struct reactor *reactor, uint64_t server_id, const 
     if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting)) {
         return NULL;
     }
-    int first = slots_take(&link->slots_used, link_slots_limit(link, NULL), slots);
+    int first = slots_take(&link->slots_used, link_slots_limit(link, NULL), push->slot_count);
     *ret_first = (uint16_t)PAWL_MAX(first, 0);
     return first < 0 ? NULL : link;
 }

@@ -271,7 +271,7 @@ void reactor_run(struct reactor *reactor)
     while (!reactor_has_stopped(reactor)) {
         uint64_t now_ns = pawl_clock_ns();
         if (reactor_turn(reactor, now_ns) > 0) {
-            spin_until_ns = now_ns + REACTOR_SPIN_NS;
+            spin_until_ns = reactor->options.no_spin ? 0 : now_ns + REACTOR_SPIN_NS;
         } else if (now_ns < spin_until_ns) {
             reactor_pause();
         } else {

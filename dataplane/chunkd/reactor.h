@@ -19,8 +19,10 @@
 #include "dataplane/chunkd/mailbox.h"
 
 struct reactor;
+struct placement;
+struct placement_core;
 
-// One fabric that a server offers. No provider comes twice.
+// One fabric that a server offers, for this reactor: its own port. No provider comes twice.
 struct reactor_fabric {
     const char *provider;
     const char *host;
@@ -32,6 +34,10 @@ struct reactor_options {
     size_t size;
     const char *name; // of the server, for logs
     const char *dir;
+    uint32_t number;         // among the server's reactors
+    uint32_t reactors_count; // of the server; 0: 1
+    uint64_t
+        server_id; // 0: the store's, or a random one; else the store must have none or the same
     uint64_t incarnation;                              // 0: a random one
     struct reactor_fabric fabrics[PAWL_ADDRESSES_MAX]; // in order of preference towards peers
     uint32_t fabrics_count;                            // 1 at least
@@ -40,12 +46,15 @@ struct reactor_options {
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
-    uint32_t chain_bytes;       // payloads from so many bytes on go by chain; 0: none
-    uint32_t requests_count;    // a peer may have unanswered; 0: 128
-    uint32_t connections_count; // of each fabric; 0: 512
-    uint32_t numa_node;         // UINT32_MAX: any
+    uint32_t chain_bytes;              // payloads from so many bytes on go by chain; 0: none
+    uint32_t requests_count;           // a peer may have unanswered; 0: 128
+    uint32_t connections_count;        // of each fabric; 0: 512
+    uint32_t numa_node;                // of its memory; UINT32_MAX: any
+    const struct placement *placement; // BORROWED UNTIL reactor_thread_start() returns
+    const struct placement_core *core; // to bind the thread to; NULL: none
     bool no_huge;
     bool no_lock;
+    bool no_spin; // sleep as soon as there is nothing to do: others want this core
 };
 
 // Opens store, memory and all fabrics, loads all chunks, listens. Logged in full, errors too.
@@ -63,8 +72,8 @@ void reactor_run(struct reactor *reactor);
 struct mailbox *reactor_inbox(struct reactor *reactor);
 struct mailbox *reactor_outbox(struct reactor *reactor);
 
-// Constant after reactor_open(): safe from any thread. The addresses of all fabrics, as a list of
-// base/addresses.h.
+// Constant after reactor_open(): safe from any thread. The addresses of this reactor on all fabrics, as a list
+// of base/addresses.h.
 const char *reactor_address(const struct reactor *reactor);
 uint64_t reactor_server_id(const struct reactor *reactor);
 uint64_t reactor_incarnation(const struct reactor *reactor);

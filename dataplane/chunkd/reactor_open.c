@@ -52,13 +52,21 @@ static int open_memory(struct reactor *reactor)
 
 static int open_identity(struct reactor *reactor)
 {
+    uint64_t wanted_id = reactor->options.server_id;
     int code = store_identity_get(reactor->store, &reactor->server_id, &reactor->cluster_id);
     if (code == -ENOENT || (code == 0 && reactor->server_id == 0)) {
         reactor->cluster_id = 0;
-        code = random_id(&reactor->server_id);
+        reactor->server_id = wanted_id;
+        code = wanted_id != 0 ? 0 : random_id(&reactor->server_id);
         if (code == 0) {
             code = store_identity_set(reactor->store, reactor->server_id, 0);
         }
+    }
+    if (code == 0 && wanted_id != 0 && reactor->server_id != wanted_id) {
+        pawl_log_error("%s is of server %llx, and the other reactors' directories of server %llx",
+                       reactor->options.dir, (unsigned long long)reactor->server_id,
+                       (unsigned long long)wanted_id);
+        return PAWL_EFORMAT;
     }
     if (code == 0 && reactor->incarnation == 0) {
         code = random_id(&reactor->incarnation);
@@ -225,6 +233,9 @@ static struct reactor *reactor_new(const struct reactor_options *options, uint64
     }
     memset(reactor, 0, bytes);
     reactor->options = *options;
+    if (reactor->options.reactors_count == 0) {
+        reactor->options.reactors_count = 1;
+    }
     if (reactor->options.requests_count == 0) {
         reactor->options.requests_count = CHUNKD_REQUESTS_COUNT;
     }

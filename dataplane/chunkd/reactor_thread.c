@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dataplane/chunkd/reactor.h"
+#include "dataplane/memory/placement.h"
 
 struct reactor_thread {
     pthread_t thread;
@@ -19,9 +20,23 @@ struct reactor_thread {
     struct reactor *reactor;
 };
 
+// Before anything is allocated: memory goes to the node of the thread that touches it first.
+static void bind_thread(const struct reactor_options *options)
+{
+    if (options->core == NULL) {
+        return;
+    }
+    int code = placement_bind(options->placement, options->core);
+    if (code != 0) {
+        pawl_log_warn("reactor %u can't be bound to hardware thread %u: error %d", options->number,
+                      options->core->pu, code);
+    }
+}
+
 static void *reactor_thread_main(void *user)
 {
     struct reactor_thread *self = user;
+    bind_thread(&self->options);
     self->status = reactor_open(&self->options, pawl_clock_ns(), &self->reactor);
     bool opened = self->status == 0;
     sem_post(&self->opened);

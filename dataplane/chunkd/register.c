@@ -103,16 +103,13 @@ static void mark_position(struct control *control, uint64_t position)
 
 static int registered_post(struct control *control, const Pawl__Registered *body)
 {
-    struct mail *mail = mail_new(MAIL_REGISTERED);
-    if (mail == NULL) {
-        return PAWL_EBUSY;
-    }
-    mail->number = body->cluster_id;
-    mail->term = body->term;
-    mail->order = body->order;
+    // Before any command that follows this answer, with each reactor.
+    struct mail mail = {.type = MAIL_REGISTERED,
+                        .number = body->cluster_id,
+                        .term = body->term,
+                        .order = body->order};
     control->cluster_id = body->cluster_id;
-    control_post(control, mail);
-    return 0;
+    return control_post_all(control, &mail);
 }
 
 static void registered(struct control *control, const Pawl__Registered *body)
@@ -193,11 +190,11 @@ void register_send(struct control *control, const struct mail *inventory)
         call_failed(control, "the registration", PAWL_EBUSY);
         return;
     }
-    body.server_id = reactor_server_id(control->reactor);
-    body.incarnation = reactor_incarnation(control->reactor);
+    body.server_id = control->server_id;
+    body.incarnation = control->incarnation;
     body.cluster_id = control->cluster_id;
     body.name = (char *)control->options.name;
-    body.fabric_address = (char *)reactor_address(control->reactor);
+    body.fabric_address = (char *)control->options.address;
     body.location = (char *)control->options.location;
     body.space_bytes = inventory->counters.space_bytes;
     body.used_bytes = inventory->counters.used_bytes;
@@ -221,26 +218,38 @@ void register_send(struct control *control, const struct mail *inventory)
 // ---- Heartbeat --------------------------------------------------------------------------------
 
 // A lease runs from the moment at which the heartbeat was sent: the master counts from a later one.
-static void leases_post(struct control *control, const Pawl__HeartbeatAnswer *answer)
+static struct mail *leases_mail(const struct control *control, const Pawl__HeartbeatAnswer *answer)
 {
-    if (answer->n_renewals == 0) {
-        return;
-    }
     struct mail *mail = mail_new(MAIL_LEASES);
     if (mail != NULL) {
         mail->leases = calloc(answer->n_renewals, sizeof(mail->leases[0]));
     }
     if (mail == NULL || mail->leases == NULL) {
         mail_free(mail);
-        return; // they lapse
+        return NULL; // they lapse
     }
-    for (size_t i = 0; i < answer->n_renewals; i++) {
-        mail->leases[i].handle = answer->renewals[i]->handle;
-        mail->leases[i].version = answer->renewals[i]->version;
-    }
-    mail->leases_count = answer->n_renewals;
     mail->until_ns = control->sent_ns + control->lease_ms * PAWL_NS_PER_MS;
-    control_post(control, mail);
+    return mail;
+}
+
+// To each reactor those of its chunks.
+static void leases_post(struct control *control, const Pawl__HeartbeatAnswer *answer)
+{
+    struct mail *mails[REACTORS_MAX] = {NULL};
+    for (size_t i = 0; i < answer->n_renewals; i++) {
+        const Pawl__LeaseRenewal *renewal = answer->renewals[i];
+        struct mail **mail = &mails[routes_of(&control->routes, renewal->handle)];
+        if (*mail == NULL) {
+            *mail = leases_mail(control, answer);
+        }
+        if (*mail != NULL) {
+            (*mail)->leases[(*mail)->leases_count++] =
+                (struct mail_lease){.handle = renewal->handle, .version = renewal->version};
+        }
+    }
+    for (uint32_t i = 0; i < control->reactors_count; i++) {
+        control_post(control, i, mails[i]);
+    }
 }
 
 static void heartbeat_answered(void *user, int code, const Pawl__Reply *reply)
@@ -275,8 +284,8 @@ void heartbeat_send(struct control *control, const struct mail *inventory)
     if (replicas == NULL && inventory->replicas_count > 0) {
         return; // the next one
     }
-    body.server_id = reactor_server_id(control->reactor);
-    body.incarnation = reactor_incarnation(control->reactor);
+    body.server_id = control->server_id;
+    body.incarnation = control->incarnation;
     body.space_bytes = inventory->counters.space_bytes;
     body.used_bytes = inventory->counters.used_bytes;
     body.appends_count = inventory->counters.appends_count;

@@ -77,8 +77,7 @@ static struct relay *relay_new(struct reactor *reactor, struct session *session,
     relay->window->uses_count++;
     relay->push = *push;
     relay->status = PAWL_EBUSY;
-    relay->link =
-        peer_slots_take(reactor, push->next, addresses, push->slot_count, &relay->slot_first);
+    relay->link = peer_slots_take(reactor, push, addresses, &relay->slot_first);
     pawl_list_push_back(&reactor->relays, &relay->node);
     return relay;
 }

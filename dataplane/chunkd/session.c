@@ -90,6 +90,11 @@ static int hello_judge(struct reactor *reactor, struct session *session,
         *ret_why = "it looks for another server, which had this address before";
         return PAWL_ESTALE;
     }
+    if (hello->reactor != reactor->options.number ||
+        PAWL_MAX(hello->reactors_count, 1u) != reactor->options.reactors_count) {
+        *ret_why = "it looks for another reactor of this server, or for another number of them";
+        return PAWL_ESTALE;
+    }
     uint32_t slots = hello->window_slots_wanted;
     if (slots == 0 || slots > WIRE_WINDOW_SLOTS_MAX) {
         slots = WIRE_WINDOW_SLOTS_MAX;
@@ -118,6 +123,8 @@ static void session_hello(struct reactor *reactor, struct session *session,
     welcome.incarnation = reactor->incarnation;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = reactor->options.requests_count;
+    welcome.reactor = (uint16_t)reactor->options.number;
+    welcome.reactors_count = wire_reactors_count(reactor->options.reactors_count);
     if (code == 0) {
         session->state = SESSION_OPEN;
         session->server_id = hello->server_id;

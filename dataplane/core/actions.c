@@ -141,12 +141,14 @@ void chunk_persist_record(struct chunk_core *core, struct chunk *chunk, uint64_t
 
 // ---- peers and reports -----------------------------------------------------------------------
 
-void chunk_connect_add(struct chunk_core *core, uint64_t server, const char *address)
+void chunk_connect_add(struct chunk_core *core, const struct chunk *chunk, uint64_t server,
+                       const char *address)
 {
     size_t bytes = strlen(address);
     pawl_assert(bytes < CHUNK_ADDRESS_MAX);
 
     struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_CONNECT);
+    action->handle = chunk->handle;
     action->server = server;
     memcpy(action->address, address, bytes + 1);
 }

@@ -420,6 +420,12 @@ void chunk_core_visit(const struct chunk_core *core, bool open_only,
     }
 }
 
+uint64_t chunk_core_owner(const struct chunk_core *core, uint64_t handle)
+{
+    const struct chunk *chunk = pawl_map_get(&core->chunks, handle); // copies under way too
+    return chunk && chunk->written_handle != 0 ? chunk->written_handle : handle;
+}
+
 const struct chunk_core_counters *chunk_core_counters(const struct chunk_core *core)
 {
     return &core->counters;

@@ -109,7 +109,7 @@ enum chunk_action_type {
                               // buffer (message fields in `fetch`), reply wire_fetched
     CHUNK_ACTION_SEND_TABLE, // conn, request: write the rows of `table` to the fetcher's buffer, reply
                              // wire_fetched with index WIRE_FETCH_TABLE and the crc32c of the rows
-    CHUNK_ACTION_CONNECT,    // server, address (a list): will be needed
+    CHUNK_ACTION_CONNECT,    // server, address (a list), handle: will be needed for it
     CHUNK_ACTION_RELEASE,    // payload
     // Control plane.
     CHUNK_ACTION_ANSWER, // request: answer of a master's command (BORROWS UNTIL the next step)
@@ -234,6 +234,10 @@ int chunk_core_step(struct chunk_core *core, const struct chunk_event *event,
 // Inventory for registration and heartbeats. `open_only`: replicas that are not sealed.
 void chunk_core_visit(const struct chunk_core *core, bool open_only,
                       void (*visit)(void *user, const Pawl__Replica *replica), void *user);
+
+// The chunk by whose handle the reactor is chosen that this one belongs to: of a chunk of a write log the one that is
+// written, of any other, known or not, itself.
+uint64_t chunk_core_owner(const struct chunk_core *core, uint64_t handle);
 
 const struct chunk_core_counters *chunk_core_counters(const struct chunk_core *core);
 

@@ -267,7 +267,8 @@ uint64_t chunk_op_add(struct chunk_core *core, struct chunk *chunk, enum chunk_o
 // The operation of a token; NULL when there is none (any more).
 struct chunk_op *chunk_op_find(struct chunk_core *core, uint64_t token);
 void chunk_op_end(struct chunk_core *core, struct chunk_op *op);
-void chunk_connect_add(struct chunk_core *core, uint64_t server, const char *address);
+void chunk_connect_add(struct chunk_core *core, const struct chunk *chunk, uint64_t server,
+                       const char *address);
 void chunk_report_add(struct chunk_core *core, const struct chunk *chunk, Pawl__ReportKind kind,
                       uint64_t server);
 // An answer to a master's command: only a code, or with the chunk's state as the kind wants it.

@@ -109,7 +109,7 @@ static int copy_new(struct chunk_core *core, const Pawl__Copy *copy, struct chun
     chunk->copy = state;
     chunk->state = CHUNK_STATE_COPYING;
     chunk_activate(core, chunk);
-    chunk_connect_add(core, state->source, copy->source->fabric_address);
+    chunk_connect_add(core, chunk, state->source, copy->source->fabric_address);
     state->table_token = fetch_add(core, chunk, WIRE_FETCH_TABLE);
     *ret = chunk;
     return 0;

@@ -100,7 +100,7 @@ static void grant_begin(struct chunk_core *core, struct chunk *chunk, const Pawl
         }
         chunk->lease.secondaries[chunk->lease.secondaries_count++] = (struct chunk_member){
             .server_id = member->server_id, .prepared_count = chunk->commit_count};
-        chunk_connect_add(core, member->server_id, member->fabric_address);
+        chunk_connect_add(core, chunk, member->server_id, member->fabric_address);
     }
     chunk->primary = true;
     chunk->promise_used = true;

@@ -60,7 +60,7 @@ void chunk_level_begin(struct chunk_core *core, const Pawl__Level *level, uint64
     if (!chunk_is_sealed(chunk) && chunk->level.source == 0) {
         chunk->level =
             (struct chunk_level){.source = level->source->server_id, .count = level->count};
-        chunk_connect_add(core, chunk->level.source, level->source->fabric_address);
+        chunk_connect_add(core, chunk, chunk->level.source, level->source->fabric_address);
     }
     chunk_settle(core, chunk);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <hwloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "dataplane/memory/placement.h"
@@ -16,7 +17,7 @@ struct placement_pu {
 
 struct placement {
     hwloc_topology_t topology;
-    bool synthetic;
+    bool synthetic; // not this machine's
     unsigned cores_count;
     unsigned pus_count;
     struct placement_pu *pus; // in the topology's order
@@ -61,7 +62,40 @@ static int placement_list(struct placement *placement)
     return 0;
 }
 
-int placement_open(const char *synthetic, struct placement **ret)
+// What is read: this machine, or what the options describe. Network devices too.
+static int source_set(hwloc_topology_t topology, const struct placement_options *options)
+{
+    if (hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0) {
+        return -EIO;
+    }
+    if (options == NULL) {
+        return hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM |
+                                                      HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING) ==
+                       0
+                   ? 0
+                   : -EIO;
+    }
+    int rc =
+        options->synthetic != NULL
+            ? hwloc_topology_set_synthetic(topology, options->synthetic)
+            : hwloc_topology_set_xmlbuffer(topology, options->xml, (int)strlen(options->xml) + 1);
+    return rc == 0 ? 0 : -EINVAL;
+}
+
+static int cpus_restrict(hwloc_topology_t topology, const char *cpus)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+
+    if (set == NULL) {
+        return -ENOMEM;
+    }
+    int rc = hwloc_bitmap_list_sscanf(set, cpus);
+    rc = rc == 0 ? hwloc_topology_restrict(topology, set, HWLOC_RESTRICT_FLAG_REMOVE_CPULESS) : rc;
+    hwloc_bitmap_free(set);
+    return rc == 0 ? 0 : -EINVAL;
+}
+
+int placement_open(const struct placement_options *options, struct placement **ret)
 {
     struct placement *placement = calloc(1, sizeof(*placement));
     int code = -ENOMEM;
@@ -72,20 +106,20 @@ int placement_open(const char *synthetic, struct placement **ret)
     if (hwloc_topology_init(&placement->topology) != 0) {
         goto fail;
     }
-    placement->synthetic = synthetic != NULL;
-    code = -EINVAL;
-    if (synthetic != NULL && hwloc_topology_set_synthetic(placement->topology, synthetic) != 0) {
-        goto fail_topology;
-    }
-    code = -EIO;
-    if (synthetic == NULL &&
-        hwloc_topology_set_flags(placement->topology,
-                                 HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM |
-                                     HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING) != 0) {
+    placement->synthetic = options != NULL;
+    code = source_set(placement->topology, options);
+    if (code != 0) {
         goto fail_topology;
     }
     if (hwloc_topology_load(placement->topology) != 0) {
+        code = -EIO;
         goto fail_topology;
+    }
+    if (options != NULL && options->cpus != NULL) {
+        code = cpus_restrict(placement->topology, options->cpus);
+        if (code != 0) {
+            goto fail_topology;
+        }
     }
     code = placement_list(placement);
     if (code != 0) {
@@ -121,6 +155,39 @@ unsigned placement_pus_count(const struct placement *placement)
     return placement->pus_count;
 }
 
+int placement_device_node(const struct placement *placement, const char *device, uint32_t *ret_node)
+{
+    hwloc_obj_t obj = NULL;
+
+    while ((obj = hwloc_get_next_osdev(placement->topology, obj)) != NULL) {
+        if (obj->name == NULL || strcmp(obj->name, device) != 0) {
+            continue;
+        }
+        hwloc_obj_t home = hwloc_get_non_io_ancestor_obj(placement->topology, obj);
+        if (home == NULL || home->nodeset == NULL || hwloc_bitmap_weight(home->nodeset) != 1) {
+            return -ENODATA; // it hangs off the machine as a whole
+        }
+        *ret_node = (uint32_t)hwloc_bitmap_first(home->nodeset);
+        return 0;
+    }
+    return -ENODATA;
+}
+
+static bool pu_is_near(const struct placement_pu *pu, uint32_t near_node)
+{
+    return near_node == PLACEMENT_ANY_NODE || !pu->has_node || pu->numa_node == near_node;
+}
+
+unsigned placement_cores_near(const struct placement *placement, uint32_t near_node)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < placement->pus_count; i++) {
+        count += placement->pus[i].rank == 0 && pu_is_near(&placement->pus[i], near_node);
+    }
+    return count;
+}
+
 // Copies the hardware threads of one rank, near or far ones, while there is room.
 static unsigned placement_take(const struct placement *placement, uint32_t near_node, unsigned rank,
                                bool near, unsigned room, struct placement_core *ret_cores)
@@ -129,9 +196,7 @@ static unsigned placement_take(const struct placement *placement, uint32_t near_
 
     for (unsigned i = 0; i < placement->pus_count && taken < room; i++) {
         const struct placement_pu *pu = &placement->pus[i];
-        bool is_near =
-            near_node == PLACEMENT_ANY_NODE || !pu->has_node || pu->numa_node == near_node;
-        if (pu->rank != rank || is_near != near) {
+        if (pu->rank != rank || pu_is_near(pu, near_node) != near) {
             continue;
         }
         ret_cores[taken++] = (struct placement_core){

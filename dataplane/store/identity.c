@@ -124,6 +124,29 @@ int store_identity_get(struct store *store, uint64_t *ret_server_id, uint64_t *r
     return 0;
 }
 
+int store_identity_peek(const char *dir, uint64_t *ret_server_id, uint64_t *ret_cluster_id)
+{
+    struct disk_identity identity = {0};
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0) {
+        return -errno;
+    }
+    int fd = openat(dir_fd, "identity", O_RDONLY | O_CLOEXEC);
+    int code = fd < 0 ? -errno : 0;
+    close(dir_fd);
+    if (code != 0) {
+        return code;
+    }
+    ssize_t bytes = read(fd, &identity, sizeof(identity));
+    code = bytes < 0 ? -errno : identity_check(&identity, (size_t)bytes);
+    close(fd);
+    if (code == 0) {
+        *ret_server_id = identity.server_id;
+        *ret_cluster_id = identity.cluster_id;
+    }
+    return code;
+}
+
 int store_identity_set(struct store *store, uint64_t server_id, uint64_t cluster_id)
 {
     return server_id == 0 ? -EINVAL : identity_save(store, server_id, cluster_id);

@@ -226,6 +226,7 @@ static void space_as_seen(const struct store *store, struct store_space *ret_spa
         .total_bytes = total,
         .used_bytes = used,
         .free_bytes = total > used ? total - used : 0,
+        .disk_bytes = fs_free,
     };
 }
 

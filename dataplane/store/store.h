@@ -91,6 +91,11 @@ int store_identity_get(struct store *store, uint64_t *ret_server_id,
 int store_identity_set(struct store *store, uint64_t server_id,
                        uint64_t cluster_id) PAWL_MUST_CHECK;
 
+// The same of a store that is not open, and without opening it: 0 for ids that were not set. -ENOENT: there is no
+// store, or none yet.
+int store_identity_peek(const char *dir, uint64_t *ret_server_id,
+                        uint64_t *ret_cluster_id) PAWL_MUST_CHECK;
+
 // Calls visit for every chunk (at start-up, or for inventories).
 void store_visit(struct store *store, void (*visit)(void *user, const struct store_chunk *chunk),
                  void *user);
@@ -150,6 +155,7 @@ struct store_space {
     uint64_t total_bytes; // what this store may use
     uint64_t used_bytes;
     uint64_t free_bytes;
+    uint64_t disk_bytes; // free in the file system, for this store or others
 };
 void store_space(struct store *store, struct store_space *ret_space);
 

@@ -18,7 +18,7 @@ _pawl_options() { # verb, action of local
     rm) echo "-r" ;;
     local)
         case $2 in
-        start) echo "--servers --route" ;;
+        start) echo "--servers --reactors --route" ;;
         kill) echo "--signal" ;;
         esac
         ;;
@@ -61,7 +61,7 @@ _pawl_value() {
     --signal) _pawl_words "KILL TERM STOP CONT INT HUP ABRT" ;;
     --progress-file) _pawl_files ;;
     --master | --fabric-host | --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | \
-        --offset | --length | --server | --producer | --servers) COMPREPLY=() ;;
+        --offset | --length | --server | --producer | --servers | --reactors) COMPREPLY=() ;;
     *) return 1 ;;
     esac
 }
@@ -78,7 +78,7 @@ _pawl_scan() {
             _pawl_where+=("$word" "${COMP_WORDS[i]}")
             ;;
         --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | --progress-file | \
-            --offset | --length | --server | --producer | --servers | --route | --signal) i=$((i + 1)) ;;
+            --offset | --length | --server | --producer | --servers | --reactors | --route | --signal) i=$((i + 1)) ;;
         -*) ;;
         *)
             if [[ -z $verb ]]; then

@@ -55,7 +55,7 @@ BEGIN = time.monotonic()
 
 
 class Cluster:
-    def __init__(self, bin_dir, servers=3):
+    def __init__(self, bin_dir, servers=3, reactors=None):
         self.bin = os.path.abspath(bin_dir)
         self.dir = tempfile.mkdtemp(prefix="pawl-trial-", dir=os.environ.get("PAWL_TEST_DIR", "."))
         self.dir = os.path.abspath(self.dir)
@@ -64,7 +64,8 @@ class Cluster:
         if PROVIDER:
             self.configure(servers)
         self.packets = devices.packets()
-        self.pawl("local", "start", "--servers", str(servers))
+        more = ["--reactors", str(reactors)] if reactors else []
+        self.pawl("local", "start", "--servers", str(servers), *more)
 
     def configure(self, servers):
         """The files that `pawl local start` would write otherwise."""
@@ -272,10 +273,10 @@ def wait_for_bytes(progress_path, process, wanted, seconds=120):
     raise Failed(f"{wanted} bytes were not acknowledged within {seconds} s")
 
 
-def main(run, servers=3):
+def main(run, servers=3, reactors=None):
     """Runs run(cluster, arguments) on a new cluster."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    cluster = Cluster(sys.argv[1], servers)
+    cluster = Cluster(sys.argv[1], servers, reactors)
     try:
         run(cluster, sys.argv[2:])
         cluster.check_devices()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of base/host.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,9 +25,21 @@ static void test_host_is_loopback_when_given_hosts_knows_them(void **state)
     }
 }
 
+static void test_host_interface_when_an_address_is_ours_names_it(void **state)
+{
+    (void)state;
+    char name[IF_NAMESIZE] = "";
+    assert_int_equal(pawl_host_interface("127.0.0.1", name), 0);
+    assert_int_not_equal(if_nametoindex(name), 0);
+    assert_int_equal(pawl_host_interface("192.0.2.1", name), -ENODATA); // of documentation
+    assert_int_equal(pawl_host_interface("no such host.", name), -ENODATA);
+    assert_int_equal(pawl_host_interface("", name), -ENODATA);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_host_interface_when_an_address_is_ours_names_it),
         cmocka_unit_test(test_host_is_loopback_when_given_hosts_knows_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "client/client_private.h"
+#include "proto/reactor.h"
 
 #define LONG_MS 10000u
 #define SHORT_MS 300u
@@ -267,9 +268,96 @@ static void test_append_when_the_server_is_busy_for_a_while_then_it_is_stored(vo
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+// ---- servers of several reactors ----------------------------------------------------------------
+
+static void learn(struct pawl *pawl, uint64_t server_id, const char *addresses)
+{
+    Pawl__Member member = PAWL__MEMBER__INIT;
+    member.server_id = server_id;
+    member.name = (char *)(uintptr_t) "many";
+    member.fabric_address = (char *)(uintptr_t)addresses;
+    client_learn(pawl, &member);
+}
+
+static void test_place_when_a_server_has_reactors_leads_to_the_one_of_the_chunk(void **state)
+{
+    struct pawl *pawl = ((struct place *)*state)->pawl;
+    learn(pawl, 0x77, "tcp://10.0.0.1:7500-7503,fake://4000-4003");
+    unsigned seen = 0;
+    for (uint64_t handle = 1; handle < 100; handle++) {
+        uint64_t place = client_place(pawl, 0x77, handle);
+        struct client_address address;
+        assert_int_equal(client_address(pawl, place, &address), 0);
+        assert_int_equal(address.server_id, 0x77);
+        assert_int_equal(address.reactor, reactor_of(handle, 4));
+        assert_int_equal(address.reactors_count, 4);
+        char wanted[32];
+        snprintf(wanted, sizeof wanted, "fake://%u", 4000 + address.reactor);
+        assert_string_equal(address.text, wanted);
+        assert_true(client_place_server(pawl, place) == 0x77);
+        seen |= 1u << address.reactor;
+    }
+    assert_int_equal(seen, 15);
+}
+
+static void test_place_when_a_server_has_one_reactor_is_the_server(void **state)
+{
+    struct pawl *pawl = ((struct place *)*state)->pawl;
+    learn(pawl, 0x78, "fake://5000");
+    struct client_address address;
+    assert_true(client_place(pawl, 0x78, 5) == 0x78);
+    assert_int_equal(client_address(pawl, 0x78, &address), 0);
+    assert_string_equal(address.text, "fake://5000");
+    assert_int_equal(address.reactors_count, 1);
+    assert_true(client_place(pawl, 0x79, 5) == 0x79); // not known
+    assert_int_equal(client_address(pawl, 0x79, &address), PAWL_EDISCONNECTED);
+    learn(pawl, 0x7a, "tcp://10.0.0.1:7500-7503"); // none for this client
+    assert_true(client_place(pawl, 0x7a, 5) == 0x7a);
+    assert_int_equal(client_address(pawl, 0x7a, &address), PAWL_EPROVIDER);
+}
+
+// Of two connections to one server, the end of one leaves the other and what was sent on it alone.
+static void test_place_when_one_of_two_reactors_is_refused_the_other_goes_on(void **state)
+{
+    struct place *place = *state;
+    struct pawl *pawl = place->pawl;
+    struct link *up = pawl_container_of(pawl_list_first(&pawl->links), struct link, node);
+    uint64_t server_id = up->server_id;
+    struct cluster_server *server = &place->cluster.servers[(server_id & 0xf) - 1];
+    unsigned number =
+        (unsigned)strtoul(fabric_address(server->fabric) + strlen("fake://"), NULL, 10);
+    char range[PAWL_ADDRESS_BYTES_MAX];
+    // This server plays reactor 0 and nobody reactor 1.
+    snprintf(range, sizeof range, "fake://%u-%u", number, number + 50);
+    learn(pawl, server_id, range);
+    uint64_t here = 1;
+    uint64_t nowhere = 1;
+    while (reactor_of(here, 51) != 0) {
+        here++;
+    }
+    while (reactor_of(nowhere, 51) != 50) {
+        nowhere++;
+    }
+    assert_true(client_place(pawl, server_id, here) == server_id);
+    assert_true(link_exists(pawl, server_id));
+    struct call lost = {0};
+    struct link_request request = inspect(&lost, LONG_MS);
+    uint64_t there = client_place(pawl, server_id, nowhere);
+    assert_int_equal(link_submit(pawl, there, &request), 0);
+    while (lost.calls == 0) {
+        client_turn(pawl, client_deadline_ns(pawl, 0));
+    }
+    assert_int_equal(lost.status, PAWL_EDISCONNECTED);
+    assert_false(link_exists(pawl, there));
+    assert_true(link_exists(pawl, server_id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_place_when_a_server_has_reactors_leads_to_the_one_of_the_chunk),
+        TEST(test_place_when_a_server_has_one_reactor_is_the_server),
+        TEST(test_place_when_one_of_two_reactors_is_refused_the_other_goes_on),
         TEST(test_submit_when_the_address_is_unknown_then_edisconnected),
         TEST(test_submit_when_it_is_answered_then_done_comes_later_and_once),
         TEST(test_submit_when_slots_run_out_then_requests_wait_in_order),

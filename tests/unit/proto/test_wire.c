@@ -168,13 +168,17 @@ struct wrong {
 static const struct wrong wrongs[] = {
     WRONG(WIRE_HELLO, wire_hello, server_id, 0), // a client with an incarnation
     WRONG(WIRE_HELLO, wire_hello, window_slots_wanted, 65),
-    WRONG(WIRE_HELLO, wire_hello, reserved, 1),
+    WRONG(WIRE_HELLO, wire_hello, reactor, 1), // of one
+    WRONG(WIRE_HELLO, wire_hello, reactors_count, 1),
+    WRONG(WIRE_HELLO, wire_hello, reactors_count, 65),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 0),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 65),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, 0),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, WIRE_SLOT_BYTES + 1),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, requests_count, 0),
-    WRONG(REPLY(WIRE_HELLO), wire_welcome, reserved, 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, reactor, 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, reactors_count, 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, reactors_count, 65),
     WRONG(WIRE_APPEND, wire_append, chunk, 0),
     WRONG(WIRE_APPEND, wire_append, version, 0),
     WRONG(WIRE_APPEND, wire_append, id.sequence, 0),

@@ -213,6 +213,12 @@ void server_turn(struct server *server)
 
 void server_welcome(struct server *server, uint64_t server_id, uint32_t slots, uint32_t requests)
 {
+    server_welcome_of(server, server_id, slots, requests, 0);
+}
+
+void server_welcome_of(struct server *server, uint64_t server_id, uint32_t slots, uint32_t requests,
+                       uint16_t reactor)
+{
     struct wire_welcome welcome;
     server_turn(server);
     assert_true(server->client.connected);
@@ -228,6 +234,8 @@ void server_welcome(struct server *server, uint64_t server_id, uint32_t slots, u
     welcome.window_slots = slots;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = requests;
+    welcome.reactor = reactor;
+    welcome.reactors_count = server->client.message.hello.reactors_count;
     assert_int_equal(fabric_send(server->client.conn, &welcome, sizeof(welcome)), 0);
     server_turn(server);
 }

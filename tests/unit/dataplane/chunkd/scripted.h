@@ -46,8 +46,9 @@ struct script {
     uint64_t cluster_id;
     Pawl__Replica replicas[4]; // inventory
     unsigned replicas_count;
-    bool visited;         // the inventory was asked for
-    bool answer_commands; // at once, with PAWL_ESTALE
+    bool visited;            // the inventory was asked for
+    bool answer_commands;    // at once, with PAWL_ESTALE
+    uint64_t written_handle; // that chunk 42 is of the log of; 0: of none
 };
 
 extern struct script script;
@@ -128,5 +129,8 @@ void server_close(struct server *server);
 void server_turn(struct server *server);
 // Accepts HELLO and answers with a window of `slots` slots over client.memory.
 void server_welcome(struct server *server, uint64_t server_id, uint32_t slots, uint32_t requests);
+// The same as one of the reactors of that server.
+void server_welcome_of(struct server *server, uint64_t server_id, uint32_t slots, uint32_t requests,
+                       uint16_t reactor);
 
 #endif

@@ -134,6 +134,15 @@ static void test_chunkd_config_when_wrong_says_what(void **state)
                  "{provider: e}]\n",
          "c.yaml:3:"},
         {MINIMAL "fabrics: {provider: a}\n", "c.yaml:3:"},
+        {MINIMAL "reactors: 0\n", "reactors '0'"},
+        {MINIMAL "reactors: 65\n", "1 to 64"},
+        {MINIMAL "reactors: -1\n", "1 to 64"},
+        {MINIMAL "reactors: 2x\n", "1 to 64"},
+        {MINIMAL "reactors: all\n", "or auto"},
+        {MINIMAL "reactors: 99999999999\n", "c.yaml:3:"},
+        {MINIMAL "pin: maybe\n", "c.yaml:3:"},
+        {MINIMAL "reactors: 3\nmemory: {region: 256MiB}\n", "too small for 3 reactors"},
+        {MINIMAL "reactors: 4\nfabric: {port: 65533}\n", "4 ports in a row"},
         {MINIMAL "space_limit: lots\n", "space_limit"},
         {MINIMAL "memory: {region: 1MiB}\n", "memory.region"},
         {MINIMAL "journal: {segment: 1KiB}\n", "journal.segment"},
@@ -153,6 +162,46 @@ static void test_chunkd_config_when_wrong_says_what(void **state)
     }
 }
 
+static void test_chunkd_config_when_reactors_are_given_takes_them(void **state)
+{
+    (void)state;
+    struct chunkd_config config;
+    struct pawl_config_error error;
+    assert_int_equal(parse(MINIMAL, &config, &error), 0);
+    assert_int_equal(config.reactors_count, 1);
+    assert_int_equal(config.pin, CHUNKD_PIN_AUTO);
+    chunkd_config_fini(&config);
+    assert_int_equal(
+        parse(MINIMAL "reactors: 64\npin: false\nfabric: {port: 65472}\n", &config, &error), 0);
+    assert_int_equal(config.reactors_count, 64);
+    assert_int_equal(config.pin, CHUNKD_PIN_FALSE);
+    assert_true(config.region_bytes == UINT64_C(64) * (256 << 20)); // of all of them
+    chunkd_config_fini(&config);
+    assert_int_equal(
+        parse(MINIMAL "reactors: 2\nmemory: {region: 192MiB}\npin: true\n", &config, &error), 0);
+    assert_true(config.region_bytes == UINT64_C(192) << 20);
+    assert_int_equal(config.pin, CHUNKD_PIN_TRUE);
+    chunkd_config_fini(&config);
+}
+
+static void test_chunkd_config_when_reactors_are_left_to_the_machine_checks_them_later(void **state)
+{
+    (void)state;
+    struct chunkd_config config;
+    struct pawl_config_error error;
+    assert_int_equal(parse(MINIMAL "reactors: auto\n", &config, &error), 0);
+    assert_int_equal(config.reactors_count, 0);
+    assert_int_equal(chunkd_config_reactors("c", 8, &config, &error), 0);
+    assert_int_equal(config.reactors_count, 8);
+    assert_true(config.region_bytes == UINT64_C(8) * (256 << 20));
+    chunkd_config_fini(&config);
+    assert_int_equal(parse(MINIMAL "reactors: auto\nmemory: {region: 512MiB}\n", &config, &error),
+                     0);
+    assert_int_equal(chunkd_config_reactors("c", 8, &config, &error), PAWL_EINVALID);
+    assert_non_null(strstr(error.text, "too small for 8 reactors"));
+    chunkd_config_fini(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +209,9 @@ int main(void)
         cmocka_unit_test(test_chunkd_config_when_all_is_given_takes_it),
         cmocka_unit_test(test_chunkd_config_when_a_route_is_given_takes_it_for_all_sizes),
         cmocka_unit_test(test_chunkd_config_when_there_are_several_fabrics_keeps_their_order),
+        cmocka_unit_test(test_chunkd_config_when_reactors_are_given_takes_them),
+        cmocka_unit_test(
+            test_chunkd_config_when_reactors_are_left_to_the_machine_checks_them_later),
         cmocka_unit_test(test_chunkd_config_when_wrong_says_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,8 +201,10 @@ static int chunkd_run(void)
                                       .master_port = master.port,
                                       .name = "cs1",
                                       .location = "rack1",
+                                      .address = reactor_address(reactor_thread_reactor(thread)),
                                       .dir = mark_dir[0] != '\0' ? mark_dir : NULL};
-    int status = control_run(&control, reactor_thread_reactor(thread));
+    struct reactor *reactor = reactor_thread_reactor(thread);
+    int status = control_run(&control, &reactor, 1);
     reactor_thread_join(thread);
     master_stop(); // what it saw is read after its end
     return status;

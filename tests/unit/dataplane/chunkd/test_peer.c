@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -367,11 +369,83 @@ static void test_fetch_when_peer_is_lost_frees_its_landing_after_the_close(void 
     assert_false(bench.reactor->buffers.landings[0].used);
 }
 
+// ---- a peer of several reactors -----------------------------------------------------------------
+
+// A range of two ports of which the test's fabric has the one of `reactor`, and nobody the other.
+static void connect_range(uint64_t handle, uint32_t reactor)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    unsigned number =
+        (unsigned)strtoul(fabric_address(server.fabric) + strlen("fake://"), NULL, 10);
+    action->server = PEER;
+    action->handle = handle;
+    snprintf(action->address, sizeof(action->address), "fake://%u-%u", number - reactor,
+             number - reactor + 1);
+}
+
+// The handle that leads to that reactor of two.
+static uint64_t handle_at(uint32_t reactor)
+{
+    uint64_t handle = 1;
+    while (reactor_of(handle, 2) != reactor) {
+        handle++;
+    }
+    return handle;
+}
+
+static void expect_hello(uint32_t reactor)
+{
+    server_turn(&server);
+    assert_true(server.client.connected);
+    assert_int_equal(server.client.message.header.type, WIRE_HELLO);
+    assert_int_equal(server.client.message.hello.reactor, reactor);
+    assert_int_equal(server.client.message.hello.reactors_count, 2);
+}
+
+static void test_peer_when_it_has_two_reactors_goes_to_the_one_of_the_chunk(void **state)
+{
+    (void)state;
+    connect_range(handle_at(1), 1);
+    script_run(&bench);
+    expect_hello(1);
+}
+
+static void test_peer_when_the_chunk_is_of_a_write_log_goes_where_the_written_one_is(void **state)
+{
+    (void)state;
+    uint32_t natural = reactor_of(42, 2);
+    script.written_handle = handle_at(1 - natural);
+    uint64_t payload = payload_bring(1, 500, 0, 0);
+    connect_range(42, 1 - natural);
+    prepare_action(payload, 0, 500); // for chunk 42
+    script_run(&bench);
+    expect_hello(1 - natural);
+    server_welcome_of(&server, PEER, 8, 4, (uint16_t)(1 - natural));
+    assert_int_equal(server.client.message.header.type, WIRE_PREPARE);
+}
+
+static void test_peer_when_another_reactor_answers_gives_the_link_up(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 500, 0, 0);
+    uint32_t reactor = reactor_of(42, 2);
+    connect_range(42, reactor);
+    prepare_action(payload, 0, 500);
+    script_run(&bench);
+    expect_hello(reactor);
+    server_welcome_of(&server, PEER, 8, 4, (uint16_t)(1 - reactor));
+    assert_true(script_last(CHUNK_EVENT_PREPARED)->event.status < 0);
+    assert_int_equal(script_last(CHUNK_EVENT_PEER_DOWN)->event.server, PEER);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_prepare_when_small_travels_inline),
+        T(test_peer_when_it_has_two_reactors_goes_to_the_one_of_the_chunk),
+        T(test_peer_when_the_chunk_is_of_a_write_log_goes_where_the_written_one_is),
+        T(test_peer_when_another_reactor_answers_gives_the_link_up),
         T(test_prepare_when_large_is_written_into_slots_first),
         T(test_prepare_when_refused_hands_the_code_on),
         T(test_prepare_when_no_slot_is_free_waits_in_order),

@@ -89,6 +89,45 @@ static void test_hello_when_another_server_is_wanted_is_refused(void **state)
     hello_refused(SCRIPT_CLUSTER, 0x99, PAWL_ESTALE);
 }
 
+static void hello_to_reactor(uint16_t reactor, uint16_t reactors_count)
+{
+    struct wire_hello hello;
+    memset(&hello, 0, sizeof(hello));
+    wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello), 7);
+    hello.cluster_id = SCRIPT_CLUSTER;
+    hello.reactor = reactor;
+    hello.reactors_count = reactors_count;
+    client_send(&client, &hello, sizeof(hello));
+}
+
+static void test_hello_when_another_reactor_is_wanted_is_refused(void **state)
+{
+    (void)state;
+    static const uint16_t wrong[][2] = {{0, 4}, {2, 4}, {1, 3}, {1, 2}, {0, 0}};
+    bench.reactor->options.number = 1;
+    bench.reactor->options.reactors_count = 4;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(wrong); i++) {
+        client_close(&client);
+        client_open(&client, &bench);
+        hello_to_reactor(wrong[i][0], wrong[i][1]);
+        assert_int_equal(client.message.header.status, PAWL_ESTALE);
+        assert_int_equal(bench.reactor->buffers.windows.used_bytes, 0);
+    }
+    client_close(&client);
+    client_open(&client, &bench);
+    hello_to_reactor(1, 4);
+    assert_int_equal(client.message.header.status, 0);
+    assert_int_equal(client.message.welcome.reactor, 1);
+    assert_int_equal(client.message.welcome.reactors_count, 4);
+}
+
+static void test_hello_when_the_only_reactor_is_wanted_as_one_of_several_is_refused(void **state)
+{
+    (void)state;
+    hello_to_reactor(0, 2);
+    assert_int_equal(client.message.header.status, PAWL_ESTALE);
+}
+
 static void test_hello_when_no_window_is_left_is_refused(void **state)
 {
     (void)state;
@@ -425,6 +464,8 @@ int main(void)
         T(test_hello_when_all_is_well_grants_a_window),
         T(test_hello_when_cluster_differs_is_refused),
         T(test_hello_when_another_server_is_wanted_is_refused),
+        T(test_hello_when_another_reactor_is_wanted_is_refused),
+        T(test_hello_when_the_only_reactor_is_wanted_as_one_of_several_is_refused),
         T(test_hello_when_no_window_is_left_is_refused),
         T(test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one),
         T(test_hello_when_said_twice_closes),

@@ -8,9 +8,19 @@
 #include <cmocka.h>
 // clang-format on
 #include <errno.h>
+#include <hwloc.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "dataplane/memory/placement.h"
+
+static int open_synthetic(const char *synthetic, struct placement **ret)
+{
+    struct placement_options options = {.synthetic = synthetic};
+    return placement_open(&options, ret);
+}
 
 static void test_choose_when_near_node_is_given_then_its_cores_come_first(void **state)
 {
@@ -18,7 +28,7 @@ static void test_choose_when_near_node_is_given_then_its_cores_come_first(void *
     struct placement *placement;
     struct placement_core cores[6];
 
-    assert_int_equal(placement_open("node:2 core:4 pu:2", &placement), 0);
+    assert_int_equal(open_synthetic("node:2 core:4 pu:2", &placement), 0);
     assert_int_equal(placement_cores_count(placement), 8);
     assert_int_equal(placement_pus_count(placement), 16);
     assert_int_equal(placement_choose(placement, 1, 6, cores), 0);
@@ -39,7 +49,7 @@ static void test_choose_when_cores_run_out_then_threads_and_then_sharing(void **
     struct placement *placement;
     struct placement_core cores[5];
 
-    assert_int_equal(placement_open("node:1 core:2 pu:2", &placement), 0);
+    assert_int_equal(open_synthetic("node:1 core:2 pu:2", &placement), 0);
     assert_int_equal(placement_choose(placement, PLACEMENT_ANY_NODE, 5, cores), 0);
     static const unsigned pus[] = {0, 2, 1, 3, 0};
     for (int i = 0; i < 5; i++) {
@@ -55,7 +65,7 @@ static void test_open_when_description_is_bad_then_refuses(void **state)
     (void)state;
     struct placement *placement = NULL;
 
-    assert_int_equal(placement_open("node:two", &placement), -EINVAL);
+    assert_int_equal(open_synthetic("node:two", &placement), -EINVAL);
     assert_null(placement);
     placement_close(NULL);
 }
@@ -79,9 +89,149 @@ static void test_bind_when_on_this_machine_then_affinity_is_that_core(void **sta
     placement_close(placement);
 }
 
+// ---- where the network device is ----------------------------------------------------------------
+
+// Two nodes of 8 cores, with two devices on node 1 and one that hangs off the machine: hwloc's synthetic topologies
+// have no devices, so they are put into the text of one.
+static struct placement *open_with_devices(const char *synthetic, const char *cpus)
+{
+    static const char on_node[] = "<object type=\"OSDev\" gp_index=\"9001\" name=\"eth7\" "
+                                  "osdev_type=\"2\"/><object type=\"OSDev\" gp_index=\"9002\" "
+                                  "name=\"mlx5_0\" osdev_type=\"3\"/>";
+    static const char on_machine[] =
+        "<object type=\"OSDev\" gp_index=\"9003\" name=\"eth0\" osdev_type=\"2\"/>";
+    hwloc_topology_t topology;
+    char *xml = NULL;
+    int bytes = 0;
+    assert_int_equal(hwloc_topology_init(&topology), 0);
+    assert_int_equal(hwloc_topology_set_synthetic(topology, synthetic), 0);
+    assert_int_equal(hwloc_topology_load(topology), 0);
+    assert_int_equal(hwloc_topology_export_xmlbuffer(topology, &xml, &bytes, 0), 0);
+    size_t room = strlen(xml) + sizeof(on_node) + sizeof(on_machine);
+    char *text = calloc(1, room);
+    const char *at_node = strstr(xml, "<object type=\"NUMANode\" os_index=\"1\"");
+    const char *at_machine = NULL; // before its end, the last one
+    for (const char *at = xml; (at = strstr(at, "</object>")) != NULL; at++) {
+        at_machine = at;
+    }
+    assert_true(at_node != NULL && at_machine > at_node);
+    snprintf(text, room, "%.*s%s%.*s%s%s", (int)(at_node - xml), xml, on_node,
+             (int)(at_machine - at_node), at_node, on_machine, at_machine);
+    struct placement_options options = {.xml = text, .cpus = cpus};
+    struct placement *placement = NULL;
+    assert_int_equal(placement_open(&options, &placement), 0);
+    free(text);
+    hwloc_free_xmlbuffer(topology, xml);
+    hwloc_topology_destroy(topology);
+    return placement;
+}
+
+static void test_device_when_it_is_on_a_node_leads_to_its_cores(void **state)
+{
+    (void)state;
+    struct placement *placement = open_with_devices("package:2 [numa] core:8 pu:2", NULL);
+    struct placement_core cores[10];
+    uint32_t node = 99;
+    assert_int_equal(placement_device_node(placement, "mlx5_0", &node), 0);
+    assert_int_equal(node, 1);
+    node = 99;
+    assert_int_equal(placement_device_node(placement, "eth7", &node), 0);
+    assert_int_equal(node, 1);
+    assert_int_equal(placement_cores_near(placement, node), 8);
+    assert_int_equal(placement_cores_near(placement, PLACEMENT_ANY_NODE), 16);
+    assert_int_equal(placement_choose(placement, node, 10, cores), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(cores[i].numa_node, 1);
+        assert_int_equal(cores[i].pu, 16 + 2 * i);
+    }
+    assert_int_equal(cores[8].numa_node, 0); // no more near ones: whole cores before second threads
+    assert_int_equal(cores[8].pu, 0);
+    assert_false(cores[9].shared);
+    placement_close(placement);
+}
+
+static void test_device_when_it_is_nowhere_says_so(void **state)
+{
+    (void)state;
+    struct placement *placement = open_with_devices("package:2 [numa] core:8 pu:1", NULL);
+    uint32_t node = 99;
+    assert_int_equal(placement_device_node(placement, "eth0", &node), -ENODATA);
+    assert_int_equal(placement_device_node(placement, "lo", &node), -ENODATA);
+    assert_int_equal(placement_device_node(placement, "", &node), -ENODATA);
+    assert_int_equal(node, 99);
+    placement_close(placement);
+}
+
+static void
+test_device_when_the_cpuset_is_restricted_leads_to_what_is_left_of_its_node(void **state)
+{
+    (void)state;
+    struct placement *placement = open_with_devices("package:2 [numa] core:8 pu:2", "4-7,20-23");
+    struct placement_core cores[5];
+    uint32_t node = 99;
+    assert_int_equal(placement_cores_count(placement), 4);
+    assert_int_equal(placement_pus_count(placement), 8);
+    assert_int_equal(placement_device_node(placement, "eth7", &node), 0);
+    assert_int_equal(placement_cores_near(placement, node), 2);
+    assert_int_equal(placement_choose(placement, node, 5, cores), 0);
+    static const unsigned pus[] = {20, 22, 4, 6, 21};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(cores[i].pu, pus[i]);
+        assert_int_equal(cores[i].shared, i == 4);
+    }
+    placement_close(placement);
+}
+
+static void test_device_when_its_node_may_not_be_used_leads_nowhere(void **state)
+{
+    (void)state;
+    struct placement *placement = open_with_devices("package:2 [numa] core:8 pu:2", "0-3");
+    struct placement_core core;
+    uint32_t node = PLACEMENT_ANY_NODE;
+    assert_int_equal(placement_device_node(placement, "eth7", &node), -ENODATA);
+    assert_int_equal(placement_choose(placement, node, 1, &core), 0);
+    assert_int_equal(core.pu, 0);
+    placement_close(placement);
+}
+
+static void test_choose_when_there_is_one_core_shares_it(void **state)
+{
+    (void)state;
+    struct placement *placement;
+    struct placement_core cores[2];
+    assert_int_equal(open_synthetic("core:1 pu:1", &placement), 0);
+    assert_int_equal(placement_cores_near(placement, 1), 0);
+    assert_int_equal(placement_choose(placement, 1, 2, cores), 0); // another node than there is
+    assert_int_equal(cores[0].pu, 0);
+    assert_false(cores[0].shared);
+    assert_int_equal(cores[1].pu, 0);
+    assert_true(cores[1].shared);
+    placement_close(placement);
+}
+
+static void test_open_when_cpus_are_bad_then_refuses(void **state)
+{
+    (void)state;
+    struct placement *placement = NULL;
+    struct placement_options options = {.synthetic = "core:2 pu:1", .cpus = "two"};
+    assert_int_equal(placement_open(&options, &placement), -EINVAL);
+    options.cpus = "7"; // nothing would be left
+    assert_int_equal(placement_open(&options, &placement), -EINVAL);
+    options = (struct placement_options){.xml = "<no topology>"};
+    assert_true(placement_open(&options, &placement) < 0);
+    assert_null(placement);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_device_when_it_is_on_a_node_leads_to_its_cores),
+        cmocka_unit_test(test_device_when_it_is_nowhere_says_so),
+        cmocka_unit_test(
+            test_device_when_the_cpuset_is_restricted_leads_to_what_is_left_of_its_node),
+        cmocka_unit_test(test_device_when_its_node_may_not_be_used_leads_nowhere),
+        cmocka_unit_test(test_choose_when_there_is_one_core_shares_it),
+        cmocka_unit_test(test_open_when_cpus_are_bad_then_refuses),
         cmocka_unit_test(test_choose_when_near_node_is_given_then_its_cores_come_first),
         cmocka_unit_test(test_choose_when_cores_run_out_then_threads_and_then_sharing),
         cmocka_unit_test(test_open_when_description_is_bad_then_refuses),
