@@ -88,6 +88,7 @@ static int open_store(struct reactor *reactor)
         .journal_segment_bytes = options->journal_segment_bytes,
         .journal_segments_count = options->journal_segments_count,
         .inline_max_bytes = options->inline_max_bytes,
+        .stores_count = options->reactors_count,
         .fixed_memory = reactor->buffers.region.base,
         .fixed_bytes = reactor->buffers.region.bytes,
     };

@@ -203,6 +203,9 @@ void store_space_refresh(struct store *store)
     }
     uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
     uint64_t reserve = PAWL_MIN(total / 100, QUEUE_FS_RESERVE_BYTES) + store_segments_held(store);
+    // Others take space too, unseen until the next look, and want places for what their journals hold.
+    uint64_t others = store->stores_count > 1 ? store->stores_count - 1 : 0;
+    reserve += others * (store_segments_bytes(store) + QUEUE_FS_LOOK_BYTES);
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     store->fs_free_bytes = free_bytes > reserve ? free_bytes - reserve : 0;
 }

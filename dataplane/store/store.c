@@ -205,7 +205,9 @@ static void limits_set(struct store *store, const struct store_options *options)
     store->inline_max_bytes = (uint32_t)PAWL_MIN((uint64_t)inline_max, room);
     store->space_limit_bytes = options->space_limit_bytes;
     getrlimit(RLIMIT_NOFILE, &files);
-    store->files_max = (uint32_t)PAWL_MIN(files.rlim_cur / 2, (rlim_t)STORE_FILES_MAX);
+    store->stores_count = PAWL_MAX(options->stores_count, 1u);
+    rlim_t share = files.rlim_cur / 2 / store->stores_count;
+    store->files_max = (uint32_t)PAWL_MAX(PAWL_MIN(share, (rlim_t)STORE_FILES_MAX), (rlim_t)1);
 }
 
 static void describe(struct store *store)

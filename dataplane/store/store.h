@@ -44,6 +44,7 @@ struct store_options {
     uint32_t journal_segment_bytes;  // 0: 32 MiB
     uint32_t journal_segments_count; // 0: 4
     uint32_t inline_max_bytes;       // 0: 32 KiB; at most 64 KiB
+    uint32_t stores_count;           // of this process, on the same file system; 0: 1
     bool no_direct;                  // tests: don't use O_DIRECT
     bool no_uring;                   // tests, kernels without it: a fall-back
     void *fixed_memory;              // region for registered buffers, or NULL

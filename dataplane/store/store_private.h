@@ -273,6 +273,7 @@ struct store {
     struct pawl_list files_open; // least recently used first
     uint32_t files_count;
     uint32_t files_max;
+    uint32_t stores_count;          // on this file system, this one included
     uint32_t ops_count;             // mutations and reads not completed yet
     struct store_completion *ready; // a ring
     uint32_t ready_first;

@@ -9,6 +9,7 @@ The environment says where it runs; without it: tcp on loopback, in full size.
   PAWL_TEST_SCALE     what sizes and counts are multiplied by, "0.03125"
   PAWL_TEST_DEVICES   RDMA devices that the bytes must take (devices.py)
   PAWL_TEST_DIR       where the cluster's folder is made
+  PAWL_TEST_REACTORS  reactors of each server, for tests that don't say it
 """
 import atexit
 import hashlib
@@ -64,6 +65,7 @@ class Cluster:
         if PROVIDER:
             self.configure(servers)
         self.packets = devices.packets()
+        reactors = reactors or os.environ.get("PAWL_TEST_REACTORS")
         more = ["--reactors", str(reactors)] if reactors else []
         self.pawl("local", "start", "--servers", str(servers), *more)
 

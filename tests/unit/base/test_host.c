@@ -31,7 +31,7 @@ static void test_host_interface_when_an_address_is_ours_names_it(void **state)
     char name[IF_NAMESIZE] = "";
     assert_int_equal(pawl_host_interface("127.0.0.1", name), 0);
     assert_int_not_equal(if_nametoindex(name), 0);
-    assert_int_equal(pawl_host_interface("192.0.2.1", name), -ENODATA); // of documentation
+    assert_int_equal(pawl_host_interface("240.0.0.1", name), -ENODATA); // reserved
     assert_int_equal(pawl_host_interface("no such host.", name), -ENODATA);
     assert_int_equal(pawl_host_interface("", name), -ENODATA);
 }
