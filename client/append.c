@@ -366,9 +366,10 @@ static int step(struct pawl_file *file, const struct append_event *event)
 
 bool file_run(struct pawl_file *file, uint64_t now_ns)
 {
-    bool busy = false;
+    bool busy = file_chunks_run(file, now_ns);
+    busy |= file_reads_run(file, now_ns);
     if (file->closed) { // its core still counts on appends that were given back
-        return false;
+        return busy;
     }
     while (!pawl_list_is_empty(&file->events)) {
         struct file_event *item =
@@ -400,7 +401,7 @@ int file_callbacks(struct pawl_file *file)
         free(append);
         ran++;
     }
-    return ran;
+    return ran + file_reads_callbacks(file);
 }
 
 void file_fail_pending(struct pawl_file *file, int status)

@@ -106,6 +106,20 @@ bool client_avoided(const struct pawl *pawl, uint64_t server_id)
            pawl_clock_ns() < server->avoid_until_ns;
 }
 
+uint64_t client_reading(const struct pawl *pawl, uint64_t server_id)
+{
+    const struct client_server *server = find_server(pawl, server_id);
+    return server != NULL ? server->reading_bytes : 0;
+}
+
+void client_reading_add(struct pawl *pawl, uint64_t server_id, int64_t more)
+{
+    struct client_server *server = find_server(pawl, server_id);
+    if (server != NULL) {
+        server->reading_bytes += (uint64_t)more;
+    }
+}
+
 // ---- progress -----------------------------------------------------------------------------------
 
 static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
@@ -135,7 +149,7 @@ static void free_closed_files(struct pawl *pawl)
 {
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
-        if (file->closed && file->outside_count == 0) {
+        if (file->closed && file->outside_count == 0 && pawl_list_is_empty(&file->reads)) {
             file_free(file);
         }
     }
@@ -169,6 +183,8 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
     }
     pawl_list_for_each (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        wake = PAWL_MIN(wake, file_chunks_wake_ns(file));
+        wake = PAWL_MIN(wake, file_reads_wake_ns(file));
         if (file->closed) {
             continue;
         }
@@ -341,6 +357,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     uint64_t seed = 0;
     int code = pawl_random_os(&seed, sizeof seed);
     pawl_random_seed(&pawl->random, seed);
+    pawl->read_turn = pawl_random_next(&pawl->random) >> 1; // sums stay in range
     code = code != 0 ? code : copy_options(pawl, options);
     code = code != 0 ? code : open_loop(pawl);
     code = code != 0 ? code : session_open(pawl, client_deadline_ns(pawl, 0));
@@ -375,10 +392,14 @@ void pawl_close(struct pawl *pawl)
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
         file->closed = true; // first, so that a callback submits nothing more
         file_fail_pending(file, PAWL_EUNKNOWN);
+        file_reads_close(file, PAWL_ESHUTDOWN);
+    }
+    link_fail_all(pawl); // before memory is given back that servers could write to
+    pawl_list_for_each (node, &pawl->files) {
+        file_reads_run(pawl_container_of(node, struct pawl_file, node), pawl_clock_ns());
     }
     client_callbacks(pawl);
     close_loop(pawl); // pending calls end here
-    link_fail_all(pawl);
     staging_close(&pawl->staging);
     fabric_close(pawl->fabric);
     while (!pawl_list_is_empty(&pawl->files)) {

@@ -76,6 +76,8 @@ int file_new(struct pawl *pawl, struct pawl_file **ret)
     pawl_list_init(&file->pending);
     pawl_list_init(&file->done);
     pawl_list_init(&file->streams);
+    pawl_list_init(&file->reads);
+    pawl_list_init(&file->reads_done);
     pawl_map_init(&file->seen, pawl_alloc_heap());
     int code = session_producer(file);
     if (code != 0) {
@@ -94,6 +96,8 @@ void file_free(struct pawl_file *file)
     append_core_free(file->core);
     file_streams_free(file);
     file_seen_free(file);
+    file_reads_free(file);
+    free(file->fetch.chunks);
     free(file->chunks);
     free(file);
 }
@@ -119,9 +123,16 @@ void pawl_file_close(struct pawl_file *file)
     file_fail_pending(file, PAWL_EUNKNOWN);
     file_streams_close(file);
     drop_events(file);
-    if (!pawl->in_callback) { // otherwise the caller's caller does it
-        client_callbacks(pawl);
+    file_reads_close(file, PAWL_ESHUTDOWN);
+    if (pawl->in_callback) { // the caller's caller does the rest
+        return;
     }
+    file_keep(file);
+    while (file->reads_count > 0) { // links that can still write into readers' memory end first
+        client_turn(pawl, UINT64_MAX);
+    }
+    file_outside_done(file);
+    client_callbacks(pawl);
 }
 
 // ---- creating and opening -----------------------------------------------------------------------

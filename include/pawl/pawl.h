@@ -3,7 +3,7 @@
 //
 // Threads: a struct pawl and everything opened on it belong to one thread at a time; the library
 // starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
-// only: a program that has submitted appends calls pawl_poll() until they are done.
+// only: a program that has submitted some calls pawl_poll() until they are done.
 //
 // fork(): the child of a process with an open struct pawl must neither use nor close it; anything else
 // is its own affair, exec() too. The parent goes on. Over verbs that needs a kernel that copies pinned
@@ -18,7 +18,7 @@
 // Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
 // NULL for the whole struct means all defaults.
 //
-// Callbacks of submitted appends may submit further ones and close files; calls that wait and
+// Callbacks of submitted appends and reads may submit further ones and close files; calls that wait and
 // pawl_close() are refused in them. A `visit` function may call anything but pawl_close().
 #ifndef PAWL_PAWL_H
 #define PAWL_PAWL_H
@@ -46,7 +46,7 @@ struct pawl_options {
         *provider; // libfabric provider; default "tcp". Only servers that offer it are reached
     const char *fabric_host; // local address for the fabric; default: chosen by the provider
     uint32_t deadline_ms;    // of every call that names none; default 30,000
-    uint32_t depth_max;      // appends in flight per file; default 32, at most 4096
+    uint32_t depth_max;      // appends in flight per file, and reads; default 32, at most 4096
     uint64_t region_bytes;   // registered memory for payloads under way; default 64 MiB
 };
 
@@ -54,7 +54,7 @@ struct pawl_options {
 PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
 
 // Closes every file that is still open (pending appends are reported as PAWL_EUNKNOWN to their
-// callbacks) and frees all memory. Not in a callback. NULL is ignored.
+// callbacks, reads as PAWL_ESHUTDOWN) and frees all memory. Not in a callback. NULL is ignored.
 PAWL_API void pawl_close(struct pawl *pawl);
 
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
@@ -168,8 +168,8 @@ struct pawl_create_options {
 PAWL_API int pawl_create(struct pawl *pawl, const char *path,
                          const struct pawl_create_options *options, struct pawl_file **ret);
 PAWL_API int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret);
-// Pending appends are reported as PAWL_EUNKNOWN, in here; in a callback: right after it. NULL is
-// ignored.
+// Pending appends are reported as PAWL_EUNKNOWN, submitted reads as PAWL_ESHUTDOWN, in here; in a callback:
+// right after it, reads as soon as no server can write into their memory any more. NULL is ignored.
 PAWL_API void pawl_file_close(struct pawl_file *file);
 
 // Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
@@ -284,15 +284,32 @@ struct pawl_read_options {
     size_t size;
     uint64_t server_id; // ask this replica first; 0: any
     uint32_t deadline_ms;
-    bool only_that; // with server_id: don't go on to another replica
+    bool only_that;     // with server_id: don't go on to another replica
+    bool no_read_ahead; // fetch nothing before it is asked for
 };
 
 // Reads up to `bytes` bytes at `offset` into data. Fewer bytes are read only at the end of what is
 // committed; 0 there. Bytes are verified against the checksums of their records on the server and
 // once more on arrival; a replica that fails is left for another one. When an error ends a read in
-// its middle, *ret_bytes tells the bytes in front of it, and they are good.
+// its middle, *ret_bytes tells the bytes in front of it, and they are good; what is behind them in data is
+// undefined. Large reads go to several replicas at once. Small ones that follow each other are fetched ahead
+// (pawl_read(3)).
 PAWL_API int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
                        const struct pawl_read_options *options, size_t *ret_bytes);
+
+struct pawl_read_result {
+    int status;   // 0 or a negative code
+    size_t bytes; // from the front that are good; after 0 fewer than asked for only at the end
+};
+
+typedef void pawl_read_fn(void *user, const struct pawl_read_result *result);
+
+// The same without waiting. BORROWS data UNTIL done was called, which happens exactly once, inside
+// pawl_poll() or another call on this struct pawl, never inside this one, unless this call fails. Reads may
+// end in any order. -EAGAIN: depth_max reads are in flight; poll and try again.
+PAWL_API int pawl_read_submit(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
+                              const struct pawl_read_options *options, pawl_read_fn *done,
+                              void *user);
 
 // Committed bytes of the file now, the open tail included.
 PAWL_API int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes);
