@@ -14,9 +14,11 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "client/client_private.h"
+#include "client/extent.h"
 
 #define CLIENT_REGION_BYTES (64ull << 20)
 #define CLIENT_REGION_MAX (1ull << 40)
+#define CLIENT_MEMORY_BYTES (1ull << 30)
 #define CLIENT_DEPTH_MAX 4096u
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
@@ -297,6 +299,9 @@ static int copy_options(struct pawl *pawl, const struct pawl_options *options)
     pawl->region_bytes =
         PAWL_MAX(options->region_bytes != 0 ? options->region_bytes : CLIENT_REGION_BYTES,
                  2ull * WIRE_RECORD_MAX);
+    pawl->memory_bytes_max =
+        options->memory_bytes_max != 0 ? options->memory_bytes_max : CLIENT_MEMORY_BYTES;
+    pawl->memory_bytes_max = pawl_align_up(pawl->memory_bytes_max, EXTENT_PAGE_BYTES);
     pawl->depth_max = options->depth_max != 0 ? options->depth_max : 32;
     pawl->master_text = strdup(options->master);
     pawl->provider = strdup(options->provider != NULL ? options->provider : "tcp");
@@ -344,7 +349,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
 {
     if (options == NULL || options->size != sizeof *options || options->master == NULL ||
         options->depth_max > CLIENT_DEPTH_MAX || options->region_bytes > CLIENT_REGION_MAX ||
-        ret == NULL) {
+        options->memory_bytes_max > CLIENT_REGION_MAX || ret == NULL) {
         return PAWL_EINVALID;
     }
     struct pawl *pawl = calloc(1, sizeof *pawl);
@@ -353,6 +358,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     }
     pawl_list_init(&pawl->links);
     pawl_list_init(&pawl->files);
+    pawl_list_init(&pawl->memory_extents);
     pawl->master_pause_ms = 10;
     uint64_t seed = 0;
     int code = pawl_random_os(&seed, sizeof seed);
@@ -401,6 +407,8 @@ void pawl_close(struct pawl *pawl)
     client_callbacks(pawl);
     close_loop(pawl); // pending calls end here
     staging_close(&pawl->staging);
+    registered_close(pawl);
+    memory_close(pawl);
     fabric_close(pawl->fabric);
     while (!pawl_list_is_empty(&pawl->files)) {
         file_free(pawl_container_of(pawl_list_first(&pawl->files), struct pawl_file, node));

@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
+#include "client/registered.h"
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/fabric/fabric.h"
 #include "proto/wire.h"
@@ -139,6 +140,10 @@ struct pawl {
     bool session_asked;    // a call is under way
     struct fabric *fabric; // NULL until the data plane is first needed
     struct staging staging;
+    struct registered_table registered;
+    struct pawl_list memory_extents; // memory.c: behind pawl_mem_alloc()
+    uint64_t memory_bytes;           // of them
+    uint64_t memory_bytes_max;
     struct pawl_list links;
     struct pawl_list files;
     struct client_server *servers; // address book
@@ -172,6 +177,11 @@ bool client_avoided(const struct pawl *pawl, uint64_t server_id);
 // Bytes that this client reads from the server now; `more` of them are added.
 uint64_t client_reading(const struct pawl *pawl, uint64_t server_id);
 void client_reading_add(struct pawl *pawl, uint64_t server_id, int64_t more);
+
+// ---- memory.c -----------------------------------------------------------------------------------
+
+// Frees what pawl_mem_alloc() gave out and was not given back; registered_close() goes before.
+void memory_close(struct pawl *pawl);
 
 // ---- control plane ------------------------------------------------------------------------------
 

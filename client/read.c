@@ -18,6 +18,8 @@
 #include "base/util.h"
 #include "client/read_private.h"
 
+#define AHEAD_COPY_MAX (64u << 10)
+
 // ---- the end ------------------------------------------------------------------------------------
 
 static void pieces_drop(struct read_job *job)
@@ -444,7 +446,9 @@ static int submit(struct read_job *job, const struct pawl_read_options *options)
         job->only_that = options->only_that && options->server_id != 0;
         ahead = ahead && !options->no_read_ahead && options->server_id == 0;
     }
-    if (ahead) {
+    // Into registered memory large reads go without a copy: who has that submits several of them.
+    if (ahead && (job->bytes < AHEAD_COPY_MAX ||
+                  registered_find(file->pawl, job->data, job->bytes) == NULL)) {
         read_ahead_note(file, job->offset, job->bytes, &job->may_ahead);
     }
     struct read_job *started;

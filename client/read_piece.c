@@ -228,6 +228,19 @@ static int piece_take(struct read_piece *piece, const struct wire_read_done *don
     return 0;
 }
 
+// The answer is there, or the endpoint is gone: no server writes to that place any more.
+static void piece_landed(struct read_piece *piece)
+{
+    if (piece->staged != NULL) {
+        staging_put(&piece->file->pawl->staging, piece->staged, piece->asked);
+    }
+    if (piece->direct != NULL) {
+        registered_release(piece->direct);
+    }
+    piece->staged = NULL;
+    piece->direct = NULL;
+}
+
 static void on_read(void *user, int status, const struct wire_header *reply)
 {
     struct read_piece *piece = user;
@@ -242,10 +255,7 @@ static void on_read(void *user, int status, const struct wire_header *reply)
             piece_failed(piece, status);
         }
     }
-    if (piece->staged != NULL) {
-        staging_put(&file->pawl->staging, piece->staged, piece->asked);
-        piece->staged = NULL;
-    }
+    piece_landed(piece);
     if (job == NULL) {
         free(piece);
     }
@@ -253,6 +263,25 @@ static void on_read(void *user, int status, const struct wire_header *reply)
 }
 
 // ---- asking -------------------------------------------------------------------------------------
+
+// Where the server is to write: into the user's memory when that is registered, else into a staged copy.
+static struct fabric_region *piece_place(struct read_piece *piece, uint8_t **ret_place)
+{
+    struct pawl *pawl = piece->file->pawl;
+    uint8_t *target = piece->target + piece->got;
+    *ret_place = target;
+    if (piece->job->in_staging) {
+        return pawl->staging.region;
+    }
+    piece->direct = registered_find(pawl, target, piece->asked);
+    if (piece->direct != NULL) {
+        registered_hold(piece->direct);
+        return registered_region(piece->direct);
+    }
+    piece->staged = staging_get(&pawl->staging, piece->asked);
+    *ret_place = piece->staged;
+    return piece->staged == NULL ? NULL : pawl->staging.region;
+}
 
 static void fill_request(struct read_piece *piece, const void *place,
                          struct fabric_region *region, struct link_request *request)
@@ -277,20 +306,16 @@ int read_piece_send(struct read_piece *piece)
 {
     struct read_job *job = piece->job;
     struct pawl *pawl = piece->file->pawl;
-    struct staging *staging = &pawl->staging;
     piece->asked = piece->length - piece->got;
-    uint8_t *place = piece->target + piece->got;
-    if (!job->in_staging) {
-        piece->staged = place = staging_get(staging, piece->asked);
-        if (place == NULL) {
-            return -EAGAIN;
-        }
+    uint8_t *place;
+    struct fabric_region *region = piece_place(piece, &place);
+    if (region == NULL) {
+        return -EAGAIN;
     }
-    int code = PAWL_ENOCHUNK;
     while ((piece->server_id = pick_replica(piece)) != 0) {
         struct link_request request = {0};
-        fill_request(piece, place, staging->region, &request);
-        code = link_submit(pawl, piece->server_id, &request);
+        fill_request(piece, place, region, &request);
+        int code = link_submit(pawl, piece->server_id, &request);
         if (code == 0) {
             piece->state = PIECE_FLYING;
             job->flying_count++;
@@ -300,21 +325,17 @@ int read_piece_send(struct read_piece *piece)
         }
         piece_failed(piece, code);
     }
-    if (piece->staged != NULL) {
-        staging_put(staging, piece->staged, piece->asked);
-        piece->staged = NULL;
-    }
+    piece_landed(piece);
     return PAWL_ENOCHUNK;
 }
 
 bool read_piece_leave(struct read_piece *piece)
 {
-    if (piece->staged == NULL && !piece->job->in_staging) {
+    if (piece->direct != NULL) {
         link_close(piece->file->pawl, piece->server_id, PAWL_ESHUTDOWN);
-        return false;
     }
-    if (piece->staged == NULL) {
-        return false; // its memory is the library's, and can wait
+    if (piece->staged == NULL) { // what is fetched ahead can wait
+        return false;
     }
     piece->job->flying_count--;
     piece->job->pieces_count--;

@@ -36,7 +36,8 @@ struct read_piece {
     uint32_t asked;
     uint64_t server_id; // that was asked
     uint8_t *target;    // of its first byte
-    uint8_t *staged;    // NULL: it is written straight to the target
+    uint8_t *staged;    // room for what was asked for; NULL: it is written straight to the target,
+    struct registered *direct; // which lies in this range; NULL: in staging
     uint64_t log_first; // bytes of the write log that its first and its last bytes were read with
     uint64_t log_last;
 };

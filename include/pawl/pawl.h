@@ -8,8 +8,8 @@
 // fork(): the child of a process with an open struct pawl must neither use nor close it; anything else
 // is its own affair, exec() too. The parent goes on. Over verbs that needs a kernel that copies pinned
 // pages for the child (Linux 5.12 or later; `rdma system` says "copy-on-fork on"); on an older one
-// set RDMAV_FORK_SAFE=1 before the first call. Only memory of the library's own is registered, in
-// whole pages. Over tcp a child inherits the sockets, also through exec(): a server sees the end of a
+// set RDMAV_FORK_SAFE=1 before the first call: a child then lacks the registered pages. Registered are memory of the
+// library's own, in whole pages, and what pawl_mem_register() was given. Over tcp a child inherits the sockets, also through exec(): a server sees the end of a
 // killed parent when its children have ended too.
 //
 // Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
@@ -44,10 +44,11 @@ struct pawl_options {
     const char *master; // "host:port"; required
     const char
         *provider; // libfabric provider; default "tcp". Only servers that offer it are reached
-    const char *fabric_host; // local address for the fabric; default: chosen by the provider
-    uint32_t deadline_ms;    // of every call that names none; default 30,000
-    uint32_t depth_max;      // appends in flight per file, and reads; default 32, at most 4096
-    uint64_t region_bytes;   // registered memory for payloads under way; default 64 MiB
+    const char *fabric_host;   // local address for the fabric; default: chosen by the provider
+    uint32_t deadline_ms;      // of every call that names none; default 30,000
+    uint32_t depth_max;        // appends in flight per file, and reads; default 32, at most 4096
+    uint64_t region_bytes;     // registered memory for payloads under way; default 64 MiB
+    uint64_t memory_bytes_max; // of pawl_mem_alloc(), in whole extents; default 1 GiB
 };
 
 // Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
@@ -60,6 +61,33 @@ PAWL_API void pawl_close(struct pawl *pawl);
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
 // submitted operations run in here. Returns the number of callbacks that ran, or a negative code.
 PAWL_API int pawl_poll(struct pawl *pawl, uint32_t timeout_ms);
+
+// ---- registered memory -------------------------------------------------------------------------
+//
+// Payloads larger than 8 KiB leave directly from memory that is registered with the fabric. From any other
+// memory they are copied once, into a region of the library's own. Registering is slow: register at the
+// start, use often. A buffer counts as registered when one allocation or one registered range holds all of
+// it. Both work in callbacks, too.
+
+// Memory that is registered already; in whole pages, aligned to 4096 bytes, its content undefined. OWNED by
+// the caller until pawl_mem_free() or pawl_close(), which frees all of it. NULL, and errno: EINVAL for 0
+// bytes; ENOMEM: memory_bytes_max is reached, or memory, or leave to pin it (RLIMIT_MEMLOCK), can't be had;
+// others when the fabric can't be opened, which the first call does. It is cheap: nothing is registered but
+// extents of 64 MiB or more, which are kept.
+PAWL_API void *pawl_mem_alloc(struct pawl *pawl, size_t bytes);
+// Gives it back. Not while an append or a read uses it. NULL is ignored; any other pointer that did not come
+// from pawl_mem_alloc() of the same struct pawl ends the program.
+PAWL_API void pawl_mem_free(struct pawl *pawl, void *memory);
+
+// Registers writable memory of the caller's. BORROWS it UNTIL pawl_mem_unregister() or pawl_close(): it must stay
+// mapped until then. Chunk servers that serve a read write into it. Any address and length do; over verbs
+// all pages that hold a byte of it are pinned, so that programs that fork on old kernels (see above) begin and
+// end it at page borders, with nothing else in them. Opens the fabric. Errors: PAWL_EINVALID for NULL or 0
+// bytes; -EEXIST: it overlaps memory that is registered already; -ENOMEM as above; those of the provider.
+PAWL_API int pawl_mem_register(struct pawl *pawl, void *memory, size_t bytes);
+// `memory`: as it was given to pawl_mem_register(), else PAWL_EINVALID. -EBUSY: a transfer uses it; none does once
+// every operation on it has ended.
+PAWL_API int pawl_mem_unregister(struct pawl *pawl, void *memory);
 
 struct pawl_server_info {
     uint64_t server_id;
