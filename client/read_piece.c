@@ -215,7 +215,7 @@ static int piece_take(struct read_piece *piece, const struct wire_read_done *don
     file_seen_note(piece->file, piece->chunk.handle, done->log_bytes);
     bool end = !piece->chunk.sealed && may_say(piece, done) &&
                piece->offset + piece->got + done->length >= done->committed_bytes;
-    if (done->length == 0 && !end) {
+    if ((done->length == 0 && !end) || (done->length != 0 && done->log_bytes < piece->log_asked)) {
         return PAWL_EBUSY; // this replica does not know yet
     }
     if (piece->staged != NULL) {
@@ -292,7 +292,7 @@ static void fill_request(struct read_piece *piece, const void *place,
     read->offset = piece->offset + piece->got;
     read->length = piece->asked;
     read->log_chunks = piece->chunk.log_chunks;
-    read->log_bytes = file_seen_bytes(piece->file, piece->chunk.handle);
+    read->log_bytes = piece->log_asked;
     read->flags = piece->job->only_that ? 0 : WIRE_READ_ALL;
     read->buffer_address = fabric_region_remote(region, place);
     read->buffer_key = fabric_region_key(region);
@@ -307,6 +307,7 @@ int read_piece_send(struct read_piece *piece)
     struct read_job *job = piece->job;
     struct pawl *pawl = piece->file->pawl;
     piece->asked = piece->length - piece->got;
+    piece->log_asked = file_seen_bytes(piece->file, piece->chunk.handle);
     uint8_t *place;
     struct fabric_region *region = piece_place(piece, &place);
     if (region == NULL) {

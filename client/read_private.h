@@ -34,6 +34,7 @@ struct read_piece {
     uint32_t length;
     uint32_t got; // from its front
     uint32_t asked;
+    uint64_t log_asked; // bytes of the write log that the answer has to show
     uint64_t server_id; // that was asked
     uint8_t *target;    // of its first byte
     uint8_t *staged;    // room for what was asked for; NULL: it is written straight to the target,
