@@ -137,7 +137,7 @@ static void free_closed_files(struct pawl *pawl)
 {
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
-        if (file->closed && file->outside_count == 0) {
+        if (file->closed && file->outside_count == 0 && pawl_list_is_empty(&file->done)) {
             file_free(file);
         }
     }
@@ -382,6 +382,7 @@ void pawl_close(struct pawl *pawl)
         file->closed = true; // first, so that a callback submits nothing more
         file_fail_pending(file, PAWL_EUNKNOWN);
     }
+    link_break_all(pawl); // the memory of pending appends is their callers' again
     client_callbacks(pawl);
     close_loop(pawl); // pending calls end here
     link_fail_all(pawl);

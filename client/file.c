@@ -119,9 +119,16 @@ void pawl_file_close(struct pawl_file *file)
     file_fail_pending(file, PAWL_EUNKNOWN);
     file_streams_close(file);
     drop_events(file);
-    if (!pawl->in_callback) { // otherwise the caller's caller does it
-        client_callbacks(pawl);
+    if (pawl->in_callback) { // otherwise the caller's caller does it
+        return;
     }
+    file_keep(file);
+    client_callbacks(pawl);
+    while (!pawl_list_is_empty(&file->done)) { // writes from their memory are under way
+        client_turn(pawl, UINT64_MAX);
+    }
+    file_outside_done(file);
+    client_callbacks(pawl); // frees it, unless something else is to come
 }
 
 // ---- creating and opening -----------------------------------------------------------------------
@@ -283,7 +290,9 @@ void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
                                   .duplicates_count = sum.duplicates_count,
                                   .failovers_count = sum.failovers_count,
                                   .chunks_count = sum.chunks_count,
-                                  .read_failovers_count = file->read_failovers_count};
+                                  .read_failovers_count = file->read_failovers_count,
+                                  .payload_bytes = file->payload_bytes,
+                                  .payload_copied_bytes = file->payload_copied_bytes};
 }
 
 // ---- resolving ----------------------------------------------------------------------------------
