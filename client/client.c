@@ -151,7 +151,8 @@ static void free_closed_files(struct pawl *pawl)
 {
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
-        if (file->closed && file->outside_count == 0 && pawl_list_is_empty(&file->reads)) {
+        if (file->closed && file->outside_count == 0 && pawl_list_is_empty(&file->done) &&
+            pawl_list_is_empty(&file->reads)) {
             file_free(file);
         }
     }
@@ -400,7 +401,7 @@ void pawl_close(struct pawl *pawl)
         file_fail_pending(file, PAWL_EUNKNOWN);
         file_reads_close(file, PAWL_ESHUTDOWN);
     }
-    link_fail_all(pawl); // before memory is given back that servers could write to
+    link_fail_all(pawl); // the memory of pending appends and reads is their callers' again
     pawl_list_for_each (node, &pawl->files) {
         file_reads_run(pawl_container_of(node, struct pawl_file, node), pawl_clock_ns());
     }

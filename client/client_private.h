@@ -50,6 +50,12 @@ typedef void link_done_fn(void *user, int status, const struct wire_header *repl
 
 enum link_state { LINK_CONNECTING = 1, LINK_GREETING, LINK_READY, LINK_CLOSING };
 
+// What links do with a payload of the owner's.
+struct link_use {
+    uint32_t writes_count; // that read from its memory now
+    uint64_t copied_bytes;
+};
+
 struct link_request {
     struct pawl_list node; // in the link's queue or its list of sent ones
     uint64_t id;
@@ -61,12 +67,17 @@ struct link_request {
         struct wire_inspect inspect;
         struct wire_hello hello;
     } message;
-    const void *payload; // BORROWS UNTIL it was sent, done, or link_cancel(owner)
-    const void *owner;   // of the payload
+    // BORROWS UNTIL it was sent, done, or link_cancel(owner), and if it is written from registered memory
+    // until use->writes_count is lowered again.
+    const void *payload;
+    const void *owner; // of the payload
     uint32_t payload_bytes;
     uint32_t slot_first;
     uint32_t slot_count;
-    void *staged;
+    void *staged;                // its copy
+    struct registered *borrowed; // or the memory that it is written from, held while `writing`
+    struct link_use *use;        // of the payload; OUTLIVES it
+    uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
     uint64_t deadline_ns; // the link is closed when it passes
     bool answered;        // done was called
     bool writing;         // FABRIC_DONE is to come
@@ -99,7 +110,8 @@ struct link {
 int link_submit(struct pawl *pawl, uint64_t server_id,
                 const struct link_request *request) PAWL_MUST_CHECK;
 void link_close(struct pawl *pawl, uint64_t server_id, int status);
-// The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once.
+// The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once;
+// writes from its memory end within LINK_DRAIN_MS, with their connection if need be.
 void link_cancel(struct pawl *pawl, const void *owner);
 void link_event(struct pawl *pawl, const struct fabric_event *event);
 void link_deadlines(struct pawl *pawl, uint64_t now_ns);
@@ -267,6 +279,10 @@ struct pawl_file {
     uint32_t pending_count;
     uint32_t outside_count; // calls on links and to the master whose end is still to come
     uint64_t read_failovers_count;
+    uint64_t payload_bytes;
+    uint64_t payload_copied_bytes;
+    uint64_t read_bytes;
+    uint64_t read_copied_bytes;
     struct append_counters past; // of cores before the present one
     struct file_chunk *chunks;   // sorted by index, from 0, without gaps
     uint32_t chunks_count;

@@ -167,9 +167,9 @@ void extent_put(struct extent *extent, void *memory)
     }
     if (first > 0 && !pages[first - 1].used) {
         uint32_t before = pages[first - 1].run;
+        bin_remove(extent, first - before);
         pages[first - 1].run = 0;
         first -= before;
-        bin_remove(extent, first);
         count += before;
     }
     bin_add(extent, first, count);

@@ -124,15 +124,18 @@ void pawl_file_close(struct pawl_file *file)
     file_streams_close(file);
     drop_events(file);
     file_reads_close(file, PAWL_ESHUTDOWN);
-    if (pawl->in_callback) { // the caller's caller does the rest
+    if (pawl->in_callback) { // otherwise the caller's caller does it
         return;
     }
     file_keep(file);
-    while (file->reads_count > 0) { // links that can still write into readers' memory end first
+    client_callbacks(pawl);
+    // Writes from the memory of appends are under way, or servers' into that of reads.
+    while (!pawl_list_is_empty(&file->done) || file->reads_count > 0 ||
+           !pawl_list_is_empty(&file->reads_done)) {
         client_turn(pawl, UINT64_MAX);
     }
     file_outside_done(file);
-    client_callbacks(pawl);
+    client_callbacks(pawl); // frees it, unless something else is to come
 }
 
 // ---- creating and opening -----------------------------------------------------------------------
@@ -294,7 +297,11 @@ void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
                                   .duplicates_count = sum.duplicates_count,
                                   .failovers_count = sum.failovers_count,
                                   .chunks_count = sum.chunks_count,
-                                  .read_failovers_count = file->read_failovers_count};
+                                  .read_failovers_count = file->read_failovers_count,
+                                  .payload_bytes = file->payload_bytes,
+                                  .payload_copied_bytes = file->payload_copied_bytes,
+                                  .read_bytes = file->read_bytes,
+                                  .read_copied_bytes = file->read_copied_bytes};
 }
 
 // ---- resolving ----------------------------------------------------------------------------------

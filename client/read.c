@@ -49,6 +49,7 @@ static void job_end(struct read_job *job)
         return;
     }
     file->reads_count--;
+    file->read_bytes += job->got;
     job->result = (struct pawl_read_result){.status = job->status, .bytes = job->got};
     pawl_list_push_back(&file->reads_done, &job->node);
 }

@@ -204,6 +204,7 @@ size_t read_ahead_take(struct read_job *job, uint64_t now_ns, bool *ret_wait)
     size_t from = (size_t)(offset - extent->offset);
     size_t bytes = PAWL_MIN(extent->bytes - from, job->bytes - job->got);
     memcpy(job->data + job->got, extent->memory + from, bytes);
+    job->file->read_copied_bytes += bytes;
     extent->used = from + bytes;
     if (extent->used == extent->bytes) {
         extent_drop(ahead, extent);

@@ -220,6 +220,7 @@ static int piece_take(struct read_piece *piece, const struct wire_read_done *don
     }
     if (piece->staged != NULL) {
         memcpy(target, piece->staged, done->length);
+        piece->file->read_copied_bytes += done->length;
     }
     piece->log_first = piece->got == 0 ? done->log_bytes : piece->log_first;
     piece->log_last = done->log_bytes;

@@ -303,6 +303,11 @@ struct pawl_counters {
     uint64_t failovers_count;  // tails left because of a failure
     uint64_t chunks_count;     // tails used
     uint64_t read_failovers_count;
+    uint64_t payload_bytes; // of records that were appended
+    uint64_t
+        payload_copied_bytes; // that this library copied for it, repeated sends included; see pawl_mem_alloc()
+    uint64_t read_bytes; // by reads that have ended
+    uint64_t read_copied_bytes; // that this library copied for them
 };
 PAWL_API void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret);
 

@@ -519,6 +519,14 @@ static void test_submit_when_the_memory_is_registered_then_servers_write_to_it(v
     submit(place, &sent, 0, memory, FILE_BYTES, 0);
     expect(place, &sent, memory, 0, FILE_BYTES);
     staging_put(staging, all, staging->bytes);
+    struct pawl_counters counters;
+    pawl_counters(place->file, &counters);
+    assert_true(counters.read_bytes == FILE_BYTES && counters.read_copied_bytes == 0);
+    sent = (struct sent){0};
+    submit(place, &sent, 0, place->data, FILE_BYTES, 0); // other memory
+    wait_for(place, &sent);
+    pawl_counters(place->file, &counters);
+    assert_true(counters.read_bytes == 2 * FILE_BYTES && counters.read_copied_bytes == FILE_BYTES);
 }
 
 static void test_submit_when_registered_bytes_are_corrupt_then_others_take_their_place(void **state)
