@@ -110,8 +110,7 @@ static void tail_ask(struct read_job *job, const struct file_chunk *chunk)
         read_job_stop(job, -ENOMEM);
         return;
     }
-    *tail = (struct read_tail){
-        .file = job->file, .job = job, .base_offset = chunk->base_offset};
+    *tail = (struct read_tail){.file = job->file, .job = job, .base_offset = chunk->base_offset};
     struct link_request request = {0};
     request.message.inspect.header.type = WIRE_INSPECT;
     request.message.inspect.chunk = chunk->handle;
@@ -477,12 +476,8 @@ int pawl_read_submit(struct pawl_file *file, uint64_t offset, void *data, size_t
     if (code != 0 || done == NULL) {
         return code != 0 ? code : PAWL_EINVALID;
     }
-    struct read_job job = {.file = file,
-                           .offset = offset,
-                           .data = data,
-                           .bytes = bytes,
-                           .done = done,
-                           .user = user};
+    struct read_job job = {
+        .file = file, .offset = offset, .data = data, .bytes = bytes, .done = done, .user = user};
     code = open_fabric(file->pawl, bytes);
     job.deadline_ns = client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
     return code != 0 ? code : submit(&job, options);

@@ -95,8 +95,8 @@ void read_ahead_drop(struct pawl_file *file)
         return;
     }
     while (!pawl_list_is_empty(&ahead->extents)) {
-        extent_drop(ahead, pawl_container_of(pawl_list_first(&ahead->extents), struct ahead_extent,
-                                             node));
+        extent_drop(ahead,
+                    pawl_container_of(pawl_list_first(&ahead->extents), struct ahead_extent, node));
     }
     ahead->end_offset = 0;
 }

@@ -144,8 +144,8 @@ uint64_t read_room(const struct pawl_file *file, const struct file_chunk *chunk,
 struct read_piece *read_piece_new(struct read_job *job, const struct file_chunk *chunk)
 {
     uint64_t inside = job->offset + job->planned - chunk->base_offset;
-    uint64_t left = PAWL_MIN(read_room(job->file, chunk, inside),
-                             (uint64_t)(job->bytes - job->planned));
+    uint64_t left =
+        PAWL_MIN(read_room(job->file, chunk, inside), (uint64_t)(job->bytes - job->planned));
     uint64_t length = PAWL_MIN(left, (uint64_t)READ_PIECE_BYTES);
     if (length < left) {
         length = READ_PIECE_BYTES - inside % READ_PIECE_BYTES;
@@ -284,8 +284,8 @@ static struct fabric_region *piece_place(struct read_piece *piece, uint8_t **ret
     return piece->staged == NULL ? NULL : pawl->staging.region;
 }
 
-static void fill_request(struct read_piece *piece, const void *place,
-                         struct fabric_region *region, struct link_request *request)
+static void fill_request(struct read_piece *piece, const void *place, struct fabric_region *region,
+                         struct link_request *request)
 {
     struct wire_read *read = &request->message.read;
     read->header.type = WIRE_READ;

@@ -77,11 +77,11 @@ struct read_job {
     bool waits;      // a call waits for it: closing the file doesn't end it
     bool in_staging; // data lies there
     enum read_wait wait;
-    bool settle;            // the next map with the tail's primary
-    bool map_is_new;        // fetched since the last piece
-    bool at_end;            // the piece in front is
-    bool starved;           // no memory: tried again by retry_ns
-    bool ending;            // with status, when nothing is under way any more
+    bool settle;     // the next map with the tail's primary
+    bool map_is_new; // fetched since the last piece
+    bool at_end;     // the piece in front is
+    bool starved;    // no memory: tried again by retry_ns
+    bool ending;     // with status, when nothing is under way any more
     int status;
     int last_error;
     uint64_t ticket;

@@ -306,7 +306,7 @@ struct pawl_counters {
     uint64_t payload_bytes; // of records that were appended
     uint64_t
         payload_copied_bytes; // that this library copied for it, repeated sends included; see pawl_mem_alloc()
-    uint64_t read_bytes; // by reads that have ended
+    uint64_t read_bytes;        // by reads that have ended
     uint64_t read_copied_bytes; // that this library copied for them
 };
 PAWL_API void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret);

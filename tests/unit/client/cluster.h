@@ -30,8 +30,8 @@
 #define CLUSTER_RECORDS 256u
 #define CLUSTER_SLOTS 4u
 #define CLUSTER_FILE 7u
-#define CLUSTER_HANDLE 100u      // of the first chunk
-#define CLUSTER_LOG 200u         // of the first chunk's write log: file and only chunk
+#define CLUSTER_HANDLE 100u // of the first chunk
+#define CLUSTER_LOG 200u    // of the first chunk's write log: file and only chunk
 #define CLUSTER_HELD 64u
 #define CLUSTER_EVERY UINT64_MAX // all that there is
 

@@ -225,8 +225,8 @@ static void test_ahead_when_the_reader_seeks_while_it_is_fetched_then_it_is_give
         .size = sizeof options, .deadline_ms = 1, .no_read_ahead = false};
     size_t got;
     // The third one fails, and so what is fetched for it is under way still.
-    assert_int_not_equal(
-        pawl_read(place->file, place->offset, place->data, STEP, &options, &got), 0);
+    assert_int_not_equal(pawl_read(place->file, place->offset, place->data, STEP, &options, &got),
+                         0);
     cluster_set_all(&place->cluster, faults.read_hold, false);
     place->offset = 3000000;
     go_on_times(place, 1);

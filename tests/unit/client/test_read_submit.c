@@ -390,7 +390,8 @@ static void test_submit_when_a_point_is_older_than_one_before_then_it_is_asked_a
     cluster_set(&place->cluster, servers[0].faults.log_bytes, 200);
     cluster_set(&place->cluster, servers[1].faults.log_bytes, 100); // behind the others
     cluster_set(&place->cluster, servers[2].faults.log_bytes, 200);
-    cluster_set_all(&place->cluster, faults.read_hold, true); // all are asked before one has said 200
+    cluster_set_all(&place->cluster, faults.read_hold,
+                    true); // all are asked before one has said 200
     submit(place, &sent, 0, place->data, 3 * MIB, 0);
     for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
         wait_for_held(place, i, 1);
@@ -571,7 +572,8 @@ static void test_submit_when_a_registered_read_ends_early_then_nothing_lands_lat
     expect_left_alone(place, memory);
 }
 
-static void test_file_close_when_a_registered_read_is_under_way_then_nothing_lands_late(void **state)
+static void
+test_file_close_when_a_registered_read_is_under_way_then_nothing_lands_late(void **state)
 {
     struct place *place = *state;
     struct sent sent = {0};
