@@ -33,7 +33,7 @@ struct perf_lane {
     struct pawl_file *prepared;
     uint32_t file;
     uint8_t *buffer;
-    void *state; // of append.c, on the heap
+    void *state; // of append.c or read.c, on the heap
     struct pawl_random random;
     struct perf_schedule schedule;
     struct perf_tally *tallies; // one for each kind, and PERF_OWED
