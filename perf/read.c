@@ -49,8 +49,7 @@ static int read_open(struct perf_lane *lane)
         if (buffer == NULL) {
             return -errno;
         }
-        state->slots[i] =
-            (struct read_slot){.lane = lane, .next = state->free, .buffer = buffer};
+        state->slots[i] = (struct read_slot){.lane = lane, .next = state->free, .buffer = buffer};
         state->free = &state->slots[i];
     }
     char path[PERF_PATH_MAX];
