@@ -108,7 +108,7 @@ void read_ahead_free(struct pawl_file *file)
     file->read_ahead = NULL;
 }
 
-// Did it all come, and is nothing of it a write's?
+// Did it all come? What came with a write is not used: the file has seen its write log now.
 static void extent_landed(struct read_job *job)
 {
     struct ahead_extent *extent = job->user;
@@ -117,7 +117,7 @@ static void extent_landed(struct read_job *job)
     extent->job = NULL;
     if (dropped) {
         extent_release(file->pawl, extent);
-    } else if (job->status != 0 || job->got < job->bytes || job->log_bytes != 0) {
+    } else if (job->status != 0 || job->got < job->bytes) {
         file->read_ahead->run = 0;
         read_ahead_drop(file); // the reader asks for himself, and meets the failure, if it lasts
     }

@@ -167,9 +167,17 @@ static void test_submit_when_the_front_is_slow_then_the_window_bounds_what_is_as
     wait_for_held(place, 2, 2);
     assert_int_equal(pawl_poll(place->pawl, 20), 0);
     assert_int_equal(held_of(place, 0) + held_of(place, 1) + held_of(place, 2), 8);
+    cluster_lock(&place->cluster);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) { // cut at whole pieces of the chunks
+        for (unsigned k = 0; k < place->cluster.servers[i].held_count; k++) {
+            const struct wire_read *read = &place->cluster.servers[i].held[k].read;
+            assert_true(read->offset == 1000 || read->offset % MIB == 0);
+            assert_int_equal((read->offset + read->length) % MIB, 0);
+        }
+    }
+    cluster_unlock(&place->cluster);
     cluster_set_all(&place->cluster, faults.read_hold, false);
     expect(place, &sent, place->data, 1000, FILE_BYTES - 1000);
-    // Cut at whole pieces of the chunks: the first one is short, and none has parts of two.
     assert_int_equal(reads_of(place, 0) + reads_of(place, 1) + reads_of(place, 2), 8);
 }
 
