@@ -369,7 +369,12 @@ static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo 
                                         .duplicates_count = from->duplicates_count,
                                         .mismatches_count = from->mismatches_count,
                                         .chunks_count = from->chunks_count,
-                                        .primaries_count = from->primaries_count};
+                                        .primaries_count = from->primaries_count,
+                                        .stored_bytes = from->stored_bytes,
+                                        .copied_bytes = from->copied_bytes,
+                                        .written_back_bytes = from->written_back_bytes,
+                                        .read_bytes = from->read_bytes,
+                                        .read_copied_bytes = from->read_copied_bytes};
     copy_text(server->name, sizeof server->name, from->name);
     copy_text(server->address, sizeof server->address, from->fabric_address);
     copy_text(server->location, sizeof server->location, from->location);

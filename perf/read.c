@@ -39,13 +39,19 @@ static int read_open(struct perf_lane *lane)
 {
     uint64_t depth = lane->run->options->depth;
     size_t bytes = pawl_align_up(lane->run->options->bytes, 4096);
-    struct read_state *state = calloc(1, sizeof *state + depth * sizeof state->slots[0]);
+    bool heap = lane->run->options->unregistered;
+    // The buffers behind it, in whole pages, unless pawl_mem_alloc() has them; pawl_close() frees those.
+    size_t state_bytes =
+        pawl_align_up(sizeof(struct read_state) + depth * sizeof(struct read_slot), 4096);
+    struct read_state *state = aligned_alloc(4096, state_bytes + (heap ? depth * bytes : 0));
     lane->state = state;
     if (state == NULL) {
         return -ENOMEM;
     }
+    *state = (struct read_state){0};
     for (uint64_t i = depth; i-- > 0;) {
-        uint8_t *buffer = pawl_mem_alloc(lane->pawl, bytes); // pawl_close() frees it
+        uint8_t *buffer =
+            heap ? (uint8_t *)state + state_bytes + i * bytes : pawl_mem_alloc(lane->pawl, bytes);
         if (buffer == NULL) {
             return -errno;
         }

@@ -104,6 +104,13 @@ struct pawl_server_info {
     uint64_t mismatches_count; // checksums that did not match
     uint32_t chunks_count;
     uint32_t primaries_count;
+    // Payload since its start. A copy is one pass over bytes from memory to memory; the fabric's and the disk's are
+    // not counted.
+    uint64_t stored_bytes;
+    uint64_t copied_bytes;       // for it
+    uint64_t written_back_bytes; // copied later, from the journal to chunk files
+    uint64_t read_bytes;
+    uint64_t read_copied_bytes; // for it
 };
 
 struct pawl_cluster_info {
