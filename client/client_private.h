@@ -163,6 +163,7 @@ struct pawl {
     struct pawl_random random;
     uint64_t read_turn;   // which of equal replicas this client begins with
     uint64_t ahead_bytes; // of staging, by all files together
+    uint64_t read_staged_bytes;
     bool in_callback;
     bool answered; // the master has answered somebody in this turn: don't sleep
     bool closing;

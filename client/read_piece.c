@@ -15,6 +15,9 @@
 #include "client/read_private.h"
 
 #define READ_AVOID_MS 3000u
+// Under way from one server. What is behind waits here and not in the link, where its attempt's time would run.
+#define READ_SERVER_BYTES (16u << 20)
+#define READ_SHARE 2u // of staging, at most one in so many: appends need some, too
 
 static struct pawl_log_limit changed_limit; // such a replica is tried again and again
 
@@ -232,8 +235,10 @@ static int piece_take(struct read_piece *piece, const struct wire_read_done *don
 // The answer is there, or the endpoint is gone: no server writes to that place any more.
 static void piece_landed(struct read_piece *piece)
 {
+    struct pawl *pawl = piece->file->pawl;
     if (piece->staged != NULL) {
-        staging_put(&piece->file->pawl->staging, piece->staged, piece->asked);
+        staging_put(&pawl->staging, piece->staged, piece->asked);
+        pawl->read_staged_bytes -= piece->asked;
     }
     if (piece->direct != NULL) {
         registered_release(piece->direct);
@@ -279,9 +284,16 @@ static struct fabric_region *piece_place(struct read_piece *piece, uint8_t **ret
         registered_hold(piece->direct);
         return registered_region(piece->direct);
     }
+    if (pawl->read_staged_bytes + piece->asked > pawl->staging.bytes / READ_SHARE) {
+        return NULL;
+    }
     piece->staged = staging_get(&pawl->staging, piece->asked);
     *ret_place = piece->staged;
-    return piece->staged == NULL ? NULL : pawl->staging.region;
+    if (piece->staged == NULL) {
+        return NULL;
+    }
+    pawl->read_staged_bytes += piece->asked;
+    return pawl->staging.region;
 }
 
 static void fill_request(struct read_piece *piece, const void *place, struct fabric_region *region,
@@ -309,12 +321,16 @@ int read_piece_send(struct read_piece *piece)
     struct pawl *pawl = piece->file->pawl;
     piece->asked = piece->length - piece->got;
     piece->log_asked = file_seen_bytes(piece->file, piece->chunk.handle);
-    uint8_t *place;
-    struct fabric_region *region = piece_place(piece, &place);
-    if (region == NULL) {
+    piece->server_id = pick_replica(piece);
+    if (client_reading(pawl, piece->server_id) >= READ_SERVER_BYTES) {
         return -EAGAIN;
     }
-    while ((piece->server_id = pick_replica(piece)) != 0) {
+    uint8_t *place;
+    struct fabric_region *region = piece->server_id == 0 ? NULL : piece_place(piece, &place);
+    if (region == NULL) {
+        return piece->server_id == 0 ? PAWL_ENOCHUNK : -EAGAIN;
+    }
+    for (; piece->server_id != 0; piece->server_id = pick_replica(piece)) {
         struct link_request request = {0};
         fill_request(piece, place, region, &request);
         int code = link_submit(pawl, piece->server_id, &request);

@@ -115,7 +115,7 @@ uint64_t read_room(const struct pawl_file *file, const struct file_chunk *chunk,
 // The next piece of the job, not asked for yet. NULL: no memory.
 struct read_piece *read_piece_new(struct read_job *job, const struct file_chunk *chunk);
 void read_piece_free(struct read_piece *piece);
-// Asks for the rest of a waiting piece. 0; -EAGAIN: there is no memory now; PAWL_ENOCHUNK: no replica is left.
+// Asks for the rest of a waiting piece. 0; -EAGAIN: there is no memory, or too much under way; PAWL_ENOCHUNK: no replica is left.
 int read_piece_send(struct read_piece *piece) PAWL_MUST_CHECK;
 // Nobody waits for the answer any more. False: it is written straight into the user's memory, so he has to
 // wait for it; its link was closed.

@@ -181,6 +181,30 @@ static void test_submit_when_the_front_is_slow_then_the_window_bounds_what_is_as
     assert_int_equal(reads_of(place, 0) + reads_of(place, 1) + reads_of(place, 2), 8);
 }
 
+static void test_submit_when_much_is_wanted_then_what_a_server_owes_is_bounded(void **state)
+{
+    struct place *place = *state;
+    struct sent sent[8] = {0};
+    unsigned char *memory[8];
+    cluster_set_all(&place->cluster, faults.read_hold, true);
+    for (unsigned i = 0; i < 8; i++) { // 64 MiB
+        memory[i] = pawl_mem_alloc(place->pawl, FILE_BYTES);
+        assert_non_null(memory[i]);
+        submit(place, &sent[i], 0, memory[i], FILE_BYTES, 0);
+    }
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        wait_for_held(place, i, 16);
+    }
+    assert_int_equal(pawl_poll(place->pawl, 30), 0);
+    for (unsigned i = 0; i < CLUSTER_SERVERS; i++) {
+        assert_int_equal(held_of(place, i), 16);
+    }
+    cluster_set_all(&place->cluster, faults.read_hold, false);
+    for (unsigned i = 0; i < 8; i++) {
+        expect(place, &sent[i], memory[i], 0, FILE_BYTES);
+    }
+}
+
 static void test_submit_when_too_many_are_under_way_then_eagain(void **state)
 {
     struct place *place = *state;
@@ -602,6 +626,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_submit_when_pieces_arrive_in_any_order_then_the_bytes_are_in_place),
         TEST(test_submit_when_the_front_is_slow_then_the_window_bounds_what_is_asked),
+        TEST(test_submit_when_much_is_wanted_then_what_a_server_owes_is_bounded),
         TEST(test_submit_when_too_many_are_under_way_then_eagain),
         TEST(test_submit_when_arguments_are_wrong_then_einvalid),
         TEST(test_callback_when_it_submits_then_the_next_read_goes_on),
