@@ -205,6 +205,33 @@ static void test_submit_when_much_is_wanted_then_what_a_server_owes_is_bounded(v
     }
 }
 
+static void test_submit_when_copies_are_needed_then_half_of_staging_is_left(void **state)
+{
+    struct place *place = *state;
+    struct sent sent[8] = {0};
+    unsigned char *memory = malloc((size_t)8 * FILE_BYTES);
+    unsigned wanted = (unsigned)(place->pawl->region_bytes / 2 / MIB);
+    unsigned held = 0;
+    cluster_set_all(&place->cluster, faults.read_hold, true);
+    for (unsigned i = 0; i < 8; i++) {
+        submit(place, &sent[i], 0, memory + (size_t)i * FILE_BYTES, FILE_BYTES, 0);
+    }
+    while (held < wanted) {
+        assert_true(pawl_poll(place->pawl, 1) >= 0);
+        held = held_of(place, 0) + held_of(place, 1) + held_of(place, 2);
+    }
+    assert_int_equal(pawl_poll(place->pawl, 30), 0);
+    assert_int_equal(held_of(place, 0) + held_of(place, 1) + held_of(place, 2), wanted);
+    void *half = staging_get(&place->pawl->staging, place->pawl->region_bytes / 4);
+    assert_non_null(half);
+    staging_put(&place->pawl->staging, half, place->pawl->region_bytes / 4);
+    cluster_set_all(&place->cluster, faults.read_hold, false);
+    for (unsigned i = 0; i < 8; i++) {
+        expect(place, &sent[i], memory + (size_t)i * FILE_BYTES, 0, FILE_BYTES);
+    }
+    free(memory);
+}
+
 static void test_submit_when_too_many_are_under_way_then_eagain(void **state)
 {
     struct place *place = *state;
@@ -627,6 +654,7 @@ int main(void)
         TEST(test_submit_when_pieces_arrive_in_any_order_then_the_bytes_are_in_place),
         TEST(test_submit_when_the_front_is_slow_then_the_window_bounds_what_is_asked),
         TEST(test_submit_when_much_is_wanted_then_what_a_server_owes_is_bounded),
+        TEST(test_submit_when_copies_are_needed_then_half_of_staging_is_left),
         TEST(test_submit_when_too_many_are_under_way_then_eagain),
         TEST(test_submit_when_arguments_are_wrong_then_einvalid),
         TEST(test_callback_when_it_submits_then_the_next_read_goes_on),
