@@ -105,6 +105,14 @@ static void request_end(struct link *link, struct link_request *request, int sta
     request_free(link, request);
 }
 
+// Its endpoint is destroyed: nothing is read any more from what its requests have borrowed.
+static void list_give_back(const struct pawl_list *list)
+{
+    pawl_list_for_each (node, list) {
+        request_give_back(pawl_container_of(node, struct link_request, node));
+    }
+}
+
 static void link_break(struct link *link, int status)
 {
     if (link->state != LINK_CLOSING) {
@@ -112,9 +120,8 @@ static void link_break(struct link *link, int status)
                        pawl_strerror(status));
         link->state = LINK_CLOSING;
         fabric_conn_close(link->conn, status);
-        pawl_list_for_each (node, &link->sent) {
-            request_give_back(pawl_container_of(node, struct link_request, node));
-        }
+        list_give_back(&link->sent);
+        list_give_back(&link->queue); // one whose bytes went and whose message could not
     }
 }
 
@@ -484,6 +491,7 @@ void link_fail_all(struct pawl *pawl)
     while (!pawl_list_is_empty(&pawl->links)) {
         struct link *link = pawl_container_of(pawl_list_first(&pawl->links), struct link, node);
         link_break(link, PAWL_ESHUTDOWN);
+        pawl_list_append_all(&link->sent, &link->queue); // one of them may be writing, too
         pawl_list_for_each_safe (node, &link->sent) {
             pawl_container_of(node, struct link_request, node)->writing = false;
         }

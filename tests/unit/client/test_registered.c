@@ -343,6 +343,58 @@ test_file_close_in_a_callback_when_a_write_is_under_way_then_its_end_comes_later
     pawl_close(place->pawl);
 }
 
+// ---- a message that can't follow its bytes -------------------------------------------------------
+
+int __real_fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes,
+                        const void *tail, uint32_t tail_bytes);
+int __wrap_fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes,
+                        const void *tail, uint32_t tail_bytes);
+
+static unsigned refusals_left; // of messages of appends whose bytes went before them
+static unsigned refused_count;
+
+int __wrap_fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes,
+                        const void *tail, uint32_t tail_bytes)
+{
+    const struct wire_header *header = head;
+    if (refusals_left > 0 && header->type == WIRE_APPEND && tail_bytes == 0) {
+        refusals_left--;
+        refused_count++;
+        return -EAGAIN;
+    }
+    return __real_fabric_send2(conn, head, head_bytes, tail, tail_bytes);
+}
+
+static void test_append_when_its_message_is_refused_then_it_goes_by_another_connection(void **state)
+{
+    struct place *place = *state;
+    refused_count = 0;
+    refusals_left = 1;
+    assert_int_equal(pawl_append(place->file, place->own, RECORD, NULL, NULL), 0);
+    assert_int_equal(refused_count, 1);
+    assert_int_equal(copied(place), 0);
+    assert_stored(place, 0, 'o', RECORD);
+    assert_int_equal(pawl_mem_unregister(place->pawl, place->own), 0);
+    close_all(place);
+}
+
+static void test_close_when_a_message_was_refused_then_the_memory_is_free(void **state)
+{
+    struct place *place = *state;
+    struct sent sent = {.place = place, .unregistered = 1};
+    assert_int_equal(pawl_append(place->file, "x", 1, NULL, NULL), 0); // the link is up
+    cluster_set(&place->cluster, servers[0].faults.frozen, true);
+    refused_count = 0;
+    refusals_left = 1;
+    assert_int_equal(pawl_append_submit(place->file, place->own, RECORD, NULL, on_done, &sent), 0);
+    while (refused_count == 0) {
+        assert_int_equal(client_turn(place->pawl, 0), 0);
+    }
+    pawl_close(place->pawl);
+    assert_given_back(&sent);
+    cluster_set(&place->cluster, servers[0].faults.frozen, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -360,6 +412,8 @@ int main(void)
         TEST(test_append_when_its_deadline_passes_under_a_write_then_the_memory_is_free),
         TEST(test_file_close_when_a_write_is_under_way_then_the_memory_is_free),
         TEST(test_close_when_a_write_is_under_way_then_the_memory_is_free),
+        TEST(test_append_when_its_message_is_refused_then_it_goes_by_another_connection),
+        TEST(test_close_when_a_message_was_refused_then_the_memory_is_free),
         TEST(test_file_close_in_a_callback_when_a_write_is_under_way_then_its_end_comes_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
