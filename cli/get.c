@@ -12,9 +12,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "cli/cli.h"
-
-#define GET_BYTES (8u << 20)
-#define GET_BLOCK_BYTES 4096u
+#include "cli/stream.h"
 
 struct get {
     struct pawl *pawl;
@@ -23,68 +21,31 @@ struct get {
     const char *source;
     const char *target; // "-": standard output
     const char *server; // read this replica only
-    uint64_t offset;
-    uint64_t bytes; // UINT64_MAX: to the end
-    uint64_t got;
-    bool said; // the error has its message already
-    struct pawl_read_options read;
+    bool said;          // the error has its message already
+    struct stream stream;
     struct cli_progress progress;
 };
 
-// A file that is written past the page cache takes whole blocks only; its end goes the usual way.
-static void end_direct(int fd, size_t bytes)
+static void show_progress(void *user, uint64_t got)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (bytes % GET_BLOCK_BYTES != 0 && flags >= 0 && (flags & O_DIRECT) != 0) {
-        (void)fcntl(fd, F_SETFL, flags & ~O_DIRECT);
-    }
+    struct get *get = user;
+    cli_progress_show(&get->progress, got);
 }
 
-static int write_all(int fd, const uint8_t *data, size_t bytes)
+static int copy(struct get *get, int fd)
 {
-    end_direct(fd, bytes);
-    while (bytes > 0) {
-        ssize_t wrote = write(fd, data, bytes);
-        if (wrote < 0 && errno != EINTR) {
-            return -errno;
-        }
-        if (wrote > 0) {
-            data += wrote;
-            bytes -= (size_t)wrote;
-            end_direct(fd, bytes); // after a short write the rest may not be aligned
-        }
-    }
-    return 0;
-}
-
-static int copy(struct get *get, int fd, uint8_t *buffer)
-{
-    for (;;) {
-        size_t want = (size_t)PAWL_MIN((uint64_t)GET_BYTES, get->bytes - get->got);
-        size_t got = 0;
-        if (want == 0) {
-            return 0;
-        }
-        int code = pawl_read(get->file, get->offset + get->got, buffer, want, &get->read, &got);
-        if (code == 0 && got != 0) {
-            code = write_all(fd, buffer, got);
-        }
-        if (code != 0 || got == 0) {
-            return code;
-        }
-        get->got += got;
-        cli_progress_show(&get->progress, get->got);
-    }
+    get->stream.fd = fd;
+    return stream_copy(&get->stream);
 }
 
 // A device, a pipe: nothing that could be replaced.
-static int copy_into(struct get *get, uint8_t *buffer)
+static int copy_into(struct get *get)
 {
     int fd = open(get->target, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
-    int code = copy(get, fd, buffer);
+    int code = copy(get, fd);
     if (close(fd) != 0 && code == 0) {
         code = -errno;
     }
@@ -92,13 +53,13 @@ static int copy_into(struct get *get, uint8_t *buffer)
 }
 
 // A local file appears under its name only when it is whole. One that is there keeps its mode.
-static int copy_to_file(struct get *get, uint8_t *buffer)
+static int copy_to_file(struct get *get)
 {
     char part[PATH_MAX];
     struct stat there;
     bool replaces = stat(get->target, &there) == 0;
     if (replaces && !S_ISREG(there.st_mode)) {
-        return S_ISDIR(there.st_mode) ? -EISDIR : copy_into(get, buffer);
+        return S_ISDIR(there.st_mode) ? -EISDIR : copy_into(get);
     }
     if (snprintf(part, sizeof part, "%s.part", get->target) >= (int)sizeof part) {
         return -ENAMETOOLONG;
@@ -112,7 +73,7 @@ static int copy_to_file(struct get *get, uint8_t *buffer)
         return -errno;
     }
     int code = replaces && fchmod(fd, there.st_mode & 07777) != 0 ? -errno : 0;
-    code = code != 0 ? code : copy(get, fd, buffer);
+    code = code != 0 ? code : copy(get, fd);
     if (code == 0 && fsync(fd) != 0) {
         code = -errno;
     }
@@ -132,20 +93,20 @@ static void report(const struct cli *cli, const struct get *get, double seconds)
 {
     struct pawl_counters counters;
     pawl_counters(get->file, &counters);
-    double rate = seconds > 0 ? (double)get->got / seconds : 0;
+    double rate = seconds > 0 ? (double)get->stream.got / seconds : 0;
     char size[32];
     char per_second[32];
     if (cli->json) {
-        json_t *root =
-            json_pack("{s:o,s:o,s:I,s:f,s:f,s:I}", "path", cli_json_text(get->source), "target",
-                      cli_json_text(get->target), "bytes", (json_int_t)get->got, "seconds", seconds,
-                      "bytes_per_s", rate, "failovers", (json_int_t)counters.read_failovers_count);
+        json_t *root = json_pack("{s:o,s:o,s:I,s:f,s:f,s:I}", "path", cli_json_text(get->source),
+                                 "target", cli_json_text(get->target), "bytes",
+                                 (json_int_t)get->stream.got, "seconds", seconds, "bytes_per_s",
+                                 rate, "failovers", (json_int_t)counters.read_failovers_count);
         json_dumpf(root, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(root);
     } else {
         printf("%s: %s in %.2f s (%s/s), %llu replicas left for another one\n", get->target,
-               cli_bytes_text(get->got, size, sizeof size), seconds,
+               cli_bytes_text(get->stream.got, size, sizeof size), seconds,
                cli_bytes_text((uint64_t)rate, per_second, sizeof per_second),
                (unsigned long long)counters.read_failovers_count);
     }
@@ -156,30 +117,33 @@ static int run(const struct cli *cli, struct get *get)
     uint64_t total = 0;
     int code = pawl_open(get->pawl, get->source, &get->file);
     if (code == 0 && get->server != NULL) {
-        code = cli_server_find(get->pawl, get->server, &get->read.server_id);
+        code = cli_server_find(get->pawl, get->server, &get->stream.read.server_id);
         get->said = code == PAWL_ENOTFOUND;
-        get->read.only_that = true;
+        get->stream.read.only_that = true;
     }
     if (code == 0 && strcmp(get->target, "-") != 0 && isatty(STDERR_FILENO) == 1) {
         code = pawl_file_bytes(get->file, &total); // for the bar only
-        total -= PAWL_MIN(total, get->offset);
-        total = PAWL_MIN(total, get->bytes);
+        total -= PAWL_MIN(total, get->stream.offset);
+        total = PAWL_MIN(total, get->stream.bytes);
     }
-    uint8_t *buffer = aligned_alloc(4096, GET_BYTES);
-    code = code == 0 && buffer == NULL ? -ENOMEM : code;
+    get->stream.pawl = get->pawl;
+    get->stream.file = get->file;
+    get->stream.progress = show_progress;
+    get->stream.user = get;
+    code = code != 0 ? code : stream_init(&get->stream);
     code = code != 0 ? code : cli_progress_begin(&get->progress, get->verb, 0, total, NULL);
     if (code == 0) {
         bool out = strcmp(get->target, "-") == 0;
         get->progress.terminal = get->progress.terminal && !out;
         uint64_t begin_ns = pawl_clock_ns();
-        code = out ? copy(get, STDOUT_FILENO, buffer) : copy_to_file(get, buffer);
-        cli_progress_end(&get->progress, get->got);
+        code = out ? copy(get, STDOUT_FILENO) : copy_to_file(get);
+        cli_progress_end(&get->progress, get->stream.got);
         if (code == 0 && !out) {
             report(cli, get, (double)(pawl_clock_ns() - begin_ns) / 1e9);
         }
     }
-    free(buffer);
-    pawl_file_close(get->file);
+    pawl_file_close(get->file); // which ends reads that are under way
+    stream_fini(&get->stream);
     return code;
 }
 
@@ -194,7 +158,8 @@ static int parse(struct get *get, int argc, char **argv)
         if (option == 's') {
             get->server = optarg;
         } else if (option == '?' ||
-                   pawl_config_bytes(optarg, option == 'o' ? &get->offset : &get->bytes) != 0) {
+                   pawl_config_bytes(optarg, option == 'o' ? &get->stream.offset
+                                                           : &get->stream.bytes) != 0) {
             return cli_usage(get->verb, "bad option or value");
         }
     }
@@ -219,7 +184,8 @@ static int connect_and_run(struct cli *cli, struct get *get)
 
 int cli_get(struct cli *cli, int argc, char **argv)
 {
-    struct get get = {.verb = "get", .bytes = UINT64_MAX, .read.size = sizeof get.read};
+    struct get get = {
+        .verb = "get", .stream.bytes = UINT64_MAX, .stream.read.size = sizeof get.stream.read};
     int code = parse(&get, argc, argv);
     if (code != 0) {
         return code;
@@ -234,8 +200,10 @@ int cli_get(struct cli *cli, int argc, char **argv)
 
 int cli_cat(struct cli *cli, int argc, char **argv)
 {
-    struct get get = {
-        .verb = "cat", .target = "-", .bytes = UINT64_MAX, .read.size = sizeof get.read};
+    struct get get = {.verb = "cat",
+                      .target = "-",
+                      .stream.bytes = UINT64_MAX,
+                      .stream.read.size = sizeof get.stream.read};
     int code = parse(&get, argc, argv);
     if (code != 0) {
         return code;

@@ -25,6 +25,7 @@
 struct put_slot {
     struct put *put;
     uint8_t *buffer;
+    void *heap; // the buffer, when there is no registered memory for it
     uint32_t bytes;
     bool busy;
 };
@@ -214,9 +215,14 @@ static int slots_new(struct put *put)
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < put->depth; i++) {
-        put->slots[i].put = put;
-        put->slots[i].buffer = aligned_alloc(4096, pawl_align_up(put->record_bytes, 4096));
-        if (put->slots[i].buffer == NULL) {
+        struct put_slot *slot = &put->slots[i];
+        slot->put = put;
+        slot->buffer = pawl_mem_alloc(put->pawl, put->record_bytes); // read into, and sent from
+        if (slot->buffer == NULL) {
+            slot->heap = aligned_alloc(4096, pawl_align_up(put->record_bytes, 4096));
+            slot->buffer = slot->heap;
+        }
+        if (slot->buffer == NULL) {
             return -ENOMEM;
         }
     }
@@ -226,7 +232,10 @@ static int slots_new(struct put *put)
 static void slots_free(struct put *put)
 {
     for (uint32_t i = 0; put->slots != NULL && i < put->depth; i++) {
-        free(put->slots[i].buffer);
+        if (put->slots[i].heap == NULL) {
+            pawl_mem_free(put->pawl, put->slots[i].buffer);
+        }
+        free(put->slots[i].heap);
     }
     free(put->slots);
 }

@@ -29,6 +29,7 @@ struct file_append {
     void *user;
     struct pawl_append_result result;
     uint64_t reply_sequence;
+    struct link_use use; // `done` waits for the end of writes that read from `data`
 };
 
 struct file_event {
@@ -213,6 +214,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     request.payload = append->data;
     request.owner = append;
     request.payload_bytes = append->bytes;
+    request.use = &append->use;
     request.deadline_ns = client_deadline_ns(file->pawl, APPEND_GUARD_MS);
     request.done = on_appended;
     request.user = call_new(file, action);
@@ -322,9 +324,12 @@ static void act_lookup(struct pawl_file *file, const struct append_action *actio
 static void append_end(struct pawl_file *file, struct file_append *append, int status)
 {
     append->result.status = status;
-    if (status != 0) { // it may still stand in a link's queue, and its bytes are the caller's again
+    // It may still stand in a link's queue, or be on its way, and its bytes are to be the caller's again.
+    if (status != 0 || append->use.writes_count > 0) {
         link_cancel(file->pawl, append);
     }
+    file->payload_bytes += status == 0 ? append->bytes : 0;
+    file->payload_copied_bytes += append->use.copied_bytes;
     pawl_list_remove(&append->node);
     pawl_list_push_back(&file->done, &append->node);
     file->pending_count--;
@@ -375,9 +380,10 @@ static int step(struct pawl_file *file, const struct append_event *event)
 
 bool file_run(struct pawl_file *file, uint64_t now_ns)
 {
-    bool busy = false;
+    bool busy = file_chunks_run(file, now_ns);
+    busy |= file_reads_run(file, now_ns);
     if (file->closed) { // its core still counts on appends that were given back
-        return false;
+        return busy;
     }
     while (!pawl_list_is_empty(&file->events)) {
         struct file_event *item =
@@ -404,12 +410,15 @@ int file_callbacks(struct pawl_file *file)
     while (!pawl_list_is_empty(&file->done)) {
         struct file_append *append =
             pawl_container_of(pawl_list_first(&file->done), struct file_append, node);
+        if (append->use.writes_count > 0) {
+            break; // a write reads its memory: the link sees to it that it ends
+        }
         pawl_list_remove(&append->node);
         append->done(append->user, &append->result);
         free(append);
         ran++;
     }
-    return ran;
+    return ran + file_reads_callbacks(file);
 }
 
 void file_fail_pending(struct pawl_file *file, int status)

@@ -11,6 +11,7 @@
 #include "client/client_private.h"
 
 #define CHUNKS_PAUSE_MS 10u
+#define CHUNKS_CALL_MS 5000u
 
 // ---- one call on a link, waited for -------------------------------------------------------------
 
@@ -58,14 +59,8 @@ static int link_call(struct pawl_file *file, uint64_t server_id, struct link_req
 }
 
 // ---- chunk maps ---------------------------------------------------------------------------------
-
-struct chunks_take {
-    struct pawl_file *file;
-    uint32_t next;
-    bool more;
-    uint64_t handle;       // when a single chunk is asked for
-    struct file_chunk one; // that one
-};
+// One fetch at a time per file, on behalf of all who want one. Who comes while one is under way waits for the
+// next: the answer to the present one may be older than his question.
 
 static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chunk *from)
 {
@@ -89,6 +84,7 @@ static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chu
                 to->replicas[to->replicas_count++] = member->server_id;
             }
         }
+        to->well_count = pass == 0 ? to->replicas_count : to->well_count;
     }
 }
 
@@ -100,53 +96,236 @@ static bool follows(const struct file_chunk *chunk, const struct file_chunk *bef
            chunk->bytes <= UINT64_MAX - base_offset && (before == NULL || before->sealed);
 }
 
-static int take_chunks(void *user, const Pawl__Reply *reply)
+static int take_chunks(struct pawl_file *file, const Pawl__Reply *reply, bool *ret_more)
 {
-    struct chunks_take *take = user;
+    struct chunks_fetch *fetch = &file->fetch;
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS) {
         return PAWL_EPROTOCOL;
     }
-    struct pawl_file *file = take->file;
     size_t count = reply->chunks->n_chunks;
-    take->more = reply->chunks->more && count != 0;
     struct file_chunk *chunks =
-        realloc(file->chunks, (take->next + count + 1) * sizeof *file->chunks);
+        realloc(fetch->chunks, (fetch->chunks_count + count + 1) * sizeof *fetch->chunks);
     if (chunks == NULL) {
         return -ENOMEM;
     }
-    file->chunks = chunks;
+    fetch->chunks = chunks;
     for (size_t i = 0; i < count; i++) {
-        uint32_t at = take->next + (uint32_t)i;
+        uint32_t at = fetch->chunks_count;
         fill_chunk(file->pawl, &chunks[at], reply->chunks->chunks[i]);
         if (!follows(&chunks[at], at == 0 ? NULL : &chunks[at - 1], at)) {
             return PAWL_EPROTOCOL;
         }
+        fetch->chunks_count++;
     }
-    take->next += (uint32_t)count;
-    file->chunks_count = take->next;
+    *ret_more = reply->chunks->more && count != 0;
     return 0;
+}
+
+static bool tail_settled(const struct pawl_file *file)
+{
+    const struct file_chunk *last =
+        file->chunks_count == 0 ? NULL : &file->chunks[file->chunks_count - 1];
+    return last == NULL || last->sealed || last->primary_id != 0;
+}
+
+static void fetch_end(struct pawl_file *file, int code)
+{
+    struct chunks_fetch *fetch = &file->fetch;
+    if (code != 0) {
+        file->chunks_count = 0; // whoever reads next asks anew
+    }
+    fetch->state = CHUNKS_IDLE;
+    fetch->code = code;
+    fetch->ended = fetch->begun;
+    fetch->until_ns = fetch->wanted > fetch->begun ? fetch->until_ns : 0;
+}
+
+// A whole map is there: it takes the place of the one before it.
+static void fetch_swap(struct pawl_file *file, uint64_t now_ns)
+{
+    struct chunks_fetch *fetch = &file->fetch;
+    struct file_chunk *before = file->chunks;
+    file->chunks = fetch->chunks;
+    file->chunks_count = fetch->chunks_count;
+    fetch->chunks = before;
+    if (!fetch->settle || tail_settled(file)) {
+        fetch_end(file, 0);
+    } else { // ask for the tail, so that somebody holds its lease
+        fetch->state = CHUNKS_TOUCH;
+        fetch->due_ns = now_ns;
+    }
+}
+
+static bool is_transient(int code)
+{
+    return code == PAWL_EDISCONNECTED || code == PAWL_EDEADLINE || code == -EAGAIN;
+}
+
+static void on_page(void *user, int code, const Pawl__Reply *reply)
+{
+    struct pawl_file *file = user;
+    struct chunks_fetch *fetch = &file->fetch;
+    uint64_t now_ns = pawl_clock_ns();
+    bool more = false;
+    file->pawl->answered = true;
+    fetch->asked = false;
+    fetch->due_ns = now_ns;
+    code = control_code(code, reply);
+    if (is_transient(code)) {
+        fetch->due_ns = now_ns + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
+    } else {
+        code = code != 0 ? code : take_chunks(file, reply, &more);
+        if (code != 0) {
+            fetch_end(file, code);
+        } else if (!more) {
+            fetch_swap(file, now_ns);
+        }
+    }
+    file_outside_done(file);
+}
+
+// PAWL_EBUSY and the like mean "not yet".
+static void on_touch(void *user, int code, const Pawl__Reply *reply)
+{
+    struct pawl_file *file = user;
+    struct chunks_fetch *fetch = &file->fetch;
+    file->pawl->answered = true;
+    fetch->asked = false;
+    code = control_code(code, reply);
+    if (code != 0 && !is_transient(code) && pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {
+        fetch_end(file, code);
+    } else {
+        fetch->last_code = is_transient(code) ? 0 : code;
+        fetch->state = CHUNKS_PAGES;
+        fetch->chunks_count = 0;
+        fetch->due_ns = pawl_clock_ns() + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
+    }
+    file_outside_done(file);
+}
+
+static void fetch_ask(struct pawl_file *file, uint64_t now_ns)
+{
+    struct chunks_fetch *fetch = &file->fetch;
+    Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
+    Pawl__GetTail tail = PAWL__GET_TAIL__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    uint64_t left_ms = (fetch->until_ns - now_ns) / PAWL_NS_PER_MS + 1;
+    bool touch = fetch->state == CHUNKS_TOUCH;
+    if (touch) {
+        request.body_case = PAWL__REQUEST__BODY_GET_TAIL;
+        request.get_tail = &tail;
+        tail.file_id = file->file_id;
+    } else {
+        request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+        request.get_chunks = &get;
+        get.file_id = file->file_id;
+        get.from_index = fetch->chunks_count;
+    }
+    int code = control_submit(file->pawl, &request, (uint32_t)PAWL_MIN(left_ms, CHUNKS_CALL_MS),
+                              touch ? on_touch : on_page, file);
+    if (code == 0) {
+        fetch->asked = true;
+        file_keep(file);
+    } else if (is_transient(code)) {
+        fetch->due_ns = now_ns + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
+    } else {
+        fetch_end(file, code);
+    }
+}
+
+bool file_chunks_run(struct pawl_file *file, uint64_t now_ns)
+{
+    struct chunks_fetch *fetch = &file->fetch;
+    if (fetch->asked) {
+        return false;
+    }
+    if (fetch->state == CHUNKS_IDLE) {
+        if (fetch->wanted <= fetch->begun) {
+            return false;
+        }
+        fetch->begun++;
+        fetch->state = CHUNKS_PAGES;
+        fetch->settle = fetch->settle_next;
+        fetch->settle_next = false;
+        fetch->chunks_count = 0;
+        fetch->last_code = 0;
+        fetch->due_ns = now_ns;
+    }
+    if (now_ns >= fetch->until_ns) {
+        fetch_end(file, fetch->last_code != 0 ? fetch->last_code : PAWL_EDEADLINE);
+        return true;
+    }
+    if (now_ns < fetch->due_ns) {
+        return false;
+    }
+    fetch_ask(file, now_ns);
+    return true;
+}
+
+uint64_t file_chunks_wake_ns(const struct pawl_file *file)
+{
+    const struct chunks_fetch *fetch = &file->fetch;
+    if (fetch->asked) {
+        return UINT64_MAX; // the call has a deadline of its own
+    }
+    if (fetch->state == CHUNKS_IDLE) {
+        return fetch->wanted > fetch->begun ? 0 : UINT64_MAX;
+    }
+    return PAWL_MIN(fetch->due_ns, fetch->until_ns);
+}
+
+uint64_t file_chunks_want(struct pawl_file *file, bool settle, uint64_t deadline_ns)
+{
+    struct chunks_fetch *fetch = &file->fetch;
+    fetch->wanted = fetch->begun + 1;
+    fetch->settle_next |= settle;
+    fetch->until_ns = PAWL_MAX(fetch->until_ns, deadline_ns);
+    return fetch->wanted;
+}
+
+bool file_chunks_have(const struct pawl_file *file, uint64_t ticket, int *ret_code)
+{
+    if (file->fetch.ended < ticket) {
+        return false;
+    }
+    *ret_code = file->fetch.code;
+    return true;
+}
+
+static int chunks_wait(struct pawl_file *file, bool settle, uint64_t deadline_ns)
+{
+    uint64_t ticket = file_chunks_want(file, settle, deadline_ns);
+    int code = PAWL_EDEADLINE;
+    while (!file_chunks_have(file, ticket, &code)) {
+        if (pawl_clock_ns() >= deadline_ns) {
+            return PAWL_EDEADLINE;
+        }
+        client_turn(file->pawl, deadline_ns);
+    }
+    return code;
 }
 
 int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns)
 {
-    struct chunks_take take = {.file = file};
-    int code;
-    file->chunks_count = 0;
-    do {
-        Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
-        Pawl__Request request = PAWL__REQUEST__INIT;
-        request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
-        request.get_chunks = &get;
-        get.file_id = file->file_id;
-        get.from_index = take.next;
-        code = control_call(file->pawl, &request, deadline_ns, take_chunks, &take, NULL);
-    } while (code == 0 && take.more);
-    return code;
+    return chunks_wait(file, false, deadline_ns);
 }
+
+int file_chunks_settle(struct pawl_file *file, uint64_t deadline_ns)
+{
+    return chunks_wait(file, true, deadline_ns);
+}
+
+// ---- one chunk ----------------------------------------------------------------------------------
+
+struct chunk_take {
+    struct pawl_file *file;
+    uint64_t handle;
+    struct file_chunk one;
+};
 
 static int take_one(void *user, const Pawl__Reply *reply)
 {
-    struct chunks_take *take = user;
+    struct chunk_take *take = user;
     if (reply->body_case != PAWL__REPLY__BODY_CHUNKS) {
         return PAWL_EPROTOCOL;
     }
@@ -160,7 +339,7 @@ static int take_one(void *user, const Pawl__Reply *reply)
 int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
                          struct file_chunk *ret)
 {
-    struct chunks_take take = {.file = file, .handle = handle};
+    struct chunk_take take = {.file = file, .handle = handle};
     Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
     Pawl__Request request = PAWL__REQUEST__INIT;
     request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
@@ -172,42 +351,6 @@ int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadl
         *ret = take.one;
     }
     return code;
-}
-
-// Asks for the tail, so that somebody holds its lease; PAWL_EBUSY and the like mean "not yet".
-static int touch_tail(struct pawl_file *file, uint64_t deadline_ns)
-{
-    Pawl__GetTail get = PAWL__GET_TAIL__INIT;
-    Pawl__Request request = PAWL__REQUEST__INIT;
-    request.body_case = PAWL__REQUEST__BODY_GET_TAIL;
-    request.get_tail = &get;
-    get.file_id = file->file_id;
-    return control_call(file->pawl, &request, deadline_ns, NULL, NULL, NULL);
-}
-
-static bool tail_settled(const struct pawl_file *file)
-{
-    const struct file_chunk *last =
-        file->chunks_count == 0 ? NULL : &file->chunks[file->chunks_count - 1];
-    return last == NULL || last->sealed || last->primary_id != 0;
-}
-
-int file_chunks_settle(struct pawl_file *file, uint64_t deadline_ns)
-{
-    for (;;) {
-        int code = file_chunks_refresh(file, deadline_ns);
-        if (code != 0 || tail_settled(file)) {
-            return code;
-        }
-        code = touch_tail(file, deadline_ns);
-        if (code != 0 && pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {
-            return code;
-        }
-        if (pawl_clock_ns() >= deadline_ns) {
-            return code != 0 ? code : PAWL_EDEADLINE;
-        }
-        client_pause(file->pawl, CHUNKS_PAUSE_MS);
-    }
 }
 
 const struct file_chunk *file_chunk_at(const struct pawl_file *file, uint64_t offset)
@@ -266,6 +409,14 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
     return code;
 }
 
+int file_tail_check(const struct pawl_file *file, const struct wire_inspected *tail)
+{
+    if (tail->committed_bytes > file->chunk_bytes) {
+        return PAWL_EPROTOCOL;
+    }
+    return tail->primary || tail->sealed ? 0 : PAWL_ENOTPRIMARY;
+}
+
 int file_tail_inspect(struct pawl_file *file, const struct file_chunk *chunk, uint64_t deadline_ns,
                       struct wire_inspected *ret)
 {
@@ -274,11 +425,7 @@ int file_tail_inspect(struct pawl_file *file, const struct file_chunk *chunk, ui
     request.message.inspect.chunk = chunk->handle;
     struct link_wait wait;
     int code = link_call(file, chunk->primary_id, &request, deadline_ns, &wait);
-    if (code == 0 && wait.reply.inspected.committed_bytes > file->chunk_bytes) {
-        code = PAWL_EPROTOCOL;
-    } else if (code == 0 && !wait.reply.inspected.primary && !wait.reply.inspected.sealed) {
-        code = PAWL_ENOTPRIMARY;
-    }
+    code = code != 0 ? code : file_tail_check(file, &wait.reply.inspected);
     if (code == 0) {
         *ret = wait.reply.inspected;
     }

@@ -15,10 +15,12 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "client/client_private.h"
+#include "client/extent.h"
 #include "proto/reactor.h"
 
 #define CLIENT_REGION_BYTES (64ull << 20)
 #define CLIENT_REGION_MAX (1ull << 40)
+#define CLIENT_MEMORY_BYTES (1ull << 30)
 #define CLIENT_DEPTH_MAX 4096u
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
@@ -158,6 +160,20 @@ bool client_avoided(const struct pawl *pawl, uint64_t server_id)
            pawl_clock_ns() < server->avoid_until_ns;
 }
 
+uint64_t client_reading(const struct pawl *pawl, uint64_t server_id)
+{
+    const struct client_server *server = find_server(pawl, server_id);
+    return server != NULL ? server->reading_bytes : 0;
+}
+
+void client_reading_add(struct pawl *pawl, uint64_t server_id, int64_t more)
+{
+    struct client_server *server = find_server(pawl, server_id);
+    if (server != NULL) {
+        server->reading_bytes += (uint64_t)more;
+    }
+}
+
 // ---- progress -----------------------------------------------------------------------------------
 
 static int poll_fabric(struct pawl *pawl, uint64_t now_ns)
@@ -187,7 +203,8 @@ static void free_closed_files(struct pawl *pawl)
 {
     pawl_list_for_each_safe (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
-        if (file->closed && file->outside_count == 0) {
+        if (file->closed && file->outside_count == 0 && pawl_list_is_empty(&file->done) &&
+            pawl_list_is_empty(&file->reads)) {
             file_free(file);
         }
     }
@@ -221,6 +238,8 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
     }
     pawl_list_for_each (node, &pawl->files) {
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
+        wake = PAWL_MIN(wake, file_chunks_wake_ns(file));
+        wake = PAWL_MIN(wake, file_reads_wake_ns(file));
         if (file->closed) {
             continue;
         }
@@ -333,6 +352,9 @@ static int copy_options(struct pawl *pawl, const struct pawl_options *options)
     pawl->region_bytes =
         PAWL_MAX(options->region_bytes != 0 ? options->region_bytes : CLIENT_REGION_BYTES,
                  2ull * WIRE_RECORD_MAX);
+    pawl->memory_bytes_max =
+        options->memory_bytes_max != 0 ? options->memory_bytes_max : CLIENT_MEMORY_BYTES;
+    pawl->memory_bytes_max = pawl_align_up(pawl->memory_bytes_max, EXTENT_PAGE_BYTES);
     pawl->depth_max = options->depth_max != 0 ? options->depth_max : 32;
     pawl->master_text = strdup(options->master);
     pawl->provider = strdup(options->provider != NULL ? options->provider : "tcp");
@@ -380,7 +402,7 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
 {
     if (options == NULL || options->size != sizeof *options || options->master == NULL ||
         options->depth_max > CLIENT_DEPTH_MAX || options->region_bytes > CLIENT_REGION_MAX ||
-        ret == NULL) {
+        options->memory_bytes_max > CLIENT_REGION_MAX || ret == NULL) {
         return PAWL_EINVALID;
     }
     struct pawl *pawl = calloc(1, sizeof *pawl);
@@ -389,10 +411,12 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     }
     pawl_list_init(&pawl->links);
     pawl_list_init(&pawl->files);
+    pawl_list_init(&pawl->memory_extents);
     pawl->master_pause_ms = 10;
     uint64_t seed = 0;
     int code = pawl_random_os(&seed, sizeof seed);
     pawl_random_seed(&pawl->random, seed);
+    pawl->read_turn = pawl_random_next(&pawl->random) >> 1; // sums stay in range
     code = code != 0 ? code : copy_options(pawl, options);
     code = code != 0 ? code : open_loop(pawl);
     code = code != 0 ? code : session_open(pawl, client_deadline_ns(pawl, 0));
@@ -427,11 +451,17 @@ void pawl_close(struct pawl *pawl)
         struct pawl_file *file = pawl_container_of(node, struct pawl_file, node);
         file->closed = true; // first, so that a callback submits nothing more
         file_fail_pending(file, PAWL_EUNKNOWN);
+        file_reads_close(file, PAWL_ESHUTDOWN);
+    }
+    link_fail_all(pawl); // the memory of pending appends and reads is their callers' again
+    pawl_list_for_each (node, &pawl->files) {
+        file_reads_run(pawl_container_of(node, struct pawl_file, node), pawl_clock_ns());
     }
     client_callbacks(pawl);
     close_loop(pawl); // pending calls end here
-    link_fail_all(pawl);
     staging_close(&pawl->staging);
+    registered_close(pawl);
+    memory_close(pawl);
     fabric_close(pawl->fabric);
     while (!pawl_list_is_empty(&pawl->files)) {
         file_free(pawl_container_of(pawl_list_first(&pawl->files), struct pawl_file, node));

@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
+#include "client/registered.h"
 #include "controlplane/rpc/rpc.h"
 #include "dataplane/fabric/fabric.h"
 #include "proto/wire.h"
@@ -49,6 +50,12 @@ typedef void link_done_fn(void *user, int status, const struct wire_header *repl
 
 enum link_state { LINK_CONNECTING = 1, LINK_GREETING, LINK_READY, LINK_CLOSING };
 
+// What links do with a payload of the owner's.
+struct link_use {
+    uint32_t writes_count; // that read from its memory now
+    uint64_t copied_bytes;
+};
+
 struct link_request {
     struct pawl_list node; // in the link's queue or its list of sent ones
     uint64_t id;
@@ -60,12 +67,17 @@ struct link_request {
         struct wire_inspect inspect;
         struct wire_hello hello;
     } message;
-    const void *payload; // BORROWS UNTIL it was sent, done, or link_cancel(owner)
-    const void *owner;   // of the payload
+    // BORROWS UNTIL it was sent, done, or link_cancel(owner), and if it is written from registered memory
+    // until use->writes_count is lowered again.
+    const void *payload;
+    const void *owner; // of the payload
     uint32_t payload_bytes;
     uint32_t slot_first;
     uint32_t slot_count;
-    void *staged;
+    void *staged;                // its copy
+    struct registered *borrowed; // or the memory that it is written from, held while `writing`
+    struct link_use *use;        // of the payload; OUTLIVES it
+    uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
     uint64_t deadline_ns; // the link is closed when it passes
     bool answered;        // done was called
     bool writing;         // FABRIC_DONE is to come
@@ -103,7 +115,8 @@ struct link {
 int link_submit(struct pawl *pawl, uint64_t place,
                 const struct link_request *request) PAWL_MUST_CHECK;
 void link_close(struct pawl *pawl, uint64_t place, int status);
-// The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once.
+// The owner takes its payload back: its requests that were not sent yet end with PAWL_ESHUTDOWN, at once;
+// writes from its memory end within LINK_DRAIN_MS, with their connection if need be.
 void link_cancel(struct pawl *pawl, const void *owner);
 void link_event(struct pawl *pawl, const struct fabric_event *event);
 void link_deadlines(struct pawl *pawl, uint64_t now_ns);
@@ -119,6 +132,7 @@ struct client_server {
     char addresses[PAWL_ADDRESSES_BYTES_MAX];
     uint32_t reactors_count; // at this client's provider
     uint64_t avoid_until_ns;
+    uint64_t reading_bytes; // asked for and not there yet
 };
 
 struct pawl {
@@ -144,11 +158,18 @@ struct pawl {
     bool session_asked;    // a call is under way
     struct fabric *fabric; // NULL until the data plane is first needed
     struct staging staging;
+    struct registered_table registered;
+    struct pawl_list memory_extents; // memory.c: behind pawl_mem_alloc()
+    uint64_t memory_bytes;           // of them
+    uint64_t memory_bytes_max;
     struct pawl_list links;
     struct pawl_list files;
     struct client_server *servers; // address book
     uint32_t servers_count;
     struct pawl_random random;
+    uint64_t read_turn;   // which of equal replicas this client begins with
+    uint64_t ahead_bytes; // of staging, by all files together
+    uint64_t read_staged_bytes;
     bool in_callback;
     bool answered; // the master has answered somebody in this turn: don't sleep
     bool closing;
@@ -184,6 +205,14 @@ int client_address(const struct pawl *pawl, uint64_t place,
 // A server was out of reach: readers ask others first for a while.
 void client_avoid(struct pawl *pawl, uint64_t server_id, uint32_t ms);
 bool client_avoided(const struct pawl *pawl, uint64_t server_id);
+// Bytes that this client reads from the server now; `more` of them are added.
+uint64_t client_reading(const struct pawl *pawl, uint64_t server_id);
+void client_reading_add(struct pawl *pawl, uint64_t server_id, int64_t more);
+
+// ---- memory.c -----------------------------------------------------------------------------------
+
+// Frees what pawl_mem_alloc() gave out and was not given back; registered_close() goes before.
+void memory_close(struct pawl *pawl);
 
 // ---- control plane ------------------------------------------------------------------------------
 
@@ -230,11 +259,30 @@ struct file_chunk {
     uint32_t log_chunks;     // of its write log that a reader has to see
     uint64_t log_primary_id; // knows all of it; 0: all replicas do, or nobody known
     uint32_t replicas_count;
+    uint32_t well_count; // the first so many are; the others are damaged or dead
     uint64_t replicas[APPEND_SET_MAX];
+};
+
+// A fetch of a file's map (chunks.c).
+struct chunks_fetch {
+    enum { CHUNKS_IDLE, CHUNKS_PAGES, CHUNKS_TOUCH } state;
+    bool asked; // a call is under way
+    bool settle;
+    bool settle_next;
+    int code;      // of the one that ended last
+    int last_code; // why the tail has no primary
+    uint64_t wanted;
+    uint64_t begun; // numbers of fetches
+    uint64_t ended;
+    uint64_t due_ns;
+    uint64_t until_ns; // nobody waits longer
+    struct file_chunk *chunks;
+    uint32_t chunks_count;
 };
 
 struct file_append; // append.c
 struct file_event;  // append.c
+struct read_ahead;  // read_ahead.c
 
 struct pawl_file {
     struct pawl_list node;
@@ -251,10 +299,19 @@ struct pawl_file {
     uint32_t pending_count;
     uint32_t outside_count; // calls on links and to the master whose end is still to come
     uint64_t read_failovers_count;
+    uint64_t payload_bytes;
+    uint64_t payload_copied_bytes;
+    uint64_t read_bytes;
+    uint64_t read_copied_bytes;
     struct append_counters past; // of cores before the present one
     struct file_chunk *chunks;   // sorted by index, from 0, without gaps
     uint32_t chunks_count;
-    struct pawl_list streams; // write_stream of write.c
+    struct chunks_fetch fetch;     // of the next map
+    struct pawl_list reads;        // read_job: under way
+    struct pawl_list reads_done;   // read_job: callbacks to run
+    uint32_t reads_count;          // of the user's that are under way
+    struct read_ahead *read_ahead; // NULL: not yet
+    struct pawl_list streams;      // write_stream of write.c
     uint32_t streams_count;
     struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
     bool closed;      // takes nothing any more; freed by client_callbacks() once outside_count is 0
@@ -291,7 +348,13 @@ void file_streams_close(struct pawl_file *file);
 // At the end of all files: the logs are freed by themselves.
 void file_streams_free(struct pawl_file *file);
 
-// Asks the master for all chunks; sets file->chunks.
+// Asks for a new map, the tail's primary included with `settle`; returns the ticket that it will have.
+uint64_t file_chunks_want(struct pawl_file *file, bool settle, uint64_t deadline_ns);
+// Has that one ended? *ret_code: how. After 0 it is in file->chunks; after a failure there is none.
+bool file_chunks_have(const struct pawl_file *file, uint64_t ticket, int *ret_code);
+bool file_chunks_run(struct pawl_file *file, uint64_t now_ns);
+uint64_t file_chunks_wake_ns(const struct pawl_file *file);
+// The same and wait: all chunks; sets file->chunks. The map may change in every turn.
 int file_chunks_refresh(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;
 // The same until the open tail, if there is one, has a primary.
 int file_chunks_settle(struct pawl_file *file, uint64_t deadline_ns) PAWL_MUST_CHECK;
@@ -300,10 +363,24 @@ const struct file_chunk *file_chunk_at(const struct pawl_file *file, uint64_t of
 // What the primary of an open chunk says of it: that it holds the lease, or that the chunk is sealed by now.
 int file_tail_inspect(struct pawl_file *file, const struct file_chunk *chunk, uint64_t deadline_ns,
                       struct wire_inspected *ret) PAWL_MUST_CHECK;
+// Is that what a primary may say, or one who knows of the seal?
+int file_tail_check(const struct pawl_file *file, const struct wire_inspected *tail);
 // One LOOKUP over the replicas of a chunk.
 int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_record_id *id,
                 uint64_t deadline_ns, struct wire_appended *ret) PAWL_MUST_CHECK;
 int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
                          struct file_chunk *ret) PAWL_MUST_CHECK;
+
+// ---- read.c -------------------------------------------------------------------------------------
+
+// Lets reads do what they can. Returns true when something was done.
+bool file_reads_run(struct pawl_file *file, uint64_t now_ns);
+uint64_t file_reads_wake_ns(const struct pawl_file *file);
+int file_reads_callbacks(struct pawl_file *file);
+// Ends reads with `status` as soon as no server can write into their memory any more; a pawl_read() that waits
+// goes on.
+void file_reads_close(struct pawl_file *file, int status);
+// At pawl_close(): no link is left.
+void file_reads_free(struct pawl_file *file);
 
 #endif

@@ -76,6 +76,8 @@ int file_new(struct pawl *pawl, struct pawl_file **ret)
     pawl_list_init(&file->pending);
     pawl_list_init(&file->done);
     pawl_list_init(&file->streams);
+    pawl_list_init(&file->reads);
+    pawl_list_init(&file->reads_done);
     pawl_map_init(&file->seen, pawl_alloc_heap());
     int code = session_producer(file);
     if (code != 0) {
@@ -94,6 +96,8 @@ void file_free(struct pawl_file *file)
     append_core_free(file->core);
     file_streams_free(file);
     file_seen_free(file);
+    file_reads_free(file);
+    free(file->fetch.chunks);
     free(file->chunks);
     free(file);
 }
@@ -119,9 +123,19 @@ void pawl_file_close(struct pawl_file *file)
     file_fail_pending(file, PAWL_EUNKNOWN);
     file_streams_close(file);
     drop_events(file);
-    if (!pawl->in_callback) { // otherwise the caller's caller does it
-        client_callbacks(pawl);
+    file_reads_close(file, PAWL_ESHUTDOWN);
+    if (pawl->in_callback) { // otherwise the caller's caller does it
+        return;
     }
+    file_keep(file);
+    client_callbacks(pawl);
+    // Writes from the memory of appends are under way, or servers' into that of reads.
+    while (!pawl_list_is_empty(&file->done) || file->reads_count > 0 ||
+           !pawl_list_is_empty(&file->reads_done)) {
+        client_turn(pawl, UINT64_MAX);
+    }
+    file_outside_done(file);
+    client_callbacks(pawl); // frees it, unless something else is to come
 }
 
 // ---- creating and opening -----------------------------------------------------------------------
@@ -283,7 +297,11 @@ void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
                                   .duplicates_count = sum.duplicates_count,
                                   .failovers_count = sum.failovers_count,
                                   .chunks_count = sum.chunks_count,
-                                  .read_failovers_count = file->read_failovers_count};
+                                  .read_failovers_count = file->read_failovers_count,
+                                  .payload_bytes = file->payload_bytes,
+                                  .payload_copied_bytes = file->payload_copied_bytes,
+                                  .read_bytes = file->read_bytes,
+                                  .read_copied_bytes = file->read_copied_bytes};
 }
 
 // ---- resolving ----------------------------------------------------------------------------------

@@ -5,6 +5,9 @@
 // credits holds those behind it, so that a producer's sequences stay in order. A request that is not
 // answered by its deadline closes the link: its slots are used again only on a new connection, with a
 // new window (design.md 3.1).
+//
+// A payload in registered memory is written from where it is, without a copy. It is its owner's again when
+// the write is complete, or when the endpoint is destroyed, which is when the fabric stops to read it.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +20,7 @@
 #include "client/client_private.h"
 
 #define LINK_CONNECT_MS 2000u
+#define LINK_DRAIN_MS 1000u // for a write whose owner waits for its memory
 
 static struct pawl_log_limit refuse_limit; // connecting is tried again and again
 
@@ -83,6 +87,17 @@ static void request_free(struct link *link, struct link_request *request)
     }
 }
 
+// The fabric reads the owner's memory no more.
+static void request_give_back(struct link_request *request)
+{
+    if (request->borrowed != NULL) {
+        registered_release(request->borrowed);
+        request->borrowed = NULL;
+        pawl_assert(request->use->writes_count > 0);
+        request->use->writes_count--;
+    }
+}
+
 static void request_end(struct link *link, struct link_request *request, int status,
                         const struct wire_header *reply)
 {
@@ -93,6 +108,14 @@ static void request_end(struct link *link, struct link_request *request, int sta
     request_free(link, request);
 }
 
+// Its endpoint is destroyed: nothing is read any more from what its requests have borrowed.
+static void list_give_back(const struct pawl_list *list)
+{
+    pawl_list_for_each (node, list) {
+        request_give_back(pawl_container_of(node, struct link_request, node));
+    }
+}
+
 static void link_break(struct link *link, int status)
 {
     if (link->state != LINK_CLOSING) {
@@ -100,6 +123,8 @@ static void link_break(struct link *link, int status)
                        pawl_strerror(status));
         link->state = LINK_CLOSING;
         fabric_conn_close(link->conn, status);
+        list_give_back(&link->sent);
+        list_give_back(&link->queue); // one whose bytes went and whose message could not
     }
 }
 
@@ -123,6 +148,36 @@ static bool slots_take(struct link *link, uint32_t count, uint32_t *ret_first)
     return false;
 }
 
+// Where the payload is written from: itself if it lies in registered memory, else a copy. NULL: no room for one.
+static const void *push_source(struct link *link, struct link_request *request,
+                               struct fabric_region **ret_region)
+{
+    struct pawl *pawl = link->pawl;
+    request->borrowed = registered_find(pawl, request->payload, request->payload_bytes);
+    if (request->borrowed != NULL) {
+        registered_hold(request->borrowed);
+        request->use->writes_count++;
+        *ret_region = registered_region(request->borrowed);
+        return request->payload;
+    }
+    request->staged = staging_get(&pawl->staging, request->payload_bytes);
+    if (request->staged != NULL) {
+        memcpy(request->staged, request->payload, request->payload_bytes);
+        request->use->copied_bytes += request->payload_bytes;
+    }
+    *ret_region = pawl->staging.region;
+    return request->staged;
+}
+
+static void push_undo(struct link *link, struct link_request *request)
+{
+    request_give_back(request);
+    if (request->staged != NULL) {
+        staging_put(&link->pawl->staging, request->staged, request->payload_bytes);
+        request->staged = NULL;
+    }
+}
+
 // Puts the payload into the peer's window. 0, or -EAGAIN when there is no room yet.
 static int request_push(struct link *link, struct link_request *request)
 {
@@ -134,21 +189,18 @@ static int request_push(struct link *link, struct link_request *request)
     if (!slots_take(link, count, &first)) {
         return -EAGAIN;
     }
-    void *staged = staging_get(&link->pawl->staging, request->payload_bytes);
-    if (staged == NULL) {
-        link->slots_used &= ~slots_mask(first, count);
-        return -EAGAIN;
-    }
-    memcpy(staged, request->payload, request->payload_bytes);
+    struct fabric_region *region;
+    const void *source = push_source(link, request, &region);
     uint64_t address = link->window_address + (uint64_t)first * link->slot_bytes;
-    int code = fabric_write(link->conn, link->pawl->staging.region, staged, request->payload_bytes,
-                            address, link->window_key, (uint64_t)(uintptr_t)request);
+    int code = source == NULL
+                   ? -EAGAIN
+                   : fabric_write(link->conn, region, source, request->payload_bytes, address,
+                                  link->window_key, (uint64_t)(uintptr_t)request);
     if (code != 0) {
-        staging_put(&link->pawl->staging, staged, request->payload_bytes);
+        push_undo(link, request);
         link->slots_used &= ~slots_mask(first, count);
         return code;
     }
-    request->staged = staged;
     request->slot_first = first;
     request->slot_count = count;
     request->writing = true;
@@ -173,6 +225,9 @@ static int request_send(struct link *link, struct link_request *request)
     wire_header_init(&request->message.header, type, bytes + inline_bytes, request->id);
     int code = fabric_send2(link->conn, &request->message, bytes, request->payload, inline_bytes);
     if (code == 0) {
+        if (inline_bytes > 0) {
+            request->use->copied_bytes += inline_bytes; // into the message
+        }
         link->requests_sent++;
         pawl_list_remove(&request->node);
         pawl_list_push_back(&link->sent, &request->node);
@@ -228,6 +283,12 @@ void link_cancel(struct pawl *pawl, const void *owner)
             if (request->owner == owner) {
                 request->payload = NULL;
                 request_end(link, request, PAWL_ESHUTDOWN, NULL);
+            }
+        }
+        pawl_list_for_each (node, &link->sent) {
+            struct link_request *request = pawl_container_of(node, struct link_request, node);
+            if (request->owner == owner && request->borrowed != NULL && request->drain_ns == 0) {
+                request->drain_ns = pawl_clock_ns() + LINK_DRAIN_MS * PAWL_NS_PER_MS;
             }
         }
     }
@@ -375,6 +436,7 @@ void link_event(struct pawl *pawl, const struct fabric_event *event)
     case FABRIC_DONE: {
         struct link_request *request = (struct link_request *)(uintptr_t)event->token;
         request->writing = false;
+        request_give_back(request);
         request_free(link, request);
         break;
     }
@@ -395,6 +457,9 @@ static uint64_t list_deadline(const struct pawl_list *list)
         struct link_request *request = pawl_container_of(node, struct link_request, node);
         if (!request->answered) {
             earliest = PAWL_MIN(earliest, request->deadline_ns);
+        }
+        if (request->borrowed != NULL && request->drain_ns != 0) {
+            earliest = PAWL_MIN(earliest, request->drain_ns);
         }
     }
     return earliest;
@@ -431,7 +496,8 @@ void link_fail_all(struct pawl *pawl)
 {
     while (!pawl_list_is_empty(&pawl->links)) {
         struct link *link = pawl_container_of(pawl_list_first(&pawl->links), struct link, node);
-        fabric_conn_close(link->conn, PAWL_ESHUTDOWN);
+        link_break(link, PAWL_ESHUTDOWN);
+        pawl_list_append_all(&link->sent, &link->queue); // one of them may be writing, too
         pawl_list_for_each_safe (node, &link->sent) {
             pawl_container_of(node, struct link_request, node)->writing = false;
         }

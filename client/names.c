@@ -370,6 +370,11 @@ static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo 
                                         .mismatches_count = from->mismatches_count,
                                         .chunks_count = from->chunks_count,
                                         .primaries_count = from->primaries_count,
+                                        .stored_bytes = from->stored_bytes,
+                                        .copied_bytes = from->copied_bytes,
+                                        .written_back_bytes = from->written_back_bytes,
+                                        .read_bytes = from->read_bytes,
+                                        .read_copied_bytes = from->read_copied_bytes,
                                         .relayed_count = from->relayed_count,
                                         .relays_failed_count = from->relays_failed_count};
     copy_text(server->name, sizeof server->name, from->name);

@@ -1,386 +1,529 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading: pieces of chunks from any replica, with fail-over to another one.
+// Reading: jobs that go on in every turn of the client, pieces of each under way at several replicas.
 //
-// A read goes on in rounds. Each asks for some pieces at once, from the present offset on, takes those
-// that arrived without a gap, and leaves a replica that failed for the rest of the present chunk. Where
-// the tail ends is said by its primary only: everybody else may lag behind.
+// A job keeps a window of pieces. Those that arrived without a gap count as read; a piece that failed is asked
+// of another replica while the others go on. When no replica is left for the piece in front, or the tail seems
+// to end there, the rest is dropped, the master or the tail's primary is asked, and the window is cut anew.
+//
+// A job ends only when none of its pieces is under way that a server writes straight into the user's memory:
+// its link has answered, or is closed and its endpoint destroyed, so no late write can land there.
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PAWL_LOG_SUBSYSTEM "client"
+#include "base/assert.h"
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "client/client_private.h"
+#include "client/read_private.h"
 
-#define READ_PIECE_BYTES (1u << 20)
-#define READ_PIECES 8u
-#define READ_PAUSE_MS 10u
-#define READ_BAD_MAX (APPEND_SET_MAX + 3u) // replicas, a wanted server, primaries
-#define READ_AVOID_MS 3000u
+#define AHEAD_COPY_MAX (64u << 10)
 
-static struct pawl_log_limit changed_limit; // such a replica is tried again and again
+// ---- the end ------------------------------------------------------------------------------------
 
-struct read_piece {
-    struct read_job *job;
-    const struct file_chunk *chunk; // of the map, which does not change while a batch is under way
-    uint64_t server_id;
-    uint64_t offset; // in the chunk
-    uint32_t length;
-    uint8_t *staged;
-    bool done;
-    int status;
-    uint32_t got;
-    bool end; // nothing more is committed in the chunk, says one who should know
-};
-
-// A replica that failed in the present chunk.
-struct read_bad {
-    uint64_t server_id;
-    int status;
-};
-
-struct read_job {
-    struct pawl_file *file;
-    const struct pawl_read_options *options;
-    uint64_t deadline_ns;
-    uint64_t offset;
-    uint8_t *data;
-    size_t bytes;
-    size_t got;
-    bool end;
-    bool maybe_end;
-    int last_error;
-    uint64_t bad_handle; // the present chunk
-    struct read_bad bad[READ_BAD_MAX];
-    uint32_t bad_count;
-    struct read_piece pieces[READ_PIECES];
-    uint32_t pieces_count;
-};
-
-static bool only_that(const struct read_job *job)
+static void pieces_drop(struct read_job *job)
 {
-    return job->options != NULL && job->options->only_that && job->options->server_id != 0;
+    pawl_assert(job->flying_count == 0);
+    pawl_list_for_each_safe (node, &job->pieces) {
+        read_piece_free(pawl_container_of(node, struct read_piece, node));
+    }
+    job->planned = job->got;
 }
 
-// ---- which replica ------------------------------------------------------------------------------
-
-static const struct read_bad *find_bad(const struct read_job *job, uint64_t handle,
-                                       uint64_t server_id)
+static void job_end(struct read_job *job)
 {
-    for (uint32_t i = 0; handle == job->bad_handle && i < job->bad_count; i++) {
-        if (job->bad[i].server_id == server_id) {
-            return &job->bad[i];
-        }
+    struct pawl_file *file = job->file;
+    pieces_drop(job);
+    if (job->tail != NULL) {
+        job->tail->job = NULL;
+        job->tail = NULL;
     }
-    return NULL;
-}
-
-// 0: none is left. Servers that were out of reach lately come last.
-static uint64_t pick_replica(const struct read_job *job, const struct file_chunk *chunk)
-{
-    uint64_t candidates[READ_BAD_MAX];
-    uint32_t count = 0;
-    uint64_t wanted = job->options == NULL ? 0 : job->options->server_id;
-    if (wanted != 0) {
-        candidates[count++] = wanted;
+    if (job->status == PAWL_EPROVIDER) {
+        file->chunks_count = 0; // servers may offer other fabrics by the next time
     }
-    if (!only_that(job)) {
-        if (!chunk->sealed && chunk->primary_id != 0) {
-            candidates[count++] = chunk->primary_id;
-        }
-        if (chunk->log_primary_id != 0) { // others learn of the last writes a moment later
-            candidates[count++] = chunk->log_primary_id;
-        }
-        for (uint32_t i = 0; i < chunk->replicas_count; i++) {
-            candidates[count++] = chunk->replicas[i];
-        }
-    }
-    for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t i = 0; i < count; i++) {
-            bool avoided = pass == 0 && client_avoided(job->file->pawl, candidates[i]);
-            if (!avoided && find_bad(job, chunk->handle, candidates[i]) == NULL) {
-                return candidates[i];
-            }
-        }
-    }
-    return 0;
-}
-
-static bool all_failed(const struct read_job *job, const struct file_chunk *chunk, int status)
-{
-    for (uint32_t i = 0; i < chunk->replicas_count; i++) {
-        const struct read_bad *bad = find_bad(job, chunk->handle, chunk->replicas[i]);
-        if (bad == NULL || bad->status != status) {
-            return false;
-        }
-    }
-    return chunk->replicas_count != 0;
-}
-
-// ---- pieces -------------------------------------------------------------------------------------
-
-// True when who answered knows all that is committed in the chunk, or was asked for its view.
-static bool may_say(const struct read_piece *piece, const struct wire_read_done *done)
-{
-    return done->sealed || piece->server_id == piece->chunk->primary_id || only_that(piece->job);
-}
-
-static void on_read(void *user, int status, const struct wire_header *reply)
-{
-    struct read_piece *piece = user;
-    piece->done = true;
-    piece->status = reply != NULL ? reply->status : status;
-    if (piece->status != 0) {
+    pawl_list_remove(&job->node);
+    if (job->landed != NULL) {
+        job->landed(job);
+        free(job);
         return;
     }
-    const struct wire_read_done *done = (const struct wire_read_done *)reply;
-    if (done->length > piece->length) {
-        piece->status = PAWL_EPROTOCOL;
-    } else if (pawl_crc32c(0, piece->staged, done->length) != done->crc) {
-        pawl_log_limited(&changed_limit, PAWL_LOG_WARN,
-                         "chunk %llu: bytes from server %016llx changed on their way",
-                         (unsigned long long)piece->chunk->handle,
-                         (unsigned long long)piece->server_id);
-        piece->status = PAWL_ECORRUPT;
-    } else {
-        file_seen_note(piece->job->file, piece->chunk->handle, done->log_bytes);
-        piece->got = done->length;
-        piece->end = !piece->chunk->sealed && may_say(piece, done) &&
-                     piece->offset + done->length >= done->committed_bytes;
-        if (done->length == 0 && !piece->end) {
-            piece->status = PAWL_EBUSY; // this replica does not know yet
-        }
+    file->reads_count--;
+    file->read_bytes += job->got;
+    job->result = (struct pawl_read_result){.status = job->status, .bytes = job->got};
+    pawl_list_push_back(&file->reads_done, &job->node);
+}
+
+void read_job_stop(struct read_job *job, int status)
+{
+    if (!job->ending) {
+        job->ending = true;
+        job->status = status;
     }
 }
 
-static int piece_send(struct read_job *job, struct read_piece *piece)
+// ---- the tail's end -----------------------------------------------------------------------------
+
+static void tail_free(struct read_tail *tail)
 {
-    struct pawl *pawl = job->file->pawl;
-    piece->staged = staging_get(&pawl->staging, piece->length);
-    if (piece->staged == NULL) {
-        return -EAGAIN;
-    }
-    struct link_request request = {0};
-    struct wire_read *read = &request.message.read;
-    read->header.type = WIRE_READ;
-    read->chunk = piece->chunk->handle;
-    read->offset = piece->offset;
-    read->length = piece->length;
-    read->log_chunks = piece->chunk->log_chunks;
-    read->log_bytes = file_seen_bytes(job->file, piece->chunk->handle);
-    read->flags = only_that(job) ? 0 : WIRE_READ_ALL;
-    read->buffer_address = fabric_region_remote(pawl->staging.region, piece->staged);
-    read->buffer_key = fabric_region_key(pawl->staging.region);
-    request.deadline_ns = client_attempt_ns(job->deadline_ns);
-    request.done = on_read;
-    request.user = piece;
-    uint64_t place = file_place(job->file, piece->server_id, piece->chunk->handle);
-    int code = link_submit(pawl, place, &request);
-    if (code != 0) {
-        piece->done = true;
-        piece->status = code;
-    }
-    return 0;
+    file_outside_done(tail->file);
+    free(tail);
 }
 
-// Bytes that the chunk has, or may have, from `inside` on.
-static uint64_t room_behind(const struct pawl_file *file, const struct file_chunk *chunk,
-                            uint64_t inside)
+static void on_tail(void *user, int status, const struct wire_header *reply)
 {
-    uint64_t bytes = chunk->sealed ? chunk->bytes : file->chunk_bytes;
-    return inside < bytes ? bytes - inside : 0;
-}
-
-// Sends what can be read at once from job->offset on: pieces of one chunk after another. -EAGAIN: there
-// is no memory for them now.
-static int batch_send(struct read_job *job)
-{
-    uint64_t offset = job->offset + job->got;
-    size_t left = job->bytes - job->got;
-    job->pieces_count = 0;
-    while (left > 0 && job->pieces_count < READ_PIECES) {
-        const struct file_chunk *chunk = file_chunk_at(job->file, offset);
-        uint64_t server_id = chunk == NULL ? 0 : pick_replica(job, chunk);
-        uint64_t inside = chunk == NULL ? 0 : offset - chunk->base_offset;
-        uint64_t room = chunk == NULL ? 0 : room_behind(job->file, chunk, inside);
-        if (server_id == 0 || room == 0) {
-            return 0;
-        }
-        room = PAWL_MIN(room, (uint64_t)READ_PIECE_BYTES);
-        uint64_t length = PAWL_MIN(room, (uint64_t)left);
-        struct read_piece *piece = &job->pieces[job->pieces_count];
-        *piece = (struct read_piece){.job = job,
-                                     .chunk = chunk,
-                                     .server_id = server_id,
-                                     .offset = inside,
-                                     .length = (uint32_t)length};
-        int code = piece_send(job, piece);
-        if (code != 0) {
-            return code;
-        }
-        job->pieces_count++;
-        offset += length;
-        left -= (size_t)length;
+    struct read_tail *tail = user;
+    if (tail->job == NULL) {
+        tail_free(tail);
+        return;
     }
-    return 0;
-}
-
-static void batch_wait(struct read_job *job)
-{
-    for (uint32_t i = 0; i < job->pieces_count; i++) {
-        while (!job->pieces[i].done) {
-            client_turn(job->file->pawl, UINT64_MAX); // each piece's own deadline ends it
-        }
+    tail->answered = true;
+    tail->status = reply != NULL ? reply->status : status;
+    if (tail->status == 0) {
+        memcpy(&tail->inspected, reply, sizeof tail->inspected);
+        tail->status = file_tail_check(tail->file, &tail->inspected);
     }
 }
 
-static void piece_failed(struct read_job *job, const struct read_piece *piece)
+static void pause_and_map(struct read_job *job, bool settle)
 {
-    job->last_error = piece->status;
-    if (piece->status == PAWL_EDISCONNECTED) {
-        client_avoid(job->file->pawl, piece->server_id, READ_AVOID_MS);
-    }
-    if (piece->chunk->handle == job->bad_handle && job->bad_count < READ_BAD_MAX &&
-        find_bad(job, job->bad_handle, piece->server_id) == NULL) {
-        job->bad[job->bad_count++] =
-            (struct read_bad){.server_id = piece->server_id, .status = piece->status};
-        job->file->read_failovers_count++;
-    }
-    pawl_log_debug("chunk %llu: read from server %016llx failed: %s",
-                   (unsigned long long)piece->chunk->handle, (unsigned long long)piece->server_id,
-                   pawl_strerror(piece->status));
+    job->wait = WAIT_PAUSE;
+    job->settle = settle;
+    job->retry_ns = pawl_clock_ns() + READ_PAUSE_MS * PAWL_NS_PER_MS;
 }
 
-// Takes the gapless prefix of what arrived.
-static void batch_take(struct read_job *job)
+static void want_map(struct read_job *job, bool settle)
 {
-    bool going = true;
-    for (uint32_t i = 0; i < job->pieces_count; i++) {
-        struct read_piece *piece = &job->pieces[i];
-        if (piece->status != 0) {
-            piece_failed(job, piece);
-            going = false;
-        } else if (going) {
-            memcpy(job->data + job->got, piece->staged, piece->got);
-            job->got += piece->got;
-            job->maybe_end = piece->end;
-            going = piece->got == piece->length;
-        }
-        staging_put(&job->file->pawl->staging, piece->staged, piece->length);
-    }
-}
-
-// ---- rounds -------------------------------------------------------------------------------------
-
-// The map ends before the present offset: is there really nothing?
-static int behind_map(struct read_job *job)
-{
-    int code = file_chunks_refresh(job->file, job->deadline_ns);
-    if (code == 0 && file_chunk_at(job->file, job->offset + job->got) == NULL) {
-        job->end = true;
-    }
-    return code;
-}
-
-static int none_left(struct read_job *job, const struct file_chunk *chunk)
-{
-    if (all_failed(job, chunk, PAWL_ECORRUPT)) {
-        return PAWL_EDAMAGED;
-    }
-    if (all_failed(job, chunk, PAWL_EPROVIDER)) {
-        return PAWL_EPROVIDER; // waiting mends no configuration
-    }
-    if (only_that(job)) {
-        return job->last_error;
-    }
-    bool sealed = chunk->sealed;
-    client_pause(job->file->pawl, READ_PAUSE_MS);
-    job->bad_count = 0;
-    // Others may hold the chunk by now. An open one without a primary gets one when it is asked for.
-    return sealed ? file_chunks_refresh(job->file, job->deadline_ns)
-                  : file_chunks_settle(job->file, job->deadline_ns);
+    job->wait = WAIT_MAP;
+    job->ticket = file_chunks_want(job->file, settle, job->deadline_ns);
 }
 
 // The open tail seems to end here. Its map may be old: it ends only if its primary still is one.
-static int tail_end(struct read_job *job, const struct file_chunk *chunk)
+static void tail_ask(struct read_job *job, const struct file_chunk *chunk)
 {
-    if (only_that(job)) {
-        job->end = true;
-        return 0;
+    if (job->only_that) {
+        read_job_stop(job, 0);
+        return;
     }
-    struct wire_inspected tail;
-    int code = file_tail_inspect(job->file, chunk, job->deadline_ns, &tail);
-    if (code == 0 && !tail.sealed) {
-        job->end = tail.committed_bytes <= job->offset + job->got - chunk->base_offset;
-        return 0;
+    struct read_tail *tail = calloc(1, sizeof *tail);
+    if (tail == NULL) {
+        read_job_stop(job, -ENOMEM);
+        return;
     }
-    if (code == PAWL_EPROVIDER) {
-        return code;
-    }
+    *tail = (struct read_tail){.file = job->file, .job = job, .base_offset = chunk->base_offset};
+    struct link_request request = {0};
+    request.message.inspect.header.type = WIRE_INSPECT;
+    request.message.inspect.chunk = chunk->handle;
+    request.deadline_ns = client_attempt_ns(job->deadline_ns);
+    request.done = on_tail;
+    request.user = tail;
+    int code = link_submit(job->file->pawl, file_place(job->file, chunk->primary_id, chunk->handle),
+                           &request);
     if (code != 0) {
+        free(tail);
         job->last_error = code;
-        client_pause(job->file->pawl, READ_PAUSE_MS);
+        pause_and_map(job, true);
+        return;
     }
-    return file_chunks_settle(job->file, job->deadline_ns);
+    file_keep(job->file);
+    job->tail = tail;
+    job->wait = WAIT_TAIL;
 }
 
-static int job_round(struct read_job *job)
+static void tail_answered(struct read_job *job)
 {
-    uint64_t offset = job->offset + job->got;
-    const struct file_chunk *chunk = file_chunk_at(job->file, offset);
-    if (chunk == NULL) {
-        return behind_map(job);
+    struct read_tail *tail = job->tail;
+    job->tail = NULL;
+    job->wait = WAIT_NONE;
+    if (tail->status == PAWL_EPROVIDER) {
+        read_job_stop(job, tail->status);
+    } else if (tail->status != 0) {
+        job->last_error = tail->status;
+        pause_and_map(job, true);
+    } else if (tail->inspected.sealed) {
+        want_map(job, true);
+    } else if (tail->inspected.committed_bytes <= job->offset + job->got - tail->base_offset) {
+        read_job_stop(job, 0);
     }
-    if (chunk->handle != job->bad_handle) {
-        job->bad_handle = chunk->handle;
-        job->bad_count = 0;
-    }
-    if (room_behind(job->file, chunk, offset - chunk->base_offset) == 0) {
-        return tail_end(job, chunk);
-    }
-    int code = batch_send(job);
-    if (job->pieces_count == 0) {
-        if (code == -EAGAIN) { // appends under way will give memory back
-            client_pause(job->file->pawl, READ_PAUSE_MS);
-            return 0;
+    tail_free(tail);
+}
+
+// ---- the window ---------------------------------------------------------------------------------
+
+// Takes the pieces that arrived without a gap. In a chunk that was written to, a piece must not show an older
+// point of the order of writes than the one before it: it is asked for again.
+static bool pieces_take(struct read_job *job)
+{
+    bool busy = false;
+    while (!pawl_list_is_empty(&job->pieces) && !job->at_end) {
+        struct read_piece *piece =
+            pawl_container_of(pawl_list_first(&job->pieces), struct read_piece, node);
+        bool arrived = piece->state == PIECE_ARRIVED || piece->state == PIECE_AT_END;
+        if (!arrived) {
+            break;
         }
-        return none_left(job, chunk);
+        busy = true;
+        if (piece->chunk.handle == job->log_handle && piece->log_first < job->log_bytes) {
+            piece->got = 0;
+            piece->state = PIECE_WAITING;
+            break;
+        }
+        job->log_handle = piece->chunk.handle;
+        job->log_bytes = piece->log_last;
+        job->got += piece->got;
+        job->at_end = piece->state == PIECE_AT_END;
+        read_piece_free(piece);
     }
-    job->maybe_end = false;
-    batch_wait(job);
-    batch_take(job);
-    if (job->maybe_end && job->got < job->bytes) {
-        return tail_end(job, file_chunk_at(job->file, job->offset + job->got));
+    return busy;
+}
+
+static void none_left(struct read_job *job, const struct file_chunk *chunk)
+{
+    if (read_all_failed(job, chunk, PAWL_ECORRUPT)) {
+        read_job_stop(job, PAWL_EDAMAGED);
+    } else if (read_all_failed(job, chunk, PAWL_EPROVIDER)) {
+        read_job_stop(job, PAWL_EPROVIDER); // waiting mends no configuration
+    } else if (job->only_that) {
+        read_job_stop(job, job->last_error);
+    } else {
+        // Others may hold the chunk by now. An open one without a primary gets one when it is asked for.
+        pause_and_map(job, !chunk->sealed);
+        job->bad_count = 0;
+        pieces_drop(job);
     }
+}
+
+// False: no more can be sent now.
+static bool piece_try(struct read_job *job, struct read_piece *piece)
+{
+    int code = read_piece_send(piece);
+    if (code == -EAGAIN) { // what is under way will give memory back
+        job->starved = true;
+        job->retry_ns = pawl_clock_ns() + READ_PAUSE_MS * PAWL_NS_PER_MS;
+    } else if (code != 0 && job->flying_count == 0 &&
+               &piece->node == pawl_list_first(&job->pieces)) {
+        struct file_chunk chunk = piece->chunk;
+        none_left(job, &chunk);
+    }
+    return code == 0;
+}
+
+// Nothing is planned, and the map has nothing at the present offset.
+static void behind_map(struct read_job *job)
+{
+    if (job->map_is_new) {
+        read_job_stop(job, 0);
+    } else {
+        want_map(job, false);
+    }
+}
+
+// Plans the next piece and asks for it. False: no more can be planned now.
+static bool piece_plan(struct read_job *job, uint64_t now_ns)
+{
+    bool first = job->pieces_count == 0;
+    if (first && job->may_ahead) {
+        bool wait = false;
+        size_t served = read_ahead_take(job, now_ns, &wait);
+        job->got += served;
+        job->planned += served;
+        if (served != 0 || wait) {
+            return served != 0;
+        }
+    }
+    uint64_t offset = job->offset + job->planned;
+    const struct file_chunk *chunk = file_chunk_at(job->file, offset);
+    if (chunk == NULL || read_room(job->file, chunk, offset - chunk->base_offset) == 0) {
+        if (first && chunk == NULL) {
+            behind_map(job);
+        } else if (first) {
+            tail_ask(job, chunk);
+        }
+        return false;
+    }
+    struct read_piece *piece = read_piece_new(job, chunk);
+    if (piece == NULL) {
+        read_job_stop(job, -ENOMEM);
+        return false;
+    }
+    return piece_try(job, piece);
+}
+
+static bool job_goes_on(const struct read_job *job)
+{
+    return !job->ending && job->wait == WAIT_NONE;
+}
+
+static bool window_fill(struct read_job *job, uint64_t now_ns)
+{
+    bool busy = false;
+    job->starved = false;
+    if (job->at_end) { // nothing behind the end is wanted, but it is still under way
+        if (job->flying_count > 0) {
+            return false;
+        }
+        pieces_drop(job);
+        job->at_end = false;
+        const struct file_chunk *chunk = file_chunk_at(job->file, job->offset + job->got);
+        if (chunk == NULL) {
+            behind_map(job);
+        } else if (!chunk->sealed) { // otherwise there is a newer map already
+            tail_ask(job, chunk);
+        }
+        return true;
+    }
+    pawl_list_for_each_safe (node, &job->pieces) {
+        struct read_piece *piece = pawl_container_of(node, struct read_piece, node);
+        if (piece->state == PIECE_WAITING) {
+            if (!piece_try(job, piece)) {
+                return busy;
+            }
+            busy = true;
+        }
+    }
+    while (job_goes_on(job) && job->planned < job->bytes && job->pieces_count < READ_WINDOW &&
+           piece_plan(job, now_ns)) {
+        busy = true;
+    }
+    return busy;
+}
+
+// ---- a turn -------------------------------------------------------------------------------------
+
+static void map_arrived(struct read_job *job, int code)
+{
+    job->wait = WAIT_NONE;
+    if (code != 0) {
+        read_job_stop(job, code);
+    }
+    job->map_is_new = true;
+}
+
+// Does what can be done without waiting. False: nothing.
+static bool job_step(struct read_job *job, uint64_t now_ns)
+{
+    bool busy = false;
+    if (!job->ending && job->flying_count == 0 && now_ns >= job->deadline_ns) {
+        read_job_stop(job, job->last_error != 0 ? job->last_error : PAWL_EDEADLINE);
+    }
+    if (!job->ending) {
+        busy = pieces_take(job);
+    }
+    if (!job->ending && job->got == job->bytes) {
+        read_job_stop(job, 0);
+    }
+    if (job->ending) {
+        if (job->flying_count == 0) {
+            job_end(job);
+            return true;
+        }
+        return busy;
+    }
+    int code;
+    if (job->wait == WAIT_PAUSE && now_ns >= job->retry_ns) {
+        want_map(job, job->settle);
+    } else if (job->wait == WAIT_MAP && file_chunks_have(job->file, job->ticket, &code)) {
+        map_arrived(job, code);
+        busy = true;
+    } else if (job->wait == WAIT_TAIL && job->tail->answered) {
+        tail_answered(job);
+        busy = true;
+    }
+    if (job_goes_on(job) && now_ns < job->deadline_ns) {
+        busy |= window_fill(job, now_ns);
+    }
+    return busy || job->ending;
+}
+
+bool file_reads_run(struct pawl_file *file, uint64_t now_ns)
+{
+    bool busy = false;
+    bool more = !pawl_list_is_empty(&file->reads);
+    while (more) { // what arrives for one job may serve another
+        more = false;
+        pawl_list_for_each_safe (node, &file->reads) {
+            struct read_job *job = pawl_container_of(node, struct read_job, node);
+            more |= job_step(job, now_ns);
+        }
+        busy |= more;
+        if (!more && !file->closed && file->read_ahead != NULL) {
+            more = read_ahead_run(file, now_ns); // its jobs take their first step
+        }
+    }
+    return busy;
+}
+
+uint64_t file_reads_wake_ns(const struct pawl_file *file)
+{
+    uint64_t wake_ns = UINT64_MAX;
+    pawl_list_for_each (node, &file->reads) {
+        const struct read_job *job = pawl_container_of(node, struct read_job, node);
+        if (job->ending && job->flying_count > 0) {
+            continue; // the requests' deadlines wake
+        }
+        wake_ns = PAWL_MIN(wake_ns, job->ending ? 0 : job->deadline_ns);
+        if (job->wait == WAIT_PAUSE || job->starved) {
+            wake_ns = PAWL_MIN(wake_ns, job->retry_ns);
+        }
+    }
+    return wake_ns;
+}
+
+int file_reads_callbacks(struct pawl_file *file)
+{
+    int ran = 0;
+    while (!pawl_list_is_empty(&file->reads_done)) {
+        struct pawl_list *node = pawl_list_pop_front(&file->reads_done);
+        struct read_job *job = pawl_container_of(node, struct read_job, node);
+        job->done(job->user, &job->result);
+        free(job);
+        ran++;
+    }
+    return ran;
+}
+
+// ---- closing ------------------------------------------------------------------------------------
+
+static void pieces_leave(struct read_job *job)
+{
+    pawl_list_for_each_safe (node, &job->pieces) {
+        struct read_piece *piece = pawl_container_of(node, struct read_piece, node);
+        if (piece->state == PIECE_FLYING) {
+            (void)read_piece_leave(piece);
+        }
+    }
+}
+
+void file_reads_close(struct pawl_file *file, int status)
+{
+    pawl_list_for_each_safe (node, &file->reads) {
+        struct read_job *job = pawl_container_of(node, struct read_job, node);
+        if (job->waits) {
+            continue;
+        }
+        (void)pieces_take(job);
+        read_job_stop(job, job->got == job->bytes ? 0 : status);
+        pieces_leave(job);
+        if (job->flying_count == 0) {
+            job_end(job);
+        }
+    }
+    read_ahead_drop(file);
+}
+
+void file_reads_free(struct pawl_file *file)
+{
+    pawl_assert(pawl_list_is_empty(&file->reads) && pawl_list_is_empty(&file->reads_done));
+    read_ahead_free(file);
+}
+
+// ---- submitting ---------------------------------------------------------------------------------
+
+int read_job_start(const struct read_job *template, struct read_job **ret)
+{
+    struct read_job *job = malloc(sizeof *job);
+    if (job == NULL) {
+        return -ENOMEM;
+    }
+    *job = *template;
+    pawl_list_init(&job->pieces);
+    pawl_list_push_back(&job->file->reads, &job->node);
+    job->file->reads_count += job->landed == NULL;
+    *ret = job;
     return 0;
+}
+
+// -EAGAIN: too many are under way.
+static int submit(struct read_job *job, const struct pawl_read_options *options)
+{
+    struct pawl_file *file = job->file;
+    bool ahead = job->bytes != 0;
+    if (file->reads_count >= file->pawl->depth_max) {
+        return -EAGAIN;
+    }
+    job->bytes = (size_t)PAWL_MIN((uint64_t)job->bytes, UINT64_MAX - job->offset);
+    if (options != NULL) {
+        job->server_id = options->server_id;
+        job->only_that = options->only_that && options->server_id != 0;
+        ahead = ahead && !options->no_read_ahead && options->server_id == 0;
+    }
+    // Into registered memory large reads go without a copy: who has that submits several of them.
+    if (ahead && (job->bytes < AHEAD_COPY_MAX ||
+                  registered_find(file->pawl, job->data, job->bytes) == NULL)) {
+        read_ahead_note(file, job->offset, job->bytes, &job->may_ahead);
+    }
+    struct read_job *started;
+    return read_job_start(job, &started);
+}
+
+// Devices and memory may need longer than an attempt has: that comes before the read's time runs.
+static int open_fabric(struct pawl *pawl, size_t bytes)
+{
+    return bytes == 0 ? 0 : client_fabric(pawl);
+}
+
+static int check_read(const struct pawl_file *file, const void *data, size_t bytes,
+                      const struct pawl_read_options *options)
+{
+    bool wrong = file == NULL || file->closed || (data == NULL && bytes != 0) ||
+                 (options != NULL && options->size != sizeof *options);
+    return wrong ? PAWL_EINVALID : 0;
+}
+
+int pawl_read_submit(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
+                     const struct pawl_read_options *options, pawl_read_fn *done, void *user)
+{
+    int code = check_read(file, data, bytes, options);
+    if (code != 0 || done == NULL) {
+        return code != 0 ? code : PAWL_EINVALID;
+    }
+    struct read_job job = {
+        .file = file, .offset = offset, .data = data, .bytes = bytes, .done = done, .user = user};
+    code = open_fabric(file->pawl, bytes);
+    job.deadline_ns = client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
+    return code != 0 ? code : submit(&job, options);
+}
+
+struct read_wait_for {
+    bool done;
+    struct pawl_read_result result;
+};
+
+static void on_read_done(void *user, const struct pawl_read_result *result)
+{
+    struct read_wait_for *wait = user;
+    wait->result = *result;
+    wait->done = true;
 }
 
 int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
               const struct pawl_read_options *options, size_t *ret_bytes)
 {
-    if (file == NULL || (data == NULL && bytes != 0) || ret_bytes == NULL ||
-        file->pawl->in_callback || (options != NULL && options->size != sizeof *options)) {
+    struct read_wait_for wait = {0};
+    int code = check_read(file, data, bytes, options);
+    if (code != 0 || ret_bytes == NULL || file->pawl->in_callback) {
         return PAWL_EINVALID;
     }
-    struct read_job job = {
-        .file = file, .options = options, .offset = offset, .data = data, .bytes = bytes};
-    job.bytes = (size_t)PAWL_MIN((uint64_t)bytes, UINT64_MAX - offset);
-    job.deadline_ns = client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0);
-    int code = job.bytes == 0 ? 0 : client_fabric(file->pawl);
+    struct pawl *pawl = file->pawl;
+    struct read_job job = {.file = file,
+                           .offset = offset,
+                           .data = data,
+                           .bytes = bytes,
+                           .waits = true,
+                           .done = on_read_done,
+                           .user = &wait};
+    code = open_fabric(pawl, bytes);
+    job.deadline_ns = client_deadline_ns(pawl, options != NULL ? options->deadline_ms : 0);
     file_keep(file);
-    while (code == 0 && job.got < job.bytes && !job.end) {
-        if (pawl_clock_ns() >= job.deadline_ns) {
-            code = job.last_error != 0 ? job.last_error : PAWL_EDEADLINE;
-            break;
-        }
-        code = job_round(&job);
+    code = code != 0 ? code : submit(&job, options);
+    while (code == -EAGAIN && !file->closed && pawl_clock_ns() < job.deadline_ns) {
+        client_turn(pawl, job.deadline_ns);
+        code = submit(&job, options);
     }
-    if (code == PAWL_EPROVIDER) {
-        file->chunks_count = 0; // servers may offer other fabrics by the next time
+    while (code == 0 && !wait.done) {
+        client_turn(pawl, UINT64_MAX); // the read's own deadline ends it
     }
     file_outside_done(file);
-    *ret_bytes = job.got;
-    return code;
+    *ret_bytes = wait.result.bytes;
+    return code == 0 ? wait.result.status : code == -EAGAIN ? PAWL_EDEADLINE : code;
 }

@@ -160,6 +160,9 @@ int session_lookup(struct pawl_file *file, const struct pawl_record_id *id, uint
     while (code == 0 && low < high) {
         uint32_t middle = low + (high - low) / 2;
         struct wire_appended found = {0};
+        if (middle >= file->chunks_count) {
+            return PAWL_EBUSY; // a map that failed meanwhile: it is asked for again
+        }
         code = lookup_sealed(file, file->chunks[middle].handle, id, deadline_ns, &found);
         if (code == PAWL_ESESSION) {
             high = middle;

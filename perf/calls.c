@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// read, write, meta, mixed: calls that wait, one after the other on each lane.
+// write, meta, mixed: calls that wait, one after the other on each lane.
 #include <errno.h>
 #include <stdio.h>
 
@@ -60,14 +60,6 @@ static int write_at(struct perf_lane *lane, uint64_t offset)
     struct pawl_write_result result;
     return pawl_write(lane->prepared, offset, lane->buffer, lane->run->options->bytes, NULL,
                       &result);
-}
-
-static int call_read(struct perf_lane *lane, uint64_t index, enum perf_kind *ret_kind,
-                     uint64_t *ret_bytes)
-{
-    *ret_kind = PERF_KIND_READ;
-    *ret_bytes = lane->run->options->bytes;
-    return read_at(lane, sequential(lane, index));
 }
 
 static int call_write(struct perf_lane *lane, uint64_t index, enum perf_kind *ret_kind,
@@ -157,8 +149,6 @@ static int call_mixed(struct perf_lane *lane, uint64_t index, enum perf_kind *re
     }
 }
 
-const struct perf_work perf_read_work = {
-    .prepared = true, .threads = true, .open = open_prepared, .call = call_read};
 const struct perf_work perf_write_work = {
     .prepared = true, .threads = true, .open = open_prepared, .call = call_write};
 const struct perf_work perf_meta_work = {.threads = true, .open = open_nothing, .call = call_meta};

@@ -211,7 +211,8 @@ struct pawl_options perf_cluster_options(const struct perf_cluster *cluster, uin
                                  .provider = cluster->local.provider,
                                  .deadline_ms = (uint32_t)cluster->options->timeout_ms,
                                  .depth_max = (uint32_t)PAWL_MIN(depth, (uint64_t)PERF_DEPTH_MAX),
-                                 .region_bytes = region_bytes};
+                                 .region_bytes = region_bytes,
+                                 .memory_bytes_max = 16 * region_bytes};
 }
 
 int perf_cluster_connect(const struct perf_cluster *cluster, struct pawl **ret)

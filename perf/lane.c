@@ -133,6 +133,23 @@ static int first_call(struct perf_lane *lane)
     return code;
 }
 
+static int buffer_new(struct perf_lane *lane, size_t bytes)
+{
+    // Names need no fabric.
+    bool payload = lane->run->work->appends || lane->run->work->prepared;
+    if (!payload || lane->run->options->unregistered) {
+        lane->heap = aligned_alloc(4096, pawl_align_up(bytes, 4096));
+        lane->buffer = lane->heap;
+    } else {
+        lane->buffer = pawl_mem_alloc(lane->pawl, bytes);
+    }
+    if (lane->buffer == NULL) {
+        return -ENOMEM;
+    }
+    fill(lane, bytes);
+    return 0;
+}
+
 static int lane_open(struct perf_lane *lane)
 {
     const struct perf_run *run = lane->run;
@@ -141,26 +158,26 @@ static int lane_open(struct perf_lane *lane)
     size_t bytes = run->options->bytes;
     lane->tallies = calloc(PERF_OWED + 1, sizeof *lane->tallies);
     lane->stored_ops = calloc(run->options->files, sizeof *lane->stored_ops);
-    // Whole pages: what the library and the disk like best.
-    lane->buffer = aligned_alloc(4096, pawl_align_up(bytes, 4096));
-    if (lane->tallies == NULL || lane->stored_ops == NULL || lane->buffer == NULL) {
+    if (lane->tallies == NULL || lane->stored_ops == NULL) {
         return -ENOMEM;
     }
     for (size_t i = 0; i <= PERF_OWED; i++) {
         pawl_histogram_init(&lane->tallies[i].latency_ns);
     }
-    fill(lane, bytes);
     int code = pawl_connect(&options, &lane->pawl);
+    code = code != 0 ? code : buffer_new(lane, bytes);
     code = code != 0 ? code : run->work->open(lane);
     return code != 0 ? code : first_call(lane);
 }
 
-static void count_retries(struct perf_lane *lane, const struct pawl_file *file)
+static void count_file(struct perf_lane *lane, const struct pawl_file *file)
 {
     struct pawl_counters counters;
     if (file != NULL) {
         pawl_counters(file, &counters);
         lane->retries += counters.retries_count;
+        lane->payload_bytes += counters.payload_bytes;
+        lane->copied_bytes += counters.payload_copied_bytes;
     }
 }
 
@@ -193,14 +210,14 @@ void *perf_lane_main(void *argument)
                                             .lanes_count = run->lanes_count};
     if (code == 0) {
         run->work->loop != NULL ? run->work->loop(lane) : call_loop(lane);
-        count_retries(lane, lane->appended);
+        count_file(lane, lane->appended);
     }
     if (lane->error != 0) { // a round with an error is over
         atomic_store(&run->stop, true);
     }
     notify(run, &run->done_count);
     pawl_close(lane->pawl); // an append that is still open ends in here
-    free(lane->buffer);
+    free(lane->heap);
     free(lane->state);
     return NULL;
 }

@@ -86,6 +86,8 @@ static const struct option table[] = {
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
     {"--roofline", NULL, TYPE_FLAG, ON(PERF_APPEND) | ON(PERF_READ), AT(roofline), 0, 0,
      "measure the roofline by turns with the rounds, and what share of it was reached", NULL},
+    {"--unregistered", NULL, TYPE_FLAG, ON_DATA, AT(unregistered), 0, 0,
+     "payload in ordinary memory, not in that of pawl_mem_alloc()", NULL},
     {"--suite", "NAME", TYPE_CHOICE, ON(PERF_REPORT), AT(suite), 0, 0,
      "quick, reference or gfs (quick)", "quick|reference|gfs"},
     {"--output", "FILE", TYPE_TEXT, ON(PERF_REPORT), AT(output), 0, 0,

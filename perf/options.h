@@ -70,6 +70,7 @@ struct perf_options {
     const char *output;
     bool keep;
     bool roofline;
+    bool unregistered;
     bool json;
     bool help;
     uint64_t given; // bit for each entry of the table, in its order

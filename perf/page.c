@@ -314,9 +314,10 @@ static void write_latency(FILE *out, const struct perf_report *report)
 
 static void write_figures(FILE *out, const struct perf_report *report)
 {
-    static const enum perf_figure shown[] = {PERF_FIGURE_ops_per_s, PERF_FIGURE_bytes_per_s,
-                                             PERF_FIGURE_p50_us,    PERF_FIGURE_p99_us,
-                                             PERF_FIGURE_p999_us,   PERF_FIGURE_cpu_s_per_gb};
+    static const enum perf_figure shown[] = {PERF_FIGURE_ops_per_s,      PERF_FIGURE_bytes_per_s,
+                                             PERF_FIGURE_p50_us,         PERF_FIGURE_p99_us,
+                                             PERF_FIGURE_p999_us,        PERF_FIGURE_cpu_s_per_gb,
+                                             PERF_FIGURE_copies_per_byte};
     fputs("<h2>All figures</h2>\n<div><table><tr>", out);
     cell(out, "th", "run");
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(shown); i++) {

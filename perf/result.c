@@ -402,7 +402,6 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
         root, "retries",
         json_integer((json_int_t)sum_of(result, offsetof(struct perf_round, retries))));
     // Not counted yet: null, never a guess.
-    json_object_set_new(root, "copies_per_byte", json_null());
     set_roofline(root, result);
     json_object_set_new(root, "rounds", rounds);
     return root;

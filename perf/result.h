@@ -47,7 +47,9 @@ struct perf_round {
     uint64_t bytes;
     uint64_t errors;
     uint64_t retries;
-    uint64_t unsent; // open loop: due, but not sent when the round ended
+    uint64_t payload_bytes; // that clients appended
+    uint64_t copied_bytes;  // that they copied for it
+    uint64_t unsent;        // open loop: due, but not sent when the round ended
     double seconds;
     double cpu_client_s; // NaN: not known
     double cpu_master_s;

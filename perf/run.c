@@ -15,6 +15,7 @@
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 
+#define COPIES_WAIT_MS 2000u
 #define PREPARE_DEPTH 8u
 
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
@@ -233,6 +234,8 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
     }
     round->errors += lane->errors;
     round->retries += lane->retries;
+    round->payload_bytes += lane->payload_bytes;
+    round->copied_bytes += lane->copied_bytes;
     round->unsent += lane->unsent;
     round->error = round->error != 0 ? round->error : lane->error;
     free(lane->tallies);
@@ -295,19 +298,72 @@ static int measure(struct perf_run *run)
 
 // ---- rounds -------------------------------------------------------------------------------------
 
+struct server_copies {
+    uint64_t stored_bytes;
+    uint64_t copied_bytes;
+};
+
+static int add_server(void *user, const struct pawl_server_info *server)
+{
+    struct server_copies *sum = user;
+    sum->stored_bytes += server->stored_bytes;
+    sum->copied_bytes += server->copied_bytes;
+    return 0;
+}
+
+static void copies_now(struct pawl *pawl, struct server_copies *ret)
+{
+    *ret = (struct server_copies){0};
+    if (pawl_servers(pawl, NULL, add_server, ret) != 0) {
+        *ret = (struct server_copies){0};
+    }
+}
+
+// Until the servers' reports hold the bytes of one replica at least.
+static void copies_wait(struct pawl *pawl, uint64_t stored_bytes, struct server_copies *ret)
+{
+    uint64_t until_ns = pawl_clock_ns() + COPIES_WAIT_MS * PAWL_NS_PER_MS;
+    copies_now(pawl, ret);
+    while (ret->stored_bytes < stored_bytes && pawl_clock_ns() < until_ns) {
+        (void)pawl_poll(pawl, COPIES_WAIT_MS / 40);
+        copies_now(pawl, ret);
+    }
+}
+
+// How often a byte is copied on its way from a client's memory to the disk of one replica: by the client, and
+// by the servers for each byte that they store. Servers report some times a second, bytes and copies of one
+// moment together: what is in no report yet doesn't change the share.
+static void copies_between(const struct server_copies *begin, const struct server_copies *end,
+                           struct perf_round *round)
+{
+    if (round->payload_bytes != 0 && end->stored_bytes > begin->stored_bytes) {
+        round->figures[PERF_FIGURE_copies_per_byte] =
+            (double)round->copied_bytes / (double)round->payload_bytes +
+            (double)(end->copied_bytes - begin->copied_bytes) /
+                (double)(end->stored_bytes - begin->stored_bytes);
+    }
+}
+
 static int run_round(struct perf_run *run, uint32_t number)
 {
+    struct server_copies before = {0};
+    struct server_copies after = {0};
     struct pawl *pawl;
     int code = perf_cluster_connect(run->cluster, &pawl);
     if (code != 0) {
         return code;
     }
+    copies_now(pawl, &before);
     perf_path(run->round_folder, run->folder, "round", number);
     code = create_round(run, pawl);
     pawl_close(pawl);
     code = code != 0 ? code : measure(run);
     if (code == PERF_UNREACHABLE || perf_cluster_connect(run->cluster, &pawl) != 0) {
         return code != 0 ? code : PERF_UNREACHABLE;
+    }
+    if (run->options->verb == PERF_APPEND) {
+        copies_wait(pawl, before.stored_bytes + run->round->payload_bytes, &after);
+        copies_between(&before, &after, run->round);
     }
     int checked = check_round(run, pawl);
     if (!run->options->keep) {

@@ -32,8 +32,9 @@ struct perf_lane {
         *appended; // the kinds of operations have a handle each: producers of their own
     struct pawl_file *prepared;
     uint32_t file;
-    uint8_t *buffer;
-    void *state; // of append.c, on the heap
+    uint8_t *buffer; // of pawl_mem_alloc()
+    void *heap;      // or, for --unregistered, this
+    void *state;     // of append.c or read.c, on the heap
     struct pawl_random random;
     struct perf_schedule schedule;
     struct perf_tally *tallies; // one for each kind, and PERF_OWED
@@ -42,6 +43,8 @@ struct perf_lane {
     uint64_t ended_ns;          // the last answer within it
     uint64_t errors;
     uint64_t retries;
+    uint64_t payload_bytes; // of appends, the first one's too
+    uint64_t copied_bytes;
     uint64_t unsent;
     int error;
 };

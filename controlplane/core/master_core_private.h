@@ -135,6 +135,11 @@ struct master_server {
     uint64_t appends_count;
     uint64_t duplicates_count;
     uint64_t mismatches_count;
+    uint64_t stored_bytes;
+    uint64_t copied_bytes;
+    uint64_t written_back_bytes;
+    uint64_t read_bytes;
+    uint64_t read_copied_bytes;
     uint64_t relayed_count;
     uint64_t relays_failed_count;
     uint64_t heard_ns;

@@ -322,6 +322,11 @@ static Pawl__ServerInfo *server_info(struct master_core *core, const struct mast
     info->appends_count = server->appends_count;
     info->duplicates_count = server->duplicates_count;
     info->mismatches_count = server->mismatches_count;
+    info->stored_bytes = server->stored_bytes;
+    info->copied_bytes = server->copied_bytes;
+    info->written_back_bytes = server->written_back_bytes;
+    info->read_bytes = server->read_bytes;
+    info->read_copied_bytes = server->read_copied_bytes;
     info->relayed_count = server->relayed_count;
     info->relays_failed_count = server->relays_failed_count;
     if (server->state != MASTER_SERVER_UNKNOWN) {

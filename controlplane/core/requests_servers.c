@@ -228,6 +228,11 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
     server->appends_count = heartbeat->appends_count;
     server->duplicates_count = heartbeat->duplicates_count;
     server->mismatches_count = heartbeat->mismatches_count;
+    server->stored_bytes = heartbeat->stored_bytes;
+    server->copied_bytes = heartbeat->copied_bytes;
+    server->written_back_bytes = heartbeat->written_back_bytes;
+    server->read_bytes = heartbeat->read_bytes;
+    server->read_copied_bytes = heartbeat->read_copied_bytes;
     server->relayed_count = heartbeat->relayed_count;
     server->relays_failed_count = heartbeat->relays_failed_count;
     renew(core, server, heartbeat, answer);

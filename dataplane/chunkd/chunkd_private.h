@@ -415,6 +415,7 @@ struct reactor {
     size_t posted_capacity;
     struct mailbox inbox;
     struct mailbox outbox;
+    uint64_t copied_bytes; // payloads of messages: on arrival, and into those to secondaries
 };
 
 // Steps the core with this event and all that were posted meanwhile. Not from inside carry_out().

@@ -153,6 +153,12 @@ static void inventory_send(struct reactor *reactor, bool all, uint64_t round)
     mail->counters.appends_count = counters->appends_count;
     mail->counters.duplicates_count = counters->duplicates_count;
     mail->counters.mismatches_count = counters->mismatches_count;
+    const struct store_counters *stored = store_counters(reactor->store);
+    mail->counters.stored_bytes = stored->stored_bytes;
+    mail->counters.copied_bytes = reactor->copied_bytes + stored->copied_bytes;
+    mail->counters.written_back_bytes = stored->written_back_bytes;
+    mail->counters.read_bytes = stored->read_bytes;
+    mail->counters.read_copied_bytes = stored->read_copied_bytes;
     mail->counters.relayed_count = reactor->relayed_count;
     mail->counters.relays_failed_count = reactor->relays_failed_count;
     commands_post(reactor, mail);

@@ -53,6 +53,11 @@ static void counters_add(struct mail_counters *sum, const struct mail_counters *
     sum->appends_count += one->appends_count;
     sum->duplicates_count += one->duplicates_count;
     sum->mismatches_count += one->mismatches_count;
+    sum->stored_bytes += one->stored_bytes;
+    sum->copied_bytes += one->copied_bytes;
+    sum->written_back_bytes += one->written_back_bytes;
+    sum->read_bytes += one->read_bytes;
+    sum->read_copied_bytes += one->read_copied_bytes;
     sum->relayed_count += one->relayed_count;
     sum->relays_failed_count += one->relays_failed_count;
 }

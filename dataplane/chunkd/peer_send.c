@@ -196,6 +196,7 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
     wire_header_init(&prepare->header, WIRE_PREPARE, (uint32_t)sizeof(*prepare) + inline_bytes,
                      send->name);
     if (inline_bytes > 0) {
+        reactor->copied_bytes += inline_bytes;
         return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
     }
     if (send->slot_count > 0) {

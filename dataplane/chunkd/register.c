@@ -291,6 +291,11 @@ void heartbeat_send(struct control *control, const struct mail *inventory)
     body.appends_count = inventory->counters.appends_count;
     body.duplicates_count = inventory->counters.duplicates_count;
     body.mismatches_count = inventory->counters.mismatches_count;
+    body.stored_bytes = inventory->counters.stored_bytes;
+    body.copied_bytes = inventory->counters.copied_bytes;
+    body.written_back_bytes = inventory->counters.written_back_bytes;
+    body.read_bytes = inventory->counters.read_bytes;
+    body.read_copied_bytes = inventory->counters.read_copied_bytes;
     body.relayed_count = inventory->counters.relayed_count;
     body.relays_failed_count = inventory->counters.relays_failed_count;
     body.replicas = replicas;

@@ -294,6 +294,7 @@ static struct payload *payload_of_message(struct reactor *reactor, struct reques
         return NULL;
     }
     memcpy(small, place->bytes, place->length);
+    reactor->copied_bytes += place->length;
     payload->bytes = small;
     return payload;
 }

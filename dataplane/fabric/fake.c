@@ -266,9 +266,12 @@ static void requests_withdraw(struct fake_endpoint *ep)
     if (!ep->peer) {
         return;
     }
+    bool behind = false; // a message never overtakes a write: those behind one go with it
     pawl_list_for_each_safe (node, &ep->peer->inbox) {
         struct fake_record *record = pawl_container_of(node, struct fake_record, link);
-        if (record->kind == FAKE_WRITE || record->kind == FAKE_READ) {
+        behind |= record->kind == FAKE_WRITE || record->kind == FAKE_READ;
+        if (record->kind == FAKE_WRITE || record->kind == FAKE_READ ||
+            (behind && record->kind == FAKE_SEND)) {
             pawl_list_remove(&record->link);
             ep->peer->inbox_count--;
             free(record);

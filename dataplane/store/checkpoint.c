@@ -320,6 +320,7 @@ static void run_take(struct store_write_back *back)
                        replica->handle, back->next);
     }
     memcpy(back->run + back->run_bytes, payload + back->next_at, bytes);
+    replica->store->counters.written_back_bytes += bytes;
     back->run_bytes += bytes;
     back->next_at += bytes;
     if (back->next_at == record->length) {

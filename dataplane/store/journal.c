@@ -273,6 +273,7 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         footer_row_encode(&entry.record, &replica->records[op->argument], op->place);
         if (payload_bytes > 0) {
             memcpy(at + sizeof(entry), op->payload, payload_bytes);
+            store->counters.copied_bytes += payload_bytes;
         }
     }
     entry.create_lsn = replica->create_lsn;

@@ -348,7 +348,7 @@ static int append_check(const struct store_replica *replica, uint64_t index,
 // still harmless.
 static int op_bounce(struct store_op *op, const void *payload, size_t bytes)
 {
-    const struct store *store = op->replica->store;
+    struct store *store = op->replica->store;
 
     op->payload = payload;
     if (op->type != STORE_OP_LARGE || !store->direct || (uintptr_t)payload % DISK_PAGE_BYTES == 0) {
@@ -359,6 +359,7 @@ static int op_bounce(struct store_op *op, const void *payload, size_t bytes)
         return -ENOMEM;
     }
     memcpy(op->bounce, payload, bytes);
+    store->counters.copied_bytes += bytes;
     memset((uint8_t *)op->bounce + bytes, 0, (size_t)(-bytes & (DISK_PAGE_BYTES - 1)));
     return 0;
 }
@@ -404,6 +405,7 @@ int store_append(struct store *store, uint64_t handle, uint64_t index,
     replica->places[index] = 0;
     replica->queued_count++;
     replica->end_bytes = record->offset + record->length;
+    store->counters.stored_bytes += record->length;
     store_op_launch(op);
     return 0;
 }

@@ -178,6 +178,7 @@ static void read_complete(struct store_read *read)
             used = read->at[0];
         } else if (used != read->at[i]) {
             memmove(read->buffer + used, read->buffer + read->at[i], record->length);
+            replica->store->counters.read_copied_bytes += record->length;
         }
         if (i == 0 || completion.data == NULL) {
             completion.data = read->buffer + used;
@@ -188,6 +189,7 @@ static void read_complete(struct store_read *read)
         size_t bytes = (size_t)(read->buffer + used - (const uint8_t *)completion.data);
         completion.data = (const uint8_t *)completion.data + read->skip_bytes;
         completion.bytes = (uint32_t)PAWL_MIN(bytes - read->skip_bytes, (uint64_t)read->length);
+        replica->store->counters.read_bytes += completion.bytes;
     }
     read_finish(read, &completion);
 }

@@ -419,6 +419,11 @@ int store_failed(const struct store *store)
     return store->failed;
 }
 
+const struct store_counters *store_counters(const struct store *store)
+{
+    return &store->counters;
+}
+
 const char *store_describe(const struct store *store)
 {
     return store->describe;

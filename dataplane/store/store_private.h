@@ -282,6 +282,7 @@ struct store {
     uint64_t chunks_space_bytes;
     uint64_t fs_free_bytes;  // as of the last look
     uint64_t fs_since_bytes; // written since
+    struct store_counters counters;
     char describe[160];
 };
 

@@ -3,13 +3,13 @@
 //
 // Threads: a struct pawl and everything opened on it belong to one thread at a time; the library
 // starts no threads and takes no locks. Open one struct pawl per thread. Work goes on inside calls
-// only: a program that has submitted appends calls pawl_poll() until they are done.
+// only: a program that has submitted some calls pawl_poll() until they are done.
 //
 // fork(): the child of a process with an open struct pawl must neither use nor close it; anything else
 // is its own affair, exec() too. The parent goes on. Over verbs that needs a kernel that copies pinned
 // pages for the child (Linux 5.12 or later; `rdma system` says "copy-on-fork on"); on an older one
-// set RDMAV_FORK_SAFE=1 before the first call. Only memory of the library's own is registered, in
-// whole pages. Over tcp a child inherits the sockets, also through exec(): a server sees the end of a
+// set RDMAV_FORK_SAFE=1 before the first call: a child then lacks the registered pages. Registered are memory of the
+// library's own, in whole pages, and what pawl_mem_register() was given. Over tcp a child inherits the sockets, also through exec(): a server sees the end of a
 // killed parent when its children have ended too.
 //
 // Errors: 0, or a negative code of <pawl/error.h>, or a negative errno; pawl_strerror() has the text.
@@ -18,7 +18,7 @@
 // Options structs begin with their size (`.size = sizeof options`); fields left 0 mean the default.
 // NULL for the whole struct means all defaults.
 //
-// Callbacks of submitted appends may submit further ones and close files; calls that wait and
+// Callbacks of submitted appends and reads may submit further ones and close files; calls that wait and
 // pawl_close() are refused in them. A `visit` function may call anything but pawl_close().
 #ifndef PAWL_PAWL_H
 #define PAWL_PAWL_H
@@ -44,22 +44,50 @@ struct pawl_options {
     const char *master; // "host:port"; required
     const char
         *provider; // libfabric provider; default "tcp". Only servers that offer it are reached
-    const char *fabric_host; // local address for the fabric; default: chosen by the provider
-    uint32_t deadline_ms;    // of every call that names none; default 30,000
-    uint32_t depth_max;      // appends in flight per file; default 32, at most 4096
-    uint64_t region_bytes;   // registered memory for payloads under way; default 64 MiB
+    const char *fabric_host;   // local address for the fabric; default: chosen by the provider
+    uint32_t deadline_ms;      // of every call that names none; default 30,000
+    uint32_t depth_max;        // appends in flight per file, and reads; default 32, at most 4096
+    uint64_t region_bytes;     // registered memory for payloads under way; default 64 MiB
+    uint64_t memory_bytes_max; // of pawl_mem_alloc(), in whole extents; default 1 GiB
 };
 
 // Connects. The master must answer within the deadline. *ret is OWNED by the caller: pawl_close().
 PAWL_API int pawl_connect(const struct pawl_options *options, struct pawl **ret);
 
 // Closes every file that is still open (pending appends are reported as PAWL_EUNKNOWN to their
-// callbacks) and frees all memory. Not in a callback. NULL is ignored.
+// callbacks, reads as PAWL_ESHUTDOWN) and frees all memory. Not in a callback. NULL is ignored.
 PAWL_API void pawl_close(struct pawl *pawl);
 
 // Makes progress; waits up to timeout_ms (0: not at all) for something to happen. Callbacks of
 // submitted operations run in here. Returns the number of callbacks that ran, or a negative code.
 PAWL_API int pawl_poll(struct pawl *pawl, uint32_t timeout_ms);
+
+// ---- registered memory -------------------------------------------------------------------------
+//
+// Payloads larger than 8 KiB leave directly from memory that is registered with the fabric. From any other
+// memory they are copied once, into a region of the library's own. Registering is slow: register at the
+// start, use often. A buffer counts as registered when one allocation or one registered range holds all of
+// it. Both work in callbacks, too.
+
+// Memory that is registered already; in whole pages, aligned to 4096 bytes, its content undefined. OWNED by
+// the caller until pawl_mem_free() or pawl_close(), which frees all of it. NULL, and errno: EINVAL for 0
+// bytes; ENOMEM: memory_bytes_max is reached, or memory, or leave to pin it (RLIMIT_MEMLOCK), can't be had;
+// others when the fabric can't be opened, which the first call does. It is cheap: nothing is registered but
+// extents of 64 MiB or more, which are kept.
+PAWL_API void *pawl_mem_alloc(struct pawl *pawl, size_t bytes);
+// Gives it back. Not while an append or a read uses it. NULL is ignored; any other pointer that did not come
+// from pawl_mem_alloc() of the same struct pawl ends the program.
+PAWL_API void pawl_mem_free(struct pawl *pawl, void *memory);
+
+// Registers writable memory of the caller's. BORROWS it UNTIL pawl_mem_unregister() or pawl_close(): it must stay
+// mapped until then. Chunk servers that serve a read write into it. Any address and length do; over verbs
+// all pages that hold a byte of it are pinned, so that programs that fork on old kernels (see above) begin and
+// end it at page borders, with nothing else in them. Opens the fabric. Errors: PAWL_EINVALID for NULL or 0
+// bytes; -EEXIST: it overlaps memory that is registered already; -ENOMEM as above; those of the provider.
+PAWL_API int pawl_mem_register(struct pawl *pawl, void *memory, size_t bytes);
+// `memory`: as it was given to pawl_mem_register(), else PAWL_EINVALID. -EBUSY: a transfer uses it; none does once
+// every operation on it has ended.
+PAWL_API int pawl_mem_unregister(struct pawl *pawl, void *memory);
 
 struct pawl_server_info {
     uint64_t server_id;
@@ -76,6 +104,13 @@ struct pawl_server_info {
     uint64_t mismatches_count; // checksums that did not match
     uint32_t chunks_count;
     uint32_t primaries_count;
+    // Payload since its start. A copy is one pass over bytes from memory to memory; the fabric's and the disk's are
+    // not counted.
+    uint64_t stored_bytes;
+    uint64_t copied_bytes;       // for it
+    uint64_t written_back_bytes; // copied later, from the journal to chunk files
+    uint64_t read_bytes;
+    uint64_t read_copied_bytes;   // for it
     uint64_t relayed_count;       // payloads that it passed on in a chain
     uint64_t relays_failed_count; // payloads of its own that a chain did not bring
 };
@@ -170,8 +205,8 @@ struct pawl_create_options {
 PAWL_API int pawl_create(struct pawl *pawl, const char *path,
                          const struct pawl_create_options *options, struct pawl_file **ret);
 PAWL_API int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret);
-// Pending appends are reported as PAWL_EUNKNOWN, in here; in a callback: right after it. NULL is
-// ignored.
+// Pending appends are reported as PAWL_EUNKNOWN, submitted reads as PAWL_ESHUTDOWN, in here; in a callback:
+// right after it, reads as soon as no server can write into their memory any more. NULL is ignored.
 PAWL_API void pawl_file_close(struct pawl_file *file);
 
 // Largest record that this file takes, in bytes: a quarter of its chunk size, at most 16 MiB.
@@ -277,6 +312,11 @@ struct pawl_counters {
     uint64_t failovers_count;  // tails left because of a failure
     uint64_t chunks_count;     // tails used
     uint64_t read_failovers_count;
+    uint64_t payload_bytes; // of records that were appended
+    uint64_t
+        payload_copied_bytes; // that this library copied for it, repeated sends included; see pawl_mem_alloc()
+    uint64_t read_bytes;        // by reads that have ended
+    uint64_t read_copied_bytes; // that this library copied for them
 };
 PAWL_API void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret);
 
@@ -286,15 +326,32 @@ struct pawl_read_options {
     size_t size;
     uint64_t server_id; // ask this replica first; 0: any
     uint32_t deadline_ms;
-    bool only_that; // with server_id: don't go on to another replica
+    bool only_that;     // with server_id: don't go on to another replica
+    bool no_read_ahead; // fetch nothing before it is asked for
 };
 
 // Reads up to `bytes` bytes at `offset` into data. Fewer bytes are read only at the end of what is
 // committed; 0 there. Bytes are verified against the checksums of their records on the server and
 // once more on arrival; a replica that fails is left for another one. When an error ends a read in
-// its middle, *ret_bytes tells the bytes in front of it, and they are good.
+// its middle, *ret_bytes tells the bytes in front of it, and they are good; what is behind them in data is
+// undefined. Large reads go to several replicas at once. Small ones that follow each other are fetched ahead
+// (pawl_read(3)).
 PAWL_API int pawl_read(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
                        const struct pawl_read_options *options, size_t *ret_bytes);
+
+struct pawl_read_result {
+    int status;   // 0 or a negative code
+    size_t bytes; // from the front that are good; after 0 fewer than asked for only at the end
+};
+
+typedef void pawl_read_fn(void *user, const struct pawl_read_result *result);
+
+// The same without waiting. BORROWS data UNTIL done was called, which happens exactly once, inside
+// pawl_poll() or another call on this struct pawl, never inside this one, unless this call fails. Reads may
+// end in any order. -EAGAIN: depth_max reads are in flight; poll and try again.
+PAWL_API int pawl_read_submit(struct pawl_file *file, uint64_t offset, void *data, size_t bytes,
+                              const struct pawl_read_options *options, pawl_read_fn *done,
+                              void *user);
 
 // Committed bytes of the file now, the open tail included.
 PAWL_API int pawl_file_bytes(struct pawl_file *file, uint64_t *ret_bytes);

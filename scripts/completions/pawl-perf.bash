@@ -9,14 +9,14 @@ _pawl_perf_options() { # verb
     local appends="--bytes --replicas --ack --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
-    append) echo "$times $loops $appends --files --roofline" ;;
-    read) echo "$times $loops $appends $files --roofline" ;;
-    write) echo "$times $loops $appends $files" ;;
+    append) echo "$times $loops $appends --files --roofline --unregistered" ;;
+    read) echo "$times $loops $appends $files --roofline --unregistered" ;;
+    write) echo "$times $loops $appends $files --unregistered" ;;
     roofline)
         echo "--read --bytes --depth --clients --replicas --route --memory --duration --warm-up --batch --wait --slice" \
             "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
         ;;
-    mixed) echo "$times $loops $appends $files --mix" ;;
+    mixed) echo "$times $loops $appends $files --mix --unregistered" ;;
     meta) echo "$times $loops" ;;
     failover) echo "$appends" ;;
     report) echo "$times --suite --output" ;;

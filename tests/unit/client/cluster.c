@@ -248,12 +248,14 @@ static void on_read(struct cluster_server *server, struct fabric_conn *conn,
     struct wire_read_done reply = {0};
     struct cluster_chunk *chunk = chunk_find(server->cluster, read->chunk);
     server->reads_count++;
+    server->read_bytes += read->length;
     server->log_bytes_wanted = read->log_bytes;
     int status = chunk == NULL ? PAWL_ENOCHUNK : faults->read_status;
     if (status == 0) {
         reply.committed_bytes = PAWL_MIN(chunk->bytes, faults->known_bytes);
         reply.sealed = chunk->sealed && faults->known_bytes >= chunk->bytes;
         reply.log_bytes = server->cluster->logs[chunk->handle - CLUSTER_HANDLE].bytes;
+        reply.log_bytes = faults->log_bytes != 0 ? faults->log_bytes : reply.log_bytes;
         if (read->offset < reply.committed_bytes) {
             uint64_t there = reply.committed_bytes - read->offset;
             reply.length = (uint32_t)PAWL_MIN(there, (uint64_t)read->length);
@@ -276,6 +278,33 @@ static void on_read(struct cluster_server *server, struct fabric_conn *conn,
         reply.length = read->length + 1;
     }
     reply_send(conn, &read->header, &reply, status);
+}
+
+static void read_hold(struct cluster_server *server, struct fabric_conn *conn,
+                      const struct wire_read *read)
+{
+    pawl_assert(server->held_count < CLUSTER_HELD);
+    server->held[server->held_count++] = (struct cluster_held){.conn = conn, .read = *read};
+}
+
+// The last one first.
+static void held_answer(struct cluster_server *server)
+{
+    while (!server->faults.read_hold && server->held_count > 0) {
+        struct cluster_held *held = &server->held[--server->held_count];
+        on_read(server, held->conn, &held->read);
+    }
+}
+
+static void held_drop(struct cluster_server *server, const struct fabric_conn *conn)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < server->held_count; i++) {
+        if (server->held[i].conn != conn) {
+            server->held[kept++] = server->held[i];
+        }
+    }
+    server->held_count = kept;
 }
 
 static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
@@ -347,7 +376,11 @@ static void on_message(struct cluster_server *server, const struct fabric_event 
         on_append(server, event->conn, event->message);
         break;
     case WIRE_READ:
-        on_read(server, event->conn, event->message);
+        if (server->faults.read_hold) {
+            read_hold(server, event->conn, event->message);
+        } else {
+            on_read(server, event->conn, event->message);
+        }
         break;
     case WIRE_LOOKUP:
         on_lookup(server, event->conn, event->message);
@@ -371,8 +404,12 @@ static void server_turn(struct cluster_server *server)
         if (events[i].type == FABRIC_MESSAGE) {
             on_message(server, &events[i]);
         }
-        server->closed_count += events[i].type == FABRIC_CLOSED;
+        if (events[i].type == FABRIC_CLOSED) {
+            server->closed_count++;
+            held_drop(server, events[i].conn);
+        }
     }
+    held_answer(server);
 }
 
 static void server_open(struct cluster_server *server)

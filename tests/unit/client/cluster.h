@@ -30,8 +30,9 @@
 #define CLUSTER_RECORDS 256u
 #define CLUSTER_SLOTS 4u
 #define CLUSTER_FILE 7u
-#define CLUSTER_HANDLE 100u      // of the first chunk
-#define CLUSTER_LOG 200u         // of the first chunk's write log: file and only chunk
+#define CLUSTER_HANDLE 100u // of the first chunk
+#define CLUSTER_LOG 200u    // of the first chunk's write log: file and only chunk
+#define CLUSTER_HELD 64u
 #define CLUSTER_EVERY UINT64_MAX // all that there is
 
 struct cluster_record {
@@ -52,6 +53,11 @@ struct cluster_chunk {
     unsigned records_count;
 };
 
+struct cluster_held {
+    struct fabric_conn *conn;
+    struct wire_read read;
+};
+
 // What a chunk server does wrong.
 struct cluster_faults {
     bool frozen;          // does nothing at all
@@ -69,6 +75,8 @@ struct cluster_faults {
     bool read_corrupt;      // bytes change on their way
     bool read_too_long;     // more bytes than asked for
     uint32_t read_at_most;  // short replies; 0: no
+    bool read_hold;         // keeps READs; when it is let go, the last one is answered first
+    uint64_t log_bytes;     // READ: says that it has so many of the write log; 0: what there is
     uint64_t known_bytes;   // of each chunk; CLUSTER_EVERY
     bool no_lease;          // INSPECT: not primary
     bool unasked;           // answers a request that was not made
@@ -90,6 +98,9 @@ struct cluster_server {
     unsigned appends_count;
     unsigned lookups_count;
     unsigned reads_count;
+    uint64_t read_bytes; // asked for
+    struct cluster_held held[CLUSTER_HELD];
+    unsigned held_count;
     uint64_t log_bytes_wanted; // by the last READ
     unsigned closed_count;
 };

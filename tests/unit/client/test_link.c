@@ -21,6 +21,7 @@ struct call {
     int reply_status;
     unsigned *order;
     unsigned at;
+    struct link_use use;
 };
 
 static int set_up(void **state)
@@ -79,6 +80,7 @@ static struct link_request append(struct call *call, const void *data, uint32_t 
     request.payload = data;
     request.payload_bytes = bytes;
     request.owner = call;
+    request.use = &call->use;
     request.deadline_ns = client_deadline_ns(NULL, LONG_MS);
     return request;
 }

@@ -83,6 +83,31 @@ static void test_close_when_work_waits_in_the_queue_then_it_is_done_too(void **s
     pair_close(&pair);
 }
 
+// A message says that the bytes of the writes before it are there: it goes with a write that is taken back.
+static void test_close_when_a_message_is_behind_a_write_then_the_peer_gets_neither(void **state)
+{
+    (void)state;
+    struct pair pair;
+    unsigned char source[64] = {1}, window[64] = {2};
+    struct fabric_region *from = NULL, *to = NULL;
+    pair_open(&pair, "fake", NULL);
+    pair_connect(&pair);
+    assert_int_equal(fabric_region_open(pair.a.fabric, source, 64, FABRIC_LOCAL, &from), 0);
+    assert_int_equal(fabric_region_open(pair.b.fabric, window, 64, FABRIC_REMOTE_WRITE, &to), 0);
+    assert_int_equal(fabric_send(pair.a.conn, "before", 6), 0);
+    assert_int_equal(fabric_write(pair.a.conn, from, source, 64, fabric_region_remote(to, window),
+                                  fabric_region_key(to), 1),
+                     0);
+    assert_int_equal(fabric_send(pair.a.conn, "behind", 6), 0);
+    fabric_flush(pair.a.fabric);
+    fabric_conn_close(pair.a.conn, 0);
+    poll_until(&pair, pair.b.closed == 1);
+    assert_int_equal(pair.b.messages, 1);
+    assert_memory_equal(pair.b.message, "before", 6);
+    assert_int_equal(window[0], 2);
+    pair_close(&pair);
+}
+
 // A completion that comes when the connection is gone finds its operation closed, not reused.
 static void test_completion_when_late_then_ignored(void **state)
 {
@@ -271,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_drop_when_operations_are_under_way_then_both_sides_close),
         cmocka_unit_test(test_capacity_when_used_up_then_work_waits_in_order),
         cmocka_unit_test(test_close_when_work_waits_in_the_queue_then_it_is_done_too),
+        cmocka_unit_test(test_close_when_a_message_is_behind_a_write_then_the_peer_gets_neither),
         cmocka_unit_test(test_completion_when_late_then_ignored),
         cmocka_unit_test(test_closed_event_when_delivered_then_the_connection_can_still_be_named),
         cmocka_unit_test(test_clock_when_it_goes_back_then_no_deadline_fires),

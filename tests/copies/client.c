@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// pawl-trial-copies: appends and reads records that can be told from everything else (see copies.c).
+//
+//   pawl-trial-copies MASTER PATH append MEMORY BYTES COUNT    MEMORY: alloc, register, heap; or plant: alloc,
+//                                                              and this program copies each record once more
+//   pawl-trial-copies MASTER PATH read MEMORY BYTES COUNT
+//
+// The last line of the output: payload_bytes and payload_copied_bytes of pawl_counters().
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/pawl.h>
+
+#define COPIES_PAYLOAD 0xa7
+#define COPIES_DEPTH 8
+
+struct trial {
+    struct pawl *pawl;
+    struct pawl_file *file;
+    const char *memory;
+    unsigned char *data;
+    size_t bytes;
+    uint64_t ended;
+    int status;
+};
+
+static int fail(const char *what, int code)
+{
+    fprintf(stderr, "%s: %s\n", what, pawl_strerror(code));
+    return 1;
+}
+
+static bool is(const struct trial *trial, const char *memory)
+{
+    return strcmp(trial->memory, memory) == 0;
+}
+
+static int memory_get(struct trial *trial)
+{
+    if (is(trial, "alloc") || is(trial, "plant")) {
+        trial->data = pawl_mem_alloc(trial->pawl, trial->bytes);
+    } else {
+        trial->data = malloc(trial->bytes);
+    }
+    if (trial->data == NULL) {
+        return -12;
+    }
+    memset(trial->data, COPIES_PAYLOAD, trial->bytes);
+    return is(trial, "register") ? pawl_mem_register(trial->pawl, trial->data, trial->bytes) : 0;
+}
+
+static void on_done(void *user, const struct pawl_append_result *result)
+{
+    struct trial *trial = user;
+    trial->ended++;
+    trial->status = trial->status != 0 ? trial->status : result->status;
+}
+
+static void plant(const struct trial *trial)
+{
+    unsigned char *copy = malloc(trial->bytes);
+    if (copy != NULL) {
+        memcpy(copy, trial->data, trial->bytes);
+        __asm__ volatile("" ::"r"(copy) : "memory");
+    }
+    free(copy);
+}
+
+static int append_all(struct trial *trial, uint64_t count)
+{
+    uint64_t sent = 0;
+    while (trial->ended < count && trial->status == 0) {
+        if (sent < count && sent - trial->ended < COPIES_DEPTH) {
+            if (is(trial, "plant")) {
+                plant(trial);
+            }
+            int code =
+                pawl_append_submit(trial->file, trial->data, trial->bytes, NULL, on_done, trial);
+            if (code != 0) {
+                return code;
+            }
+            sent++;
+        } else {
+            pawl_poll(trial->pawl, 1000);
+        }
+    }
+    return trial->status;
+}
+
+static int read_all(struct trial *trial, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        size_t got = 0;
+        memset(trial->data, 0, trial->bytes);
+        int code = pawl_read(trial->file, i * trial->bytes, trial->data, trial->bytes, NULL, &got);
+        if (code != 0) {
+            return code;
+        }
+        for (size_t k = 0; k < trial->bytes; k++) {
+            if (got != trial->bytes || trial->data[k] != COPIES_PAYLOAD) {
+                return PAWL_ECORRUPT;
+            }
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 7) {
+        fprintf(stderr, "usage: pawl-trial-copies MASTER PATH append|read MEMORY BYTES COUNT\n");
+        return 2;
+    }
+    struct pawl_options options = {.size = sizeof options, .master = argv[1]};
+    struct trial trial = {.memory = argv[4], .bytes = strtoull(argv[5], NULL, 10)};
+    uint64_t count = strtoull(argv[6], NULL, 10);
+    int code = pawl_connect(&options, &trial.pawl);
+    if (code != 0) {
+        return fail(argv[1], code);
+    }
+    code = pawl_create(trial.pawl, argv[2], NULL, &trial.file);
+    code = code != 0 ? code : memory_get(&trial);
+    if (code == 0) {
+        code = strcmp(argv[3], "append") == 0 ? append_all(&trial, count) : read_all(&trial, count);
+    }
+    if (code != 0) {
+        return fail(argv[2], code);
+    }
+    struct pawl_counters counters;
+    pawl_counters(trial.file, &counters);
+    printf("%" PRIu64 " %" PRIu64 "\n", counters.payload_bytes + counters.read_bytes,
+           counters.payload_copied_bytes + counters.read_copied_bytes);
+    pawl_close(trial.pawl);
+    if (is(&trial, "register") || is(&trial, "heap")) {
+        free(trial.data);
+    }
+    return 0;
+}

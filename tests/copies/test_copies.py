@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often payload is copied between a client's memory and the disks of its replicas, and back: counted from
+outside (copies.c), held against the limits, and against what the counters say. A planted copy is found.
+
+BIN LIBPAWL-COPIES.SO PAWL-CHUNKD-PLANTED
+"""
+import collections
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import time
+
+from harness import Cluster, Failed, check, say
+
+ROW = struct.Struct("48s2Q")
+# What moves bytes for the provider. Everybody else is nobody.
+PROVIDER = ("libfabric.so", "libc.so", "libibverbs.so", "librdmacm.so", "libmlx5", "librxe")
+MIB = 1 << 20
+COUNTERS = ("stored_bytes", "copied_bytes", "written_back_bytes", "read_bytes", "read_copied_bytes")
+
+
+class Trial:
+    def __init__(self, bin_dir, library, where):
+        self.library = library
+        self.where = where
+        os.environ["PAWL_COPIES_DIR"] = where
+        os.environ["LD_PRELOAD"] = library
+        self.cluster = Cluster(bin_dir)
+        self.pids = {name: pid for name, pid in self.cluster.pids().items() if name.startswith("cs")}
+        check(len(self.pids) == 3, f"not three servers: {self.pids}")
+
+    def counted(self, name):
+        """Payload that a process has copied for Pawl. `name`: of its file."""
+        with open(os.path.join(self.where, name), "rb") as file:
+            rows = list(ROW.iter_unpack(file.read()))
+        check(any(payload or other for _, payload, other in rows), f"{name}: nothing was counted at all")
+        return sum(payload for owner, payload, _ in rows if not owner.startswith(tuple(p.encode() for p in PROVIDER)))
+
+    def servers(self):
+        """What each server has copied, by the library and by its own account."""
+        told = {server["name"]: server for server in self.cluster.json("servers")["servers"]}
+        return {name: collections.Counter(counted=self.counted(self.file_of(name, pid)),
+                                          **{key: told[name][key] for key in COUNTERS})
+                for name, pid in self.pids.items()}
+
+    def file_of(self, name, pid):
+        names = [file for file in os.listdir(self.where) if file.endswith(f".{pid}")]
+        check(len(names) == 1, f"{name}: {names} for process {pid}")
+        return names[0]
+
+    def settled(self, before, key, wanted):
+        """What has changed, once the servers' reports hold all of it."""
+        seen, until = None, 0
+        while True:
+            now = self.servers()
+            if now != seen:  # reports come five times a second; what is written back meanwhile is in the next one
+                seen, until = now, time.monotonic() + 10
+            changed = {name: collections.Counter({key: now[name][key] - before[name][key] for key in now[name]})
+                       for name in now}
+            total = sum(change[key] for change in changed.values())
+            same = all(change["counted"] == change["copied_bytes"] + change["written_back_bytes"] +
+                       change["read_copied_bytes"] for change in changed.values())
+            if (total >= wanted and same) or time.monotonic() > until:
+                check(total == wanted, f"{total} bytes {key}, not {wanted}")
+                check(same, f"servers say otherwise than what was counted: {changed}")
+                return changed
+            time.sleep(0.05)
+
+    def client(self, *arguments):
+        process = self.cluster.start("pawl-trial-copies", self.cluster.master, *map(str, arguments))
+        out, error = process.communicate(timeout=200)
+        check(process.returncode == 0, f"{arguments}: {error.decode(errors='replace')}")
+        told = dict(zip(("payload", "copied"), map(int, out.split())))
+        counted = self.counted(self.file_of("client", process.pid))
+        return told, counted
+
+    def appends(self, path, memory, size, count):
+        """Copies of each byte: the client's, and the servers' in the order of their share."""
+        before = self.servers()
+        told, counted = self.client(path, "append", memory, size, count)
+        total = size * count
+        check(told["payload"] == total, f"{told}")
+        # A failure here and no other: only then was a planted copy found for what it is.
+        check(counted == told["copied"], f"the client copied {counted} bytes and says {told['copied']}")
+        changed = self.settled(before, "stored_bytes", 3 * total)
+        copies = sorted(change["copied_bytes"] / total for change in changed.values())
+        say(f"{count} x {size} bytes from {memory}: copies of each byte: client {told['copied'] / total:.3f}, "
+            f"replicas {', '.join(f'{copy:.3f}' for copy in copies)}; written back meanwhile: "
+            f"{sum(change['written_back_bytes'] for change in changed.values())} bytes")
+        return told["copied"] / total, copies
+
+    def reads(self, path, memory, size, count):
+        before = self.servers()
+        told, counted = self.client(path, "read", memory, size, count)
+        total = size * count
+        check(told["payload"] == total, f"{told}")
+        check(counted == told["copied"], f"the client copied {counted} bytes and says {told['copied']}")
+        changed = self.settled(before, "read_bytes", total)
+        moved = sum(change["read_copied_bytes"] for change in changed.values()) / total
+        say(f"{count} x {size} bytes read to {memory}: copies of each byte: client {counted / total:.3f}, servers {moved:.3f}")
+        return counted / total, moved
+
+    def end(self):
+        os.environ.pop("LD_PRELOAD")
+        self.cluster.check_logs()
+        self.cluster.keep = False
+
+
+def limits(trial):
+    """Above the thresholds nobody copies; below them it is bounded."""
+    for memory in ("alloc", "register"):
+        client, replicas = trial.appends(f"/large-{memory}", memory, MIB, 48)
+        check(client == 0 and replicas == [0, 0, 0], f"large records from {memory} were copied")
+    client, replicas = trial.appends("/heap", "heap", MIB, 16)
+    check(client == 1 and replicas == [0, 0, 0], "from other memory the client copies once, and nobody else")
+    # Above the threshold of messages (8 KiB), below the journal's (32 KiB).
+    client, replicas = trial.appends("/middle", "alloc", 16 << 10, 4000)
+    check(client == 0 and replicas == [1, 1, 1], "into the journal, once")
+    client, replicas = trial.appends("/small", "alloc", 1 << 10, 4000)
+    # Into the message; out of it and into the journal; and the primary's into two messages more.
+    check(client == 1 and replicas == [2, 2, 4], "small records")
+    for memory in ("alloc", "register"):
+        client, servers = trial.reads("/large-alloc", memory, MIB, 48)
+        check(client == 0 and servers == 0, f"large reads to {memory} are copied")
+    client, servers = trial.reads("/large-alloc", "heap", MIB, 48)
+    check(client == 1 and servers == 0, "into other memory the client copies once, and nobody else")
+
+
+def planted_in_the_client(trial):
+    try:
+        trial.appends("/planted", "plant", MIB, 4)
+    except Failed as found:
+        check("the client copied" in str(found), f"another failure: {found}")
+        say(f"found: {found}")
+    else:
+        raise Failed("a copy in the client was not found")
+
+
+def planted_in_a_server(trial):
+    try:
+        trial.appends("/planted", "alloc", MIB, 4)
+    except Failed as found:
+        check("servers say otherwise" in str(found), f"another failure: {found}")
+        say(f"found: {str(found)[:200]}")
+    else:
+        raise Failed("a copy in the servers was not found")
+
+
+def run(bin_dir, library, planted, where):
+    names = [os.path.join(where, name) for name in ("counted", "bin", "counted-planted")]
+    for name in names:
+        os.mkdir(name)
+    trial = Trial(bin_dir, library, names[0])
+    try:
+        limits(trial)
+        planted_in_the_client(trial)
+    finally:
+        trial.end()
+    for name in ("pawl", "pawl-master", "pawl-trial-copies"):
+        shutil.copy(os.path.join(bin_dir, name), names[1])
+    shutil.copy(planted, os.path.join(names[1], "pawl-chunkd"))
+    trial = Trial(names[1], library, names[2])
+    try:
+        planted_in_a_server(trial)
+    finally:
+        trial.end()
+
+
+if __name__ == "__main__":
+    folder = tempfile.mkdtemp(prefix="pawl-copies-")
+    try:
+        run(*map(os.path.abspath, sys.argv[1:4]), folder)
+    except Failed as failed:
+        print(f"FAILED: {failed}", flush=True)
+        sys.exit(1)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    say("passed")
