@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers of two reactors each: put, overwrite, one server killed for good and healed around, every byte back; restart
-of all; a directory is not opened with another number of reactors.
+of all; a directory is not opened with another number of reactors; a server that begins anew with three of them works
+with the others.
 
 BIN BYTES
 """
 import os
 import re
+import shutil
 import time
 
 from harness import Failed, check, main, make_file, say, scaled, sha256
@@ -28,7 +30,7 @@ def live(cluster):
     return {server["name"] for server in cluster.json("servers")["servers"] if server["state"] == "live"}
 
 
-def reactor_of(handle):
+def reactor_of(handle, count):
     """proto/reactor.h"""
     mask = (1 << 64) - 1
     mixed = handle ^ handle >> 30
@@ -36,22 +38,22 @@ def reactor_of(handle):
     mixed ^= mixed >> 27
     mixed = mixed * 0x94d049bb133111eb & mask
     mixed ^= mixed >> 31
-    return (mixed >> 32) * REACTORS >> 32
+    return (mixed >> 32) * count >> 32
 
 
-def stored(cluster, server):
+def stored(cluster, server, count):
     """Handles of the chunk files of each reactor."""
-    folders = [os.path.join(cluster.dir, server, "data", f"reactor-{i:02}", "chunks") for i in range(REACTORS)]
+    folders = [os.path.join(cluster.dir, server, "data", f"reactor-{i:02}", "chunks") for i in range(count)]
     return [{int(name.split(".")[0], 16) for name in os.listdir(folder)} for folder in folders]
 
 
-def check_places(cluster, server):
+def check_places(cluster, server, count=REACTORS):
     """Both reactors have chunks, each those of its handles; a chunk of a write log is with the one that is written."""
     handles = {chunk["handle"] for chunk in cluster.stat("/file")["chunks"]}
-    places = stored(cluster, server)
+    places = stored(cluster, server, count)
     for i, here in enumerate(places):
         check(here & handles, f"reactor {i} of {server} stores nothing")
-        wrong = [handle for handle in here & handles if reactor_of(handle) != i]
+        wrong = [handle for handle in here & handles if reactor_of(handle, count) != i]
         check(not wrong, f"reactor {i} of {server} stores chunks {wrong} of another one")
     say(f"{server}: {[len(here) for here in places]} chunks")
 
@@ -95,6 +97,18 @@ def refused(cluster, server, before, after):
     say(f"{after}: refused")
 
 
+def begin_anew(cluster, server, before, after):
+    """A server with an empty directory and other reactors is a new one; what the old one had is copied."""
+    shutil.rmtree(os.path.join(cluster.dir, server, "data"))
+    config = os.path.join(cluster.dir, server, "config.yaml")
+    with open(config, encoding="ascii") as file:
+        text = file.read()
+    with open(config, "w", encoding="ascii") as file:
+        file.write(text.replace(before, after).replace("region: 256MiB", "region: 384MiB"))
+    cluster.restart(server)
+    cluster.wait_live(3)
+
+
 def run(cluster, arguments):
     for server in ("cs1", "cs2", "cs3"):
         check(re.search(r"reactor-01: .*chunks", cluster.log(server)), f"{server} has one reactor only")
@@ -129,6 +143,25 @@ def run(cluster, arguments):
     check(cluster.pawl("cat", "/file").stdout[-15:] == b"one more record", "the last record is another one")
     for server in ("cs1", "cs2", "cs3"):
         check_places(cluster, server)
+
+    with open(source, "ab") as file:
+        file.write(b"one more record")
+    digest = sha256(source)
+    cluster.kill("cs1")
+    wait_for("cs1 is missed", lambda: "cs1" not in live(cluster))
+    wait_for("all sealed chunks have 2 replicas without cs1", lambda: all_healed(cluster, 2))
+    begin_anew(cluster, "cs1", "reactors: 2", "reactors: 3")
+    cluster.kill("cs3")  # what it alone held of two goes from two reactors to three
+    wait_for("all sealed chunks have 2 replicas without cs3", lambda: "cs3" not in live(cluster)
+             and all_healed(cluster, 2))
+    check_places(cluster, "cs1", 3)
+    check_bytes(cluster, digest)
+    digest = overwrite(cluster, source, size)
+    cluster.restart("cs3")
+    cluster.wait_live(3)
+    cluster.kill("cs2")
+    wait_for("cs2 is missed", lambda: "cs2" not in live(cluster))
+    check_bytes(cluster, digest)
 
 
 main(run, reactors=REACTORS)
