@@ -67,21 +67,45 @@ static int spawn_one(const struct local_cluster *cluster, uint32_t i, const char
     return code;
 }
 
-static int start(struct cli *cli, int argc, char **argv)
+struct start_options {
+    unsigned long servers; // 0: not given
+    const char *route;     // "": not given
+};
+
+static int start_options_parse(int argc, char **argv, struct start_options *ret)
 {
     static const struct option options[] = {{"servers", required_argument, NULL, 's'},
+                                            {"route", required_argument, NULL, 'r'},
                                             {NULL, 0, NULL, 0}};
-    unsigned long servers = 0;
     int option;
+    *ret = (struct start_options){.route = ""};
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'r') {
+            ret->route = optarg;
+            if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "star") != 0 &&
+                strcmp(optarg, "chain") != 0) {
+                return cli_usage("local", "--route is auto, star or chain");
+            }
+            continue;
+        }
         char *end = NULL;
-        servers = option == 's' ? strtoul(optarg, &end, 10) : 0;
-        if (end == NULL || *end != '\0' || servers == 0 || servers > LOCAL_SERVERS_MAX) {
+        ret->servers = option == 's' ? strtoul(optarg, &end, 10) : 0;
+        if (end == NULL || *end != '\0' || ret->servers == 0 || ret->servers > LOCAL_SERVERS_MAX) {
             return cli_usage("local", "--servers needs a number from 1 to %u", LOCAL_SERVERS_MAX);
         }
     }
     if (optind != argc) {
         return cli_usage("local", "start takes no argument: %s", argv[optind]);
+    }
+    return 0;
+}
+
+static int start(struct cli *cli, int argc, char **argv)
+{
+    struct start_options wanted;
+    int usage = start_options_parse(argc, argv, &wanted);
+    if (usage != 0) {
+        return usage;
     }
     struct local_cluster cluster;
     struct pawl_config_error error;
@@ -97,9 +121,10 @@ static int start(struct cli *cli, int argc, char **argv)
                  cli->provider != NULL ? cli->provider : "tcp");
         cluster.servers_count = 3;
     }
-    if (code == 0 && servers != 0) {
-        cluster.servers_count = (uint32_t)servers;
+    if (code == 0 && wanted.servers != 0) {
+        cluster.servers_count = (uint32_t)wanted.servers;
     }
+    snprintf(cluster.route, sizeof cluster.route, "%s", wanted.route);
     code = code != 0 ? code : local_create(&cluster);
     if (code != 0) {
         return cli_fail(cli->dir, code);

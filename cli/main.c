@@ -11,7 +11,8 @@
 
 static const struct cli_verb verbs[] = {
     {"local", "start|stop|status|kill ID|restart ID", "run a cluster on this machine",
-     "  start [--servers N]   start a master and N chunk servers (3), or those that are down\n"
+     "  start [--servers N] [--route R]\n"
+     "                        start a master and N chunk servers (3), or those that are down\n"
      "  stop                  stop all; data stays\n"
      "  status                every process with role, pid, address and state\n"
      "  kill ID [--signal S]  send a signal (KILL) to master, cs1, cs2, ...\n"

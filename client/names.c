@@ -374,7 +374,9 @@ static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo 
                                         .copied_bytes = from->copied_bytes,
                                         .written_back_bytes = from->written_back_bytes,
                                         .read_bytes = from->read_bytes,
-                                        .read_copied_bytes = from->read_copied_bytes};
+                                        .read_copied_bytes = from->read_copied_bytes,
+                                        .relayed_count = from->relayed_count,
+                                        .relays_failed_count = from->relays_failed_count};
     copy_text(server->name, sizeof server->name, from->name);
     copy_text(server->address, sizeof server->address, from->fabric_address);
     copy_text(server->location, sizeof server->location, from->location);

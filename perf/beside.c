@@ -3,6 +3,7 @@
 #include "perf/beside.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "perf/perf.h"
 
@@ -19,6 +20,7 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     roofline.depth = (uint32_t)PAWL_MIN(options->depth, (uint64_t)UINT32_MAX);
     roofline.clients = (uint32_t)options->clients;
     roofline.replicas = (uint32_t)options->replicas;
+    roofline.route = strcmp(options->route, "chain") == 0 ? ROOFLINE_CHAIN : ROOFLINE_STAR;
     roofline.duration_ms = (uint32_t)PAWL_MIN(options->duration_ms, (uint64_t)UINT32_MAX);
     roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
     roofline.rate_per_s = (double)options->rate_per_s;

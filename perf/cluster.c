@@ -127,8 +127,9 @@ static void look_at_disk(struct perf_cluster *cluster)
 static int start_own(const struct perf_options *options, struct perf_cluster *cluster)
 {
     char servers[24];
-    const char *words[] = {"--dir", cluster->folder, "--provider", options->provider,
-                           "local", "start",         "--servers",  servers};
+    const char *words[] = {"--dir",   cluster->folder, "--provider", options->provider,
+                           "local",   "start",         "--servers",  servers,
+                           "--route", options->route};
     char where[PATH_MAX];
     // Absolute, since daemons keep it in their configuration.
     if (realpath(options->dir, where) == NULL ||

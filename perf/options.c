@@ -100,6 +100,9 @@ static const struct option table[] = {
      "chunk servers of the cluster that is started (3)", NULL},
     {"--provider", "NAME", TYPE_TEXT, ON_ALL, AT(provider), 0, 0,
      "libfabric provider of the cluster that is started (tcp)", NULL},
+    {"--route", "ROUTE", TYPE_CHOICE, ON_ALL, AT(route), 0, 0,
+     "of payloads to the copies, in the cluster that is started: star, chain or auto (auto)",
+     "auto|star|chain"},
     {"--timeout", "T", TYPE_TIME, ON_ALL, AT(timeout_ms), 100, 3600000,
      "deadline of each operation (30s)", NULL},
     {"--keep", NULL, TYPE_FLAG, ON_ALL, AT(keep), 0, 0,
@@ -149,6 +152,7 @@ void perf_options_default(enum perf_verb verb, struct perf_options *ret)
                                  .ack = "durable",
                                  .dir = "/tmp",
                                  .provider = "tcp",
+                                 .route = "auto",
                                  .suite = "quick"};
     ret->mix[PERF_KIND_APPEND] = 50;
     ret->mix[PERF_KIND_READ] = 50;
@@ -369,7 +373,7 @@ int perf_options_parse(int argc, char **argv, struct perf_options *ret,
 
 static int check_cluster(const struct perf_options *options, struct perf_options_error *ret_error)
 {
-    static const char *const own[] = {"--dir", "--servers", "--provider"};
+    static const char *const own[] = {"--dir", "--servers", "--provider", "--route"};
     for (size_t i = 0; options->cluster != NULL && i < PAWL_ARRAY_COUNT(own); i++) {
         if (perf_options_was_given(options, own[i])) {
             return refuse(ret_error,

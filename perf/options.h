@@ -65,6 +65,7 @@ struct perf_options {
     const char *cluster; // directory of a cluster that runs; NULL: an own one
     const char *dir;     // where the own one lies
     const char *provider;
+    const char *route;
     const char *suite;
     const char *output;
     bool keep;

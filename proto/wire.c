@@ -21,6 +21,7 @@ union wire_any {
     struct wire_appended appended;
     struct wire_prepare prepare;
     struct wire_prepared prepared;
+    struct wire_push push;
     struct wire_commit commit;
     struct wire_read read;
     struct wire_read_done read_done;
@@ -148,6 +149,15 @@ static const char *check_appended(const union wire_any *any, uint32_t inline_byt
     return check_bare(any, inline_bytes);
 }
 
+static const char *check_pushed(const struct wire_prepare *m, uint32_t inline_bytes)
+{
+    if (m->length <= WIRE_INLINE_MAX)
+        return "pushed payload is small enough for the message";
+    if (m->slot_first != 0 || m->slot_count != 0 || inline_bytes != 0)
+        return "pushed payload is in the message or its slots too";
+    return NULL;
+}
+
 static const char *check_prepare(const union wire_any *any, uint32_t inline_bytes)
 {
     const struct wire_prepare *m = &any->prepare;
@@ -155,14 +165,16 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
 
     if (!why)
         why = check_id(&m->id, m->length);
+    if (!why && (m->flags & ~WIRE_PREPARE_PUSHED) != 0)
+        why = "prepare has unknown flags";
     if (!why)
-        why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+        why = (m->flags & WIRE_PREPARE_PUSHED) != 0
+                  ? check_pushed(m, inline_bytes)
+                  : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
     if (!why && m->offset > UINT64_MAX - m->length)
         why = "offset overflows";
     if (!why && m->commit_count > m->index)
         why = "commit count covers the record itself";
-    if (!why && m->reserved != 0)
-        why = "reserved field is not 0";
     return why;
 }
 
@@ -170,6 +182,24 @@ static const char *check_prepared(const union wire_any *any, uint32_t inline_byt
 {
     const char *why = check_chunk(any->prepared.chunk, any->prepared.version);
 
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_push(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_push *m = &any->push;
+    const char *why = m->chunk == 0 ? "chunk is 0" : check_id(&m->id, m->length);
+
+    if (!why && m->slot_count == 0)
+        why = "pushed payload has no slots";
+    if (!why)
+        why = check_payload(m->length, m->slot_first, m->slot_count, 0);
+    if (!why && (m->bytes == 0 || m->offset > m->length || m->bytes > m->length - m->offset))
+        why = "slice lies outside of its payload";
+    if (!why && m->next == 0 && m->bytes != m->length)
+        why = "a slice that goes nowhere";
+    if (!why && m->next != 0 && m->offset == 0)
+        return inline_bytes <= WIRE_PUSH_ADDRESS_MAX ? NULL : "address is too long";
     return why ? why : check_bare(any, inline_bytes);
 }
 
@@ -289,6 +319,8 @@ static const struct {
                      check_append, check_appended},
     [WIRE_PREPARE] = {"prepare", "prepared", sizeof(struct wire_prepare),
                       sizeof(struct wire_prepared), check_prepare, check_prepared},
+    [WIRE_PUSH] = {"push", "pushed", sizeof(struct wire_push), sizeof(struct wire_header),
+                   check_push, check_bare},
     [WIRE_COMMIT] = {"commit", "committed", sizeof(struct wire_commit), sizeof(struct wire_header),
                      check_commit, check_bare},
     [WIRE_READ] = {"read", "read-done", sizeof(struct wire_read), sizeof(struct wire_read_done),

@@ -42,6 +42,7 @@ enum wire_type {
     WIRE_FETCH = 6,   // a replica that grows, to the one that it grows from: one record by index
     WIRE_LOOKUP = 7,  // client to a replica: where is this record id?
     WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
+    WIRE_PUSH = 9,    // server to server: a slice of a payload has landed in the receiver's slots
     WIRE_TYPES
 };
 
@@ -159,9 +160,10 @@ struct wire_prepare {
     uint32_t crc;
     uint16_t slot_first;
     uint16_t slot_count;
-    uint32_t reserved;
+    uint32_t flags; // WIRE_PREPARE_*
 };
 static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
+#define WIRE_PREPARE_PUSHED 1u // no slots are named: the payload comes from another server by PUSH
 
 struct wire_prepared {
     struct wire_header header;
@@ -170,6 +172,26 @@ struct wire_prepared {
     uint64_t index;
 };
 static_assert(sizeof(struct wire_prepared) == 56, "wire_prepared");
+
+// A slice of a record's payload lies in the receiver's slots. Slices of a payload come in order. With `next`
+// the receiver forwards each to that server as it comes (the first slice carries the server's addresses
+// behind the struct) and answers the last when the whole payload has arrived there, or can't: then the
+// sender brings it there itself. The slots are named by a PREPARE that follows on the same connection.
+// Without `next` the one slice is the payload, and the reply returns its slots; the PREPARE that it
+// belongs to comes from the primary.
+struct wire_push { // its reply is a bare wire_header
+    struct wire_header header;
+    uint64_t chunk;
+    struct wire_record_id id;
+    uint64_t next;       // server id; 0: the payload stays here
+    uint32_t length;     // of the whole payload
+    uint32_t offset;     // of the slice in it
+    uint32_t bytes;      // of the slice
+    uint16_t slot_first; // of the whole payload
+    uint16_t slot_count;
+};
+static_assert(sizeof(struct wire_push) == 96, "wire_push");
+#define WIRE_PUSH_ADDRESS_MAX 256u // bytes of addresses behind a first slice
 
 struct wire_commit { // its reply is a bare wire_header
     struct wire_header header;

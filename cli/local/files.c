@@ -128,6 +128,9 @@ static int write_config(const struct local_cluster *cluster, uint32_t i)
                 "master: %s\nname: %s\ndir: %s/data\nfabric:\n  provider: %s\n"
                 "  host: 127.0.0.1\n",
                 cluster->master, id, dir, cluster->provider);
+        if (cluster->route[0] != '\0') {
+            fprintf(file, "push:\n  route: %s\n", cluster->route);
+        }
     }
     return fclose(file) == 0 ? 0 : -errno;
 }

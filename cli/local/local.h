@@ -23,6 +23,7 @@ struct local_cluster {
     char dir[PATH_MAX];
     char master[272]; // 127.0.0.1:port; a host's name in a file of PAWL_CONFIG
     char provider[32];
+    char route[8]; // of pushes, for configurations that are still to be written; "": the default
     uint32_t servers_count;
 };
 

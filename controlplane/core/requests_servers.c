@@ -233,6 +233,8 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
     server->written_back_bytes = heartbeat->written_back_bytes;
     server->read_bytes = heartbeat->read_bytes;
     server->read_copied_bytes = heartbeat->read_copied_bytes;
+    server->relayed_count = heartbeat->relayed_count;
+    server->relays_failed_count = heartbeat->relays_failed_count;
     renew(core, server, heartbeat, answer);
     master_reply(core, event->request, reply);
     if (!was_live) {

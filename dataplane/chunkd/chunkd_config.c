@@ -10,11 +10,15 @@
 
 #include "base/host.h"
 #include "controlplane/rpc/rpc.h"
+#include "proto/wire.h"
 
 #define REGION_BYTES_MIN (UINT64_C(96) << 20)
 #define REGION_BYTES_DEFAULT (UINT64_C(256) << 20)
 
+#define CHAIN_BYTES_DEFAULT (UINT64_C(1) << 20)
+
 enum security { SECURITY_UNSET = 0, SECURITY_NONE = 1 };
+enum route { ROUTE_UNSET = 0, ROUTE_AUTO, ROUTE_STAR, ROUTE_CHAIN };
 
 // As libcyaml fills it: zero is "not given".
 struct fabric_yaml {
@@ -32,6 +36,11 @@ struct journal_yaml {
     uint32_t segments;
 };
 
+struct push_yaml {
+    enum route route;
+    char *chain_min;
+};
+
 struct chunkd_yaml {
     char *master;
     char *dir;
@@ -43,6 +52,7 @@ struct chunkd_yaml {
     char *space_limit;
     struct memory_yaml memory;
     struct journal_yaml journal;
+    struct push_yaml push;
     char *inline_max;
     enum pawl_log_level *log_level;
     enum security security;
@@ -53,6 +63,9 @@ static const cyaml_strval_t log_levels[] = {
     {"error", PAWL_LOG_ERROR}, {"warn", PAWL_LOG_WARN},   {"info", PAWL_LOG_INFO},
     {"debug", PAWL_LOG_DEBUG}, {"trace", PAWL_LOG_TRACE},
 };
+
+static const cyaml_strval_t routes[] = {
+    {"auto", ROUTE_AUTO}, {"star", ROUTE_STAR}, {"chain", ROUTE_CHAIN}};
 
 static const cyaml_strval_t securities[] = {{"none", SECURITY_NONE}};
 
@@ -80,6 +93,13 @@ static const cyaml_schema_field_t journal_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t push_fields[] = {
+    CYAML_FIELD_ENUM("route", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct push_yaml, route,
+                     routes, PAWL_ARRAY_COUNT(routes)),
+    CYAML_FIELD_STRING_PTR("chain_min", STRING, struct push_yaml, chain_min, 1, 32),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_STRING_PTR("master", CYAML_FLAG_POINTER, struct chunkd_yaml, master, 3, 255),
     CYAML_FIELD_STRING_PTR("dir", CYAML_FLAG_POINTER, struct chunkd_yaml, dir, 1, 3000),
@@ -93,6 +113,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, memory, memory_fields),
     CYAML_FIELD_MAPPING("journal", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, journal,
                         journal_fields),
+    CYAML_FIELD_MAPPING("push", CYAML_FLAG_OPTIONAL, struct chunkd_yaml, push, push_fields),
     CYAML_FIELD_STRING_PTR("inline_max", STRING, struct chunkd_yaml, inline_max, 1, 32),
     CYAML_FIELD_ENUM_PTR("log_level", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
                          struct chunkd_yaml, log_level, log_levels, PAWL_ARRAY_COUNT(log_levels)),
@@ -137,15 +158,16 @@ static int take_size(const char *name, const struct size_rule *rule, uint64_t *r
 static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
                       struct chunkd_config *config, struct pawl_config_error *ret_error)
 {
-    uint64_t segment_bytes = 0, inline_bytes = 0;
+    uint64_t segment_bytes = 0, inline_bytes = 0, chain_bytes = CHAIN_BYTES_DEFAULT;
     const struct size_rule rules[] = {
         {"space_limit", yaml->space_limit, 0, UINT64_MAX},
         {"memory.region", yaml->memory.region, REGION_BYTES_MIN, UINT64_C(1) << 40},
         {"journal.segment", yaml->journal.segment, 64 << 10, UINT64_C(1) << 30},
         {"inline_max", yaml->inline_max, 512, 64 << 10},
+        {"push.chain_min", yaml->push.chain_min, 1, WIRE_RECORD_MAX},
     };
     uint64_t *const places[] = {&config->space_limit_bytes, &config->region_bytes, &segment_bytes,
-                                &inline_bytes};
+                                &inline_bytes, &chain_bytes};
     config->region_bytes = REGION_BYTES_DEFAULT;
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(rules); i++) {
         int rc = take_size(name, &rules[i], places[i], ret_error);
@@ -155,6 +177,10 @@ static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
     }
     config->journal_segment_bytes = (uint32_t)segment_bytes;
     config->inline_max_bytes = (uint32_t)inline_bytes;
+    config->chain_bytes = (uint32_t)chain_bytes;
+    if (yaml->push.route == ROUTE_STAR || yaml->push.route == ROUTE_CHAIN) {
+        config->chain_bytes = yaml->push.route == ROUTE_CHAIN;
+    }
     config->journal_segments_count = yaml->journal.segments;
     if (config->journal_segments_count == 1 || config->journal_segments_count > 256) {
         return pawl_config_refuse(ret_error, name, "journal.segments %u is not between 2 and 256",

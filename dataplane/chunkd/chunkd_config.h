@@ -18,6 +18,9 @@
 //   journal:
 //     segment: 32MiB
 //     segments: 4
+//   push:                       # of records from this server as their primary to the others of a set
+//     route: auto               # star: to each; chain: through the first to the second; auto: by size
+//     chain_min: 1MiB           # auto: larger ones go by chain
 //   inline_max: 32KiB           # larger records are written to their chunk file at once
 //   log_level: info             # error, warn, info, debug, trace
 //   security: none              # needed to listen beyond loopback: anybody who reaches the port is trusted
@@ -53,6 +56,7 @@ struct chunkd_config {
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
+    uint32_t chain_bytes; // payloads from so many bytes on go by chain; 0: none
     enum pawl_log_level log_level;
     bool security_none;
     char *address_file; // NULL: none

@@ -31,6 +31,11 @@
 #define CHUNKD_CONNECT_MS 1000u // to another chunk server; and again for its WELCOME
 #define CHUNKD_PREPARE_MS 2000u // a secondary's answer; the core reports it before that
 #define CHUNKD_FETCH_MS 5000u
+#define CHUNKD_RELAY_MS                                                                            \
+    700u // from a payload's last slice to the next server's answer; then by star
+#define CHUNKD_ARRIVAL_MS 2000u // a pushed payload waits so long for its PREPARE
+#define CHUNKD_HELD_MS 1500u    // a PREPARE waits so long for its payload
+#define CHUNKD_SLICES_MAX 8u    // of a payload that goes by chain
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -121,6 +126,9 @@ void session_free_all(struct reactor *reactor);
 // Answers: sends at once, or when the payload's last use is over.
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
+// The event that a request of the peer is for the core.
+void session_step(struct reactor *reactor, struct session *session, uint64_t request,
+                  const struct wire_header *header, const struct payload *payload);
 void request_payload_over(struct reactor *reactor, uint64_t name);
 
 // ---- peers: chunk servers that we connect to --------------------------------------------------
@@ -146,6 +154,10 @@ struct link {
     uint32_t window_slots;
     uint32_t slot_bytes;
     uint64_t slots_used;
+    // Payloads that are to come to the peer from another server, and slots of the largest: kept free of
+    // other PREPAREs, which may have to wait for them there.
+    uint32_t pledges_count;
+    uint32_t pledged_slots;
     uint32_t requests_limit;
     uint32_t requests_count;
     struct pawl_list waiting; // struct send: for a slot, a credit, the connection
@@ -160,11 +172,13 @@ struct peer {
     char addresses[CHUNK_ADDRESS_MAX];
 };
 
-enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH };
+enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH };
 
 struct send {
     uint64_t name; // the request's id on the wire
     enum send_kind kind;
+    uint64_t relay_to; // PREPARE: the payload goes on to this server; PUSH: if it doesn't, by star
+    struct relay *relay; // PUSH: the end of what we forwarded
     struct pawl_list node;
     struct link *link; // it went out there; NULL: waits
     uint64_t token;    // FETCH: the core's
@@ -179,10 +193,31 @@ struct send {
         struct wire_prepare prepare;
         struct wire_commit commit;
         struct wire_fetch fetch;
+        struct wire_push push;
     } message;
 };
 
+// Between peer.c and peer_send.c.
+struct peer *peer_find(struct reactor *reactor, uint64_t server_id);
+int peer_connect(struct reactor *reactor, struct peer *peer) PAWL_MUST_CHECK;
+void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why);
+struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t server_id);
+// Ends a send; tells the core unless it is a fetch that brought its record.
+void send_end(struct reactor *reactor, struct send *send, int status);
+void post_fetch_failed(struct reactor *reactor, uint64_t token, int status);
+// Queues a send; makes the connection when there is none. Without one the send fails.
+void peer_send(struct reactor *reactor, struct send *send);
+// Sends what may go now.
+void link_pump(struct reactor *reactor, struct link *link);
+
 void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses);
+// The open link to a server if `slots` slots of its window are free now: takes them. NULL otherwise; who
+// is not known or not connected is from now on, under `addresses`.
+struct link *peer_slots_take(struct reactor *reactor, uint64_t server_id, const char *addresses,
+                             uint32_t slots, uint16_t *ret_first);
+void peer_slots_put(struct link *link, uint16_t first, uint16_t count);
+// Tells the peer that a relayed payload is complete in its slots, which the answer returns. False: not now.
+bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay);
 // False: none of the addresses has a provider of ours. Says so in the log.
 bool peer_reachable(struct reactor *reactor, const Pawl__Member *member);
 void peer_prepare(struct reactor *reactor, const struct chunk_action *action);
@@ -203,6 +238,67 @@ int slots_take(uint64_t *used, uint32_t slots, uint32_t count);
 // Bits of the run [first, first + count).
 uint64_t slots_mask(uint32_t first, uint32_t count);
 
+// ---- chains: payloads that come by way of another server ----------------------------------------
+
+// The middle of a chain: a payload that we pass on, slice by slice, out of the slots that it lands in.
+struct relay {
+    struct pawl_list node;
+    struct session *session; // it comes from there; NULL: closed
+    struct link *link;       // it goes there; NULL: failed or over
+    struct window *window;   // one use
+    struct payload *payload; // of the PREPARE that has named the slots: one use
+    uint64_t request;        // of the last slice, unanswered; 0: none
+    uint64_t deadline_ns;    // of its answer
+    struct wire_push push;   // the first slice's
+    uint16_t slot_first;     // at the next server
+    uint32_t passed_bytes;
+    uint32_t writes_count; // under way
+    int status;
+    bool ended;  // the last slice has come, or no more will
+    bool pushed; // PUSH sent, its end is still to come
+};
+
+void relay_slice(struct reactor *reactor, struct session *session, struct request *request,
+                 const struct wire_push *push);
+// A PREPARE has named these slots: its reply returns them, so it waits for the relay.
+void relay_adopt(struct reactor *reactor, struct session *session, struct payload *payload,
+                 uint16_t slot_first);
+void relay_written(struct reactor *reactor, struct relay *relay);
+void relay_pushed(struct reactor *reactor, struct relay *relay, int status);
+void relay_link_lost(struct reactor *reactor, struct link *link);
+void relay_session_closed(struct reactor *reactor, struct session *session);
+void relay_tick(struct reactor *reactor);
+void relay_free_all(struct reactor *reactor);
+
+// The end of a chain: a payload and the PREPARE that it belongs to, come by two connections.
+struct arrival {
+    struct pawl_list node;
+    struct wire_push push;
+    uint64_t payload; // one use
+    uint64_t request;
+    uint64_t deadline_ns;
+};
+
+// A PREPARE that waits for its payload, or behind such a one of its chunk.
+struct held {
+    struct pawl_list node;
+    struct session *session;
+    uint64_t request;
+    struct wire_prepare message;
+    uint64_t payload; // one use; 0: still to come, if awaited
+    uint64_t deadline_ns;
+    bool awaited;
+};
+
+void pushed_arrive(struct reactor *reactor, struct request *request, const struct wire_push *push,
+                   struct payload *payload);
+// True: the PREPARE is held. Otherwise *payload is its payload.
+bool pushed_hold(struct reactor *reactor, struct request *request,
+                 const struct wire_prepare *prepare, struct payload **payload);
+void pushed_session_closed(struct reactor *reactor, const struct session *session);
+void pushed_tick(struct reactor *reactor);
+void pushed_free_all(struct reactor *reactor);
+
 // ---- the store and reads ----------------------------------------------------------------------
 
 enum io_kind {
@@ -211,6 +307,7 @@ enum io_kind {
     IO_RECORD,
     IO_TABLE,   // rows of a producer table, for a fetcher; not from the store
     IO_FORWARD, // an RDMA write of a payload to a secondary
+    IO_RELAY,   // the same of a slice that goes on
 };
 
 struct io {
@@ -219,6 +316,7 @@ struct io {
     struct pawl_list node; // while a read waits for a buffer
     uint64_t token;
     struct payload *payload;
+    struct relay *relay; // IO_RELAY
     uint64_t request;
     unsigned char *buffer;
     uint64_t handle; // of what is read at present
@@ -300,6 +398,11 @@ struct reactor {
     struct pawl_list peers;
     struct pawl_list reads;   // struct io: wait for a read buffer
     struct pawl_list fetches; // struct send: wait for a landing
+    struct pawl_list relays;
+    struct pawl_list arrivals;
+    struct pawl_list held;        // in the order in which they came
+    uint64_t relayed_count;       // payloads that we passed on
+    uint64_t relays_failed_count; // payloads of ours that a chain did not bring
     struct chunk_event *posted;
     size_t posted_count;
     size_t posted_capacity;

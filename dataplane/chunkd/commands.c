@@ -157,6 +157,8 @@ static void inventory_send(struct reactor *reactor, bool all)
     mail->counters.written_back_bytes = stored->written_back_bytes;
     mail->counters.read_bytes = stored->read_bytes;
     mail->counters.read_copied_bytes = stored->read_copied_bytes;
+    mail->counters.relayed_count = reactor->relayed_count;
+    mail->counters.relays_failed_count = reactor->relays_failed_count;
     commands_post(reactor, mail);
 }
 

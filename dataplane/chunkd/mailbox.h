@@ -47,6 +47,8 @@ struct mail_counters {
     uint64_t written_back_bytes;
     uint64_t read_bytes;
     uint64_t read_copied_bytes;
+    uint64_t relayed_count;
+    uint64_t relays_failed_count;
 };
 
 // The pointers are OWNED by the mail.

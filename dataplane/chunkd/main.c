@@ -123,6 +123,7 @@ static int chunkd_run(const struct chunkd_config *config)
         .journal_segment_bytes = config->journal_segment_bytes,
         .journal_segments_count = config->journal_segments_count,
         .inline_max_bytes = config->inline_max_bytes,
+        .chain_bytes = config->chain_bytes,
         .numa_node = UINT32_MAX,
     };
     for (uint32_t i = 0; i < config->fabrics_count; i++) {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Peers: the chunk servers that this one sends records to, or fetches records from.
 //
-// What is sent to a peer goes out in the order in which the core asked for it: while the first one
-// waits for the connection, for slots of the peer's window or for a message credit, the others wait
-// behind it. There is no resending: when a connection breaks, is refused or misses a deadline, it
-// is given up with all that was sent or waits on it, the core hears of each, and what comes later
-// goes by a new connection.
+// There is no resending: when a connection breaks, is refused or misses a deadline, it is given up with all
+// that was sent or waits on it, the core hears of each, and what comes later goes by a new connection.
+// What is sent, and how: peer_send.c.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <errno.h>
 #include <stdlib.h>
@@ -20,60 +18,9 @@
 
 static struct pawl_log_limit peer_log_limit;
 
-static void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why);
-
-// ---- what is being sent -----------------------------------------------------------------------
-
-static struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t server_id)
-{
-    uint64_t name;
-    struct send *send = slab_get(&reactor->sends, &name);
-    if (send != NULL) {
-        send->name = name;
-        send->kind = kind;
-        send->server_id = server_id;
-        send->since_ns = reactor->now_ns;
-        pawl_list_init(&send->node);
-    }
-    return send;
-}
-
-static void post_prepared(struct reactor *reactor, uint64_t server_id,
-                          const struct wire_prepare *prepare, int status)
-{
-    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PREPARED);
-    event.server = server_id;
-    event.handle = prepare->chunk;
-    event.version = prepare->version;
-    event.index = prepare->index;
-    event.status = status;
-    reactor_post(reactor, &event);
-}
-
-static void post_fetch_failed(struct reactor *reactor, uint64_t token, int status)
-{
-    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_FETCHED);
-    event.token = token;
-    event.status = status;
-    reactor_post(reactor, &event);
-}
-
-// Ends a send; tells the core unless it is a fetch that brought its record.
-static void send_end(struct reactor *reactor, struct send *send, int status)
-{
-    if (send->kind == SEND_PREPARE) {
-        post_prepared(reactor, send->server_id, &send->message.prepare, status);
-    } else if (send->kind == SEND_FETCH && status != 0) {
-        post_fetch_failed(reactor, send->token, status);
-    }
-    pawl_list_remove(&send->node);
-    payload_unuse(reactor, send->payload);
-    slab_put(&reactor->sends, send->name);
-}
-
 // ---- connections ------------------------------------------------------------------------------
 
-static struct peer *peer_find(struct reactor *reactor, uint64_t server_id)
+struct peer *peer_find(struct reactor *reactor, uint64_t server_id)
 {
     pawl_list_for_each (node, &reactor->peers) {
         struct peer *peer = pawl_container_of(node, struct peer, node);
@@ -115,7 +62,7 @@ bool peer_reachable(struct reactor *reactor, const Pawl__Member *member)
     return false;
 }
 
-static int peer_connect(struct reactor *reactor, struct peer *peer)
+int peer_connect(struct reactor *reactor, struct peer *peer)
 {
     uint32_t fabric;
     char address[PAWL_ADDRESS_BYTES_MAX];
@@ -175,7 +122,7 @@ void peer_learn(struct reactor *reactor, uint64_t server_id, const char *address
 // Ends everything on the link and takes it off its peer, so that the next send makes a new one. The
 // link itself stays until the fabric says that the endpoint is gone: landings may be written until
 // then.
-static void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why)
+void link_give_up(struct reactor *reactor, struct link *link, int status, const char *why)
 {
     if (link->peer == NULL) {
         return;
@@ -189,6 +136,7 @@ static void link_give_up(struct reactor *reactor, struct link *link, int status,
         link->state = LINK_CLOSING;
         fabric_conn_close(link->conn, status);
     }
+    relay_link_lost(reactor, link);
     pawl_list_append_all(&link->sent, &link->waiting);
     struct pawl_list *node;
     while ((node = pawl_list_first(&link->sent)) != NULL) {
@@ -222,166 +170,6 @@ void peer_connected(struct reactor *reactor, struct link *link)
     int code = fabric_send(link->conn, &hello, sizeof(hello));
     if (code != 0) {
         link_give_up(reactor, link, code, pawl_strerror(code));
-    }
-}
-
-// ---- sending ----------------------------------------------------------------------------------
-
-static uint32_t send_slots_count(const struct link *link, const struct send *send)
-{
-    if (send->payload == NULL || send->payload->length <= WIRE_INLINE_MAX) {
-        return 0;
-    }
-    return (send->payload->length + link->slot_bytes - 1) / link->slot_bytes;
-}
-
-// Writes a payload into the slots of the peer's window. The message that names them follows it.
-static int link_write_payload(struct reactor *reactor, struct link *link, struct send *send)
-{
-    struct payload *payload = send->payload;
-    struct io *io = io_new(reactor, IO_FORWARD);
-    if (io == NULL) {
-        return PAWL_EBUSY;
-    }
-    uint64_t remote = link->window_address + (uint64_t)send->slot_first * link->slot_bytes;
-    int code = fabric_write(link->conn, reactor->buffers.locals[link->fabric], payload->bytes,
-                            payload->length, remote, link->window_key, io->name);
-    if (code != 0) {
-        io_free(reactor, io);
-        return code;
-    }
-    payload_use(payload);
-    io->payload = payload;
-    return 0;
-}
-
-static int link_send_prepare(struct reactor *reactor, struct link *link, struct send *send)
-{
-    struct wire_prepare *prepare = &send->message.prepare;
-    struct payload *payload = send->payload;
-    prepare->slot_first = send->slot_first;
-    prepare->slot_count = send->slot_count;
-    uint32_t inline_bytes = send->slot_count == 0 && payload != NULL ? payload->length : 0;
-    wire_header_init(&prepare->header, WIRE_PREPARE, (uint32_t)sizeof(*prepare) + inline_bytes,
-                     send->name);
-    if (inline_bytes > 0) {
-        reactor->copied_bytes += inline_bytes;
-        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
-    }
-    if (send->slot_count > 0) {
-        int code = link_write_payload(reactor, link, send);
-        if (code != 0) {
-            return code;
-        }
-    }
-    return fabric_send(link->conn, prepare, sizeof(*prepare));
-}
-
-static int link_send_fetch(struct link *link, struct send *send)
-{
-    struct wire_fetch *fetch = &send->message.fetch;
-    const struct landing *landing = send->landing;
-    const struct fabric_region *region = landing->regions[link->fabric];
-    fetch->buffer_address = fabric_region_remote(region, landing->bytes);
-    fetch->buffer_key = fabric_region_key(region);
-    wire_header_init(&fetch->header, WIRE_FETCH, sizeof(*fetch), send->name);
-    return fabric_send(link->conn, fetch, sizeof(*fetch));
-}
-
-static int link_send(struct reactor *reactor, struct link *link, struct send *send)
-{
-    struct wire_commit *commit = &send->message.commit;
-    switch (send->kind) {
-    case SEND_PREPARE:
-        return link_send_prepare(reactor, link, send);
-    case SEND_FETCH:
-        return link_send_fetch(link, send);
-    case SEND_COMMIT:
-        break;
-    }
-    wire_header_init(&commit->header, WIRE_COMMIT, sizeof(*commit), send->name);
-    return fabric_send(link->conn, commit, sizeof(*commit));
-}
-
-// Sends what may go now.
-static void link_pump(struct reactor *reactor, struct link *link)
-{
-    struct pawl_list *node;
-    while (link->state == LINK_OPEN && link->requests_count < link->requests_limit &&
-           (node = pawl_list_first(&link->waiting)) != NULL) {
-        struct send *send = pawl_container_of(node, struct send, node);
-        uint32_t slots = send_slots_count(link, send);
-        if (slots > link->window_slots) {
-            link_give_up(reactor, link, PAWL_EBUSY,
-                         "a record is larger than the window that it granted: raise its memory");
-            return;
-        }
-        if (slots > 0) {
-            int first = slots_take(&link->slots_used, link->window_slots, slots);
-            if (first < 0) {
-                return;
-            }
-            send->slot_first = (uint16_t)first;
-            send->slot_count = (uint16_t)slots;
-        }
-        pawl_list_remove(&send->node);
-        pawl_list_push_back(&link->sent, &send->node);
-        send->link = link;
-        link->requests_count++;
-        send->since_ns = reactor->now_ns;
-        int code = link_send(reactor, link, send);
-        if (code != 0) {
-            link_give_up(reactor, link, code, pawl_strerror(code));
-            return;
-        }
-        // What was inline is copied and a write has a use of its own: the bytes need not wait for
-        // the peer's answer.
-        payload_unuse(reactor, send->payload);
-        send->payload = NULL;
-    }
-}
-
-// Queues a send; makes the connection when there is none. Without one the send fails.
-static void peer_send(struct reactor *reactor, struct send *send)
-{
-    struct peer *peer = peer_find(reactor, send->server_id);
-    int code = peer == NULL ? PAWL_EDISCONNECTED : 0;
-    if (code == 0 && peer->link == NULL) {
-        code = peer_connect(reactor, peer);
-    }
-    if (code != 0) {
-        if (send->landing != NULL) {
-            peer_landing_put(reactor, send->landing);
-        }
-        send_end(reactor, send, code);
-        return;
-    }
-    pawl_list_push_back(&peer->link->waiting, &send->node);
-    link_pump(reactor, peer->link);
-}
-
-void peer_prepare(struct reactor *reactor, const struct chunk_action *action)
-{
-    struct send *send = send_new(reactor, SEND_PREPARE, action->server);
-    if (send == NULL) {
-        post_prepared(reactor, action->server, &action->prepare, PAWL_EBUSY);
-        return;
-    }
-    send->message.prepare = action->prepare;
-    send->payload = payload_find(reactor, action->payload);
-    if (send->payload != NULL) {
-        payload_use(send->payload);
-    }
-    pawl_assert((send->payload == NULL) == (action->payload == 0));
-    peer_send(reactor, send);
-}
-
-void peer_commit(struct reactor *reactor, const struct chunk_action *action)
-{
-    struct send *send = send_new(reactor, SEND_COMMIT, action->server);
-    if (send != NULL) {
-        send->message.commit = action->commit;
-        peer_send(reactor, send);
     }
 }
 
@@ -487,7 +275,11 @@ static void link_welcome(struct reactor *reactor, struct link *link,
 static const char *reply_check(const struct send *send, const struct wire_header *header)
 {
     static const uint16_t types[] = {
-        [SEND_PREPARE] = WIRE_PREPARE, [SEND_COMMIT] = WIRE_COMMIT, [SEND_FETCH] = WIRE_FETCH};
+        [SEND_PREPARE] = WIRE_PREPARE,
+        [SEND_COMMIT] = WIRE_COMMIT,
+        [SEND_FETCH] = WIRE_FETCH,
+        [SEND_PUSH] = WIRE_PUSH,
+    };
     if (header->type != (types[send->kind] | WIRE_REPLY)) {
         return "a reply of the wrong type";
     }

@@ -168,6 +168,8 @@ static int turn_tick(struct reactor *reactor)
     }
     session_tick(reactor);
     peer_tick(reactor);
+    relay_tick(reactor);
+    pushed_tick(reactor);
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_TICK);
     reactor_step(reactor, &event);
     uint32_t ms = reactor_is_idle(reactor) ? REACTOR_IDLE_MS : CHUNKD_TICK_MS;

@@ -243,6 +243,9 @@ static struct reactor *reactor_new(const struct reactor_options *options, uint64
     pawl_list_init(&reactor->peers);
     pawl_list_init(&reactor->reads);
     pawl_list_init(&reactor->fetches);
+    pawl_list_init(&reactor->relays);
+    pawl_list_init(&reactor->arrivals);
+    pawl_list_init(&reactor->held);
     return reactor;
 }
 
@@ -293,6 +296,8 @@ void reactor_close(struct reactor *reactor)
     }
     // The store first: what it is still writing comes out of windows.
     store_close(reactor->store);
+    pushed_free_all(reactor);
+    relay_free_all(reactor);
     session_free_all(reactor);
     peer_free_all(reactor);
     payload_free_all(reactor);

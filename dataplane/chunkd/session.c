@@ -225,6 +225,14 @@ static struct payload_place payload_place(const struct wire_header *header)
         place.slot_first = prepare->slot_first;
         place.slot_count = prepare->slot_count;
         place.bytes = start + sizeof(*prepare);
+        if ((prepare->flags & WIRE_PREPARE_PUSHED) != 0) {
+            place.length = 0; // it comes by itself
+        }
+    } else if (header->type == WIRE_PUSH) {
+        const struct wire_push *push = (const void *)header;
+        place.slot_first = push->slot_first;
+        place.slot_count = push->slot_count;
+        place.length = push->next == 0 ? push->length : 0;
     }
     return place;
 }
@@ -260,6 +268,7 @@ static struct payload *payload_of_slots(struct reactor *reactor, struct request 
     payload->bytes = session->window->bytes + (size_t)place->slot_first * WIRE_SLOT_BYTES;
     payload->window = session->window;
     payload->window->uses_count++;
+    relay_adopt(reactor, session, payload, place->slot_first);
     return payload;
 }
 
@@ -340,8 +349,8 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
 static const char *session_check(const struct reactor *reactor, const struct session *session,
                                  const struct wire_header *header)
 {
-    bool for_servers =
-        header->type == WIRE_PREPARE || header->type == WIRE_COMMIT || header->type == WIRE_FETCH;
+    bool for_servers = header->type == WIRE_PREPARE || header->type == WIRE_COMMIT ||
+                       header->type == WIRE_FETCH || header->type == WIRE_PUSH;
     if ((header->type & WIRE_REPLY) != 0) {
         return "a reply to a request that was never made";
     }
@@ -355,6 +364,21 @@ static const char *session_check(const struct reactor *reactor, const struct ses
         return "more unanswered requests than were granted";
     }
     return NULL;
+}
+
+void session_step(struct reactor *reactor, struct session *session, uint64_t request,
+                  const struct wire_header *header, const struct payload *payload)
+{
+    struct chunk_event event = reactor_event(reactor, chunk_event_of(header->type));
+    event.conn = session->id;
+    event.request = request;
+    event.server = session->server_id;
+    event.message = header;
+    if (payload != NULL) {
+        event.payload = payload->name;
+        event.payload_crc = payload->crc;
+    }
+    reactor_step(reactor, &event);
 }
 
 static void session_request(struct reactor *reactor, struct session *session,
@@ -384,16 +408,14 @@ static void session_request(struct reactor *reactor, struct session *session,
         request_refuse(reactor, request, code);
         return;
     }
-    struct chunk_event event = reactor_event(reactor, chunk_event_of(header->type));
-    event.conn = session->id;
-    event.request = request->name;
-    event.server = session->server_id;
-    event.message = header;
-    if (payload != NULL) {
-        event.payload = payload->name;
-        event.payload_crc = payload->crc;
+    if (header->type == WIRE_PUSH && payload != NULL) {
+        pushed_arrive(reactor, request, (const void *)header, payload);
+    } else if (header->type == WIRE_PUSH) {
+        relay_slice(reactor, session, request, (const void *)header);
+    } else if (header->type != WIRE_PREPARE ||
+               !pushed_hold(reactor, request, (const void *)header, &payload)) {
+        session_step(reactor, session, request->name, header, payload);
     }
-    reactor_step(reactor, &event);
 }
 
 void session_message(struct reactor *reactor, struct session *session, const void *message,
@@ -443,6 +465,8 @@ void session_closed(struct reactor *reactor, struct session *session, int status
                    pawl_strerror(status));
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_CONN_CLOSED);
     event.conn = session->id;
+    pushed_session_closed(reactor, session);
+    relay_session_closed(reactor, session);
     session_free(reactor, session);
     reactor_step(reactor, &event);
 }

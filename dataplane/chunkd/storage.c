@@ -379,7 +379,11 @@ void storage_written(struct reactor *reactor, uint64_t name)
 {
     struct io *io = slab_find(&reactor->ios, name);
     pawl_assert(io != NULL);
-    if (io->replied) {
+    if (io->kind == IO_RELAY) {
+        struct relay *relay = io->relay;
+        io_free(reactor, io);
+        relay_written(reactor, relay);
+    } else if (io->kind == IO_FORWARD || io->replied) {
         io_free(reactor, io);
     } else {
         read_start(reactor, io);

@@ -115,6 +115,12 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
         struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_PREPARE);
         action->server = chunk->lease.secondaries[i].server_id;
+        // Chains of two: each first one may forward the payload to the second (docs/decisions/0024).
+        if (i % 2 != 0) {
+            action->relayed_by = chunk->lease.secondaries[i - 1].server_id;
+        } else if (i + 1 < chunk->lease.secondaries_count) {
+            action->relay_to = chunk->lease.secondaries[i + 1].server_id;
+        }
         action->payload = event->payload;
         action->prepare = (struct wire_prepare){.chunk = chunk->handle,
                                                 .version = chunk->promised,

@@ -100,7 +100,7 @@ enum chunk_action_type {
     CHUNK_ACTION_DROP,       // handle
     // Fabric.
     CHUNK_ACTION_REPLY,   // conn, request, reply (its header's status and type are set)
-    CHUNK_ACTION_PREPARE, // server, prepare, payload
+    CHUNK_ACTION_PREPARE, // server, prepare, payload, relay_to, relayed_by
     CHUNK_ACTION_COMMIT,  // server, commit
     CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token
     CHUNK_ACTION_READ,    // conn, request: read the segments one behind the other, then reply as a
@@ -153,6 +153,8 @@ struct chunk_action {
     uint64_t conn;
     uint64_t request;
     uint64_t server;
+    uint64_t relay_to;   // PREPARE: the payload may go on from `server` to this one; 0: nowhere
+    uint64_t relayed_by; // PREPARE: the payload may come from this one; 0: from us only
     uint64_t payload;
     uint64_t handle;
     uint64_t version;

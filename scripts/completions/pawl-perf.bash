@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Completion of pawl-perf for bash: verbs, options, their values.
 
-_pawl_perf_common="--repeat --cluster --dir --servers --provider --timeout --keep --json --help"
+_pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeout --keep --json --help"
 _pawl_perf_verbs="append failover meta mixed read report roofline write"
 
 _pawl_perf_options() { # verb
@@ -44,7 +44,10 @@ _pawl_perf() {
     --provider) words="tcp verbs" ;;
     --ack) words="durable" ;;
     --suite) words="quick reference gfs" ;;
-    --route) words="star chain" ;;
+    --route)
+        words="star chain"
+        [[ $verb == roofline ]] || words="auto $words"
+        ;;
     --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --rate | --mix | \
         --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \

@@ -18,7 +18,7 @@ _pawl_options() { # verb, action of local
     rm) echo "-r" ;;
     local)
         case $2 in
-        start) echo "--servers" ;;
+        start) echo "--servers --route" ;;
         kill) echo "--signal" ;;
         esac
         ;;
@@ -57,6 +57,7 @@ _pawl_value() {
         compopt -o filenames 2>/dev/null
         ;;
     --provider) _pawl_words "tcp verbs" ;;
+    --route) _pawl_words "auto star chain" ;;
     --signal) _pawl_words "KILL TERM STOP CONT INT HUP ABRT" ;;
     --progress-file) _pawl_files ;;
     --master | --fabric-host | --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | \
@@ -77,7 +78,7 @@ _pawl_scan() {
             _pawl_where+=("$word" "${COMP_WORDS[i]}")
             ;;
         --timeout | --record-bytes | --chunk-bytes | --replicas | --depth | --progress-file | \
-            --offset | --length | --server | --producer | --servers | --signal) i=$((i + 1)) ;;
+            --offset | --length | --server | --producer | --servers | --route | --signal) i=$((i + 1)) ;;
         -*) ;;
         *)
             if [[ -z $verb ]]; then

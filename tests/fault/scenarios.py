@@ -165,6 +165,44 @@ def cut_node(world):
         world.wait_live(3)
 
 
+def counter(world, key, names):
+    servers = world.json("servers")["servers"]
+    return sum(server[key] for server in servers if server["name"] in names)
+
+
+@scenario(chunkd={"push": {"route": "chain"}})
+def cut_chain(world):
+    """The secondaries of a file don't reach each other: what the chain does not bring any more goes by
+    star. The primary reaches both all the time."""
+    source = os.path.join(world.dir, "source")
+    digest = make_file(source, 48 << 20, world.seed)
+    progress = os.path.join(world.dir, "progress")
+    open(progress, "w", encoding="ascii").close()
+    world.net.slow("client", "160mbit")  # so that the put lasts
+    put = world.start_client("pawl", "--master", world.master_address, "--timeout", "120", "put",
+                             "--progress-file", progress, source, "/chain")
+    world.wait("acknowledged bytes", lambda: os.path.getsize(progress) > 0 or put.poll() is not None)
+    primary, _ = world.primary("/chain")
+    one, two = [name for name in world.servers if name != primary]
+    world.wait("a payload by chain", lambda: counter(world, "relayed", [one, two]) > 0)
+    check(put.poll() is None, "the put was over before the cut")
+    say(f"primary {primary}: {one} <-> {two}")
+    world.net.cut(one, two, "reset")
+    _, error = put.communicate(timeout=180)
+    check(put.returncode == 0, f"put failed: {error.decode(errors='replace')}")
+    say(error.decode(errors="replace").strip().splitlines()[-1:] or "put ended")
+    world.wait("a payload by star", lambda: counter(world, "relays_failed", [primary]) > 0)
+    world.net.join(one, two)
+    world.net.fast("client")
+    copy = os.path.join(world.dir, "copy")
+    world.pawl("get", "/chain", copy)
+    check(sha256(copy) == digest, "put and get: SHA-256 differs")
+    say(f"relayed {counter(world, 'relayed', world.servers)}, "
+        f"by star after all {counter(world, 'relays_failed', world.servers)}, "
+        f"recoveries {world.json('servers')['recoveries']}")
+    world.start_appenders()
+
+
 @scenario()
 def slow_links(world):
     """A slow link is no dead one: the primary's, then a secondary's, with large records meanwhile."""

@@ -59,6 +59,11 @@ static uint32_t make_message(uint16_t type, void *out)
     case WIRE_COMMIT:
         MAKE(wire_commit, .chunk = 1, .version = 1);
         break;
+    case WIRE_PUSH:
+        MAKE(wire_push, .chunk = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
+             .bytes = 2 * WIRE_SLOT_BYTES, .slot_count = 2);
+        break;
+    case WIRE_PUSH | WIRE_REPLY:
     case WIRE_COMMIT | WIRE_REPLY:
         memcpy(out, &h, sizeof(h));
         break;
@@ -111,6 +116,7 @@ static const uint16_t all_types[] = {
     WIRE_PREPARE, WIRE_PREPARE | WIRE_REPLY, WIRE_COMMIT,  WIRE_COMMIT | WIRE_REPLY,
     WIRE_READ,    WIRE_READ | WIRE_REPLY,    WIRE_FETCH,   WIRE_FETCH | WIRE_REPLY,
     WIRE_LOOKUP,  WIRE_LOOKUP | WIRE_REPLY,  WIRE_INSPECT, WIRE_INSPECT | WIRE_REPLY,
+    WIRE_PUSH,    WIRE_PUSH | WIRE_REPLY,
 };
 static_assert(PAWL_ARRAY_COUNT(all_types) == 2 * (WIRE_TYPES - 1), "a type is missing");
 
@@ -198,7 +204,19 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, slot_first, 64),
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 2),
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 0),
-    WRONG(WIRE_PREPARE, wire_prepare, reserved, 1),
+    WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSHED), // and slots
+    WRONG(WIRE_PREPARE, wire_prepare, flags, 2),
+    WRONG(WIRE_PUSH, wire_push, chunk, 0),
+    WRONG(WIRE_PUSH, wire_push, id.sequence, 0),
+    WRONG(WIRE_PUSH, wire_push, length, 0),
+    WRONG(WIRE_PUSH, wire_push, length, 2 * WIRE_SLOT_BYTES + 1),
+    WRONG(WIRE_PUSH, wire_push, bytes, 0),
+    WRONG(WIRE_PUSH, wire_push, bytes, 2 * WIRE_SLOT_BYTES - 1), // and goes nowhere
+    WRONG(WIRE_PUSH, wire_push, bytes, 2 * WIRE_SLOT_BYTES + 1),
+    WRONG(WIRE_PUSH, wire_push, offset, 1),
+    WRONG(WIRE_PUSH, wire_push, slot_first, 63),
+    WRONG(WIRE_PUSH, wire_push, slot_count, 0),
+    WRONG(WIRE_PUSH, wire_push, slot_count, 1),
     WRONG(REPLY(WIRE_PREPARE), wire_prepared, chunk, 0),
     WRONG(REPLY(WIRE_PREPARE), wire_prepared, version, 0),
     WRONG(WIRE_COMMIT, wire_commit, chunk, 0),

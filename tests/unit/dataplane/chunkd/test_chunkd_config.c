@@ -48,6 +48,7 @@ static void test_chunkd_config_when_all_is_given_takes_it(void **state)
                            "fabric: {provider: verbs, host: 10.0.0.2, port: 7500}\n"
                            "space_limit: 10GiB\nmemory: {region: 512MiB}\n"
                            "journal: {segment: 1MiB, segments: 8}\ninline_max: 4KiB\n"
+                           "push: {route: auto, chain_min: 2MiB}\n"
                            "log_level: debug\nsecurity: none\naddress_file: /a\n",
                            &config, &error),
                      0);
@@ -62,10 +63,34 @@ static void test_chunkd_config_when_all_is_given_takes_it(void **state)
     assert_int_equal(config.journal_segment_bytes, 1 << 20);
     assert_int_equal(config.journal_segments_count, 8);
     assert_int_equal(config.inline_max_bytes, 4096);
+    assert_int_equal(config.chain_bytes, 2 << 20);
     assert_int_equal(config.log_level, PAWL_LOG_DEBUG);
     assert_true(config.security_none);
     assert_string_equal(config.address_file, "/a");
     chunkd_config_fini(&config);
+}
+
+#define MINIMAL "master: 127.0.0.1:1\ndir: /d\n"
+
+static void test_chunkd_config_when_a_route_is_given_takes_it_for_all_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t chain_bytes;
+    } cases[] = {
+        {MINIMAL, 1 << 20},
+        {MINIMAL "push: {route: star}\n", 0},
+        {MINIMAL "push: {route: star, chain_min: 1MiB}\n", 0},
+        {MINIMAL "push: {route: chain, chain_min: 1MiB}\n", 1},
+    };
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
+        struct chunkd_config config;
+        struct pawl_config_error error;
+        assert_int_equal(parse(cases[i].text, &config, &error), 0);
+        assert_int_equal(config.chain_bytes, cases[i].chain_bytes);
+        chunkd_config_fini(&config);
+    }
 }
 
 static void test_chunkd_config_when_there_are_several_fabrics_keeps_their_order(void **state)
@@ -90,7 +115,6 @@ static void test_chunkd_config_when_there_are_several_fabrics_keeps_their_order(
 static void test_chunkd_config_when_wrong_says_what(void **state)
 {
     (void)state;
-#define MINIMAL "master: 127.0.0.1:1\ndir: /d\n"
     static const struct {
         const char *text;
         const char *part;
@@ -115,6 +139,8 @@ static void test_chunkd_config_when_wrong_says_what(void **state)
         {MINIMAL "journal: {segment: 1KiB}\n", "journal.segment"},
         {MINIMAL "journal: {segments: 1}\n", "journal.segments"},
         {MINIMAL "inline_max: 1MiB\n", "inline_max"},
+        {MINIMAL "push: {route: ring}\n", "ring"},
+        {MINIMAL "push: {chain_min: 17MiB}\n", "push.chain_min"},
         {MINIMAL "security: some\n", "c.yaml:3:"},
     };
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
@@ -132,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunkd_config_when_minimal_has_defaults),
         cmocka_unit_test(test_chunkd_config_when_all_is_given_takes_it),
+        cmocka_unit_test(test_chunkd_config_when_a_route_is_given_takes_it_for_all_sizes),
         cmocka_unit_test(test_chunkd_config_when_there_are_several_fabrics_keeps_their_order),
         cmocka_unit_test(test_chunkd_config_when_wrong_says_what),
     };

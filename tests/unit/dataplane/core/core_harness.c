@@ -174,6 +174,8 @@ static void peer_send(struct harness *h, uint32_t from, const struct chunk_actio
     switch (action->type) {
     case CHUNK_ACTION_PREPARE:
         message.prepare = action->prepare;
+        h->relay_to[to] = action->relay_to;
+        h->relayed_by[to] = action->relayed_by;
         r->handle = action->prepare.chunk;
         r->version = action->prepare.version;
         r->index = action->prepare.index;

@@ -317,6 +317,26 @@ static void test_append_when_a_secondary_is_not_durable_is_not_answered(void **s
     }
 }
 
+static void
+test_append_when_there_are_two_secondaries_the_first_may_forward_to_the_second(void **state)
+{
+    struct harness *h = *state;
+    h_ready(h, 3);
+    h_expect(h, h_append(h, 0, 1, 1), 0);
+    assert_int_equal(h->relay_to[1], 3);
+    assert_int_equal(h->relayed_by[1], 0);
+    assert_int_equal(h->relay_to[2], 0);
+    assert_int_equal(h->relayed_by[2], 2);
+}
+
+static void test_append_when_there_is_one_secondary_nobody_forwards(void **state)
+{
+    struct harness *h = *state;
+    h_ready(h, 2);
+    h_expect(h, h_append(h, 0, 1, 1), 0);
+    assert_int_equal(h->relay_to[1] | h->relayed_by[1], 0);
+}
+
 static void test_append_when_durable_out_of_order_commits_in_order(void **state)
 {
     struct harness *h = *state;
@@ -396,6 +416,8 @@ int main(void)
         TEST(test_append_when_record_is_over_a_quarter_is_too_large),
         TEST(test_append_when_chunk_is_full_refuses_all_new_and_reports_once_drained),
         TEST(test_append_when_a_secondary_is_not_durable_is_not_answered),
+        TEST(test_append_when_there_are_two_secondaries_the_first_may_forward_to_the_second),
+        TEST(test_append_when_there_is_one_secondary_nobody_forwards),
         TEST(test_append_when_durable_out_of_order_commits_in_order),
         TEST(test_append_when_prepared_is_of_another_version_counts_nothing),
         TEST(test_append_when_connection_closes_answers_nobody_but_commits),

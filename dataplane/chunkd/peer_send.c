@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sending to peers: requests in order, payloads by star or by chain.
+//
+// What is sent to a peer goes out in the order in which the core asked for it: while the first one waits for
+// the connection, for slots of the peer's window or for a message credit, the others wait behind it. By
+// chain (docs/decisions/0024) the first of two secondaries gets the payload in slices and forwards them to
+// the second, which gets the PREPARE without it; if the chain fails the payload goes there by star.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+static void push_by_star(struct reactor *reactor, uint64_t server_id, const struct wire_push *push,
+                         struct payload *payload);
+
+// ---- what is being sent -----------------------------------------------------------------------
+
+struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t server_id)
+{
+    uint64_t name;
+    struct send *send = slab_get(&reactor->sends, &name);
+    if (send != NULL) {
+        send->name = name;
+        send->kind = kind;
+        send->server_id = server_id;
+        send->since_ns = reactor->now_ns;
+        pawl_list_init(&send->node);
+    }
+    return send;
+}
+
+static void post_prepared(struct reactor *reactor, uint64_t server_id,
+                          const struct wire_prepare *prepare, int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PREPARED);
+    event.server = server_id;
+    event.handle = prepare->chunk;
+    event.version = prepare->version;
+    event.index = prepare->index;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+void post_fetch_failed(struct reactor *reactor, uint64_t token, int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_FETCHED);
+    event.token = token;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
+static bool send_is_pledge(const struct send *send)
+{
+    return send->kind == SEND_PREPARE && (send->message.prepare.flags & WIRE_PREPARE_PUSHED) != 0;
+}
+
+void send_end(struct reactor *reactor, struct send *send, int status)
+{
+    if (send_is_pledge(send) && send->link != NULL && --send->link->pledges_count == 0) {
+        send->link->pledged_slots = 0;
+    }
+    if (send->kind == SEND_PREPARE) {
+        post_prepared(reactor, send->server_id, &send->message.prepare, status);
+    } else if (send->kind == SEND_FETCH && status != 0) {
+        post_fetch_failed(reactor, send->token, status);
+    } else if (send->kind == SEND_PUSH && send->relay != NULL) {
+        relay_pushed(reactor, send->relay, status);
+    } else if (send->kind == SEND_PUSH && send->relay_to != 0 && status != 0) {
+        push_by_star(reactor, send->relay_to, &send->message.push, send->payload);
+    }
+    pawl_list_remove(&send->node);
+    payload_unuse(reactor, send->payload);
+    slab_put(&reactor->sends, send->name);
+}
+
+// ---- sending ----------------------------------------------------------------------------------
+
+static uint32_t send_slots_count(const struct link *link, const struct send *send)
+{
+    if (send->payload == NULL || send->payload->length <= WIRE_INLINE_MAX) {
+        return 0;
+    }
+    return (send->payload->length + link->slot_bytes - 1) / link->slot_bytes;
+}
+
+// Writes bytes of a payload into the slots of the peer's window. The message that names them follows.
+static int link_write(struct reactor *reactor, struct link *link, struct send *send,
+                      uint32_t offset, uint32_t bytes)
+{
+    struct payload *payload = send->payload;
+    struct io *io = io_new(reactor, IO_FORWARD);
+    if (io == NULL) {
+        return PAWL_EBUSY;
+    }
+    uint64_t remote = link->window_address + (uint64_t)send->slot_first * link->slot_bytes + offset;
+    int code = fabric_write(link->conn, reactor->buffers.locals[link->fabric],
+                            payload->bytes + offset, bytes, remote, link->window_key, io->name);
+    if (code != 0) {
+        io_free(reactor, io);
+        return code;
+    }
+    payload_use(payload);
+    io->payload = payload;
+    return 0;
+}
+
+static struct wire_push push_of(const struct wire_prepare *prepare)
+{
+    return (struct wire_push){
+        .chunk = prepare->chunk, .id = prepare->id, .length = prepare->length};
+}
+
+// At most CHUNKD_SLICES_MAX slices of whole slots, and no more than there are message credits.
+static uint32_t link_slice_bytes(const struct link *link, const struct send *send)
+{
+    uint32_t slices = PAWL_MIN(CHUNKD_SLICES_MAX, link->requests_limit - 1);
+    uint32_t slots = (send_slots_count(link, send) + slices - 1) / slices;
+    return slots * link->slot_bytes;
+}
+
+static uint32_t link_slices_count(const struct link *link, const struct send *send)
+{
+    if (send->relay_to == 0 || send->kind != SEND_PREPARE) {
+        return 0;
+    }
+    uint32_t bytes = link_slice_bytes(link, send);
+    return (send->payload->length + bytes - 1) / bytes;
+}
+
+static int link_send_slice(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_push *push = &send->message.push;
+    const struct peer *next = push->offset == 0 ? peer_find(reactor, push->next) : NULL;
+    uint32_t bytes = next != NULL ? (uint32_t)strlen(next->addresses) : 0;
+    wire_header_init(&push->header, WIRE_PUSH, (uint32_t)sizeof(*push) + bytes, send->name);
+    return fabric_send2(link->conn, push, sizeof(*push), next != NULL ? next->addresses : NULL,
+                        bytes);
+}
+
+static int link_send_push(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_push *push = &send->message.push;
+    push->slot_first = send->slot_first;
+    push->slot_count = send->slot_count;
+    wire_header_init(&push->header, WIRE_PUSH, sizeof(*push), send->name);
+    int code = link_write(reactor, link, send, 0, push->length);
+    return code != 0 ? code : fabric_send(link->conn, push, sizeof(*push));
+}
+
+// The slices of a payload that goes by chain, each with the message that lets it be forwarded. The answer to
+// the last one says whether it arrived.
+static int link_send_slices(struct reactor *reactor, struct link *link, struct send *send)
+{
+    const struct payload *payload = send->payload;
+    uint32_t step = link_slice_bytes(link, send);
+    for (uint32_t offset = 0; offset < payload->length; offset += step) {
+        struct send *push = send_new(reactor, SEND_PUSH, send->server_id);
+        if (push == NULL) {
+            return PAWL_EBUSY;
+        }
+        uint32_t bytes = PAWL_MIN(step, payload->length - offset);
+        push->message.push = push_of(&send->message.prepare);
+        push->message.push.next = send->relay_to;
+        push->message.push.offset = offset;
+        push->message.push.bytes = bytes;
+        push->message.push.slot_first = send->slot_first;
+        push->message.push.slot_count = send->slot_count;
+        if (offset + bytes == payload->length) {
+            push->relay_to = send->relay_to;
+            push->payload = send->payload;
+            payload_use(push->payload);
+        }
+        push->link = link;
+        link->requests_count++;
+        pawl_list_push_back(&link->sent, &push->node);
+        int code = link_write(reactor, link, send, offset, bytes);
+        code = code == 0 ? link_send_slice(reactor, link, push) : code;
+        if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+static int link_send_prepare(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_prepare *prepare = &send->message.prepare;
+    struct payload *payload = send->payload;
+    prepare->slot_first = send->slot_first;
+    prepare->slot_count = send->slot_count;
+    uint32_t inline_bytes = send->slot_count == 0 && payload != NULL ? payload->length : 0;
+    wire_header_init(&prepare->header, WIRE_PREPARE, (uint32_t)sizeof(*prepare) + inline_bytes,
+                     send->name);
+    if (inline_bytes > 0) {
+        reactor->copied_bytes += inline_bytes;
+        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
+    }
+    if (send->slot_count > 0) {
+        int code = send->relay_to != 0 ? link_send_slices(reactor, link, send)
+                                       : link_write(reactor, link, send, 0, payload->length);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return fabric_send(link->conn, prepare, sizeof(*prepare));
+}
+
+static int link_send_fetch(struct link *link, struct send *send)
+{
+    struct wire_fetch *fetch = &send->message.fetch;
+    const struct landing *landing = send->landing;
+    const struct fabric_region *region = landing->regions[link->fabric];
+    fetch->buffer_address = fabric_region_remote(region, landing->bytes);
+    fetch->buffer_key = fabric_region_key(region);
+    wire_header_init(&fetch->header, WIRE_FETCH, sizeof(*fetch), send->name);
+    return fabric_send(link->conn, fetch, sizeof(*fetch));
+}
+
+static int link_send(struct reactor *reactor, struct link *link, struct send *send)
+{
+    struct wire_commit *commit = &send->message.commit;
+    switch (send->kind) {
+    case SEND_PREPARE:
+        return link_send_prepare(reactor, link, send);
+    case SEND_FETCH:
+        return link_send_fetch(link, send);
+    case SEND_PUSH:
+        return link_send_push(reactor, link, send);
+    case SEND_COMMIT:
+        break;
+    }
+    wire_header_init(&commit->header, WIRE_COMMIT, sizeof(*commit), send->name);
+    return fabric_send(link->conn, commit, sizeof(*commit));
+}
+
+// Slots that a send may take. A payload that a chain did not bring may take those that were pledged to it.
+static uint32_t link_slots_limit(const struct link *link, const struct send *send)
+{
+    bool pledged = send != NULL && send->kind == SEND_PUSH;
+    return pledged ? link->window_slots : link->window_slots - link->pledged_slots;
+}
+
+// False: it has to wait for a credit or for slots.
+static bool link_takes(struct reactor *reactor, struct link *link, struct send *send,
+                       uint32_t slots)
+{
+    if (send->kind == SEND_PREPARE && send->relay_to != 0 && link->requests_limit < 2) {
+        struct wire_push push = push_of(&send->message.prepare);
+        push_by_star(reactor, send->relay_to, &push, send->payload);
+        send->relay_to = 0; // no credit for slices, ever
+    }
+    if (link->requests_count + link_slices_count(link, send) >= link->requests_limit) {
+        return false;
+    }
+    if (slots > 0) {
+        int first = slots_take(&link->slots_used, link_slots_limit(link, send), slots);
+        if (first < 0) {
+            return false;
+        }
+        send->slot_first = (uint16_t)first;
+        send->slot_count = (uint16_t)slots;
+    }
+    if (send_is_pledge(send)) {
+        uint32_t wanted = (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes;
+        link->pledges_count++;
+        link->pledged_slots = PAWL_MAX(link->pledged_slots, PAWL_MIN(wanted, link->window_slots));
+    }
+    return true;
+}
+
+void link_pump(struct reactor *reactor, struct link *link)
+{
+    struct pawl_list *node;
+    while (link->state == LINK_OPEN && (node = pawl_list_first(&link->waiting)) != NULL) {
+        struct send *send = pawl_container_of(node, struct send, node);
+        uint32_t slots = send_slots_count(link, send);
+        if (slots > link->window_slots) {
+            link_give_up(reactor, link, PAWL_EBUSY,
+                         "a record is larger than the window that it granted: raise its memory");
+            return;
+        }
+        if (!link_takes(reactor, link, send, slots)) {
+            return;
+        }
+        pawl_list_remove(&send->node);
+        pawl_list_push_back(&link->sent, &send->node);
+        send->link = link;
+        link->requests_count++;
+        send->since_ns = reactor->now_ns;
+        int code = link_send(reactor, link, send);
+        if (code != 0) {
+            link_give_up(reactor, link, code, pawl_strerror(code));
+            return;
+        }
+        // What was inline is copied and a write has a use of its own: the bytes need not wait for
+        // the peer's answer.
+        payload_unuse(reactor, send->payload);
+        send->payload = NULL;
+    }
+}
+
+// A payload passes those that may wait for it, but not an earlier one.
+static struct pawl_list *link_place(struct link *link, const struct send *send)
+{
+    struct pawl_list *place = &link->waiting;
+    if (send->kind == SEND_PUSH) {
+        do {
+            place = place->next;
+        } while (place != &link->waiting &&
+                 pawl_container_of(place, struct send, node)->kind == SEND_PUSH);
+    }
+    return place;
+}
+
+void peer_send(struct reactor *reactor, struct send *send)
+{
+    struct peer *peer = peer_find(reactor, send->server_id);
+    int code = peer == NULL ? PAWL_EDISCONNECTED : 0;
+    if (code == 0 && peer->link == NULL) {
+        code = peer_connect(reactor, peer);
+    }
+    if (code != 0) {
+        if (send->landing != NULL) {
+            peer_landing_put(reactor, send->landing);
+        }
+        send_end(reactor, send, code);
+        return;
+    }
+    pawl_list_insert_before(link_place(peer->link, send), &send->node);
+    link_pump(reactor, peer->link);
+}
+
+static bool by_chain(const struct reactor *reactor, const struct chunk_action *action)
+{
+    uint32_t least = reactor->options.chain_bytes;
+    return action->payload != 0 && least != 0 && action->prepare.length >= least &&
+           action->prepare.length > WIRE_INLINE_MAX;
+}
+
+void peer_prepare(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_PREPARE, action->server);
+    if (send == NULL) {
+        post_prepared(reactor, action->server, &action->prepare, PAWL_EBUSY);
+        return;
+    }
+    send->message.prepare = action->prepare;
+    bool chain = by_chain(reactor, action);
+    if (chain && action->relayed_by != 0) {
+        send->message.prepare.flags = WIRE_PREPARE_PUSHED;
+        peer_send(reactor, send);
+        return;
+    }
+    send->relay_to = chain ? action->relay_to : 0;
+    send->payload = payload_find(reactor, action->payload);
+    if (send->payload != NULL) {
+        payload_use(send->payload);
+    }
+    pawl_assert((send->payload == NULL) == (action->payload == 0));
+    peer_send(reactor, send);
+}
+
+// A payload that the chain has not brought to a server, or may not have: it is brought there once more, and
+// the first to come is taken.
+static void push_by_star(struct reactor *reactor, uint64_t server_id, const struct wire_push *push,
+                         struct payload *payload)
+{
+    struct send *send = send_new(reactor, SEND_PUSH, server_id);
+    reactor->relays_failed_count++;
+    if (send == NULL) {
+        return; // the PREPARE that waits for it there is refused in time
+    }
+    send->message.push = *push;
+    send->message.push.next = 0;
+    send->message.push.offset = 0;
+    send->message.push.bytes = push->length;
+    send->payload = payload;
+    payload_use(payload);
+    peer_send(reactor, send);
+}
+
+struct link *peer_slots_take(struct reactor *reactor, uint64_t server_id, const char *addresses,
+                             uint32_t slots, uint16_t *ret_first)
+{
+    struct peer *peer = server_id != reactor->server_id ? peer_find(reactor, server_id) : NULL;
+    struct link *link = peer != NULL ? peer->link : NULL;
+    if (link == NULL) {
+        if (server_id != reactor->server_id && addresses[0] != '\0') {
+            peer_learn(reactor, server_id, addresses);
+        }
+        return NULL;
+    }
+    // What waits came first.
+    if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting)) {
+        return NULL;
+    }
+    int first = slots_take(&link->slots_used, link_slots_limit(link, NULL), slots);
+    *ret_first = (uint16_t)PAWL_MAX(first, 0);
+    return first < 0 ? NULL : link;
+}
+
+void peer_slots_put(struct link *link, uint16_t first, uint16_t count)
+{
+    link->slots_used &= ~slots_mask(first, count);
+}
+
+bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay)
+{
+    struct send *send = NULL;
+    if (link->state == LINK_OPEN && link->requests_count < link->requests_limit) {
+        send = send_new(reactor, SEND_PUSH, link->peer->server_id);
+    }
+    if (send == NULL) {
+        return false;
+    }
+    struct wire_push *push = &send->message.push;
+    *push = relay->push;
+    push->next = 0;
+    push->offset = 0;
+    push->bytes = push->length;
+    push->slot_first = relay->slot_first;
+    wire_header_init(&push->header, WIRE_PUSH, sizeof(*push), send->name);
+    if (fabric_send(link->conn, push, sizeof(*push)) != 0) {
+        slab_put(&reactor->sends, send->name); // the connection ends
+        return false;
+    }
+    send->relay = relay;
+    send->link = link;
+    send->slot_first = relay->slot_first;
+    send->slot_count = push->slot_count;
+    link->requests_count++;
+    pawl_list_push_back(&link->sent, &send->node);
+    return true;
+}
+
+void peer_commit(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_COMMIT, action->server);
+    if (send != NULL) {
+        send->message.commit = action->commit;
+        peer_send(reactor, send);
+    }
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of the start of a chain: what the primary sends to both secondaries, and when it goes by star.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pawl/error.h>
+
+#include "dataplane/fabric/fake.h"
+#include "scripted.h"
+
+#define FIRST 0x88u
+#define SECOND 0x99u
+#define LENGTH (2 * WIRE_SLOT_BYTES + 1000u) // three slots
+
+static struct bench bench;
+static struct client client; // brings the payloads
+static struct server first;
+static struct server second;
+
+static int setup(void **state)
+{
+    (void)state;
+    bench_open(&bench);
+    bench.reactor->options.chain_bytes = 2 * WIRE_SLOT_BYTES;
+    client_open(&client, &bench);
+    client_hello(&client, 0, 64);
+    server_open(&first, &bench);
+    server_open(&second, &bench);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    server_close(&second);
+    server_close(&first);
+    client_close(&client);
+    bench_close(&bench);
+    return 0;
+}
+
+static void connect_action(uint64_t id, const struct server *server)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    action->server = id;
+    strncpy(action->address, fabric_address(server->fabric), sizeof(action->address) - 1);
+}
+
+static void connected(uint32_t slots, uint32_t requests)
+{
+    connect_action(FIRST, &first);
+    connect_action(SECOND, &second);
+    script_run(&bench);
+    server_welcome(&first, FIRST, slots, requests);
+    server_welcome(&second, SECOND, slots, requests);
+    memset(first.client.memory, 0, CLIENT_BYTES);
+    memset(second.client.memory, 0, CLIENT_BYTES);
+}
+
+static void prepare_action(uint64_t server, uint64_t payload, uint64_t index, uint32_t length)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
+    action->server = server;
+    action->relay_to = server == FIRST ? SECOND : 0;
+    action->relayed_by = server == SECOND ? FIRST : 0;
+    action->payload = payload;
+    action->prepare.chunk = 42;
+    action->prepare.version = 3;
+    action->prepare.index = index;
+    action->prepare.length = length;
+    action->prepare.id.producer_lo = 1;
+    action->prepare.id.sequence = index + 1;
+}
+
+// A record comes in and goes to both, as the core wants it.
+static uint64_t record(uint64_t index, uint32_t length, uint16_t slot_first)
+{
+    client_append(&client, index + 1, length, slot_first,
+                  (uint16_t)((length + WIRE_SLOT_BYTES - 1) / WIRE_SLOT_BYTES));
+    uint64_t payload = script_last(CHUNK_EVENT_APPEND)->event.payload;
+    prepare_action(FIRST, payload, index, length);
+    prepare_action(SECOND, payload, index, length);
+    script_run(&bench);
+    server_turn(&first);
+    server_turn(&second);
+    return payload;
+}
+
+static void answer(struct server *server, uint16_t type, uint64_t request, uint64_t index,
+                   int status)
+{
+    struct wire_prepared prepared;
+    memset(&prepared, 0, sizeof(prepared));
+    uint32_t bytes = type == WIRE_PUSH ? sizeof(prepared.header) : sizeof(prepared);
+    wire_header_init(&prepared.header, type | WIRE_REPLY, bytes, request);
+    prepared.header.status = status;
+    prepared.chunk = 42;
+    prepared.version = 3;
+    prepared.index = index;
+    assert_int_equal(fabric_send(server->client.conn, &prepared, bytes), 0);
+    server_turn(server);
+    server_turn(&second);
+}
+
+// The last slice's send, which has the next server's id; 0: there is none.
+static uint64_t last_slice(void)
+{
+    uint32_t cursor = 0;
+    struct send *send;
+    while ((send = slab_next(&bench.reactor->sends, &cursor)) != NULL) {
+        if (send->kind == SEND_PUSH && send->relay_to == SECOND) {
+            return send->name;
+        }
+    }
+    return 0;
+}
+
+static void test_record_when_large_goes_to_the_first_in_slices(void **state)
+{
+    (void)state;
+    connected(8, 16);
+    record(0, LENGTH, 0);
+    assert_int_equal(first.client.messages_count, 1 + 3 + 1); // HELLO, slices, PREPARE
+    assert_int_equal(first.client.message.header.type, WIRE_PREPARE);
+    assert_int_equal(first.client.message.prepare.flags, 0);
+    assert_int_equal(first.client.message.prepare.slot_count, 3);
+    assert_memory_equal(first.client.memory, client.memory, LENGTH);
+    assert_int_equal(second.client.messages_count, 1 + 1);
+    assert_int_equal(second.client.message.prepare.flags, WIRE_PREPARE_PUSHED);
+    assert_int_equal(second.client.message.prepare.slot_count, 0);
+    static const unsigned char nothing[64];
+    assert_memory_equal(second.client.memory, nothing, sizeof(nothing));
+    answer(&first, WIRE_PUSH, last_slice(), 0, 0);
+    assert_memory_equal(second.client.memory, nothing, sizeof(nothing));
+    assert_int_equal(second.client.messages_count, 2);
+    assert_int_equal(bench.reactor->relays_failed_count, 0);
+}
+
+static void test_record_when_below_the_threshold_goes_to_both(void **state)
+{
+    (void)state;
+    connected(8, 16);
+    record(0, 300000, 0);
+    assert_int_equal(first.client.messages_count, 2);
+    assert_int_equal(second.client.messages_count, 2);
+    assert_int_equal(second.client.message.prepare.flags, 0);
+    assert_memory_equal(second.client.memory, client.memory, 300000);
+}
+
+static void check_star(void)
+{
+    const struct wire_push *push = (const void *)&second.client.message;
+    assert_int_equal(push->header.type, WIRE_PUSH);
+    assert_int_equal(push->next, 0);
+    assert_int_equal(push->bytes, LENGTH);
+    assert_int_equal(push->id.sequence, 1);
+    assert_memory_equal(second.client.memory + (size_t)push->slot_first * WIRE_SLOT_BYTES,
+                        client.memory, LENGTH);
+    assert_int_equal(bench.reactor->relays_failed_count, 1);
+}
+
+static void test_record_when_the_first_hands_it_back_goes_by_star(void **state)
+{
+    (void)state;
+    connected(8, 16);
+    uint64_t payload = record(0, LENGTH, 0);
+    // The core has no use for it any more; its bytes stay until the chain has answered.
+    script_action(CHUNK_ACTION_RELEASE)->payload = payload;
+    script_run(&bench);
+    assert_int_equal(bench.reactor->payloads.used_count, 1);
+    answer(&first, WIRE_PUSH, last_slice(), 0, PAWL_EBUSY);
+    assert_int_equal(second.client.messages_count, 3);
+    check_star();
+    answer(&second, WIRE_PUSH, second.client.message.header.request, 0, 0);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 0);
+}
+
+static void test_record_when_the_first_is_lost_goes_by_star(void **state)
+{
+    (void)state;
+    connected(8, 16);
+    record(0, LENGTH, 0);
+    fabric_fake_drop(first.client.conn);
+    server_turn(&first);
+    server_turn(&second);
+    check_star();
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1); // the first one's
+}
+
+// What would fill the second one's window waits there for the payload that the chain has not brought yet.
+static void test_slots_of_a_pledged_payload_are_kept_free(void **state)
+{
+    (void)state;
+    connected(4, 16);
+    record(0, LENGTH, 0);
+    record(1, 300000, 3);
+    assert_int_equal(second.client.messages_count, 2); // two slots, and three are pledged
+    answer(&first, WIRE_PUSH, last_slice(), 0, PAWL_EBUSY);
+    check_star();
+    answer(&second, WIRE_PUSH, second.client.message.header.request, 0, 0);
+    uint32_t cursor = 0;
+    struct send *send;
+    while ((send = slab_next(&bench.reactor->sends, &cursor)) != NULL &&
+           !(send->kind == SEND_PREPARE && send->server_id == SECOND && send->link != NULL)) {
+    }
+    assert_non_null(send);
+    answer(&second, WIRE_PREPARE, send->name, 0, 0);
+    assert_int_equal(second.client.message.header.type, WIRE_PREPARE);
+    assert_int_equal(second.client.message.prepare.index, 1);
+}
+
+static void test_record_when_there_are_no_credits_for_slices_goes_by_star(void **state)
+{
+    (void)state;
+    connected(8, 1);
+    record(0, LENGTH, 0);
+    assert_int_equal(first.client.messages_count, 2);
+    assert_int_equal(first.client.message.header.type, WIRE_PREPARE);
+    assert_int_equal(bench.reactor->relays_failed_count, 1);
+    uint64_t request = second.client.message.header.request;
+    answer(&second, WIRE_PREPARE, request, 0, 0);
+    check_star();
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_record_when_large_goes_to_the_first_in_slices),
+        T(test_record_when_below_the_threshold_goes_to_both),
+        T(test_record_when_the_first_hands_it_back_goes_by_star),
+        T(test_record_when_the_first_is_lost_goes_by_star),
+        T(test_slots_of_a_pledged_payload_are_kept_free),
+        T(test_record_when_there_are_no_credits_for_slices_goes_by_star),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
