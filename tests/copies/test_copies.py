@@ -4,6 +4,7 @@ outside (copies.c), held against the limits, and against what the counters say. 
 
 BIN LIBPAWL-COPIES.SO PAWL-CHUNKD-PLANTED
 """
+import atexit
 import collections
 import os
 import shutil
@@ -170,11 +171,10 @@ def run(bin_dir, library, planted, where):
 
 if __name__ == "__main__":
     folder = tempfile.mkdtemp(prefix="pawl-copies-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # behind those of the clusters
     try:
         run(*map(os.path.abspath, sys.argv[1:4]), folder)
     except Failed as failed:
         print(f"FAILED: {failed}", flush=True)
         sys.exit(1)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     say("passed")
