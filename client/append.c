@@ -325,7 +325,7 @@ static void append_end(struct pawl_file *file, struct file_append *append, int s
 {
     append->result.status = status;
     // It may still stand in a link's queue, or be on its way, and its bytes are to be the caller's again.
-    if (status != 0 || append->use.writes_count > 0) {
+    if (append->use.requests_count > 0 || append->use.writes_count > 0) {
         link_cancel(file->pawl, append);
     }
     file->payload_bytes += status == 0 ? append->bytes : 0;

@@ -40,6 +40,8 @@ int staging_open(struct staging *staging, struct fabric *fabric, size_t bytes) P
 void staging_close(struct staging *staging);
 // Contiguous room for `bytes`; NULL when there is none now.
 void *staging_get(struct staging *staging, size_t bytes);
+// The same in the lower half: reads, which are small and many, leave the largest append its place.
+void *staging_get_low(struct staging *staging, size_t bytes);
 void staging_put(struct staging *staging, void *memory, size_t bytes);
 
 // ---- links: connections to chunk servers --------------------------------------------------------
@@ -52,7 +54,8 @@ enum link_state { LINK_CONNECTING = 1, LINK_GREETING, LINK_READY, LINK_CLOSING }
 
 // What links do with a payload of the owner's.
 struct link_use {
-    uint32_t writes_count; // that read from its memory now
+    uint32_t requests_count; // that are not answered, of all attempts
+    uint32_t writes_count;   // that read from its memory now
     uint64_t copied_bytes;
 };
 
@@ -76,7 +79,7 @@ struct link_request {
     uint32_t slot_count;
     void *staged;                // its copy
     struct registered *borrowed; // or the memory that it is written from, held while `writing`
-    struct link_use *use;        // of the payload; OUTLIVES it
+    struct link_use *use;        // of the payload; NULL: none, or its owner is gone
     uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
     uint64_t deadline_ns; // the link is closed when it passes
     bool answered;        // done was called

@@ -95,6 +95,9 @@ static void request_give_back(struct link_request *request)
         request->borrowed = NULL;
         pawl_assert(request->use->writes_count > 0);
         request->use->writes_count--;
+        if (request->drain_ns != 0) {
+            request->use = NULL; // that was all that its owner waited for
+        }
     }
 }
 
@@ -103,6 +106,9 @@ static void request_end(struct link *link, struct link_request *request, int sta
 {
     if (!request->answered) {
         request->answered = true;
+        if (request->use != NULL) {
+            request->use->requests_count--;
+        }
         request->done(request->user, status, reply);
     }
     request_free(link, request);
@@ -270,6 +276,9 @@ int link_submit(struct pawl *pawl, uint64_t place, const struct link_request *te
         return -ENOMEM;
     }
     *request = *template;
+    if (request->use != NULL) {
+        request->use->requests_count++;
+    }
     pawl_list_push_back(&link->queue, &request->node);
     return 0; // sent by the next turn
 }
@@ -287,7 +296,12 @@ void link_cancel(struct pawl *pawl, const void *owner)
         }
         pawl_list_for_each (node, &link->sent) {
             struct link_request *request = pawl_container_of(node, struct link_request, node);
-            if (request->owner == owner && request->borrowed != NULL && request->drain_ns == 0) {
+            if (request->owner != owner) {
+                continue;
+            }
+            if (request->borrowed == NULL) {
+                request->use = NULL;
+            } else if (request->drain_ns == 0) {
                 request->drain_ns = pawl_clock_ns() + LINK_DRAIN_MS * PAWL_NS_PER_MS;
             }
         }

@@ -31,14 +31,22 @@ static void pieces_drop(struct read_job *job)
     job->planned = job->got;
 }
 
+static void tail_free(struct read_tail *tail)
+{
+    file_outside_done(tail->file);
+    free(tail);
+}
+
 static void job_end(struct read_job *job)
 {
     struct pawl_file *file = job->file;
     pieces_drop(job);
-    if (job->tail != NULL) {
+    if (job->tail != NULL && job->tail->answered) {
+        tail_free(job->tail);
+    } else if (job->tail != NULL) {
         job->tail->job = NULL;
-        job->tail = NULL;
     }
+    job->tail = NULL;
     if (job->status == PAWL_EPROVIDER) {
         file->chunks_count = 0; // servers may offer other fabrics by the next time
     }
@@ -63,12 +71,6 @@ void read_job_stop(struct read_job *job, int status)
 }
 
 // ---- the tail's end -----------------------------------------------------------------------------
-
-static void tail_free(struct read_tail *tail)
-{
-    file_outside_done(tail->file);
-    free(tail);
-}
 
 static void on_tail(void *user, int status, const struct wire_header *reply)
 {
@@ -303,14 +305,14 @@ static void map_arrived(struct read_job *job, int code)
 static bool job_step(struct read_job *job, uint64_t now_ns)
 {
     bool busy = false;
-    if (!job->ending && job->flying_count == 0 && now_ns >= job->deadline_ns) {
-        read_job_stop(job, job->last_error != 0 ? job->last_error : PAWL_EDEADLINE);
-    }
     if (!job->ending) {
-        busy = pieces_take(job);
+        busy = pieces_take(job); // what has arrived counts, however late the poll
     }
     if (!job->ending && job->got == job->bytes) {
         read_job_stop(job, 0);
+    }
+    if (!job->ending && job->flying_count == 0 && now_ns >= job->deadline_ns) {
+        read_job_stop(job, job->last_error != 0 ? job->last_error : PAWL_EDEADLINE);
     }
     if (job->ending) {
         if (job->flying_count == 0) {

@@ -235,7 +235,7 @@ static bool extent_fetch(struct read_ahead *ahead, const struct file_chunk *chun
         return false;
     }
     struct ahead_extent *extent = calloc(1, sizeof *extent);
-    uint8_t *memory = extent == NULL ? NULL : staging_get(&pawl->staging, bytes);
+    uint8_t *memory = extent == NULL ? NULL : staging_get_low(&pawl->staging, bytes);
     if (memory == NULL) {
         free(extent);
         return false;

@@ -287,7 +287,7 @@ static struct fabric_region *piece_place(struct read_piece *piece, uint8_t **ret
     if (pawl->read_staged_bytes + piece->asked > pawl->staging.bytes / READ_SHARE) {
         return NULL;
     }
-    piece->staged = staging_get(&pawl->staging, piece->asked);
+    piece->staged = staging_get_low(&pawl->staging, piece->asked);
     *ret_place = piece->staged;
     if (piece->staged == NULL) {
         return NULL;

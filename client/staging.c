@@ -59,19 +59,33 @@ static uint32_t find_run(const struct staging *staging, uint32_t from, uint32_t 
     return UINT32_MAX;
 }
 
-void *staging_get(struct staging *staging, size_t bytes)
+static void *take_run(struct staging *staging, uint32_t first, uint32_t count)
 {
-    uint32_t count = blocks_of(bytes);
-    uint32_t first = find_run(staging, staging->hint, staging->blocks_count, count);
-    if (first == UINT32_MAX) {
-        first = find_run(staging, 0, staging->blocks_count, count);
-    }
     if (first == UINT32_MAX) {
         return NULL;
     }
     memset(staging->used + first, 1, count);
-    staging->hint = first + count == staging->blocks_count ? 0 : first + count;
     return staging->memory + (size_t)first * CLIENT_STAGING_BLOCK;
+}
+
+void *staging_get(struct staging *staging, size_t bytes)
+{
+    uint32_t count = blocks_of(bytes);
+    uint32_t half = staging->blocks_count / 2;
+    uint32_t from = PAWL_MAX(staging->hint, half);
+    uint32_t first = find_run(staging, from, staging->blocks_count, count);
+    first = first != UINT32_MAX ? first : find_run(staging, half, staging->blocks_count, count);
+    first = first != UINT32_MAX ? first : find_run(staging, 0, staging->blocks_count, count);
+    if (first != UINT32_MAX) {
+        staging->hint = first + count == staging->blocks_count ? 0 : first + count;
+    }
+    return take_run(staging, first, count);
+}
+
+void *staging_get_low(struct staging *staging, size_t bytes)
+{
+    uint32_t count = blocks_of(bytes);
+    return take_run(staging, find_run(staging, 0, staging->blocks_count / 2, count), count);
 }
 
 void staging_put(struct staging *staging, void *memory, size_t bytes)

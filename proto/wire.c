@@ -198,8 +198,10 @@ static const char *check_prepared(const union wire_any *any, uint32_t inline_byt
 static const char *check_push(const union wire_any *any, uint32_t inline_bytes)
 {
     const struct wire_push *m = &any->push;
-    const char *why = m->chunk == 0 ? "chunk is 0" : check_id(&m->id, m->length);
+    const char *why = check_chunk(m->chunk, m->version);
 
+    if (!why)
+        why = check_id(&m->id, m->length);
     if (!why && m->slot_count == 0)
         why = "pushed payload has no slots";
     if (!why)

@@ -190,6 +190,7 @@ static_assert(sizeof(struct wire_prepared) == 56, "wire_prepared");
 struct wire_push { // its reply is a bare wire_header
     struct wire_header header;
     uint64_t chunk;
+    uint64_t version;
     struct wire_record_id id;
     uint64_t next;       // server id; 0: the payload stays here
     uint32_t length;     // of the whole payload
@@ -198,7 +199,7 @@ struct wire_push { // its reply is a bare wire_header
     uint16_t slot_first; // of the whole payload
     uint16_t slot_count;
 };
-static_assert(sizeof(struct wire_push) == 96, "wire_push");
+static_assert(sizeof(struct wire_push) == 104, "wire_push");
 #define WIRE_PUSH_ADDRESS_MAX 256u // bytes of addresses behind a first slice
 
 struct wire_commit { // its reply is a bare wire_header

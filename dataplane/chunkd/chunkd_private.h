@@ -32,11 +32,11 @@
 #define CHUNKD_CONNECT_MS 1000u // to another chunk server; and again for its WELCOME
 #define CHUNKD_PREPARE_MS 2000u // a secondary's answer; the core reports it before that
 #define CHUNKD_FETCH_MS 5000u
-#define CHUNKD_RELAY_MS                                                                            \
-    700u // from a payload's last slice to the next server's answer; then by star
-#define CHUNKD_ARRIVAL_MS 2000u // a pushed payload waits so long for its PREPARE
-#define CHUNKD_HELD_MS 1500u    // a PREPARE waits so long for its payload
-#define CHUNKD_SLICES_MAX 8u    // of a payload that goes by chain
+// Of payloads that come by chain; all within the second that the core gives a secondary.
+#define CHUNKD_RELAY_MS 500u   // between slices, and to the next server's answer; then by star
+#define CHUNKD_ARRIVAL_MS 900u // a pushed payload waits so long for its PREPARE
+#define CHUNKD_HELD_MS 900u    // a PREPARE waits so long for its payload
+#define CHUNKD_SLICES_MAX 8u   // of a payload that goes by chain
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -261,7 +261,7 @@ struct relay {
     uint32_t passed_bytes;
     uint32_t writes_count; // under way
     int status;
-    bool ended;  // the last slice has come, or no more will
+    bool ended;  // the last slice has come, or no more will: the slots may carry another payload
     bool pushed; // PUSH sent, its end is still to come
 };
 

@@ -13,9 +13,11 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "dataplane/chunkd/control_private.h"
 
+#define CONTROL_ASK_MS 10000u // a large inventory takes its time
 #define CONTROL_CONNECT_MS 2000u
 #define CONTROL_RETRY_MS_MIN 50u
 #define CONTROL_RETRY_MS_MAX 1000u
@@ -53,6 +55,7 @@ void control_inventory_ask(struct control *control, bool all)
     struct mail mail = {
         .type = MAIL_INVENTORY_ASK, .all = all, .number = gather_begin(&control->gather)};
     control->asked = control_post_all(control, &mail) == 0;
+    control->asked_ns = pawl_clock_ns();
 }
 
 void control_register_again(struct control *control)
@@ -285,7 +288,10 @@ static void heartbeat_due(uv_timer_t *timer)
         mailbox_flush(control->boxes[i].inbox);
     }
     uv_timer_start(timer, heartbeat_due, PAWL_MAX(control->heartbeat_ms, 50u), 0);
-    if (control->state == CONTROL_OFF || control->asked || control->calling || control->stopping) {
+    // A reactor without memory for its part does not answer: it is asked again.
+    bool is_asked =
+        control->asked && pawl_clock_ns() - control->asked_ns < CONTROL_ASK_MS * PAWL_NS_PER_MS;
+    if (control->state == CONTROL_OFF || is_asked || control->calling || control->stopping) {
         return;
     }
     control_inventory_ask(control, control->state == CONTROL_GREETING);

@@ -48,7 +48,8 @@ struct control {
     struct gather gather;
     enum control_state state;
     struct rpc_conn *conn;
-    bool asked;   // the reactors are making an inventory
+    bool asked; // the reactors are making an inventory
+    uint64_t asked_ns;
     bool calling; // the master has a Register or Heartbeat of ours
     bool stopping;
     int exit_code;

@@ -101,12 +101,22 @@ static int other_number(const char *dir, uint32_t had, uint32_t wanted)
     return PAWL_EFORMAT;
 }
 
+static int file_lost(const char *dir)
+{
+    pawl_log_error("%s has stores of reactors, but no file `" LAYOUT_FILE "`: restore it, or empty "
+                   "the directory to let this server begin anew",
+                   dir);
+    return PAWL_EFORMAT;
+}
+
 static int open_single(const char *dir)
 {
     struct disk_reactors disk;
     int code = layout_read(dir, &disk);
     if (code == -ENOENT) {
-        return 0;
+        char path[PATH_MAX];
+        bool fits = snprintf(path, sizeof(path), "%s/reactor-00", dir) < (int)sizeof(path);
+        return fits && access(path, F_OK) == 0 ? file_lost(dir) : 0;
     }
     return code != 0 ? code : other_number(dir, disk.reactors_count, 1);
 }
@@ -139,10 +149,7 @@ static int layout_create(struct layout *layout)
         return other_number(layout->dir, 1, layout->reactors_count);
     }
     if (has(layout, "reactor-00")) {
-        pawl_log_error("%s has stores of reactors, but no file `" LAYOUT_FILE "`: restore it, or "
-                       "empty the directory to let this server begin anew",
-                       layout->dir);
-        return PAWL_EFORMAT;
+        return file_lost(layout->dir);
     }
     struct disk_reactors disk = {.magic = DISK_REACTORS_MAGIC,
                                  .format = DISK_FORMAT,
@@ -261,6 +268,11 @@ uint32_t layout_peek(const char *dir)
         return disk.reactors_count;
     }
     return code == -ENOENT && store_identity_peek(dir, &server_id, &cluster_id) == 0 ? 1 : 0;
+}
+
+int layout_sync(const struct layout *layout)
+{
+    return layout->fd >= 0 && fsync(layout->fd) != 0 ? -errno : 0;
 }
 
 void layout_close(struct layout *layout)

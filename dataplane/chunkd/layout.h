@@ -29,6 +29,8 @@ struct layout {
 // Makes what is missing. Logged in full: PAWL_EFORMAT when the directory was made for another number of reactors or
 // its parts don't belong together, -EBUSY when another process has it, -errno.
 int layout_open(const char *dir, uint32_t reactors_count, struct layout *ret) PAWL_MUST_CHECK;
+// The reactors' directories are there now: makes their names durable.
+int layout_sync(const struct layout *layout) PAWL_MUST_CHECK;
 void layout_close(struct layout *layout);
 
 // The number of reactors that the directory was made for; 0: it is new, or can't be read.

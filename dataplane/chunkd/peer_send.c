@@ -6,6 +6,7 @@
 // chain (docs/decisions/0024) the first of two secondaries gets the payload in slices and forwards them to
 // the second, which gets the PREPARE without it; if the chain fails the payload goes there by star.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <stdio.h>
 #include <string.h>
 
 #include <pawl/error.h>
@@ -52,6 +53,14 @@ void post_fetch_failed(struct reactor *reactor, uint64_t token, int status)
     reactor_post(reactor, &event);
 }
 
+static struct wire_push push_of(const struct wire_prepare *prepare)
+{
+    return (struct wire_push){.chunk = prepare->chunk,
+                              .version = prepare->version,
+                              .id = prepare->id,
+                              .length = prepare->length};
+}
+
 static bool send_is_pledge(const struct send *send)
 {
     return send->kind == SEND_PREPARE && (send->message.prepare.flags & WIRE_PREPARE_PUSHED) != 0;
@@ -59,6 +68,7 @@ static bool send_is_pledge(const struct send *send)
 
 void send_end(struct reactor *reactor, struct send *send, int status)
 {
+    pawl_list_remove(&send->node); // before anything that may end other sends
     if (send_is_pledge(send) && send->link != NULL && --send->link->pledges_count == 0) {
         send->link->pledged_slots = 0;
     }
@@ -68,10 +78,12 @@ void send_end(struct reactor *reactor, struct send *send, int status)
         post_fetch_failed(reactor, send->token, status);
     } else if (send->kind == SEND_PUSH && send->relay != NULL) {
         relay_pushed(reactor, send->relay, status);
-    } else if (send->kind == SEND_PUSH && send->relay_to != 0 && status != 0) {
-        push_by_star(reactor, send->relay_to, &send->message.push, send->payload);
     }
-    pawl_list_remove(&send->node);
+    if (send->relay_to != 0 && status != 0) {
+        struct wire_push push =
+            send->kind == SEND_PUSH ? send->message.push : push_of(&send->message.prepare);
+        push_by_star(reactor, send->relay_to, &push, send->payload);
+    }
     payload_unuse(reactor, send->payload);
     slab_put(&reactor->sends, send->name);
 }
@@ -107,27 +119,20 @@ static int link_write(struct reactor *reactor, struct link *link, struct send *s
     return 0;
 }
 
-static struct wire_push push_of(const struct wire_prepare *prepare)
-{
-    return (struct wire_push){
-        .chunk = prepare->chunk, .id = prepare->id, .length = prepare->length};
-}
-
-// At most CHUNKD_SLICES_MAX slices of whole slots, and no more than there are message credits.
+// At most CHUNKD_SLICES_MAX slices of whole slots, which take no more than half of the credits. 0: none.
 static uint32_t link_slice_bytes(const struct link *link, const struct send *send)
 {
-    uint32_t slices = PAWL_MIN(CHUNKD_SLICES_MAX, link->requests_limit - 1);
-    uint32_t slots = (send_slots_count(link, send) + slices - 1) / slices;
-    return slots * link->slot_bytes;
+    uint32_t slices = PAWL_MIN(CHUNKD_SLICES_MAX, (link->requests_limit - 1) / 2);
+    if (slices == 0 || send->relay_to == 0 || send->kind != SEND_PREPARE) {
+        return 0;
+    }
+    return (send_slots_count(link, send) + slices - 1) / slices * link->slot_bytes;
 }
 
 static uint32_t link_slices_count(const struct link *link, const struct send *send)
 {
-    if (send->relay_to == 0 || send->kind != SEND_PREPARE) {
-        return 0;
-    }
     uint32_t bytes = link_slice_bytes(link, send);
-    return (send->payload->length + bytes - 1) / bytes;
+    return bytes == 0 ? 0 : (send->payload->length + bytes - 1) / bytes;
 }
 
 static int link_send_slice(struct reactor *reactor, struct link *link, struct send *send)
@@ -169,10 +174,11 @@ static int link_send_slices(struct reactor *reactor, struct link *link, struct s
         push->message.push.bytes = bytes;
         push->message.push.slot_first = send->slot_first;
         push->message.push.slot_count = send->slot_count;
-        if (offset + bytes == payload->length) {
+        if (offset + bytes == payload->length) { // from here on it answers for the payload
             push->relay_to = send->relay_to;
             push->payload = send->payload;
             payload_use(push->payload);
+            send->relay_to = 0;
         }
         push->link = link;
         link->requests_count++;
@@ -200,8 +206,9 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
         return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
     }
     if (send->slot_count > 0) {
-        int code = send->relay_to != 0 ? link_send_slices(reactor, link, send)
-                                       : link_write(reactor, link, send, 0, payload->length);
+        int code = link_slice_bytes(link, send) != 0
+                       ? link_send_slices(reactor, link, send)
+                       : link_write(reactor, link, send, 0, payload->length);
         if (code != 0) {
             return code;
         }
@@ -245,15 +252,11 @@ static uint32_t link_slots_limit(const struct link *link, const struct send *sen
 }
 
 // False: it has to wait for a credit or for slots.
-static bool link_takes(struct reactor *reactor, struct link *link, struct send *send,
-                       uint32_t slots)
+static bool link_takes(struct link *link, struct send *send, uint32_t slots)
 {
-    if (send->kind == SEND_PREPARE && send->relay_to != 0 && link->requests_limit < 2) {
-        struct wire_push push = push_of(&send->message.prepare);
-        push_by_star(reactor, send->relay_to, &push, send->payload);
-        send->relay_to = 0; // no credit for slices, ever
-    }
-    if (link->requests_count + link_slices_count(link, send) >= link->requests_limit) {
+    // A credit is kept for a payload that the chain does not bring: others may wait for that one.
+    uint32_t kept = send->kind != SEND_PUSH && link->pledges_count > 0 && link->requests_limit > 1;
+    if (link->requests_count + link_slices_count(link, send) + kept >= link->requests_limit) {
         return false;
     }
     if (slots > 0) {
@@ -272,6 +275,21 @@ static bool link_takes(struct reactor *reactor, struct link *link, struct send *
     return true;
 }
 
+// What was inline is copied and a write has a use of its own: the bytes need not wait for the peer's answer. To a
+// peer that takes no slices they have gone by star, and to the next one too.
+static void send_leave_payload(struct reactor *reactor, struct send *send)
+{
+    struct payload *payload = send->payload;
+    uint64_t relay_to = send->relay_to;
+    send->payload = NULL;
+    send->relay_to = 0; // the send may end in here
+    if (relay_to != 0) {
+        struct wire_push push = push_of(&send->message.prepare);
+        push_by_star(reactor, relay_to, &push, payload);
+    }
+    payload_unuse(reactor, payload);
+}
+
 void link_pump(struct reactor *reactor, struct link *link)
 {
     struct pawl_list *node;
@@ -283,7 +301,7 @@ void link_pump(struct reactor *reactor, struct link *link)
                          "a record is larger than the window that it granted: raise its memory");
             return;
         }
-        if (!link_takes(reactor, link, send, slots)) {
+        if (!link_takes(link, send, slots)) {
             return;
         }
         pawl_list_remove(&send->node);
@@ -296,10 +314,7 @@ void link_pump(struct reactor *reactor, struct link *link)
             link_give_up(reactor, link, code, pawl_strerror(code));
             return;
         }
-        // What was inline is copied and a write has a use of its own: the bytes need not wait for
-        // the peer's answer.
-        payload_unuse(reactor, send->payload);
-        send->payload = NULL;
+        send_leave_payload(reactor, send);
     }
 }
 
@@ -398,6 +413,25 @@ static void push_by_star(struct reactor *reactor, uint64_t server_id, const stru
     peer_send(reactor, send);
 }
 
+// What a PUSH says of a server's addresses is news only if nothing is known of it: the master's word is newer.
+static void peer_learn_next(struct reactor *reactor, const struct wire_push *push,
+                            const char *addresses)
+{
+    uint32_t count = 0;
+    pawl_list_for_each (node, &reactor->peers) {
+        const struct peer *peer = pawl_container_of(node, struct peer, node);
+        count++;
+        if (peer->server_id == push->next) {
+            addresses = peer->addresses;
+        }
+    }
+    if (addresses[0] != '\0' && count < CHUNKD_CONNECTIONS_COUNT) {
+        char known[CHUNK_ADDRESS_MAX];
+        snprintf(known, sizeof(known), "%s", addresses);
+        peer_learn(reactor, push->next, known, push->chunk);
+    }
+}
+
 struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *push,
                              const char *addresses, uint16_t *ret_first)
 {
@@ -407,9 +441,7 @@ struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *pu
     struct peer *peer = peer_find(reactor, push->next, push->chunk);
     struct link *link = peer != NULL ? peer->link : NULL;
     if (link == NULL) {
-        if (addresses[0] != '\0') {
-            peer_learn(reactor, push->next, addresses, push->chunk);
-        }
+        peer_learn_next(reactor, push, addresses);
         return NULL;
     }
     // What waits came first.
@@ -429,7 +461,8 @@ void peer_slots_put(struct link *link, uint16_t first, uint16_t count)
 bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay)
 {
     struct send *send = NULL;
-    if (link->state == LINK_OPEN && link->requests_count < link->requests_limit) {
+    uint32_t kept = link->pledges_count > 0;
+    if (link->state == LINK_OPEN && link->requests_count + kept < link->requests_limit) {
         send = send_new(reactor, SEND_PUSH, link->peer->server_id);
     }
     if (send == NULL) {

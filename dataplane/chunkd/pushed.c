@@ -15,7 +15,8 @@
 
 static bool belongs(const struct wire_push *push, const struct wire_prepare *prepare)
 {
-    return push->chunk == prepare->chunk && push->length == prepare->length &&
+    return push->chunk == prepare->chunk && push->version == prepare->version &&
+           push->length == prepare->length &&
            memcmp(&push->id, &prepare->id, sizeof(push->id)) == 0;
 }
 
@@ -104,10 +105,26 @@ static struct payload *arrival_take(struct reactor *reactor, const struct wire_p
 
 // ---- PREPAREs ---------------------------------------------------------------------------------
 
+// Those of an older version would be refused anyway: nothing waits behind them.
+static void held_outdate(struct reactor *reactor, uint64_t chunk, uint64_t version)
+{
+    pawl_list_for_each_safe (node, &reactor->held) {
+        struct held *held = pawl_container_of(node, struct held, node);
+        if (held->message.chunk == chunk && held->message.version < version) {
+            struct payload *payload =
+                held->payload != 0 ? payload_find(reactor, held->payload) : NULL;
+            arrival_answer(reactor, held->request, PAWL_ESTALE);
+            held_free(held);
+            payload_unuse(reactor, payload);
+        }
+    }
+}
+
 bool pushed_hold(struct reactor *reactor, struct request *request,
                  const struct wire_prepare *prepare, struct payload **payload)
 {
     struct session *session = request->session;
+    held_outdate(reactor, prepare->chunk, prepare->version);
     bool behind = held_first(reactor, session, prepare->chunk) != NULL;
     bool awaited = (prepare->flags & WIRE_PREPARE_PUSHED) != 0;
     if (awaited) {

@@ -13,12 +13,13 @@
 #include "base/clock.h"
 #include "dataplane/chunkd/chunkd_private.h"
 
+// The one whose slices are still coming.
 static struct relay *relay_find(struct reactor *reactor, const struct session *session,
                                 uint16_t slot_first)
 {
     pawl_list_for_each (node, &reactor->relays) {
         struct relay *relay = pawl_container_of(node, struct relay, node);
-        if (relay->session == session && relay->push.slot_first == slot_first) {
+        if (relay->session == session && relay->push.slot_first == slot_first && !relay->ended) {
             return relay;
         }
     }
@@ -41,11 +42,15 @@ static void relay_settle(struct reactor *reactor, struct relay *relay)
     if (relay->link == NULL) {
         relay_answer(reactor, relay, relay->status);
     }
+    // What was read out of the slots is read: our own answer for them need not wait for the next server's.
+    if (relay->ended && relay->writes_count == 0) {
+        payload_unuse(reactor, relay->payload);
+        relay->payload = NULL;
+    }
     if (!relay->ended || relay->pushed || relay->writes_count > 0 || relay->request != 0) {
         return;
     }
     pawl_list_remove(&relay->node);
-    payload_unuse(reactor, relay->payload);
     window_unuse(&reactor->buffers, relay->window);
     free(relay);
 }
@@ -128,13 +133,13 @@ void relay_slice(struct reactor *reactor, struct session *session, struct reques
         relay_write(reactor, relay, push);
     }
     relay->passed_bytes += push->bytes;
+    relay->deadline_ns = reactor->now_ns + CHUNKD_RELAY_MS * PAWL_NS_PER_MS;
     if (relay->passed_bytes < push->length) {
         request_refuse(reactor, request, 0); // the last slice's answer is for all
         return;
     }
     relay->ended = true;
     relay->request = request->name;
-    relay->deadline_ns = reactor->now_ns + CHUNKD_RELAY_MS * PAWL_NS_PER_MS;
     if (relay->link != NULL) {
         relay->pushed = peer_push(reactor, relay->link, relay);
         if (!relay->pushed) {
@@ -147,10 +152,13 @@ void relay_slice(struct reactor *reactor, struct session *session, struct reques
 void relay_adopt(struct reactor *reactor, struct session *session, struct payload *payload,
                  uint16_t slot_first)
 {
-    struct relay *relay = relay_find(reactor, session, slot_first);
-    if (relay != NULL && relay->payload == NULL) {
-        payload_use(payload);
-        relay->payload = payload;
+    pawl_list_for_each (node, &reactor->relays) {
+        struct relay *relay = pawl_container_of(node, struct relay, node);
+        if (relay->session == session && relay->push.slot_first == slot_first &&
+            relay->payload == NULL && (relay->writes_count > 0 || !relay->ended)) {
+            payload_use(payload);
+            relay->payload = payload;
+        }
     }
 }
 
@@ -202,7 +210,12 @@ void relay_tick(struct reactor *reactor)
 {
     pawl_list_for_each_safe (node, &reactor->relays) {
         struct relay *relay = pawl_container_of(node, struct relay, node);
-        if (relay->request != 0 && reactor->now_ns >= relay->deadline_ns) {
+        if (reactor->now_ns < relay->deadline_ns) {
+            continue;
+        }
+        if (!relay->ended && relay->link != NULL) {
+            relay_fail(relay, PAWL_EDEADLINE); // its slots there are wanted by others
+        } else if (relay->request != 0) {
             relay_answer(reactor, relay, PAWL_EDEADLINE);
             relay_settle(reactor, relay);
         }

@@ -289,6 +289,7 @@ int server_open(struct chunkd_config *config, struct server **ret)
     code = code != 0 ? code : incarnation_draw(server);
     code = code != 0 ? code : dirs_make(server);
     code = code != 0 ? code : reactors_open(server);
+    code = code != 0 ? code : layout_sync(&server->layout);
     code = code != 0 ? code : address_make(server);
     if (code != 0) {
         reactors_stop(server);

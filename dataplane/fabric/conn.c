@@ -326,6 +326,9 @@ static bool closing_deliver(struct fabric_conn *conn)
 
 void fabric_conn_deliver(struct fabric *fabric)
 {
+    if (!fabric_ops_report(fabric)) {
+        return; // before the end of their connections
+    }
     pawl_list_for_each_safe (node, &fabric->ready) {
         if (!ready_deliver(pawl_container_of(node, struct fabric_conn, work))) {
             return;

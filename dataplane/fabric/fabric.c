@@ -27,6 +27,7 @@ static void lists_init(struct fabric *fabric)
     pawl_list_init(&fabric->gathering);
     pawl_list_init(&fabric->fresh);
     pawl_list_init(&fabric->timed);
+    pawl_list_init(&fabric->finished);
     pawl_list_init(&fabric->borrowed);
     pawl_list_init(&fabric->ops_free);
     pawl_list_init(&fabric->sends_free);
@@ -317,7 +318,8 @@ int fabric_try_wait(struct fabric *fabric)
     // Work that no descriptor announces.
     if (!pawl_list_is_empty(&fabric->gathering) || !pawl_list_is_empty(&fabric->closing) ||
         !pawl_list_is_empty(&fabric->closed) || !pawl_list_is_empty(&fabric->ready) ||
-        !pawl_list_is_empty(&fabric->lost) || !pawl_list_is_empty(&fabric->borrowed)) {
+        !pawl_list_is_empty(&fabric->lost) || !pawl_list_is_empty(&fabric->borrowed) ||
+        !pawl_list_is_empty(&fabric->finished)) {
         return -EAGAIN;
     }
     pawl_list_for_each (node, &fabric->backlog) {

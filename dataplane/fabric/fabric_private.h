@@ -183,6 +183,7 @@ struct fabric {
     struct pawl_list conns, closing, closed;
     struct pawl_list making, ready, lost, backlog, gathering;
     struct pawl_list fresh, timed; // operations: without a deadline yet; in order of deadline
+    struct pawl_list finished;     // writes and reads that are over and whose event found no room
     struct pawl_list borrowed; // receives whose bytes the caller may look at until the next poll
     struct pawl_list ops_free, sends_free;
     struct pawl_list spares;
@@ -241,6 +242,7 @@ int fabric_receives_post(struct fabric_conn *conn) PAWL_MUST_CHECK;
 // Failures close the connection.
 void fabric_probe_submit(struct fabric_conn *conn);
 void fabric_borrowed_return(struct fabric *fabric);
+bool fabric_ops_report(struct fabric *fabric); // what is finished; false: no more room
 void fabric_ops_stamp(struct fabric *fabric);
 void fabric_ops_expire(struct fabric *fabric);
 void fabric_backlog_retry(struct fabric *fabric);

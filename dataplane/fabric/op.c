@@ -305,10 +305,34 @@ void fabric_op_completed(struct fabric_op *op, int status, size_t bytes)
         return;
     }
     conn->posted_count--;
-    if (op->kind == FABRIC_OP_WRITE || op->kind == FABRIC_OP_READ) {
+    bool is_transfer = op->kind == FABRIC_OP_WRITE || op->kind == FABRIC_OP_READ;
+    // A packet that was completed before it in the same batch may have taken the room with its messages.
+    if (is_transfer &&
+        (fabric_room(conn->fabric) == 0 || !pawl_list_is_empty(&conn->fabric->finished))) {
+        op->is_posted = false;
+        pawl_list_remove(&op->link);
+        pawl_list_remove(&op->timed);
+        pawl_list_push_back(&conn->fabric->finished, &op->link);
+        return;
+    }
+    if (is_transfer) {
         fabric_emit_done(op, 0);
     }
     fabric_op_release(op);
+}
+
+bool fabric_ops_report(struct fabric *fabric)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_first(&fabric->finished)) != NULL) {
+        struct fabric_op *op = pawl_container_of(node, struct fabric_op, link);
+        if (fabric_room(fabric) == 0) {
+            return false;
+        }
+        fabric_emit_done(op, 0);
+        fabric_op_release(op);
+    }
+    return true;
 }
 
 static int receive_post(struct fabric_op *op)

@@ -60,7 +60,7 @@ static uint32_t make_message(uint16_t type, void *out)
         MAKE(wire_commit, .chunk = 1, .version = 1);
         break;
     case WIRE_PUSH:
-        MAKE(wire_push, .chunk = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
+        MAKE(wire_push, .chunk = 1, .version = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
              .bytes = 2 * WIRE_SLOT_BYTES, .slot_count = 2);
         break;
     case WIRE_PUSH | WIRE_REPLY:
@@ -211,6 +211,7 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSHED), // and slots
     WRONG(WIRE_PREPARE, wire_prepare, flags, 2),
     WRONG(WIRE_PUSH, wire_push, chunk, 0),
+    WRONG(WIRE_PUSH, wire_push, version, 0),
     WRONG(WIRE_PUSH, wire_push, id.sequence, 0),
     WRONG(WIRE_PUSH, wire_push, length, 0),
     WRONG(WIRE_PUSH, wire_push, length, 2 * WIRE_SLOT_BYTES + 1),

@@ -25,6 +25,7 @@ static int setup(void **state)
     (void)state;
     bench_open(&bench);
     bench.reactor->options.chain_bytes = 2 * WIRE_SLOT_BYTES;
+    bench.reactor->options.requests_count = 16;
     client_open(&client, &bench);
     client_hello(&client, 0, 64);
     server_open(&first, &bench);
@@ -191,6 +192,20 @@ static void test_record_when_the_first_is_lost_goes_by_star(void **state)
     assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1); // the first one's
 }
 
+// It waits for slots of the first one, and nothing of it has gone there yet.
+static void test_record_when_the_first_is_lost_before_its_turn_goes_by_star(void **state)
+{
+    (void)state;
+    connected(4, 16);
+    record(0, LENGTH, 0);
+    record(1, LENGTH, 3);
+    assert_int_equal(second.client.messages_count, 3);
+    fabric_fake_drop(first.client.conn);
+    server_turn(&first);
+    server_turn(&second);
+    assert_int_equal(bench.reactor->relays_failed_count, 2);
+}
+
 // What would fill the second one's window waits there for the payload that the chain has not brought yet.
 static void test_slots_of_a_pledged_payload_are_kept_free(void **state)
 {
@@ -234,6 +249,7 @@ int main(void)
         T(test_record_when_below_the_threshold_goes_to_both),
         T(test_record_when_the_first_hands_it_back_goes_by_star),
         T(test_record_when_the_first_is_lost_goes_by_star),
+        T(test_record_when_the_first_is_lost_before_its_turn_goes_by_star),
         T(test_slots_of_a_pledged_payload_are_kept_free),
         T(test_record_when_there_are_no_credits_for_slices_goes_by_star),
     };

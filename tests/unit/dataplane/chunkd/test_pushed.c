@@ -17,10 +17,12 @@
 static struct bench bench;
 static struct client primary;
 static struct client neighbour; // the one that forwards
+static uint64_t version;        // of the next PREPAREs
 
 static int setup(void **state)
 {
     (void)state;
+    version = 1;
     bench_open(&bench);
     client_open(&primary, &bench);
     client_hello(&primary, 0x77, 8);
@@ -44,6 +46,7 @@ static void push(struct client *from, uint64_t request, uint64_t sequence, uint1
     memset(&message, 0, sizeof(message));
     wire_header_init(&message.header, WIRE_PUSH, sizeof(message), request);
     message.chunk = 42;
+    message.version = 1;
     message.id.producer_lo = 1;
     message.id.sequence = sequence;
     message.length = LENGTH;
@@ -70,7 +73,7 @@ static void prepare(uint64_t request, uint64_t chunk, uint64_t sequence, bool sm
     wire_header_init(&message.prepare.header, WIRE_PREPARE,
                      (uint32_t)sizeof(message.prepare) + inline_bytes, request);
     message.prepare.chunk = chunk;
-    message.prepare.version = 1;
+    message.prepare.version = version;
     message.prepare.index = sequence;
     message.prepare.id.producer_lo = 1;
     message.prepare.id.sequence = sequence;
@@ -182,6 +185,23 @@ static void test_prepare_when_its_payload_never_comes_is_refused_in_time(void **
     assert_int_equal(CHUNKD_HELD_MS < CHUNKD_PREPARE_MS, 1); // the primary's patience
 }
 
+// After a recovery, which takes less time than a lost payload: what was held neither holds up the new ones nor takes
+// what is theirs.
+static void test_prepare_when_a_newer_version_comes_is_refused(void **state)
+{
+    (void)state;
+    prepare(2, 42, 5, false);
+    version = 2;
+    prepare(3, 42, 5, true);
+    stepped(1, 5);
+    assert_int_equal(primary.messages_count, 2);
+    assert_int_equal(primary.message.header.request, 2);
+    assert_int_equal(primary.message.header.status, PAWL_ESTALE);
+    prepare(4, 42, 6, false);
+    push(&neighbour, 2, 6, 0); // of version 1
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARE), 1);
+}
+
 static void test_prepare_when_the_primary_is_lost_is_forgotten(void **state)
 {
     (void)state;
@@ -220,6 +240,7 @@ int main(void)
         T(test_prepares_behind_one_that_waits_keep_their_order),
         T(test_payload_when_the_primary_brings_it_is_taken),
         T(test_prepare_when_its_payload_never_comes_is_refused_in_time),
+        T(test_prepare_when_a_newer_version_comes_is_refused),
         T(test_prepare_when_the_primary_is_lost_is_forgotten),
         T(test_payload_when_its_bringer_is_lost_is_used_all_the_same),
     };

@@ -63,6 +63,7 @@ static void push(uint64_t request, uint32_t offset, uint32_t bytes, uint16_t slo
     wire_header_init(&message.push.header, WIRE_PUSH,
                      (uint32_t)sizeof(message.push) + address_bytes, request);
     message.push.chunk = 42;
+    message.push.version = 1;
     message.push.id.producer_lo = 1;
     message.push.id.sequence = 9;
     message.push.next = NEXT;
@@ -157,18 +158,42 @@ static void test_slices_go_on_as_they_come_and_the_last_is_answered_by_the_next(
     assert_int_equal(script_count(CHUNK_EVENT_PREPARE), 0);
 }
 
-// Its slots come back with the reply, so that must wait for the bytes to be read out of them.
-static void test_prepare_when_its_slots_are_forwarded_is_answered_after_that(void **state)
+// Its slots come back with the reply, so that must wait for the bytes to be read out of them; and for no more.
+static void test_prepare_when_its_slots_are_read_is_answered_after_that(void **state)
 {
     (void)state;
     connected(8);
     push_all(2, 0);
+    struct relay *relay =
+        pawl_container_of(pawl_list_first(&bench.reactor->relays), struct relay, node);
+    assert_int_equal(relay->writes_count, 0);
+    relay->writes_count++; // one that takes its time
     prepare(5, 0);
     prepared();
     assert_int_equal(primary.messages_count, 3);
+    relay_written(bench.reactor, relay);
+    bench_turn(&bench);
+    assert_int_equal(primary.messages_count, 4); // the next server has not answered
+    assert_int_equal(primary.message.header.type, WIRE_PREPARE | WIRE_REPLY);
     next_answers(0);
-    assert_int_equal(primary.messages_count, 5);
     assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->relays));
+}
+
+// Slots of the next server's window that no slice will fill.
+static void test_relay_when_slices_stop_coming_gives_its_slots_back(void **state)
+{
+    (void)state;
+    connected(8);
+    push(2, 0, SLICE, 0);
+    struct link *link =
+        pawl_container_of(pawl_list_first(&bench.reactor->links), struct link, node);
+    assert_int_not_equal(link->slots_used, 0);
+    bench_pass(&bench, CHUNKD_RELAY_MS + 100);
+    assert_int_equal(link->slots_used, 0);
+    push(3, SLICE, SLICE, 0);
+    push(4, 2 * SLICE, LENGTH - 2 * SLICE, 0);
+    answered(4, 4, PAWL_EDEADLINE);
 }
 
 static void
@@ -278,6 +303,7 @@ static void test_push_when_a_client_sends_it_ends_the_connection(void **state)
     memset(&message, 0, sizeof(message));
     wire_header_init(&message.header, WIRE_PUSH, sizeof(message), 2);
     message.chunk = 42;
+    message.version = 1;
     message.id.producer_lo = 1;
     message.id.sequence = 1;
     message.length = 100000;
@@ -293,7 +319,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_slices_go_on_as_they_come_and_the_last_is_answered_by_the_next),
-        T(test_prepare_when_its_slots_are_forwarded_is_answered_after_that),
+        T(test_prepare_when_its_slots_are_read_is_answered_after_that),
+        T(test_relay_when_slices_stop_coming_gives_its_slots_back),
         T(test_relay_when_the_next_server_is_not_connected_hands_it_back_and_connects),
         T(test_relay_when_no_slot_is_free_hands_it_back_at_once),
         T(test_relay_when_the_next_server_refuses_hands_the_code_on),

@@ -492,6 +492,35 @@ static void test_queue_when_more_than_the_provider_takes_then_all_is_done_in_ord
     pair_close(&pair);
 }
 
+// The caller takes no more events when a write ends in the same batch of completions as a packet of messages.
+static void test_done_when_there_is_no_room_then_it_is_told_at_the_next_poll(void **state)
+{
+    struct pair pair;
+    struct fabric_event event;
+    struct fabric_op *op;
+    pair_open(&pair, provider_of(state), NULL);
+    pair_connect(&pair);
+    struct fabric *fabric = pair.a.fabric;
+    assert_int_equal(fabric_op_new(pair.a.conn, FABRIC_OP_WRITE, &op), 0);
+    op->token = 77;
+    op->is_posted = true;
+    pair.a.conn->posted_count++;
+    pawl_list_push_back(&pair.a.conn->posted, &op->link);
+    pawl_list_push_back(&fabric->fresh, &op->timed);
+    fabric->events = &event;
+    fabric->events_count = 1;
+    fabric->events_used = 1;
+    fabric_op_completed(op, 0, 0);
+    fabric->events = NULL;
+    assert_int_equal(fabric_try_wait(fabric), -EAGAIN); // nobody sleeps over it
+    assert_int_equal(pair.a.done, 0);
+    pair_poll(&pair);
+    assert_int_equal(pair.a.done, 1);
+    assert_int_equal(pair.a.last_token, 77);
+    assert_int_equal(pair.a.conn->ops_count, 0);
+    pair_close(&pair);
+}
+
 static void test_send_when_the_queue_is_full_then_says_so_and_recovers(void **state)
 {
     struct pair pair;
@@ -740,6 +769,7 @@ int main(void)
         both(test_messages_when_many_both_ways_then_all_whole_and_in_order),
         both(test_messages_when_the_window_is_kept_full_then_the_connection_lives),
         both(test_messages_when_events_are_taken_one_by_one_then_none_is_lost),
+        both(test_done_when_there_is_no_room_then_it_is_told_at_the_next_poll),
         both(test_receives_when_more_are_wanted_than_there_can_be_then_messages_pass),
         both(test_send_when_arguments_or_state_are_wrong_then_says_so),
         both(test_message_when_it_follows_a_write_then_the_bytes_are_in_place),
