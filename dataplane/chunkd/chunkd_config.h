@@ -22,7 +22,7 @@
 //     segments: 4
 //   push:                       # of records from this server as their primary to the others of a set
 //     route: auto               # star: to each; chain: through the first to the second; auto: by size
-//     chain_min: 1MiB           # auto: larger ones go by chain
+//     chain_min: 256KiB         # auto: larger ones go by chain
 //   inline_max: 32KiB           # larger records are written to their chunk file at once
 //   log_level: info             # error, warn, info, debug, trace
 //   security: none              # needed to listen beyond loopback: anybody who reaches the port is trusted

@@ -79,7 +79,7 @@ static void test_chunkd_config_when_a_route_is_given_takes_it_for_all_sizes(void
         const char *text;
         uint32_t chain_bytes;
     } cases[] = {
-        {MINIMAL, 1 << 20},
+        {MINIMAL, 256 << 10},
         {MINIMAL "push: {route: star}\n", 0},
         {MINIMAL "push: {route: star, chain_min: 1MiB}\n", 0},
         {MINIMAL "push: {route: chain, chain_min: 1MiB}\n", 1},
