@@ -19,6 +19,7 @@
 
 #define STEADY_APPENDS 20u // before each kill, so that lease and connections are there
 #define KILL_WAIT_MS 10000
+#define FIND_PAUSE_MS 10u
 
 struct failover {
     const struct perf_options *options;
@@ -124,7 +125,14 @@ static int kill_once(struct failover *failover, struct perf_round *round)
     if (code != 0) {
         return complain(failover, "appending to", code);
     }
+    // The tail may just have been sealed, so that it is healed: an append opens the next one.
     int primary = find_primary(failover);
+    uint64_t until_ms = pawl_clock_ms() + failover->options->timeout_ms;
+    while (primary < 1 && code == 0 && pawl_clock_ms() < until_ms) {
+        (void)pawl_poll(failover->pawl, FIND_PAUSE_MS);
+        code = append(failover);
+        primary = find_primary(failover);
+    }
     if (primary < 1) {
         return complain(failover, "finding the primary of", PAWL_ENOTFOUND);
     }
