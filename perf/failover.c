@@ -133,6 +133,9 @@ static int kill_once(struct failover *failover, struct perf_round *round)
         code = append(failover);
         primary = find_primary(failover);
     }
+    if (code != 0) {
+        return complain(failover, "appending to", code);
+    }
     if (primary < 1) {
         return complain(failover, "finding the primary of", PAWL_ENOTFOUND);
     }

@@ -38,6 +38,14 @@ static void held_free(struct held *held)
     free(held);
 }
 
+// The core never hears of it.
+static void held_drop(struct reactor *reactor, struct held *held)
+{
+    struct payload *payload = held->payload != 0 ? payload_find(reactor, held->payload) : NULL;
+    held_free(held);
+    payload_unuse(reactor, payload);
+}
+
 // Gives the core what nothing is missing of any more.
 static void held_run(struct reactor *reactor, struct session *session, uint64_t chunk)
 {
@@ -111,11 +119,8 @@ static void held_outdate(struct reactor *reactor, uint64_t chunk, uint64_t versi
     pawl_list_for_each_safe (node, &reactor->held) {
         struct held *held = pawl_container_of(node, struct held, node);
         if (held->message.chunk == chunk && held->message.version < version) {
-            struct payload *payload =
-                held->payload != 0 ? payload_find(reactor, held->payload) : NULL;
             arrival_answer(reactor, held->request, PAWL_ESTALE);
-            held_free(held);
-            payload_unuse(reactor, payload);
+            held_drop(reactor, held);
         }
     }
 }
@@ -155,10 +160,7 @@ void pushed_session_closed(struct reactor *reactor, const struct session *sessio
     pawl_list_for_each_safe (node, &reactor->held) {
         struct held *held = pawl_container_of(node, struct held, node);
         if (held->session == session) {
-            struct payload *payload =
-                held->payload != 0 ? payload_find(reactor, held->payload) : NULL;
-            held_free(held);
-            payload_unuse(reactor, payload);
+            held_drop(reactor, held);
         }
     }
 }

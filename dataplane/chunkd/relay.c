@@ -113,7 +113,7 @@ static void relay_write(struct reactor *reactor, struct relay *relay, const stru
 static bool relay_continues(const struct relay *relay, const struct wire_push *push)
 {
     const struct wire_push *first = &relay->push;
-    return !relay->ended && push->offset == relay->passed_bytes && push->chunk == first->chunk &&
+    return push->offset == relay->passed_bytes && push->chunk == first->chunk &&
            push->next == first->next && push->length == first->length &&
            push->slot_count == first->slot_count;
 }
