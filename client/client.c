@@ -24,7 +24,7 @@
 #define CLIENT_DEPTH_MAX 4096u
 #define CLIENT_EVENTS 64
 #define CLIENT_TURN_MAX_MS 100u
-#define CLIENT_CONTROL_NS 200000u
+#define CLIENT_CONTROL_NS 1000000u
 #define CLIENT_ATTEMPT_MS 3000u
 
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms)
@@ -232,6 +232,9 @@ int client_callbacks(struct pawl *pawl)
 static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
+    if (pawl->control_due) {
+        wake = PAWL_MIN(wake, pawl->control_ns + CLIENT_CONTROL_NS);
+    }
     wake = PAWL_MIN(wake, link_wake_ns(pawl));
     if (pawl->fabric != NULL) {
         wake = PAWL_MIN(wake, fabric_deadline_ns(pawl->fabric));
@@ -275,7 +278,9 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns)
     uint64_t ns = wake - now_ns;
     struct timespec timeout = {.tv_sec = (time_t)(ns / 1000000000u),
                                .tv_nsec = (long)(ns % 1000000000u)};
-    (void)ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
+    int got = ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
+    // Its own times are among those that end the wait.
+    pawl->control_ready = got <= 0 || polls[fds_count].revents != 0;
 }
 
 // libuv writes to sockets without MSG_NOSIGNAL, and a master that was killed must not kill programs that
@@ -295,17 +300,22 @@ static int run_loop(struct pawl *pawl, uv_run_mode mode)
     return alive;
 }
 
-// The control plane has a turn of its own when nothing else goes on, and every CLIENT_CONTROL_NS at least:
-// each costs some system calls, and an append under way needs none of it.
+// The control plane has a turn when its descriptor or a timer says so, and every CLIENT_CONTROL_NS while
+// anything goes on: each costs some system calls, and an append under way needs none of it. True when all is
+// idle, and what it has begun is known to the kernel.
 static bool control_turn(struct pawl *pawl, uint64_t now_ns, bool idle)
 {
-    if (!idle && now_ns - pawl->control_ns < CLIENT_CONTROL_NS) {
-        return false;
+    pawl->control_due |= !idle;
+    bool due = pawl->control_due && now_ns - pawl->control_ns >= CLIENT_CONTROL_NS;
+    if (due || (idle && (pawl->control_ready || uv_backend_timeout(&pawl->loop) == 0))) {
+        pawl->control_ns = now_ns;
+        pawl->control_ready = false;
+        pawl->control_due = !idle;
+        control_keep(pawl, now_ns);
+        (void)run_loop(pawl, UV_RUN_NOWAIT);
+        pawl->control_due |= pawl->answered;
     }
-    pawl->control_ns = now_ns;
-    control_keep(pawl, now_ns);
-    (void)run_loop(pawl, UV_RUN_NOWAIT);
-    return true;
+    return idle && !pawl->answered;
 }
 
 int client_turn(struct pawl *pawl, uint64_t until_ns)
@@ -317,7 +327,7 @@ int client_turn(struct pawl *pawl, uint64_t until_ns)
     link_deadlines(pawl, now_ns);
     int ran = client_callbacks(pawl);
     bool idle = events == 0 && !busy && ran == 0;
-    if (control_turn(pawl, now_ns, idle) && idle && !pawl->answered) {
+    if (control_turn(pawl, now_ns, idle)) {
         sleep_until(pawl, until_ns);
     }
     return ran;

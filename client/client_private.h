@@ -151,6 +151,8 @@ struct pawl {
     bool loop_open;
     struct rpc_conn *master; // NULL: not connected, not connecting
     uint64_t control_ns;     // when the control plane had its last turn
+    bool control_due;        // something has gone on since
+    bool control_ready;      // its descriptor said so
     uint64_t master_retry_ns;
     uint32_t master_pause_ms;
     uint64_t cluster_id;

@@ -76,6 +76,7 @@ int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t dea
     if (pawl->master == NULL || !rpc_conn_is_open(pawl->master)) {
         return PAWL_EDISCONNECTED;
     }
+    pawl->control_due = true; // what the call begins is not known to the kernel yet
     return rpc_call(pawl->master, request, deadline_ms, done, user);
 }
 

@@ -230,7 +230,7 @@ static void reactor_sleep(struct reactor *reactor, uint64_t now_ns)
     if (store_fd < 0 && store_busy(reactor->store)) {
         return; // a store that can't wake us
     }
-    if (!fabrics_polls(reactor, polls, &count)) {
+    if (!fabrics_polls(reactor, polls, &count) || store_try_wait(reactor->store) != 0) {
         return;
     }
     nfds_t inbox = count;

@@ -313,6 +313,7 @@ static int ofi_open(struct fabric *fabric)
         return rc;
     }
     uint32_t version = ofi->info->fabric_attr->prov_version; // 117.0: libfabric 1.17
+    ofi->eq_tells = strcmp(name, "tcp") == 0 && FI_MAJOR(version) <= 117;
     snprintf(fabric->description, sizeof(fabric->description),
              "%s (version %u.%u, domain %s, network %s)", name, FI_MAJOR(version),
              FI_MINOR(version), ofi->info->domain_attr->name, ofi->info->fabric_attr->name);
@@ -386,11 +387,19 @@ static int ofi_try_wait(struct fabric *fabric)
 {
     struct ofi *ofi = fabric->state;
     struct fid *fids[] = {&ofi->cq->fid, &ofi->eq->fid};
-    ofi->polls_count = UINT32_MAX / 2; // the next poll reads the event queue, whatever woke us
-    if (fi_trywait(ofi->fabric, fids, 2) != 0) {
+    bool is_eq_due = ofi->eq_read || !ofi->eq_tells;
+    if (!ofi->eq_tells) {
+        ofi->eq_ns = 0; // the next poll reads the event queue, whatever woke us
+    }
+    ofi->woken = true;
+    if (fi_trywait(ofi->fabric, fids, is_eq_due ? 2 : 1) != 0) {
         return -EAGAIN;
     }
-    return ofi_events_pending(fabric) ? -EAGAIN : 0;
+    if (is_eq_due && ofi_events_pending(fabric)) {
+        return -EAGAIN;
+    }
+    ofi->eq_read = false;
+    return 0;
 }
 
 const struct fabric_provider fabric_provider_ofi = {

@@ -319,7 +319,9 @@ void ofi_events_read(struct fabric *fabric)
 {
     struct ofi *ofi = fabric->state;
     union event_buffer buffer;
+    ofi->eq_ns = fabric->now_ns;
     ofi->polls_count = 0;
+    ofi->eq_read = true;
     for (;;) {
         uint32_t type = 0;
         ssize_t rc = event_read(ofi, &type, &buffer, 0);

@@ -28,7 +28,13 @@ struct ofi {
     bool is_tcp; // software: queues grow, and the listening port needs a guard
     uint64_t mr_mode;
     size_t cq_size;
-    uint32_t polls_count; // since the event queue was read
+    uint64_t eq_ns;       // when the event queue was read
+    uint32_t polls_count; // since then
+    // tcp up to 1.17: what the event queue has shows at its descriptor, and stays there until
+    // fi_trywait(). So it is looked at when its owner woke without a completion, not at each poll.
+    bool eq_tells;
+    bool eq_read; // since fi_trywait()
+    bool woken;   // the owner has waited since the last poll
     struct listener_guard *guard;
     void *resolver; // event channel of rdma_cm; NULL where the provider resolves without waiting
     struct pawl_random keys;

@@ -12,7 +12,9 @@
 #include "base/log.h"
 
 #define CQ_BATCH 32
-#define EQ_EVERY 16 // polls between two looks at the event queue while completions keep coming
+// Between two looks at the event queue while completions keep coming.
+#define EQ_NS 100000u
+#define EQ_POLLS 16
 
 _Static_assert(sizeof(struct fi_context2) <= sizeof(((struct fabric_op *)0)->context),
                "fabric_op.context");
@@ -117,12 +119,16 @@ void ofi_progress(struct fabric *fabric)
     if (is_making && ofi->resolver) {
         ofi_resolver_progress(fabric);
     }
-    if (is_making || ++ofi->polls_count >= EQ_EVERY) {
+    bool is_due = is_making || ++ofi->polls_count >= EQ_POLLS ||
+                  fabric->now_ns - ofi->eq_ns >= EQ_NS;
+    if (is_due) {
         ofi_events_read(fabric);
     }
     bool is_empty = completions_read(fabric);
+    is_due = !is_due && (ofi->woken || !ofi->eq_tells);
+    ofi->woken = false;
     // A shutdown is reported by the event queue while the completion queue is read.
-    if (is_empty && fabric->events_used == used && ofi->polls_count > 0) {
+    if (is_empty && fabric->events_used == used && is_due) {
         ofi_events_read(fabric);
         is_empty = completions_read(fabric);
     }

@@ -84,17 +84,6 @@ void store_io_submit(struct store_io *io, struct store_io_request *request)
 {
     request->done_bytes = 0;
     pawl_list_push_back(&io->pending, &request->node);
-    if (!io->uring) {
-        store_io_signal(io);
-    }
-}
-
-void store_io_signal(struct store_io *io)
-{
-    uint64_t one = 1;
-    ssize_t written = write(io->event_fd, &one, sizeof(one));
-
-    (void)written; // EAGAIN: it is readable already
 }
 
 bool store_io_is_idle(const struct store_io *io)
@@ -282,13 +271,17 @@ static bool io_execute_pending(struct store_io *io)
     return true;
 }
 
-// Empties event_fd before the completions are looked at, so that none falls between the two.
-static void io_drain_event(struct store_io *io)
+bool store_io_try_wait(struct store_io *io)
 {
     uint64_t value;
-    ssize_t bytes = read(io->event_fd, &value, sizeof(value));
 
-    (void)bytes; // EAGAIN: it was empty
+    if (!io->uring) {
+        return pawl_list_is_empty(&io->pending);
+    }
+    // A completion is seen before its signal comes: left in event_fd, that would keep its owner awake
+    // until the next completion. Emptied before the look, so that none falls between the two.
+    (void)!read(io->event_fd, &value, sizeof(value)); // EAGAIN: it was empty
+    return io_uring_cq_ready(&io->ring) == 0;
 }
 
 bool store_io_poll(struct store_io *io)
@@ -297,12 +290,7 @@ bool store_io_poll(struct store_io *io)
     bool any = false;
 
     if (!io->uring) {
-        io_drain_event(io);
         return io_execute_pending(io);
-    }
-    // While the ring is busy and has nothing yet, a poll costs no system call.
-    if (io->in_flight_count == 0 || io_uring_cq_ready(&io->ring) > 0) {
-        io_drain_event(io);
     }
     while (io_uring_peek_cqe(&io->ring, &cqe) == 0) {
         struct store_io_request *request = io_uring_cqe_get_data(cqe);

@@ -66,7 +66,7 @@ bool store_io_poll(struct store_io *io);
 // Waits until something has ended (only while something is in flight).
 void store_io_wait(struct store_io *io);
 bool store_io_is_idle(const struct store_io *io);
-// Makes event_fd readable, for work that is not the kernel's.
-void store_io_signal(struct store_io *io);
+// Before waiting for event_fd: false when store_io_poll() has something now. Empties event_fd.
+bool store_io_try_wait(struct store_io *io);
 
 #endif

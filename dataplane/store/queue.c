@@ -54,10 +54,6 @@ void store_ready_push(struct store *store, const struct store_completion *comple
         *completion;
     store->ready_count++;
     store->ops_count--;
-    // Inside of a poll they are handed out by that poll.
-    if (!store->polling && store->ready_count == 1) {
-        store_io_signal(&store->io);
-    }
 }
 
 static int op_new(struct store_replica *replica, enum store_op_type type, uint64_t token,

@@ -276,17 +276,11 @@ static bool store_moves(const struct store *store)
 // Everything that moves by itself: one turn.
 static void store_turn(struct store *store)
 {
-    store->polling = true;
     store_io_poll(&store->io);
     do {
         store_journal_step(store);
     } while (store_checkpoint_step(store)); // a free segment: the journal can go on
     store_io_flush(&store->io);
-    store->polling = false;
-    // What waits for nothing (memory that was short) is tried again at once.
-    if (store_io_is_idle(&store->io) && store_moves(store)) {
-        store_io_signal(&store->io);
-    }
 }
 
 // After a crash all segments may be full: one is made free before anything else is written.
@@ -398,15 +392,19 @@ int store_poll(struct store *store, struct store_completion *completions, int co
         store->ready_first = (store->ready_first + 1) & (store->ready_capacity - 1);
         store->ready_count--;
     }
-    if (store->ready_count > 0) {
-        store_io_signal(&store->io);
-    }
     return given;
 }
 
 bool store_busy(const struct store *store)
 {
     return store->ops_count > 0 || store->ready_count > 0 || store_moves(store);
+}
+
+int store_try_wait(struct store *store)
+{
+    // What waits for nothing (memory that was short) is tried again at once.
+    bool is_due = store->ready_count > 0 || (store_io_is_idle(&store->io) && store_moves(store));
+    return !is_due && store_io_try_wait(&store->io) ? 0 : -EAGAIN;
 }
 
 int store_wait_fd(const struct store *store)

@@ -145,8 +145,9 @@ int store_poll(struct store *store, struct store_completion *completions, int co
 // True while something is queued or in flight.
 bool store_busy(const struct store *store);
 
-// Descriptor (eventfd of the io_uring) that becomes readable when store_poll() has work; drain is
-// done by store_poll().
+// Before waiting for the descriptor: 0, or -EAGAIN when store_poll() has work now.
+int store_try_wait(struct store *store);
+// Descriptor (eventfd of the io_uring) that becomes readable when store_poll() has work.
 int store_wait_fd(const struct store *store);
 
 // 0, or the error that took the store out of service.

@@ -262,7 +262,6 @@ struct store {
     uint64_t space_limit_bytes;
     struct disk_identity identity;
     int failed;
-    bool polling;
     bool closing;
     struct store_io io;
     struct store_journal journal;

@@ -284,7 +284,7 @@ bool store_io_is_idle(const struct store_io *io)
     return pawl_list_is_empty(&io->pending);
 }
 
-void store_io_signal(struct store_io *io)
+bool store_io_try_wait(struct store_io *io)
 {
-    (void)io;
+    return pawl_list_is_empty(&io->pending);
 }
