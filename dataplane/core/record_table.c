@@ -10,6 +10,7 @@
 #include "base/mutant.h"
 
 #define RECORD_ROWS_MIN 16u
+#define SLOTS_LINE_COUNT 16u // of a cache line
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc)
 {
@@ -39,12 +40,14 @@ static bool id_matches(const struct wire_record_id *a, const struct wire_record_
     return id_is_epoch(a) ? a->epoch == b->epoch : a->sequence == b->sequence;
 }
 
+// Neighbours of one producer come one after the other: they share a cache line of slots.
 static uint64_t id_hash(const struct wire_record_id *id)
 {
     uint64_t number = id_is_epoch(id) ? ~(uint64_t)id->epoch : id->sequence;
     uint64_t hash = pawl_hash_u64(id->producer_hi + 0x9e3779b97f4a7c15u);
     hash = pawl_hash_u64(hash ^ id->producer_lo);
-    return pawl_hash_u64(hash ^ number);
+    hash = pawl_hash_u64(hash ^ (number / SLOTS_LINE_COUNT));
+    return (hash & ~(uint64_t)(SLOTS_LINE_COUNT - 1)) | (number % SLOTS_LINE_COUNT);
 }
 
 // The slot that names the id, or the free one where it belongs. There is always a free slot.

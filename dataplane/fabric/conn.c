@@ -116,6 +116,7 @@ struct fabric_conn *fabric_conn_new(struct fabric *fabric, enum fabric_conn_stat
     conn->id = next_id();
     conn->state = state;
     conn->peer_message_bytes = fabric->options.message_bytes;
+    conn->peer_packet_bytes = fabric->packet_bytes;
     conn->deadline_ms = fabric->options.operation_ms;
     pawl_list_init(&conn->link);
     pawl_list_init(&conn->work);
@@ -183,7 +184,8 @@ static int greeting_check(const struct fabric *fabric, const void *data, size_t 
                          peer, greeting.format, greeting.features, fabric->format);
         return PAWL_EPROTOCOL;
     }
-    if (greeting.message_bytes < 64 || greeting.reserved != 0) {
+    if (greeting.message_bytes < 64 ||
+        greeting.packet_bytes < fabric_frame_bytes(greeting.message_bytes)) {
         pawl_log_limited(&refuse_limit, PAWL_LOG_WARN, "peer %s refused: greeting is damaged",
                          peer);
         return PAWL_EPROTOCOL;
@@ -211,6 +213,7 @@ struct fabric_conn *fabric_conn_request(struct fabric *fabric, const void *greet
         return NULL;
     }
     conn->peer_message_bytes = theirs.message_bytes;
+    conn->peer_packet_bytes = theirs.packet_bytes;
     snprintf(conn->peer, sizeof(conn->peer), "%s", peer);
     return conn;
 }
@@ -245,6 +248,7 @@ void fabric_conn_established(struct fabric_conn *conn, const void *greeting, siz
             return;
         }
         conn->peer_message_bytes = theirs.message_bytes;
+        conn->peer_packet_bytes = theirs.packet_bytes;
     }
     conn->state = FABRIC_CONN_OPEN;
     pawl_list_remove(&conn->work);

@@ -67,8 +67,8 @@ static int options_copy(struct fabric *fabric, const struct fabric_options *opti
     fabric->format = FABRIC_GREETING_FORMAT;
     fabric->receives_count = options->receives_count;
     fabric->posts_max = 256;
-    fabric->packet_bytes = fabric_packet_bytes(options->message_bytes);
-    fabric->stride_bytes = (uint32_t)pawl_align_up(fabric->packet_bytes, FABRIC_MESSAGE_ALIGN);
+    fabric->packet_bytes = (uint32_t)PAWL_MAX(fabric_frame_bytes(options->message_bytes),
+                                              (uint64_t)FABRIC_PACKET_BYTES);
     return 0;
 }
 
@@ -102,6 +102,7 @@ int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric
         fabric_free(fabric);
         return rc;
     }
+    fabric->stride_bytes = (uint32_t)pawl_align_up(fabric->packet_bytes, FABRIC_MESSAGE_ALIGN);
     fabric->sends_max = PAWL_MAX(4 * fabric->options.receives_count, 256u);
     pawl_log_info("provider %s opened", fabric->description);
     *ret_fabric = fabric;
@@ -169,6 +170,7 @@ struct fabric_greeting fabric_greeting_of(const struct fabric *fabric)
         .magic = FABRIC_GREETING_MAGIC,
         .format = fabric->format,
         .message_bytes = fabric->options.message_bytes,
+        .packet_bytes = fabric->packet_bytes,
     };
 }
 

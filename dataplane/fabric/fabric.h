@@ -37,8 +37,8 @@ struct fabric_options {
     const char *host;       // local address to bind to: "127.0.0.1"; NULL: any (clients)
     uint16_t port;          // to listen on; 0: a free one
     uint32_t message_bytes; // largest message
-    // Posted per connection; at least as many as requests and replies a peer may send. A provider may
-    // have a shorter queue (tcp: 256): then the peer's messages wait. Over iWARP twice as many are posted.
+    // Posted per connection; at least as many as requests and replies a peer may send. Over tcp a quarter,
+    // each four times as long: what finds none waits. Over iWARP twice as many are posted.
     uint32_t receives_count;
     uint32_t connections_max;
     uint32_t operation_ms; // deadline of an accepted write, read or send; 0: 10,000

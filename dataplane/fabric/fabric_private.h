@@ -28,20 +28,23 @@
 // Connection data: 16 bytes, little-endian, sent by both sides when a connection is made. Whoever
 // meets another magic or format refuses, and says both sides' versions.
 #define FABRIC_GREETING_MAGIC 0x4c574150u // "PAWL"
-#define FABRIC_GREETING_FORMAT 2u
+#define FABRIC_GREETING_FORMAT 3u
 struct fabric_greeting {
     uint32_t magic;
     uint16_t format;
     uint16_t features;
     uint32_t message_bytes; // largest message that the sender of this takes
-    uint32_t reserved;      // 0
+    uint32_t packet_bytes;  // largest packet; it has room for that message
 };
 _Static_assert(sizeof(struct fabric_greeting) == 16, "fabric_greeting");
 
 // What goes over as one message of the provider is a packet: one or more messages of the owner's, each
 // behind a header of 8 bytes, little-endian, and padded with zeros to a multiple of 8 (packet.c).
 #define FABRIC_FRAME_ALIGN 8u
-#define FABRIC_PACKET_BYTES 16384u // both sides take at least packets of so many bytes
+// A device has a receive posted for each message that a peer may send, so these are short. Over tcp a
+// message may wait in the socket: fewer and longer ones, in as much memory.
+#define FABRIC_PACKET_BYTES 16384u
+#define FABRIC_PACKET_TCP_FACTOR 4u
 struct fabric_frame {
     uint32_t bytes;    // of the message behind it, 1 to message_bytes
     uint32_t reserved; // 0
@@ -100,7 +103,7 @@ struct fabric_conn {
     uint32_t ops_count;    // sends, writes, reads and probes that are not over
     uint32_t posted_count; // of them: known to the provider
     uint32_t sends_count;  // of them: sends
-    uint32_t peer_message_bytes;
+    uint32_t peer_message_bytes, peer_packet_bytes;
     struct pawl_list link;      // in the fabric's conns, closing or closed
     struct pawl_list work;      // in the fabric's making, ready or lost
     struct pawl_list waiting;   // in the fabric's backlog
@@ -178,7 +181,7 @@ struct fabric {
         probe_ns; // before this no connection has been idle for long; UINT64_MAX: nobody to ask
     uint64_t drain_count;  // how often the completion queue was found empty
     uint32_t conns_count;  // not closing
-    uint32_t packet_bytes; // that hold the largest message
+    uint32_t packet_bytes; // of the largest packet
     uint32_t stride_bytes; // between two packets in memory
     struct pawl_list conns, closing, closed;
     struct pawl_list making, ready, lost, backlog, gathering;
@@ -221,7 +224,8 @@ void fabric_conn_free(struct fabric_conn *conn);
 void fabric_spares_free(struct fabric *fabric);
 
 // packet.c
-uint32_t fabric_packet_bytes(uint32_t message_bytes);
+// Bytes of a packet with one such message.
+uint64_t fabric_frame_bytes(uint64_t message_bytes);
 // A received packet as a peer may have made it up: is each frame of it whole and in bounds?
 bool fabric_packet_check(const void *packet, size_t bytes, uint32_t message_bytes);
 // Delivers messages of a checked packet while there is room. True: all of it was, and its memory is

@@ -304,6 +304,11 @@ static int ofi_open(struct fabric *fabric)
     ofi->is_tcp =
         strcmp(name, "tcp") == 0 || strcmp(name, "net") == 0 || strcmp(name, "sockets") == 0;
     const char *host = fabric->options.host;
+    if (ofi->is_tcp) {
+        fabric->packet_bytes *= FABRIC_PACKET_TCP_FACTOR;
+        fabric->receives_count = PAWL_MAX(fabric->receives_count / FABRIC_PACKET_TCP_FACTOR,
+                                          PAWL_MIN(fabric->receives_count, 4u));
+    }
     rc = ofi->is_tcp && host ? host_check(host) : 0;
     rc = rc < 0 ? rc : ofi_open_objects(fabric, ofi);
     if (rc < 0) {

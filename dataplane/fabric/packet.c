@@ -18,14 +18,9 @@
 #include "base/assert.h"
 #include "dataplane/fabric/fabric_private.h"
 
-static uint64_t frame_bytes(uint64_t message_bytes)
+uint64_t fabric_frame_bytes(uint64_t message_bytes)
 {
     return sizeof(struct fabric_frame) + pawl_align_up(message_bytes, FABRIC_FRAME_ALIGN);
-}
-
-uint32_t fabric_packet_bytes(uint32_t message_bytes)
-{
-    return (uint32_t)PAWL_MAX(frame_bytes(message_bytes), (uint64_t)FABRIC_PACKET_BYTES);
 }
 
 // ---- sending ----------------------------------------------------------------------------------
@@ -98,7 +93,7 @@ static void packet_add(struct fabric_op *op, const void *head, uint32_t head_byt
     unsigned char *at = (unsigned char *)op->memory + op->bytes;
     uint32_t bytes = head_bytes + tail_bytes;
     struct fabric_frame frame = {.bytes = bytes};
-    uint64_t end = frame_bytes(bytes);
+    uint64_t end = fabric_frame_bytes(bytes);
     memcpy(at, &frame, sizeof(frame));
     memcpy(at + sizeof(frame), head, head_bytes);
     if (tail_bytes > 0) {
@@ -113,6 +108,7 @@ int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes
 {
     uint64_t bytes = (uint64_t)head_bytes + tail_bytes;
     uint32_t message_max = PAWL_MIN(conn->peer_message_bytes, conn->fabric->options.message_bytes);
+    uint32_t packet_max = PAWL_MIN(conn->peer_packet_bytes, conn->fabric->packet_bytes);
     if (bytes == 0) {
         return -EINVAL;
     }
@@ -123,8 +119,7 @@ int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes
         return PAWL_EDISCONNECTED;
     }
     int rc = 0;
-    if (conn->gathered &&
-        conn->gathered->bytes + frame_bytes(bytes) > fabric_packet_bytes(message_max)) {
+    if (conn->gathered && conn->gathered->bytes + fabric_frame_bytes(bytes) > packet_max) {
         rc = fabric_packet_submit(conn);
     }
     if (rc == 0 && !conn->gathered) {
@@ -153,10 +148,10 @@ bool fabric_packet_check(const void *packet, size_t bytes, uint32_t message_byte
         }
         memcpy(&frame, (const unsigned char *)packet + at, sizeof(frame));
         if (frame.bytes == 0 || frame.bytes > message_bytes || frame.reserved != 0 ||
-            frame_bytes(frame.bytes) > bytes - at) {
+            fabric_frame_bytes(frame.bytes) > bytes - at) {
             return false;
         }
-        at += frame_bytes(frame.bytes);
+        at += fabric_frame_bytes(frame.bytes);
     }
     return bytes > 0;
 }
@@ -172,7 +167,7 @@ bool fabric_packet_deliver(struct fabric_op *op)
         }
         memcpy(&frame, at, sizeof(frame));
         fabric_emit_message(op->conn, at + sizeof(frame), frame.bytes);
-        op->taken_bytes += frame_bytes(frame.bytes);
+        op->taken_bytes += fabric_frame_bytes(frame.bytes);
     }
     return true;
 }

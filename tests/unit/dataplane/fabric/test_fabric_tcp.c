@@ -398,7 +398,7 @@ static void test_garbage_when_the_greeting_is_wrong_then_refused(void **state)
     wrong[1].format++;
     wrong[2].features = 1;
     wrong[3].message_bytes = 0;
-    wrong[4].reserved = 1;
+    wrong[4].packet_bytes = wrong[4].message_bytes;
     uint16_t bytes[6] = {16, 16, 16, 16, 16, 15};
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(wrong); i++) {
         unsigned char all[48];
