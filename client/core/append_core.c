@@ -26,6 +26,10 @@ static void slot_remove(struct append_core *core, uint32_t at)
 {
     pawl_assert(at < core->slots_count);
     core->slots_count--;
+    if (at == 0) { // answers come in order
+        core->slots = core->slots_count > 0 ? core->slots + 1 : core->slots_memory;
+        return;
+    }
     memmove(&core->slots[at], &core->slots[at + 1],
             (core->slots_count - at) * sizeof(core->slots[0]));
 }
@@ -75,9 +79,10 @@ void append_committed(struct append_core *core, uint64_t sequence)
         unknown_remove(core, 0);
     }
     for (uint32_t i = 0; i < core->slots_count; i++) {
-        if (core->slots[i].sequence <= core->committed_sequence) {
-            core->slots[i].chain = false;
+        if (core->slots[i].sequence > core->committed_sequence) {
+            break;
         }
+        core->slots[i].chain = false;
     }
 }
 
@@ -194,6 +199,10 @@ static void expire(struct append_core *core)
 static struct append_slot *slot_insert(struct append_core *core, uint64_t sequence)
 {
     uint32_t at = core->slots_count;
+    if (core->slots + at == core->slots_memory + core->slots_capacity) {
+        memmove(core->slots_memory, core->slots, at * sizeof(core->slots[0]));
+        core->slots = core->slots_memory;
+    }
     while (at > 0 && core->slots[at - 1].sequence > sequence) {
         core->slots[at] = core->slots[at - 1];
         at--;
@@ -282,6 +291,11 @@ static int submit(struct append_core *core, const struct append_event *event)
         core->next_sequence = PAWL_MAX(core->next_sequence, sequence + 1);
     }
     core->counters.appends_count++;
+    if (core->quiet && core->now_ns < PAWL_MIN(core->due_ns, slot->deadline_ns)) {
+        append_slot_send(core, slot);
+    } else {
+        core->quiet = false;
+    }
     return 0;
 }
 
@@ -319,8 +333,12 @@ int append_core_step(struct append_core *core, const struct append_event *event,
     default:
         return PAWL_EINVALID;
     }
-    expire(core);
-    append_pump(core);
+    bool is_plain = event->type == APPEND_EVENT_SUBMIT ||
+                    (event->type == APPEND_EVENT_REPLY && event->status == 0);
+    if (!core->quiet || !is_plain || core->now_ns >= core->due_ns) {
+        expire(core);
+        append_pump(core);
+    }
     return 0;
 }
 
@@ -335,13 +353,16 @@ static int allocate(struct append_core *core)
 {
     uint32_t depth = core->options.depth_max;
     core->actions.capacity = 3 * depth + 4;
-    core->slots = pawl_alloc_array(core->alloc, depth, sizeof(core->slots[0]));
+    core->slots_capacity = depth + depth / 2 + 8;
+    core->slots_memory =
+        pawl_alloc_array(core->alloc, core->slots_capacity, sizeof(core->slots[0]));
+    core->slots = core->slots_memory;
     core->unknowns = pawl_alloc_array(core->alloc, depth, sizeof(core->unknowns[0]));
     core->closing =
         pawl_alloc_array(core->alloc, depth + APPEND_CLOSING_SPARE, sizeof(core->closing[0]));
     core->actions.items =
         pawl_alloc_array(core->alloc, core->actions.capacity, sizeof(core->actions.items[0]));
-    bool whole = core->slots != NULL && core->unknowns != NULL && core->closing != NULL &&
+    bool whole = core->slots_memory != NULL && core->unknowns != NULL && core->closing != NULL &&
                  core->actions.items != NULL;
     return whole ? 0 : -ENOMEM;
 }
@@ -379,7 +400,7 @@ void append_core_free(struct append_core *core)
     if (core == NULL) {
         return;
     }
-    pawl_alloc_free(core->alloc, core->slots);
+    pawl_alloc_free(core->alloc, core->slots_memory);
     pawl_alloc_free(core->alloc, core->unknowns);
     pawl_alloc_free(core->alloc, core->closing);
     pawl_alloc_free(core->alloc, core->actions.items);

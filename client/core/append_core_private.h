@@ -56,8 +56,10 @@ struct append_unknown {
 struct append_core {
     struct append_core_options options;
     const struct pawl_alloc *alloc;
-    struct append_slot *slots; // by rising sequence; depth_max of them
+    struct append_slot *slots; // by rising sequence, up to depth_max; moves on in `slots_memory`
     uint32_t slots_count;
+    struct append_slot *slots_memory;
+    uint32_t slots_capacity; // more than depth_max, so that the first one goes without moving the rest
     struct append_unknown *unknowns; // by rising sequence; depth_max of them
     uint32_t unknowns_count;
     uint64_t *closing; // servers whose DISCONNECTED is awaited; depth_max + spare of them
@@ -77,6 +79,10 @@ struct append_core {
     uint64_t put_off_ns;     // since when
     uint64_t pause_until_ns;
     uint64_t now_ns; // of the last event
+    // All slots stand sent at the tail's place, and nothing but an answer or `due_ns` can change that: a
+    // submit is sent and an answer met without a look at the others.
+    bool quiet;
+    uint64_t due_ns; // not later than the first deadline or end of an attempt of a slot
     struct pawl_random random;
     struct append_actions actions;
     struct append_counters counters;
@@ -96,5 +102,7 @@ void append_on_reply(struct append_core *core, const struct append_event *event)
 void append_on_looked_up(struct append_core *core, const struct append_event *event);
 void append_on_disconnected(struct append_core *core, uint64_t server);
 void append_pump(struct append_core *core);
+// For the last submit, while the core is quiet.
+void append_slot_send(struct append_core *core, struct append_slot *slot);
 
 #endif

@@ -367,13 +367,17 @@ void append_on_disconnected(struct append_core *core, uint64_t server)
     }
 }
 
+static uint64_t attempt_end_ns(const struct append_core *core, const struct append_slot *slot)
+{
+    return slot->sent_ns + core->options.attempt_ms * APPEND_NS_PER_MS;
+}
+
 // A primary that does not answer is left: its connection is dropped and the master is told.
 static void time_out_attempts(struct append_core *core)
 {
-    uint64_t attempt_ns = core->options.attempt_ms * APPEND_NS_PER_MS;
     for (uint32_t i = 0; i < core->slots_count; i++) {
         const struct append_slot *slot = &core->slots[i];
-        if (slot->state != APPEND_SLOT_SENT || slot->sent_ns + attempt_ns > core->now_ns ||
+        if (slot->state != APPEND_SLOT_SENT || attempt_end_ns(core, slot) > core->now_ns ||
             append_closing(core, slot->server)) {
             continue;
         }
@@ -385,13 +389,15 @@ static void time_out_attempts(struct append_core *core)
     }
 }
 
-static void slot_send(struct append_core *core, struct append_slot *slot)
+void append_slot_send(struct append_core *core, struct append_slot *slot)
 {
     slot->state = APPEND_SLOT_SENT;
     slot->attempt = ++core->attempt_last;
     slot->place = core->place;
     slot->server = core->tail.primary_id;
     slot->sent_ns = core->now_ns;
+    core->due_ns = PAWL_MIN(core->due_ns, slot->deadline_ns);
+    core->due_ns = PAWL_MIN(core->due_ns, attempt_end_ns(core, slot));
     slot->committed_at_send = core->committed_sequence;
     core->counters.retries_count += slot->was_sent ? 1 : 0;
     slot->was_sent = true;
@@ -412,7 +418,7 @@ static void send_waiting(struct append_core *core)
     for (uint32_t i = 0; i < core->slots_count; i++) {
         struct append_slot *slot = &core->slots[i];
         if (slot->state == APPEND_SLOT_WAITING) {
-            slot_send(core, slot);
+            append_slot_send(core, slot);
         } else if (slot->state == APPEND_SLOT_SENT && slot->chain && slot->place != core->place) {
             PAWL_MARK(client_waits_for_older_place);
             return;
@@ -431,10 +437,22 @@ static void ask_for_tail(struct append_core *core)
     action->type = APPEND_ACTION_GET_TAIL;
 }
 
-void append_pump(struct append_core *core)
+static void quiet_find(struct append_core *core)
+{
+    core->quiet =
+        core->tail_known && core->closing_count == 0 && core->pause_until_ns <= core->now_ns;
+    core->due_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < core->slots_count && core->quiet; i++) {
+        const struct append_slot *slot = &core->slots[i];
+        core->quiet = slot->state == APPEND_SLOT_SENT && slot->place == core->place;
+        core->due_ns = PAWL_MIN(core->due_ns, slot->deadline_ns);
+        core->due_ns = PAWL_MIN(core->due_ns, attempt_end_ns(core, slot));
+    }
+}
+
+static void send_what_waits(struct append_core *core)
 {
     bool waiting = false;
-    time_out_attempts(core);
     for (uint32_t i = 0; i < core->slots_count; i++) {
         struct append_slot *slot = &core->slots[i];
         waiting |= slot->state == APPEND_SLOT_WAITING ||
@@ -451,4 +469,11 @@ void append_pump(struct append_core *core)
     } else if (!append_closing(core, core->tail.primary_id)) {
         send_waiting(core);
     }
+}
+
+void append_pump(struct append_core *core)
+{
+    time_out_attempts(core);
+    send_what_waits(core);
+    quiet_find(core);
 }
