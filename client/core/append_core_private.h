@@ -59,7 +59,8 @@ struct append_core {
     struct append_slot *slots; // by rising sequence, up to depth_max; moves on in `slots_memory`
     uint32_t slots_count;
     struct append_slot *slots_memory;
-    uint32_t slots_capacity; // more than depth_max, so that the first one goes without moving the rest
+    uint32_t
+        slots_capacity; // more than depth_max, so that the first one goes without moving the rest
     struct append_unknown *unknowns; // by rising sequence; depth_max of them
     uint32_t unknowns_count;
     uint64_t *closing; // servers whose DISCONNECTED is awaited; depth_max + spare of them

@@ -11,7 +11,6 @@
 #include "base/log.h"
 
 #define BUFFERS_BLOCK_BYTES (16u << 20)
-#define BUFFERS_SMALLS_BYTES_MAX (16u << 20)
 #define BUFFERS_WINDOW_MIN_BYTES (1u << 20)
 
 static_assert(BUFFERS_BLOCK_BYTES == WIRE_WINDOW_SLOTS_MAX * WIRE_SLOT_BYTES, "whole window");
@@ -32,26 +31,8 @@ int buffers_open(struct buffers *buffers, const struct memory_options *options)
     return code;
 }
 
-static int buffers_divide_smalls(struct buffers *buffers)
-{
-    size_t bytes = PAWL_MIN(buffers->region.bytes / 16, (size_t)BUFFERS_SMALLS_BYTES_MAX);
-    buffers->smalls_count = (uint32_t)(bytes / WIRE_INLINE_MAX);
-    buffers->smalls = memory_region_carve(&buffers->region, bytes, 4096);
-    if (buffers->smalls == NULL) {
-        return -ENOMEM;
-    }
-    for (uint32_t i = 0; i < buffers->smalls_count; i++) {
-        buffers_small_put(buffers, buffers->smalls + (size_t)i * WIRE_INLINE_MAX);
-    }
-    return 0;
-}
-
 int buffers_divide(struct buffers *buffers, size_t read_bytes)
 {
-    int code = buffers_divide_smalls(buffers);
-    if (code != 0) {
-        return code;
-    }
     size_t bytes = buffers->region.bytes;
     buffers->landings_count = bytes >= (192u << 20) ? BUFFERS_LANDINGS_MAX : 1;
     for (unsigned i = 0; i < buffers->landings_count; i++) {
@@ -217,23 +198,4 @@ void buffers_landing_put(struct buffers *buffers, struct landing *landing)
 {
     pawl_assert(landing->used && landing->number < buffers->landings_count);
     landing->used = false;
-}
-
-unsigned char *buffers_small_get(struct buffers *buffers, bool server)
-{
-    unsigned char *small = buffers->smalls_first;
-    if (small == NULL || (!server && buffers->smalls_free <= buffers->smalls_count / 4)) {
-        return NULL;
-    }
-    memcpy(&buffers->smalls_first, small, sizeof(buffers->smalls_first));
-    buffers->smalls_free--;
-    return small;
-}
-
-void buffers_small_put(struct buffers *buffers, unsigned char *small)
-{
-    memcpy(small, &buffers->smalls_first, sizeof(buffers->smalls_first));
-    buffers->smalls_first = small;
-    buffers->smalls_free++;
-    pawl_assert(buffers->smalls_free <= buffers->smalls_count);
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a reactor's pinned memory is divided: windows of peers, read buffers, landings, small
-// payloads.
+// How a reactor's pinned memory is divided: windows of peers, read buffers, landings.
 //
 // OWNS: the region, its registrations with the fabric. All sizes are fixed at open: what is used up
 // makes peers wait or turns them away, it never grows.
 // Thread: the reactor's.
 //
-//   [ small payloads | landings | read buffers | windows: pool of 16 MiB blocks ... ]
+//   [ landings | read buffers | windows: pool of 16 MiB blocks ... ]
 //
 // The whole region is registered once with each fabric, for local use (source of writes). Each window
 // and each landing has a registration of its own on top, so a peer's remote key reaches its own bytes
@@ -56,10 +55,6 @@ struct buffers {
     unsigned reads_count;
     unsigned reads_free;
     size_t read_bytes;
-    unsigned char *smalls;       // WIRE_INLINE_MAX bytes each
-    unsigned char *smalls_first; // free ones, linked through their first bytes
-    uint32_t smalls_count;
-    uint32_t smalls_free;
 };
 
 // Takes the region; the store may register it before buffers_divide(). Errors are logged.
@@ -85,8 +80,5 @@ unsigned char *buffers_read_get(struct buffers *buffers);
 void buffers_read_put(struct buffers *buffers, unsigned char *buffer);
 struct landing *buffers_landing_get(struct buffers *buffers);
 void buffers_landing_put(struct buffers *buffers, struct landing *landing);
-// A quarter of them is kept back for servers.
-unsigned char *buffers_small_get(struct buffers *buffers, bool server);
-void buffers_small_put(struct buffers *buffers, unsigned char *small);
 
 #endif

@@ -43,7 +43,7 @@
 // ---- payloads -------------------------------------------------------------------------------
 
 enum payload_kind {
-    PAYLOAD_INLINE = 1, // copied out of the message
+    PAYLOAD_INLINE = 1, // lies in the message, whose packet is held
     PAYLOAD_SLOTS,      // lies in the window of its session
     PAYLOAD_LANDING,    // fetched
 };
@@ -57,9 +57,10 @@ struct payload {
     uint32_t length;
     uint32_t crc;
     unsigned char *bytes;
-    struct window *window;   // PAYLOAD_SLOTS: one use of it
-    struct landing *landing; // PAYLOAD_LANDING
-    uint64_t request;        // whose reply waits for the last use; 0: none
+    struct fabric_op *packet; // PAYLOAD_INLINE: held
+    struct window *window;    // PAYLOAD_SLOTS: one use of it
+    struct landing *landing;  // PAYLOAD_LANDING
+    uint64_t request;         // whose reply waits for the last use; 0: none
 };
 
 // With one use. NULL: none to be had.
@@ -117,8 +118,8 @@ struct request {
 };
 
 void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric);
-void session_message(struct reactor *reactor, struct session *session, const void *message,
-                     uint32_t bytes);
+void session_message(struct reactor *reactor, struct session *session,
+                     const struct fabric_event *event);
 void session_closed(struct reactor *reactor, struct session *session, int status);
 void session_tick(struct reactor *reactor);
 void session_close(struct session *session, int status);

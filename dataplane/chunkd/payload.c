@@ -34,7 +34,7 @@ void payload_unuse(struct reactor *reactor, struct payload *payload)
     uint64_t request = payload->request;
     switch (payload->kind) {
     case PAYLOAD_INLINE:
-        buffers_small_put(&reactor->buffers, payload->bytes);
+        fabric_packet_release(payload->packet);
         break;
     case PAYLOAD_SLOTS:
         window_unuse(&reactor->buffers, payload->window);

@@ -122,7 +122,7 @@ static void fabric_deliver(struct reactor *reactor, uint32_t fabric,
     } else if (event->type == FABRIC_MESSAGE && is_link) {
         peer_message(reactor, link, event->message, event->message_bytes);
     } else if (event->type == FABRIC_MESSAGE) {
-        session_message(reactor, session, event->message, event->message_bytes);
+        session_message(reactor, session, event);
     } else if (event->type == FABRIC_CLOSED && is_link) {
         peer_closed(reactor, link, event->status);
     } else if (event->type == FABRIC_CLOSED) {

@@ -182,7 +182,7 @@ void request_reply(struct reactor *reactor, uint64_t name, const union chunk_rep
     pawl_assert(!request->replied);
     request->replied = true;
     request->reply = *reply;
-    // Only slots have to come back whole; a small payload was copied out of the message.
+    // Only slots have to come back whole: a packet is held by whoever needs it.
     if (request->slot_count == 0 || request->payload == 0) {
         request_send(reactor, request);
     }
@@ -214,6 +214,7 @@ struct payload_place {
     uint16_t slot_first;
     uint16_t slot_count;
     const unsigned char *bytes; // inline
+    struct fabric_op *packet;   // that they came in
 };
 
 static struct payload_place payload_place(const struct wire_header *header)
@@ -279,23 +280,17 @@ static struct payload *payload_of_slots(struct reactor *reactor, struct request 
     return payload;
 }
 
-// The message's buffer is the fabric's and is used again soon, so a small payload is copied, once.
-static struct payload *payload_of_message(struct reactor *reactor, struct request *request,
+// It stays where it landed: from there it goes to the journal and to the copies.
+static struct payload *payload_of_message(struct reactor *reactor,
                                           const struct payload_place *place)
 {
-    bool server = request->session->server_id != 0;
-    unsigned char *small = buffers_small_get(&reactor->buffers, server);
-    if (small == NULL) {
-        return NULL;
-    }
     struct payload *payload = payload_new(reactor, PAYLOAD_INLINE);
     if (payload == NULL) {
-        buffers_small_put(&reactor->buffers, small);
         return NULL;
     }
-    memcpy(small, place->bytes, place->length);
-    reactor->copied_bytes += place->length;
-    payload->bytes = small;
+    fabric_packet_hold(place->packet);
+    payload->packet = place->packet;
+    payload->bytes = (unsigned char *)(uintptr_t)place->bytes; // nobody writes to it
     return payload;
 }
 
@@ -308,7 +303,7 @@ static int request_payload(struct reactor *reactor, struct request *request,
         return 0;
     }
     struct payload *payload = place->slot_count > 0 ? payload_of_slots(reactor, request, place)
-                                                    : payload_of_message(reactor, request, place);
+                                                    : payload_of_message(reactor, place);
     if (payload == NULL) {
         return PAWL_EBUSY;
     }
@@ -389,9 +384,11 @@ void session_step(struct reactor *reactor, struct session *session, uint64_t req
 }
 
 static void session_request(struct reactor *reactor, struct session *session,
-                            const struct wire_header *header)
+                            const struct fabric_event *message)
 {
+    const struct wire_header *header = message->message;
     struct payload_place place = payload_place(header);
+    place.packet = message->packet;
     const char *why = session_check(reactor, session, header);
     if (why == NULL && place.slot_count > 0) {
         why = session_slots_check(session, &place);
@@ -425,22 +422,22 @@ static void session_request(struct reactor *reactor, struct session *session,
     }
 }
 
-void session_message(struct reactor *reactor, struct session *session, const void *message,
-                     uint32_t bytes)
+void session_message(struct reactor *reactor, struct session *session,
+                     const struct fabric_event *event)
 {
     if (session->state == SESSION_CLOSING || session->state == SESSION_REFUSED) {
         return;
     }
     const char *why = NULL;
-    if (wire_check(message, bytes, &why) != 0) {
+    if (wire_check(event->message, event->message_bytes, &why) != 0) {
         session_violation(session, why != NULL ? why : "malformed message");
         return;
     }
-    const struct wire_header *header = message;
+    const struct wire_header *header = event->message;
     if (session->state == SESSION_OPEN) {
-        session_request(reactor, session, header);
+        session_request(reactor, session, event);
     } else if (header->type == WIRE_HELLO) {
-        session_hello(reactor, session, message);
+        session_hello(reactor, session, event->message);
     } else {
         session_violation(session, "it did not say HELLO first");
     }

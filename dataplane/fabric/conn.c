@@ -142,6 +142,17 @@ struct fabric_conn *fabric_conn_new(struct fabric *fabric, enum fabric_conn_stat
     return conn;
 }
 
+void fabric_conn_forget(struct fabric_conn *conn)
+{
+    for (uint32_t i = 0; i < conn->fabric->receives_count; i++) {
+        pawl_list_remove(&conn->receives[i].link);
+    }
+    pawl_list_remove(&conn->link);
+    slab_return(conn);
+    free(conn->receives);
+    free(conn);
+}
+
 void fabric_conn_free(struct fabric_conn *conn)
 {
     pawl_assert(conn->state == FABRIC_CONN_CLOSING && !conn->endpoint);
@@ -150,13 +161,21 @@ void fabric_conn_free(struct fabric_conn *conn)
         struct pawl_list *node = pawl_list_pop_front(&conn->grave);
         fabric_op_release(pawl_container_of(node, struct fabric_op, link));
     }
-    for (uint32_t i = 0; i < conn->fabric->receives_count; i++) {
-        pawl_list_remove(&conn->receives[i].link);
+    if (conn->holds_count > 0) {
+        conn->is_orphan = true;
+        pawl_list_remove(&conn->link);
+        pawl_list_push_back(&conn->fabric->orphans, &conn->link);
+        return;
     }
-    pawl_list_remove(&conn->link);
-    slab_return(conn);
-    free(conn->receives);
-    free(conn);
+    fabric_conn_forget(conn);
+}
+
+void fabric_orphans_free(struct fabric *fabric)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_first(&fabric->orphans)) != NULL) {
+        fabric_conn_forget(pawl_container_of(node, struct fabric_conn, link));
+    }
 }
 
 // 0, or PAWL_EPROTOCOL with the versions of both sides in the log.

@@ -20,6 +20,7 @@ static void lists_init(struct fabric *fabric)
     pawl_list_init(&fabric->conns);
     pawl_list_init(&fabric->closing);
     pawl_list_init(&fabric->closed);
+    pawl_list_init(&fabric->orphans);
     pawl_list_init(&fabric->making);
     pawl_list_init(&fabric->ready);
     pawl_list_init(&fabric->lost);
@@ -130,6 +131,7 @@ void fabric_close(struct fabric *fabric)
     conns_free(&fabric->conns);
     conns_free(&fabric->closing);
     conns_free(&fabric->closed);
+    fabric_orphans_free(fabric);
     fabric_spares_free(fabric);
     fabric_ops_fini(fabric);
     while (!pawl_list_is_empty(&fabric->regions)) {
@@ -239,9 +241,10 @@ void fabric_emit(struct fabric_conn *conn, enum fabric_event_type type, int stat
     event_add(conn, type)->status = status;
 }
 
-void fabric_emit_message(struct fabric_conn *conn, const void *message, uint32_t bytes)
+void fabric_emit_message(struct fabric_op *packet, const void *message, uint32_t bytes)
 {
-    struct fabric_event *event = event_add(conn, FABRIC_MESSAGE);
+    struct fabric_event *event = event_add(packet->conn, FABRIC_MESSAGE);
+    event->packet = packet;
     event->message = message;
     event->message_bytes = bytes;
 }

@@ -28,6 +28,7 @@
 struct fabric;
 struct fabric_conn;
 struct fabric_region;
+struct fabric_op;
 
 #define FABRIC_ADDRESS_MAX 96
 #define FABRIC_FDS_MAX 16
@@ -51,7 +52,8 @@ enum fabric_event_type {
     FABRIC_CONNECTED = 1, // fabric_connect() has succeeded: sends may start
     FABRIC_ACCEPTED,      // a peer has connected to the listener: a new conn
                           // Messages of the same poll carry user NULL: it was not set yet
-    FABRIC_MESSAGE,       // message, message_bytes: BORROWED UNTIL the next fabric_poll()
+    FABRIC_MESSAGE,       // message, message_bytes: BORROWED UNTIL the next fabric_poll(), or
+                          // longer by fabric_packet_hold()
     FABRIC_DONE,          // a write or read with `token` ended with `status`
     FABRIC_CLOSED,        // the conn is gone: `status` is what fabric_conn_close() was given, or
                           // PAWL_EDISCONNECTED, PAWL_EDEADLINE, PAWL_EPROTOCOL (another format).
@@ -66,6 +68,7 @@ struct fabric_event {
     uint64_t token;
     const void *message;
     uint32_t message_bytes;
+    struct fabric_op *packet; // that the message came in
 };
 
 // Opens the provider. *ret_fabric is OWNED by the caller; close with fabric_close(). Errors:
@@ -147,6 +150,13 @@ int fabric_read(struct fabric_conn *conn, struct fabric_region *region, void *me
 // Makes progress and returns up to `count` events (>= 0). `now_ns` is pawl_clock_ns() (or a test's
 // clock): deadlines are judged by it.
 int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *events, int count);
+
+// The messages of event.packet stay where they are until the matching fabric_packet_release(), also when
+// their connection ends before. Each hold counts. To be called before the next poll. What is held is
+// missing where the peer's next packets land: over tcp they wait, a device makes the peer try again.
+void fabric_packet_hold(struct fabric_op *packet);
+// Not after fabric_close().
+void fabric_packet_release(struct fabric_op *packet);
 
 // Descriptors to wait on (level triggered, readable); returns how many. They may change after a
 // poll that delivered FABRIC_ACCEPTED, FABRIC_CONNECTED or FABRIC_CLOSED.

@@ -72,8 +72,10 @@ struct fabric_op {
     uint64_t deadline_ns;
     void *memory;
     size_t bytes;
-    size_t taken_bytes; // of a received packet: what was delivered of it
-    void *desc;         // local registration, as the provider wants it
+    size_t taken_bytes;   // of a received packet: what was delivered of it
+    uint32_t holds_count; // of a received packet: by fabric_packet_hold()
+    bool is_kept;         // it is held, and was no longer borrowed
+    void *desc;           // local registration, as the provider wants it
     uint64_t remote_address;
     uint64_t remote_key;
 };
@@ -104,7 +106,7 @@ struct fabric_conn {
     uint32_t posted_count; // of them: known to the provider
     uint32_t sends_count;  // of them: sends
     uint32_t peer_message_bytes, peer_packet_bytes;
-    struct pawl_list link;      // in the fabric's conns, closing or closed
+    struct pawl_list link;      // in the fabric's conns, closing, closed or orphans
     struct pawl_list work;      // in the fabric's making, ready or lost
     struct pawl_list waiting;   // in the fabric's backlog
     struct pawl_list gathers;   // in the fabric's gathering
@@ -115,6 +117,8 @@ struct fabric_conn {
     struct pawl_list doomed; // CLOSING: not reported yet
     struct pawl_list grave;  // CLOSING: reported; a late completion may still name them
     struct fabric_op *receives;
+    uint32_t holds_count; // packets that are held
+    bool is_orphan;       // closed and reported; only held packets are left
     unsigned char *slab;
     struct fabric_region *slab_region;
     char peer[FABRIC_PEER_MAX];
@@ -183,7 +187,7 @@ struct fabric {
     uint32_t conns_count;  // not closing
     uint32_t packet_bytes; // of the largest packet
     uint32_t stride_bytes; // between two packets in memory
-    struct pawl_list conns, closing, closed;
+    struct pawl_list conns, closing, closed, orphans;
     struct pawl_list making, ready, lost, backlog, gathering;
     struct pawl_list fresh, timed; // operations: without a deadline yet; in order of deadline
     struct pawl_list finished;     // writes and reads that are over and whose event found no room
@@ -201,7 +205,7 @@ struct fabric {
 // fabric.c
 int fabric_room(const struct fabric *fabric); // events that the caller can still take
 void fabric_emit(struct fabric_conn *conn, enum fabric_event_type type, int status);
-void fabric_emit_message(struct fabric_conn *conn, const void *message, uint32_t bytes);
+void fabric_emit_message(struct fabric_op *packet, const void *message, uint32_t bytes);
 void fabric_emit_done(struct fabric_op *op, int status);
 void fabric_drained(struct fabric *fabric);
 struct fabric_greeting fabric_greeting_of(const struct fabric *fabric);
@@ -220,7 +224,9 @@ int fabric_refusal_status(const struct fabric_conn *conn, const void *greeting, 
 void fabric_conn_deliver(struct fabric *fabric); // announcements, early messages, closings
 void fabric_conn_expire(struct fabric *fabric);
 void fabric_conn_reap(struct fabric *fabric);
-void fabric_conn_free(struct fabric_conn *conn);
+void fabric_conn_free(struct fabric_conn *conn); // at once, or with the last held packet
+void fabric_orphans_free(struct fabric *fabric);
+void fabric_conn_forget(struct fabric_conn *conn); // gives its memory back
 void fabric_spares_free(struct fabric *fabric);
 
 // packet.c

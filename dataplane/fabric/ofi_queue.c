@@ -119,8 +119,8 @@ void ofi_progress(struct fabric *fabric)
     if (is_making && ofi->resolver) {
         ofi_resolver_progress(fabric);
     }
-    bool is_due = is_making || ++ofi->polls_count >= EQ_POLLS ||
-                  fabric->now_ns - ofi->eq_ns >= EQ_NS;
+    bool is_due =
+        is_making || ++ofi->polls_count >= EQ_POLLS || fabric->now_ns - ofi->eq_ns >= EQ_NS;
     if (is_due) {
         ofi_events_read(fabric);
     }

@@ -367,11 +367,40 @@ void fabric_borrowed_return(struct fabric *fabric)
         if (op->conn->state == FABRIC_CONN_CLOSING) {
             continue;
         }
+        if (op->holds_count > 0) {
+            op->is_kept = true;
+            continue;
+        }
         int rc = receive_post(op);
         if (rc == -EAGAIN) {
             pawl_list_push_back(&fabric->borrowed, &op->link); // at the next poll
         } else if (rc < 0) {
             fabric_conn_close(op->conn, PAWL_EDISCONNECTED);
+        }
+    }
+}
+
+void fabric_packet_hold(struct fabric_op *packet)
+{
+    pawl_assert(packet->kind == FABRIC_OP_RECEIVE && !packet->is_posted);
+    packet->conn->holds_count += packet->holds_count == 0 ? 1 : 0;
+    packet->holds_count++;
+}
+
+void fabric_packet_release(struct fabric_op *packet)
+{
+    struct fabric_conn *conn = packet->conn;
+    pawl_assert(packet->holds_count > 0 && conn->holds_count > 0);
+    if (--packet->holds_count > 0) {
+        return;
+    }
+    conn->holds_count--;
+    if (conn->is_orphan && conn->holds_count == 0) {
+        fabric_conn_forget(conn);
+    } else if (packet->is_kept) {
+        packet->is_kept = false;
+        if (conn->state != FABRIC_CONN_OPEN || receive_post(packet) < 0) {
+            pawl_list_push_back(&conn->fabric->borrowed, &packet->link); // the next poll sees to it
         }
     }
 }

@@ -166,7 +166,7 @@ bool fabric_packet_deliver(struct fabric_op *op)
             return false;
         }
         memcpy(&frame, at, sizeof(frame));
-        fabric_emit_message(op->conn, at + sizeof(frame), frame.bytes);
+        fabric_emit_message(op, at + sizeof(frame), frame.bytes);
         op->taken_bytes += fabric_frame_bytes(frame.bytes);
     }
     return true;

@@ -120,8 +120,8 @@ def limits(trial):
     client, replicas = trial.appends("/middle", "alloc", 16 << 10, 4000)
     check(client == 0 and replicas == [1, 1, 1], "into the journal, once")
     client, replicas = trial.appends("/small", "alloc", 1 << 10, 4000)
-    # Into the message; out of it and into the journal; and the primary's into two messages more.
-    check(client == 1 and replicas == [2, 2, 4], "small records")
+    # Into the message; into each journal; and the primary's into the messages for the two others.
+    check(client == 1 and replicas == [1, 1, 3], "small records")
     for memory in ("alloc", "register"):
         client, servers = trial.reads("/large-alloc", memory, MIB, 48)
         check(client == 0 and servers == 0, f"large reads to {memory} are copied")
