@@ -19,7 +19,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
     for (uint64_t i = 0; i < options->repeat; i++) {
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
-        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN};
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
             pawl_histogram_init(&round->kinds[k].latency_ns);
@@ -65,11 +65,13 @@ struct perf_spread perf_result_kind_spread(const struct perf_result *result, enu
 
 struct perf_roofline perf_result_roofline(const struct perf_result *result)
 {
-    static const size_t members[] = {
-        offsetof(struct perf_roofline, ops_per_s), offsetof(struct perf_roofline, bytes_per_s),
-        offsetof(struct perf_roofline, p50_us), offsetof(struct perf_roofline, p999_us),
-        offsetof(struct perf_roofline, cpu_s_per_gb)};
-    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN};
+    static const size_t members[] = {offsetof(struct perf_roofline, ops_per_s),
+                                     offsetof(struct perf_roofline, bytes_per_s),
+                                     offsetof(struct perf_roofline, p50_us),
+                                     offsetof(struct perf_roofline, p999_us),
+                                     offsetof(struct perf_roofline, cpu_s_per_gb),
+                                     offsetof(struct perf_roofline, replica_cpu_s_per_gb)};
+    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN, NAN};
     double values[PERF_REPEAT_MAX];
     for (size_t k = 0; k < PAWL_ARRAY_COUNT(members); k++) {
         for (uint32_t i = 0; i < result->rounds_count; i++) {
@@ -91,6 +93,7 @@ static void ratios_of(const struct perf_result *result, double ret[static PERF_F
         [PERF_FIGURE_p50_us] = median.p50_us,
         [PERF_FIGURE_p999_us] = median.p999_us,
         [PERF_FIGURE_cpu_s_per_gb] = median.cpu_s_per_gb,
+        [PERF_FIGURE_replica_cpu_s_per_gb] = median.replica_cpu_s_per_gb,
     };
     for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
         ret[i] = roofs[i] > 0 ? perf_result_spread(result, i).median / roofs[i] : NAN;
@@ -281,10 +284,11 @@ static json_t *files_json(const struct perf_round *round)
 
 static json_t *roofline_json(const struct perf_roofline *roofline)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
                      "bytes_per_s", number(roofline->bytes_per_s), "p50_us",
                      number(roofline->p50_us), "p999_us", number(roofline->p999_us), "cpu_s_per_gb",
-                     number(roofline->cpu_s_per_gb));
+                     number(roofline->cpu_s_per_gb), "replica_cpu_s_per_gb",
+                     number(roofline->replica_cpu_s_per_gb));
 }
 
 // Medians over rounds, and the share of them that the medians of the figures are.
@@ -302,10 +306,11 @@ static void set_roofline(json_t *root, const struct perf_result *result)
     json_object_set_new(root, "roofline", roofline);
     json_object_set_new(
         root, "ratio",
-        json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops", number(ratios[PERF_FIGURE_ops_per_s]), "bytes",
-                  number(ratios[PERF_FIGURE_bytes_per_s]), "p50",
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "ops", number(ratios[PERF_FIGURE_ops_per_s]),
+                  "bytes", number(ratios[PERF_FIGURE_bytes_per_s]), "p50",
                   number(ratios[PERF_FIGURE_p50_us]), "p999", number(ratios[PERF_FIGURE_p999_us]),
-                  "cpu", number(ratios[PERF_FIGURE_cpu_s_per_gb])));
+                  "cpu", number(ratios[PERF_FIGURE_cpu_s_per_gb]), "replica_cpu",
+                  number(ratios[PERF_FIGURE_replica_cpu_s_per_gb])));
 }
 
 static json_t *round_json(const struct perf_round *round)

@@ -37,6 +37,7 @@ struct perf_roofline {
     double p50_us;
     double p999_us;
     double cpu_s_per_gb; // of all its processes
+    double replica_cpu_s_per_gb;
 };
 
 struct perf_round {

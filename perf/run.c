@@ -290,6 +290,11 @@ static int measure(struct perf_run *run)
     perf_figures_of(round->ops, round->bytes, round->seconds,
                     round->cpu_client_s + round->cpu_master_s + round->cpu_servers_s,
                     &round->latency_ns, round->figures);
+    // What copies cost is the servers' share; a server may hold copies of several files.
+    if (run->options->verb == PERF_APPEND && round->bytes != 0) {
+        round->figures[PERF_FIGURE_replica_cpu_s_per_gb] =
+            round->cpu_servers_s / (double)run->options->replicas / ((double)round->bytes / 1e9);
+    }
     if (code != 0) {
         return failed("starting threads", code);
     }
@@ -396,7 +401,8 @@ static int run_all(struct perf_run *run, struct perf_result *result)
     code = run->work->prepared ? prepare_files(run) : 0;
     for (uint32_t i = 0; code == 0 && i < run->options->repeat; i++) {
         run->round = &result->rounds[i];
-        code = run_round(run, i);
+        code = i != 0 ? perf_cluster_restart(run->cluster) : 0;
+        code = code != 0 ? code : run_round(run, i);
         if (code == 0 && run->options->roofline) {
             code = perf_beside_round(&run->beside, run->round);
         }
@@ -442,6 +448,7 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
     pthread_mutex_init(&run.mutex, NULL);
     pthread_cond_init(&run.gone, NULL);
     code = code != 0 ? code : run_all(&run, result);
+    perf_beside_fini(&run.beside);
     pthread_cond_destroy(&run.gone);
     pthread_mutex_destroy(&run.mutex);
     close(run.event_fd);

@@ -51,17 +51,22 @@ void roofline_judge(struct roofline_result *result)
     }
 }
 
-void roofline_refute(struct roofline_result *result, double ops_per_s, double p50_us)
+void roofline_refute(const struct roofline_options *options, struct roofline_result *result,
+                     const struct roofline_claim *claim)
 {
-    bool is_more = ops_per_s > 0 && ops_per_s > result->ops_per_s;
-    bool is_sooner = p50_us > 0 && p50_us < result->p50_us;
+    bool is_open = options->rate_per_s > 0;
+    bool is_alone = options->clients * options->depth == 1;
+    bool is_more = !is_open && claim->ops_per_s > 0 && claim->ops_per_s > result->ops_per_s;
+    bool is_sooner = !is_open && is_alone && claim->p50_us > 0 && claim->p50_us < result->p50_us;
+    bool is_steadier = is_open && claim->p999_us > 0 && claim->p999_us < result->p999_us;
 
-    if (!is_more && !is_sooner) {
+    if (!is_more && !is_sooner && !is_steadier) {
         return;
     }
     result->is_valid = false;
     snprintf(result->why, sizeof(result->why),
              "what was measured is faster than its roofline: %.0f/s against %.0f/s, P50 %.1f us "
-             "against %.1f us",
-             ops_per_s, result->ops_per_s, p50_us, result->p50_us);
+             "against %.1f us, P99.9 %.1f us against %.1f us",
+             claim->ops_per_s, result->ops_per_s, claim->p50_us, result->p50_us, claim->p999_us,
+             result->p999_us);
 }

@@ -15,7 +15,8 @@ from harness import check, main, say
 
 SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
 TWICE = SHORT + ["--repeat", "2"]
-FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "copies_per_byte", "failover_ms"]
+FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "replica_cpu_s_per_gb",
+           "copies_per_byte", "failover_ms"]
 KEYS = FIGURES + ["verb", "version", "loop", "options", "machine", "cluster", "spread", "errors", "retries",
                   "roofline", "ratio", "rounds"]
 ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "roofline",
