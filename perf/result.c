@@ -11,7 +11,7 @@
 
 int perf_result_init(struct perf_result *result, const struct perf_options *options)
 {
-    *result = (struct perf_result){.options = *options};
+    *result = (struct perf_result){.options = *options, .peak_ops_per_s = NAN};
     result->rounds = calloc(options->repeat, sizeof *result->rounds);
     if (result->rounds == NULL) {
         return -ENOMEM;
@@ -100,6 +100,13 @@ static void ratios_of(const struct perf_result *result, double ret[static PERF_F
     }
 }
 
+double perf_result_share(const struct perf_result *result, enum perf_figure figure)
+{
+    double ratios[PERF_FIGURES_COUNT];
+    ratios_of(result, ratios);
+    return ratios[figure];
+}
+
 static bool kind_used(const struct perf_result *result, enum perf_kind kind)
 {
     bool used = false;
@@ -140,7 +147,9 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
     char loop[64] = "closed loop";
     char data[120] = "";
     if (options->rate_per_s != 0) {
-        snprintf(loop, sizeof loop, "open loop at %llu/s", (unsigned long long)options->rate_per_s);
+        snprintf(loop, sizeof loop, "open loop at %llu/s%s",
+                 (unsigned long long)options->rate_per_s,
+                 isnan(result->peak_ops_per_s) ? "" : ", half of the peak");
     }
     bool data_moves = options->verb != PERF_META;
     bool stores = data_moves && options->verb != PERF_READ;
@@ -396,6 +405,7 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
                                   (int)cluster->local.servers_count, "provider",
                                   cluster->local.provider, "file_system", cluster->file_system,
                                   "direct", cluster->direct));
+    json_object_set_new(root, "peak_ops_per_s", number(result->peak_ops_per_s));
     set_spreads(root, result);
     for (uint32_t i = 0; i < result->rounds_count; i++) {
         json_array_append_new(rounds, round_json(&result->rounds[i]));

@@ -17,6 +17,7 @@
 
 #define COPIES_WAIT_MS 2000u
 #define PREPARE_DEPTH 8u
+#define PEAK_ROUNDS 3u
 
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
     [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
@@ -419,15 +420,14 @@ static int run_all(struct perf_run *run, struct perf_result *result)
     return code;
 }
 
-int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
-                    struct perf_result *result)
+// At its known rate, if any.
+static int run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
+                      const struct perf_beside *beside, struct perf_result *result)
 {
     struct perf_run run = {.options = options, .cluster = cluster, .work = works[options->verb]};
     uint64_t id = 0;
-    const char *why = NULL;
-    if (options->roofline && perf_beside_init(options, cluster, &run.beside, &why) != 0) {
-        fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
-        return PERF_USAGE;
+    if (beside != NULL) {
+        run.beside = *beside;
     }
     int code = pawl_random_os(&id, sizeof id);
     snprintf(run.folder, sizeof run.folder, "/pawl-perf-%016llx", (unsigned long long)id);
@@ -452,5 +452,50 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
     pthread_cond_destroy(&run.gone);
     pthread_mutex_destroy(&run.mutex);
     close(run.event_fd);
+    return code;
+}
+
+// What as many clients and operations in flight reach in a closed loop: its median.
+static int find_peak(const struct perf_options *options, const struct perf_cluster *cluster,
+                     double *ret_ops_per_s)
+{
+    struct perf_options closed = *options;
+    struct perf_result peak = {0};
+    closed.rate_half = false;
+    closed.roofline = false;
+    closed.repeat = PEAK_ROUNDS;
+    int code = run_rounds(&closed, cluster, NULL, &peak);
+    *ret_ops_per_s = perf_result_spread(&peak, PERF_FIGURE_ops_per_s).median;
+    perf_result_fini(&peak);
+    if (code == 0 && !(*ret_ops_per_s >= 2)) {
+        fputs("pawl-perf: --rate half: the peak is less than two operations a second\n", stderr);
+        code = PERF_FAILED;
+    }
+    return code;
+}
+
+int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
+                    struct perf_result *result)
+{
+    struct perf_options own = *options;
+    double peak = NAN;
+    struct perf_beside beside = {0};
+    const char *why = NULL;
+    if (options->roofline && perf_beside_init(options, cluster, &beside, &why) != 0) {
+        fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
+        return PERF_USAGE;
+    }
+    int code = options->rate_half ? find_peak(options, cluster, &peak) : 0;
+    if (code != 0) {
+        return code;
+    }
+    if (options->rate_half) {
+        own.rate_per_s = (uint64_t)(peak / 2);
+        fprintf(stderr, "pawl-perf: the peak is %.0f/s, %llu/s are offered\n", peak,
+                (unsigned long long)own.rate_per_s);
+    }
+    beside.options.rate_per_s = (double)own.rate_per_s;
+    code = run_rounds(&own, cluster, options->roofline ? &beside : NULL, result);
+    result->peak_ops_per_s = peak;
     return code;
 }

@@ -163,15 +163,17 @@ int roofline_check(const struct roofline_options *options,
 // The judgement alone, from parts that are filled in. Pure.
 void roofline_judge(struct roofline_result *result);
 
-// Figures of Pawl's beside the roofline of the same run; 0: not measured.
+// Figures that a roofline is compared by; 0: not measured.
 struct roofline_claim {
     double ops_per_s, p50_us, p999_us;
 };
-// What is faster than its roofline makes the run invalid (is_valid, why). In a closed loop that is the rate; and P50 with
-// one record in flight, since with more the mean latency is their number divided by the rate, and P50 tells how it is
-// shared out. In an open loop the rate is given, and it is P99.9. Pure.
+// Medians of Pawl's rounds beside the roofline's, which are in the result, and the best of the roofline's own rounds. What
+// is faster than its roofline makes the run invalid (is_valid, why): faster than any round of it was, or by more than
+// 10 %. Less is how the machine's pace differs from one round to the next. In a closed loop the rate is compared; and P50
+// with one record in flight, since with more the mean latency is their number divided by the rate, and P50 tells how it
+// is shared out. In an open loop the rate is given, and it is P99.9. Pure.
 void roofline_refute(const struct roofline_options *options, struct roofline_result *result,
-                     const struct roofline_claim *claim);
+                     const struct roofline_claim *best, const struct roofline_claim *claim);
 
 const char *roofline_wait_name(enum roofline_wait wait);
 const char *roofline_route_name(enum roofline_route route);
