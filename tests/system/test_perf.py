@@ -228,6 +228,46 @@ def beside(cluster, _where):
         check(not (above and roofline["valid"]), f"faster than the roofline, and valid: {ratio}")
 
 
+def half(cluster, _where):
+    """Half of the peak is found and offered to both sides; all that was due is in the latencies."""
+    result = perf(cluster, "append", "--rate", "half", "--roofline", "--clients", "2", "--depth", "4", *TWICE)
+    peak, rate = result["peak_ops_per_s"], result["options"]["rate_per_s"]
+    check(result["loop"] == "open" and rate == int(peak / 2), f"{rate}/s of a peak of {peak}/s")
+    due = rate * result["options"]["duration_ms"] // 1000
+    for item in result["rounds"]:
+        check(abs(item["latencies"] - due) <= 1, f"{item['latencies']} latencies of {due} due")
+        check(item["roofline"]["p999_us"] > 0, f"a round without a roofline: {item['roofline']}")
+        check(item["roofline"]["ops_per_s"] < 1.5 * rate, f"a roofline in another loop: {item['roofline']} at {rate}/s")
+    roofline = result["roofline"]
+    check(close_to(result["ratio"]["p999"] * roofline["p999_us"], result["p999_us"]), f"p999: {result['ratio']}")
+
+
+def targets(cluster, where):
+    """The suite of targets, without its tools: every target has its run, and none of them counts."""
+    page = os.path.join(where, "page.html")
+    out = subprocess.run([os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", "targets", "--duration", "30ms",
+                          "--warm-up", "0s", "--repeat", "1", "--timeout", "120s", "--cluster", cluster.dir, "--output",
+                          page, "--json"], env={**os.environ, "PATH": "/nowhere"}, stdout=subprocess.PIPE, check=True,
+                         timeout=400).stdout
+    result = json.loads(out)
+    runs = {run["group"]: run for run in result["runs"]}
+    check(len(result["runs"]) == 10 and len(result["targets"]) == 8, f"{sorted(runs)}")
+    for target in result["targets"]:
+        run = runs[target["run"]]
+        reported = target["at_least"] is None and target["at_most"] is None
+        check(close_to(target["reached"], run[target["figure"]]), f"{target}")
+        if reported:
+            check(target["met"] is None and target["share"] is None, f"{target}")
+            continue
+        share, bound = target["share"], target["at_least"] or target["at_most"]
+        check(target["met"] == (share >= bound if target["at_least"] else share <= bound), f"{target}")
+        check(not target["valid"] and "was not compared" in run["roofline"]["why"], f"valid without tools: {target}")
+        check(close_to(share * target["roofline"], target["reached"]), f"{target}")
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    check("<h2>Targets</h2>" in text and all(target["what"] in text for target in result["targets"]), "the page")
+
+
 def table(cluster, _where):
     """For people: the same figures by name, and nothing left in the cluster."""
     out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir).stdout.decode()
@@ -293,7 +333,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, names, mixed, failover, report, beside, table, refusals, own_cluster, interrupted]
+PARTS = [appends, copies, counted, open_loop, reads, writes, names, mixed, failover, report, beside, half, targets, table, refusals, own_cluster, interrupted]
 
 
 def run_parts(cluster, arguments):
