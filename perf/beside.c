@@ -8,6 +8,10 @@
 
 #include "perf/perf.h"
 
+#define SHORT_MS                                                                                   \
+    1000u // a round that short doesn't go through large files, which take longer to write
+#define SHORT_FILE_BYTES (UINT64_C(32) << 20)
+
 int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
                      struct perf_beside *ret_beside, const char **ret_why)
 {
@@ -27,6 +31,10 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     roofline.duration_ms = (uint32_t)PAWL_MIN(options->duration_ms, (uint64_t)UINT32_MAX);
     roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
     roofline.rate_per_s = (double)options->rate_per_s;
+    if (options->duration_ms < SHORT_MS) {
+        roofline.file_bytes = PAWL_MAX(SHORT_FILE_BYTES, 4 * pawl_align_up(options->bytes, 4096) *
+                                                             PAWL_MIN(options->clients, 64u));
+    }
     if (roofline_options_check(&roofline, ret_why) != 0) {
         return PAWL_EINVALID;
     }
