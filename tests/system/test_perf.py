@@ -228,18 +228,18 @@ def beside(cluster, _where):
         check(not (above and roofline["valid"]), f"faster than the roofline, and valid: {ratio}")
 
 
-def half(cluster, _where):
-    """Half of the peak is found and offered to both sides; all that was due is in the latencies."""
-    result = perf(cluster, "append", "--rate", "half", "--roofline", "--clients", "2", "--depth", "4", *TWICE)
+def check_half(result):
+    """Half of the peak was found and offered; all that was due is in the latencies."""
     peak, rate = result["peak_ops_per_s"], result["options"]["rate_per_s"]
     check(result["loop"] == "open" and rate == int(peak / 2), f"{rate}/s of a peak of {peak}/s")
     due = rate * result["options"]["duration_ms"] // 1000
     for item in result["rounds"]:
         check(abs(item["latencies"] - due) <= 1, f"{item['latencies']} latencies of {due} due")
-        check(item["roofline"]["p999_us"] > 0, f"a round without a roofline: {item['roofline']}")
-        check(item["roofline"]["ops_per_s"] < 1.5 * rate, f"a roofline in another loop: {item['roofline']} at {rate}/s")
-    roofline = result["roofline"]
-    check(close_to(result["ratio"]["p999"] * roofline["p999_us"], result["p999_us"]), f"p999: {result['ratio']}")
+
+
+def half(cluster, _where):
+    check_half(perf(cluster, "append", "--rate", "half", "--clients", "2", "--depth", "4", *TWICE))
+    check_half(perf(cluster, "meta", "--rate", "half", "--depth", "2", *TWICE))
 
 
 def targets(cluster, where):
@@ -252,6 +252,9 @@ def targets(cluster, where):
     result = json.loads(out)
     runs = {run["group"]: run for run in result["runs"]}
     check(len(result["runs"]) == 10 and len(result["targets"]) == 8, f"{sorted(runs)}")
+    offered = runs["1 KiB append, half of the peak"]
+    check_half(offered)
+    check(offered["roofline"]["p999_us"] > 0, f"half of the peak without a roofline: {offered['roofline']}")
     for target in result["targets"]:
         run = runs[target["run"]]
         reported = target["at_least"] is None and target["at_most"] is None
@@ -260,11 +263,12 @@ def targets(cluster, where):
             check(target["met"] is None and target["share"] is None, f"{target}")
             continue
         share, bound = target["share"], target["at_least"] or target["at_most"]
-        if share is None:  # of so short a time: nothing was answered in it
-            check(target["reached"] in (None, 0) and not target["met"], f"met by nothing: {target}")
+        if share is None:  # of so short a time: nothing was answered in it, on one side
+            check(not target["met"], f"met by nothing: {target}")
             continue
         check(target["met"] == (share >= bound if target["at_least"] else share <= bound), f"{target}")
-        check(not target["valid"] and "was not compared" in run["roofline"]["why"], f"valid without tools: {target}")
+        why = run["roofline"]["why"]
+        check(not target["valid"] and ("was not compared" in why or "faster" in why), f"valid without tools: {why}")
         check(close_to(share * target["roofline"], target["reached"]), f"{target}")
     with open(page, encoding="utf-8") as file:
         text = file.read()
