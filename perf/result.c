@@ -83,8 +83,7 @@ struct perf_roofline perf_result_roofline(const struct perf_result *result)
     return median;
 }
 
-// Medians of the figures as shares of the roofline's; NaN: there is none.
-static void ratios_of(const struct perf_result *result, double ret[static PERF_FIGURES_COUNT])
+double perf_result_roof(const struct perf_result *result, enum perf_figure figure)
 {
     struct perf_roofline median = perf_result_roofline(result);
     const double roofs[PERF_FIGURES_COUNT] = {
@@ -95,16 +94,15 @@ static void ratios_of(const struct perf_result *result, double ret[static PERF_F
         [PERF_FIGURE_cpu_s_per_gb] = median.cpu_s_per_gb,
         [PERF_FIGURE_replica_cpu_s_per_gb] = median.replica_cpu_s_per_gb,
     };
-    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
-        ret[i] = roofs[i] > 0 ? perf_result_spread(result, i).median / roofs[i] : NAN;
-    }
+    return roofs[figure] > 0 ? roofs[figure] : NAN;
 }
 
-double perf_result_share(const struct perf_result *result, enum perf_figure figure)
+// Medians of the figures as shares of the roofline's; NaN: there is none.
+static void ratios_of(const struct perf_result *result, double ret[static PERF_FIGURES_COUNT])
 {
-    double ratios[PERF_FIGURES_COUNT];
-    ratios_of(result, ratios);
-    return ratios[figure];
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        ret[i] = perf_result_spread(result, i).median / perf_result_roof(result, i);
+    }
 }
 
 static bool kind_used(const struct perf_result *result, enum perf_kind kind)

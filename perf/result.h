@@ -76,8 +76,8 @@ int perf_result_init(struct perf_result *result,
 void perf_result_fini(struct perf_result *result);
 
 struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
-// The median as a share of the roofline's; NaN: there is none.
-double perf_result_share(const struct perf_result *result, enum perf_figure figure);
+// The roofline's median of a figure; NaN: there is none.
+double perf_result_roof(const struct perf_result *result, enum perf_figure figure);
 // Medians over rounds.
 struct perf_roofline perf_result_roofline(const struct perf_result *result);
 struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,

@@ -72,8 +72,8 @@ struct perf_target_state perf_target_look(const struct perf_target *target,
         return state;
     }
     state.reached = perf_result_spread(state.result, target->figure).median;
-    state.share = perf_result_share(state.result, target->figure);
-    state.roofline = state.reached / state.share;
+    state.roofline = perf_result_roof(state.result, target->figure);
+    state.share = state.reached / state.roofline;
     state.is_valid = state.result->roofline_valid;
     // A share that is not known meets nothing.
     state.is_met = target->bound > 0 &&
