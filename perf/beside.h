@@ -9,6 +9,7 @@
 // What is measured beside a verb: the options, and what the last round was like: the check takes parts as large.
 struct perf_beside {
     struct roofline_options options;
+    struct roofline_files files; // the same for all rounds; the processes are new ones in each
     uint32_t slice_bytes;
     double records_per_flush, records_per_message;
 };
@@ -16,6 +17,8 @@ struct perf_beside {
 // 0, or PAWL_EINVALID when there is no roofline of such a shape; *ret_why says why (static text).
 int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
                      struct perf_beside *ret_beside, const char **ret_why) PAWL_MUST_CHECK;
+
+void perf_beside_fini(struct perf_beside *beside);
 
 // Measures it once, for round->roofline. The first time it sweeps, later it takes the best of that sweep:
 // `beside` is changed so. 0 or an exit code.

@@ -37,16 +37,20 @@ static int pawl_path(char ret[static PATH_MAX])
     return access(ret, X_OK) == 0 ? 0 : -errno;
 }
 
-// Its output goes to our standard error, so that standard output is ours alone. Signals that are
+// Its output goes to our standard error, so that standard output is ours alone, or nowhere. Signals that are
 // blocked here are not in there.
-static int spawn(const char **arguments, pid_t *ret_pid)
+static int spawn(const char **arguments, bool is_quiet, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    if (is_quiet) {
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    } else {
+        posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    }
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setsigmask(&attributes, &none);
@@ -57,7 +61,8 @@ static int spawn(const char **arguments, pid_t *ret_pid)
     return -code;
 }
 
-static int run_pawl(const struct perf_options *options, const char **words, size_t count)
+static int run_pawl(const struct perf_options *options, bool is_quiet, const char **words,
+                    size_t count)
 {
     char program[PATH_MAX];
     char timeout[24];
@@ -75,7 +80,7 @@ static int run_pawl(const struct perf_options *options, const char **words, size
     }
     pid_t pid = 0;
     int status = 0;
-    code = spawn(arguments, &pid);
+    code = spawn(arguments, is_quiet, &pid);
     while (code == 0 && waitpid(pid, &status, 0) < 0) {
         code = errno == EINTR ? 0 : -errno;
     }
@@ -89,7 +94,22 @@ static int run_pawl(const struct perf_options *options, const char **words, size
 int perf_cluster_local(const struct perf_cluster *cluster, const char *action, const char *id)
 {
     const char *words[] = {"--dir", cluster->local.dir, "local", action, id};
-    return run_pawl(cluster->options, words, PAWL_ARRAY_COUNT(words) - (id == NULL));
+    return run_pawl(cluster->options, false, words, PAWL_ARRAY_COUNT(words) - (id == NULL));
+}
+
+int perf_cluster_restart(const struct perf_cluster *cluster)
+{
+    static const char *const actions[] = {"stop", "start"};
+    int code = 0;
+    for (size_t i = 0; cluster->folder[0] != '\0' && code == 0 && i < PAWL_ARRAY_COUNT(actions);
+         i++) {
+        const char *words[] = {"--dir", cluster->local.dir, "local", actions[i]};
+        code = run_pawl(cluster->options, true, words, PAWL_ARRAY_COUNT(words));
+    }
+    if (perf_interrupted() != 0) {
+        return PERF_SIGNAL + perf_interrupted();
+    }
+    return code != 0 || cluster->folder[0] == '\0' ? code : perf_cluster_wait_live(cluster);
 }
 
 // ---- open and close -----------------------------------------------------------------------------
@@ -142,7 +162,7 @@ static int start_own(const struct perf_options *options, struct perf_cluster *cl
         return PERF_USAGE;
     }
     snprintf(servers, sizeof servers, "%u", (unsigned)options->servers);
-    int code = run_pawl(options, words, PAWL_ARRAY_COUNT(words));
+    int code = run_pawl(options, false, words, PAWL_ARRAY_COUNT(words));
     if (code != 0) {
         fprintf(stderr, "pawl-perf: the cluster in %s did not start\n", cluster->folder);
         return code == PERF_UNREACHABLE ? PERF_UNREACHABLE : PERF_FAILED;

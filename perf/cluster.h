@@ -31,6 +31,10 @@ struct pawl_options perf_cluster_options(const struct perf_cluster *cluster, uin
 // Runs `pawl --dir DIR local ACTION [ID]` of the cluster. 0 or an exit code.
 int perf_cluster_local(const struct perf_cluster *cluster, const char *action,
                        const char *id) PAWL_MUST_CHECK;
+// Ends and starts the processes of a cluster that is ours, so that a round has others than the one before: where the
+// scheduler puts them, which stays so for long, is then a matter of the median. Another's is left alone. 0 or an exit
+// code.
+int perf_cluster_restart(const struct perf_cluster *cluster) PAWL_MUST_CHECK;
 // Waits until all its chunk servers are live. 0 or an exit code.
 int perf_cluster_wait_live(const struct perf_cluster *cluster) PAWL_MUST_CHECK;
 

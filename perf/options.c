@@ -30,7 +30,16 @@ static const char *const kinds[PERF_KINDS_COUNT] = {
     [PERF_KIND_STAT] = "stat",     [PERF_KIND_CREATE] = "create", [PERF_KIND_REMOVE] = "remove",
 };
 
-enum value_type { TYPE_COUNT, TYPE_BYTES, TYPE_TIME, TYPE_TEXT, TYPE_CHOICE, TYPE_MIX, TYPE_FLAG };
+enum value_type {
+    TYPE_COUNT,
+    TYPE_BYTES,
+    TYPE_TIME,
+    TYPE_TEXT,
+    TYPE_CHOICE,
+    TYPE_MIX,
+    TYPE_RATE,
+    TYPE_FLAG
+};
 
 #define ON(verb) (1u << (verb))
 #define ON_FILES (ON(PERF_READ) | ON(PERF_WRITE) | ON(PERF_MIXED))
@@ -72,8 +81,10 @@ static const struct option table[] = {
      "time before it, which isn't (1s)", NULL},
     {"--ops", "N", TYPE_COUNT, ON_LOOPS, AT(ops), 1, UINT64_C(1) << 40,
      "end a round after so many operations, if its time isn't over before", NULL},
-    {"--rate", "R", TYPE_COUNT, ON_LOOPS, AT(rate_per_s), 1, 100000000,
-     "open loop: R operations a second in all, whatever the answers do", NULL},
+    {"--rate", "R", TYPE_RATE, ON_LOOPS, AT(rate_per_s), 1, 100000000,
+     "open loop: R operations a second in all, whatever the answers do; half: of the peak, found "
+     "first",
+     NULL},
     {"--mix", "SHARES", TYPE_MIX, ON(PERF_MIXED), AT(mix), 0, 0,
      "percent of append, read, write, stat (append=50,read=50)", NULL},
     {"--file-bytes", "N", TYPE_BYTES, ON_FILES, AT(file_bytes), 4096, UINT64_C(1) << 42,
@@ -89,7 +100,7 @@ static const struct option table[] = {
     {"--unregistered", NULL, TYPE_FLAG, ON_DATA, AT(unregistered), 0, 0,
      "payload in ordinary memory, not in that of pawl_mem_alloc()", NULL},
     {"--suite", "NAME", TYPE_CHOICE, ON(PERF_REPORT), AT(suite), 0, 0,
-     "quick, reference or gfs (quick)", "quick|reference|gfs"},
+     "quick, reference, gfs or targets (quick)", "quick|reference|gfs|targets"},
     {"--output", "FILE", TYPE_TEXT, ON(PERF_REPORT), AT(output), 0, 0,
      "the page (pawl-perf-SUITE.html)", NULL},
     {"--cluster", "DIR", TYPE_TEXT, ON_ALL, AT(cluster), 0, 0,
@@ -198,6 +209,9 @@ static int parse_number(const struct option *option, const char *text, uint64_t 
     } else if (option->type == TYPE_TIME) {
         code = pawl_config_ms(text, &value);
         right = "a time with its unit, such as 500ms, 20s or 2min";
+    } else if (option->type == TYPE_RATE) {
+        code = parse_count(text, &value);
+        right = "a whole number without a unit, or half";
     } else {
         code = parse_count(text, &value);
         right = "a whole number without a unit";
@@ -276,6 +290,10 @@ static int set_value(const struct option *option, const char *text, struct perf_
         return 0;
     case TYPE_MIX:
         return parse_mix(text, at, ret_error);
+    case TYPE_RATE:
+        options->rate_half = strcmp(text, "half") == 0;
+        options->rate_per_s = 0;
+        return options->rate_half ? 0 : parse_number(option, text, at, ret_error);
     case TYPE_CHOICE:
         if (!is_choice(option->choices, text)) {
             return refuse(ret_error, "%s %s: right is %s", option->name, text, option->choices);
@@ -361,7 +379,8 @@ int perf_options_parse(int argc, char **argv, struct perf_options *ret,
     for (int i = 2; code == 0 && i < argc; i++) {
         code = take(argc, argv, &i, &options, ret_error);
     }
-    if (options.rate_per_s != 0 && !perf_options_was_given(&options, "--depth")) {
+    if ((options.rate_per_s != 0 || options.rate_half) &&
+        !perf_options_was_given(&options, "--depth")) {
         options.depth = 64;
     }
     code = code != 0 ? code : perf_options_check(&options, ret_error);

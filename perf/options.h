@@ -54,6 +54,7 @@ struct perf_options {
     uint64_t duration_ms;
     uint64_t warm_up_ms;
     uint64_t rate_per_s; // of all clients together; 0: closed loop
+    bool rate_half;      // half of the peak, which is measured first
     uint64_t ops;        // stop after so many; 0: by time alone
     uint64_t repeat;
     uint64_t timeout_ms; // of every operation

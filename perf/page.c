@@ -8,6 +8,7 @@
 
 #include "perf/report.h"
 #include "perf/svg.h"
+#include "perf/targets.h"
 
 // Colours that are told apart by people who see few of them (Okabe and Ito).
 static const char style[] =
@@ -386,6 +387,9 @@ void perf_page_write(FILE *out, const struct perf_report *report,
                      const struct perf_cluster *cluster)
 {
     write_head(out, report, cluster);
+    if (report->targets) {
+        perf_targets_html(out, report);
+    }
     write_throughput(out, report);
     write_latency(out, report);
     write_scaling(out, report);

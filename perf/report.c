@@ -9,6 +9,7 @@
 
 #include "perf/perf.h"
 #include "perf/run.h"
+#include "perf/targets.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (UINT64_C(1) << 20)
@@ -67,6 +68,19 @@ static const struct suite_run gfs[] = {
     {"appenders to one file", PERF_APPEND, 4, 1, MIB, 4, 0},
 };
 
+static const struct suite_run targets[] = {
+    {PERF_TARGETS_ALONE, PERF_APPEND, 1, 1, KIB, 1, 0},
+    {PERF_TARGETS_MANY, PERF_APPEND, 4, 1, KIB, 64, 0},
+    {PERF_TARGETS_LARGE, PERF_APPEND, 1, 1, MIB, 8, 0},
+    {PERF_TARGETS_COLD, PERF_READ, 1, 1, MIB, 8, 0},
+    {PERF_TARGETS_HOT, PERF_READ, 1, 1, MIB, 8, 0},
+    {PERF_TARGETS_HALF, PERF_APPEND, 4, 1, KIB, 64, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 1, 1, KIB, 1, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 2, 1, KIB, 1, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 3, 1, KIB, 1, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 4, 1, KIB, 1, 0},
+};
+
 static const struct suite suites[] = {
     {"quick", "A look at everything, in about a minute: small appends, large ones, reads, names.",
      false, 1000, 300, 3, 64 * MIB, quick, PAWL_ARRAY_COUNT(quick)},
@@ -79,6 +93,10 @@ static const struct suite suites[] = {
      "After the GFS paper: N readers, N writers with a file each, N appenders to one file, all in "
      "records of 1 MiB; aggregate rate.",
      true, 5000, 1000, 3, 256 * MIB, gfs, PAWL_ARRAY_COUNT(gfs)},
+    {"targets",
+     "What is to be reached on the machine that it is measured on, beside the roofline of the same "
+     "run: the same processes, messages, bytes and flushes with no file system in them.",
+     false, 2000, 500, 5, 256 * MIB, targets, PAWL_ARRAY_COUNT(targets)},
 };
 
 static const struct suite *find_suite(const char *name)
@@ -112,6 +130,9 @@ static struct perf_options run_options(const struct suite *suite, const struct s
     options.warm_up_ms =
         perf_options_was_given(said, "--warm-up") ? said->warm_up_ms : suite->warm_up_ms;
     options.repeat = perf_options_was_given(said, "--repeat") ? said->repeat : suite->repeat;
+    if (suite->runs == targets) {
+        perf_targets_options(run->group, said, &options);
+    }
     return options;
 }
 
@@ -144,6 +165,9 @@ static int print_json(const struct perf_report *report, const char *output,
     }
     json_t *root = json_pack("{s:s,s:s,s:s,s:o}", "verb", "report", "suite", report->suite,
                              "output", output, "runs", runs);
+    if (report->targets) {
+        json_object_set_new(root, "targets", perf_targets_json(report));
+    }
     int code = root == NULL || json_dumpf(root, stdout, PERF_JSON_FLAGS) != 0 ? PERF_FAILED : 0;
     json_decref(root);
     putchar('\n');
@@ -155,6 +179,10 @@ static void print_tables(const struct perf_report *report, const char *output,
 {
     for (size_t i = 0; i < report->runs_count; i++) {
         perf_result_print(stdout, &report->runs[i].result, cluster);
+        putchar('\n');
+    }
+    if (report->targets) {
+        perf_targets_print(stdout, report);
         putchar('\n');
     }
     printf("%s\n", output);
@@ -199,6 +227,7 @@ int perf_report(const struct perf_options *options, const struct perf_cluster *c
     }
     report = (struct perf_report){
         .suite = suite->name, .about = suite->about, .bandwidth = suite->bandwidth};
+    report.targets = suite->runs == targets;
     int code = run_suite(suite, options, cluster, &report);
     if (code != 0) {
         fclose(file);

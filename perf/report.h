@@ -16,6 +16,7 @@ struct perf_report {
     const char *suite;
     const char *about; // what the suite is
     bool bandwidth;    // shown in GB/s, otherwise in operations/s
+    bool targets;      // the suite of that name
     struct perf_report_run runs[PERF_REPORT_RUNS_MAX];
     size_t runs_count;
 };

@@ -11,7 +11,7 @@
 
 int perf_result_init(struct perf_result *result, const struct perf_options *options)
 {
-    *result = (struct perf_result){.options = *options};
+    *result = (struct perf_result){.options = *options, .peak_ops_per_s = NAN};
     result->rounds = calloc(options->repeat, sizeof *result->rounds);
     if (result->rounds == NULL) {
         return -ENOMEM;
@@ -19,7 +19,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
     for (uint64_t i = 0; i < options->repeat; i++) {
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
-        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN};
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
             pawl_histogram_init(&round->kinds[k].latency_ns);
@@ -65,11 +65,13 @@ struct perf_spread perf_result_kind_spread(const struct perf_result *result, enu
 
 struct perf_roofline perf_result_roofline(const struct perf_result *result)
 {
-    static const size_t members[] = {
-        offsetof(struct perf_roofline, ops_per_s), offsetof(struct perf_roofline, bytes_per_s),
-        offsetof(struct perf_roofline, p50_us), offsetof(struct perf_roofline, p999_us),
-        offsetof(struct perf_roofline, cpu_s_per_gb)};
-    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN};
+    static const size_t members[] = {offsetof(struct perf_roofline, ops_per_s),
+                                     offsetof(struct perf_roofline, bytes_per_s),
+                                     offsetof(struct perf_roofline, p50_us),
+                                     offsetof(struct perf_roofline, p999_us),
+                                     offsetof(struct perf_roofline, cpu_s_per_gb),
+                                     offsetof(struct perf_roofline, replica_cpu_s_per_gb)};
+    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN, NAN};
     double values[PERF_REPEAT_MAX];
     for (size_t k = 0; k < PAWL_ARRAY_COUNT(members); k++) {
         for (uint32_t i = 0; i < result->rounds_count; i++) {
@@ -81,8 +83,7 @@ struct perf_roofline perf_result_roofline(const struct perf_result *result)
     return median;
 }
 
-// Medians of the figures as shares of the roofline's; NaN: there is none.
-static void ratios_of(const struct perf_result *result, double ret[static PERF_FIGURES_COUNT])
+double perf_result_roof(const struct perf_result *result, enum perf_figure figure)
 {
     struct perf_roofline median = perf_result_roofline(result);
     const double roofs[PERF_FIGURES_COUNT] = {
@@ -91,9 +92,16 @@ static void ratios_of(const struct perf_result *result, double ret[static PERF_F
         [PERF_FIGURE_p50_us] = median.p50_us,
         [PERF_FIGURE_p999_us] = median.p999_us,
         [PERF_FIGURE_cpu_s_per_gb] = median.cpu_s_per_gb,
+        [PERF_FIGURE_replica_cpu_s_per_gb] = median.replica_cpu_s_per_gb,
     };
+    return roofs[figure] > 0 ? roofs[figure] : NAN;
+}
+
+// Medians of the figures as shares of the roofline's; NaN: there is none.
+static void ratios_of(const struct perf_result *result, double ret[static PERF_FIGURES_COUNT])
+{
     for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
-        ret[i] = roofs[i] > 0 ? perf_result_spread(result, i).median / roofs[i] : NAN;
+        ret[i] = perf_result_spread(result, i).median / perf_result_roof(result, i);
     }
 }
 
@@ -137,7 +145,9 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
     char loop[64] = "closed loop";
     char data[120] = "";
     if (options->rate_per_s != 0) {
-        snprintf(loop, sizeof loop, "open loop at %llu/s", (unsigned long long)options->rate_per_s);
+        snprintf(loop, sizeof loop, "open loop at %llu/s%s",
+                 (unsigned long long)options->rate_per_s,
+                 isnan(result->peak_ops_per_s) ? "" : ", half of the peak");
     }
     bool data_moves = options->verb != PERF_META;
     bool stores = data_moves && options->verb != PERF_READ;
@@ -281,10 +291,11 @@ static json_t *files_json(const struct perf_round *round)
 
 static json_t *roofline_json(const struct perf_roofline *roofline)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
                      "bytes_per_s", number(roofline->bytes_per_s), "p50_us",
                      number(roofline->p50_us), "p999_us", number(roofline->p999_us), "cpu_s_per_gb",
-                     number(roofline->cpu_s_per_gb));
+                     number(roofline->cpu_s_per_gb), "replica_cpu_s_per_gb",
+                     number(roofline->replica_cpu_s_per_gb));
 }
 
 // Medians over rounds, and the share of them that the medians of the figures are.
@@ -302,10 +313,11 @@ static void set_roofline(json_t *root, const struct perf_result *result)
     json_object_set_new(root, "roofline", roofline);
     json_object_set_new(
         root, "ratio",
-        json_pack("{s:o,s:o,s:o,s:o,s:o}", "ops", number(ratios[PERF_FIGURE_ops_per_s]), "bytes",
-                  number(ratios[PERF_FIGURE_bytes_per_s]), "p50",
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "ops", number(ratios[PERF_FIGURE_ops_per_s]),
+                  "bytes", number(ratios[PERF_FIGURE_bytes_per_s]), "p50",
                   number(ratios[PERF_FIGURE_p50_us]), "p999", number(ratios[PERF_FIGURE_p999_us]),
-                  "cpu", number(ratios[PERF_FIGURE_cpu_s_per_gb])));
+                  "cpu", number(ratios[PERF_FIGURE_cpu_s_per_gb]), "replica_cpu",
+                  number(ratios[PERF_FIGURE_replica_cpu_s_per_gb])));
 }
 
 static json_t *round_json(const struct perf_round *round)
@@ -391,6 +403,7 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
                                   (int)cluster->local.servers_count, "provider",
                                   cluster->local.provider, "file_system", cluster->file_system,
                                   "direct", cluster->direct));
+    json_object_set_new(root, "peak_ops_per_s", number(result->peak_ops_per_s));
     set_spreads(root, result);
     for (uint32_t i = 0; i < result->rounds_count; i++) {
         json_array_append_new(rounds, round_json(&result->rounds[i]));

@@ -37,6 +37,7 @@ struct perf_roofline {
     double p50_us;
     double p999_us;
     double cpu_s_per_gb; // of all its processes
+    double replica_cpu_s_per_gb;
 };
 
 struct perf_round {
@@ -64,6 +65,7 @@ struct perf_result {
     struct perf_options options;
     struct perf_round *rounds; // OWNED; perf_result_fini()
     uint32_t rounds_count;     // that were measured to their end
+    double peak_ops_per_s;     // --rate half: that it is the half of; NaN: it isn't
     bool roofline_valid;       // its parts hold beside independent tools, and nothing is above it
     char roofline_why[320];    // why not
 };
@@ -74,6 +76,8 @@ int perf_result_init(struct perf_result *result,
 void perf_result_fini(struct perf_result *result);
 
 struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
+// The roofline's median of a figure; NaN: there is none.
+double perf_result_roof(const struct perf_result *result, enum perf_figure figure);
 // Medians over rounds.
 struct perf_roofline perf_result_roofline(const struct perf_result *result);
 struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,

@@ -17,6 +17,7 @@
 
 #define COPIES_WAIT_MS 2000u
 #define PREPARE_DEPTH 8u
+#define PEAK_ROUNDS 3u
 
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
     [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
@@ -290,6 +291,11 @@ static int measure(struct perf_run *run)
     perf_figures_of(round->ops, round->bytes, round->seconds,
                     round->cpu_client_s + round->cpu_master_s + round->cpu_servers_s,
                     &round->latency_ns, round->figures);
+    // What copies cost is the servers' share; a server may hold copies of several files.
+    if (run->options->verb == PERF_APPEND && round->bytes != 0) {
+        round->figures[PERF_FIGURE_replica_cpu_s_per_gb] =
+            round->cpu_servers_s / (double)run->options->replicas / ((double)round->bytes / 1e9);
+    }
     if (code != 0) {
         return failed("starting threads", code);
     }
@@ -396,7 +402,8 @@ static int run_all(struct perf_run *run, struct perf_result *result)
     code = run->work->prepared ? prepare_files(run) : 0;
     for (uint32_t i = 0; code == 0 && i < run->options->repeat; i++) {
         run->round = &result->rounds[i];
-        code = run_round(run, i);
+        code = i != 0 ? perf_cluster_restart(run->cluster) : 0;
+        code = code != 0 ? code : run_round(run, i);
         if (code == 0 && run->options->roofline) {
             code = perf_beside_round(&run->beside, run->round);
         }
@@ -413,15 +420,14 @@ static int run_all(struct perf_run *run, struct perf_result *result)
     return code;
 }
 
-int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
-                    struct perf_result *result)
+// At its known rate, if any.
+static int run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
+                      const struct perf_beside *beside, struct perf_result *result)
 {
     struct perf_run run = {.options = options, .cluster = cluster, .work = works[options->verb]};
     uint64_t id = 0;
-    const char *why = NULL;
-    if (options->roofline && perf_beside_init(options, cluster, &run.beside, &why) != 0) {
-        fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
-        return PERF_USAGE;
+    if (beside != NULL) {
+        run.beside = *beside;
     }
     int code = pawl_random_os(&id, sizeof id);
     snprintf(run.folder, sizeof run.folder, "/pawl-perf-%016llx", (unsigned long long)id);
@@ -442,8 +448,54 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
     pthread_mutex_init(&run.mutex, NULL);
     pthread_cond_init(&run.gone, NULL);
     code = code != 0 ? code : run_all(&run, result);
+    perf_beside_fini(&run.beside);
     pthread_cond_destroy(&run.gone);
     pthread_mutex_destroy(&run.mutex);
     close(run.event_fd);
+    return code;
+}
+
+// What as many clients and operations in flight reach in a closed loop: its median.
+static int find_peak(const struct perf_options *options, const struct perf_cluster *cluster,
+                     double *ret_ops_per_s)
+{
+    struct perf_options closed = *options;
+    struct perf_result peak = {0};
+    closed.rate_half = false;
+    closed.roofline = false;
+    closed.repeat = PEAK_ROUNDS;
+    int code = run_rounds(&closed, cluster, NULL, &peak);
+    *ret_ops_per_s = perf_result_spread(&peak, PERF_FIGURE_ops_per_s).median;
+    perf_result_fini(&peak);
+    if (code == 0 && !(*ret_ops_per_s >= 2)) {
+        fputs("pawl-perf: --rate half: the peak is less than two operations a second\n", stderr);
+        code = PERF_FAILED;
+    }
+    return code;
+}
+
+int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
+                    struct perf_result *result)
+{
+    struct perf_options own = *options;
+    double peak = NAN;
+    struct perf_beside beside = {0};
+    const char *why = NULL;
+    if (options->roofline && perf_beside_init(options, cluster, &beside, &why) != 0) {
+        fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
+        return PERF_USAGE;
+    }
+    int code = options->rate_half ? find_peak(options, cluster, &peak) : 0;
+    if (code != 0) {
+        return code;
+    }
+    if (options->rate_half) {
+        own.rate_per_s = (uint64_t)(peak / 2);
+        fprintf(stderr, "pawl-perf: the peak is %.0f/s, %llu/s are offered\n", peak,
+                (unsigned long long)own.rate_per_s);
+    }
+    beside.options.rate_per_s = (double)own.rate_per_s;
+    code = run_rounds(&own, cluster, options->roofline ? &beside : NULL, result);
+    result->peak_ops_per_s = peak;
     return code;
 }

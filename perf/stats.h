@@ -17,6 +17,7 @@
     X(p999_us, "latency P99.9, us", 1)                                                             \
     X(max_us, "latency max, us", 1)                                                                \
     X(cpu_s_per_gb, "CPU s per GB", 1)                                                             \
+    X(replica_cpu_s_per_gb, "CPU s per GB, replica", 1)                                            \
     X(copies_per_byte, "copies per byte", 1)                                                       \
     X(failover_ms, "failover, ms", 1)
 

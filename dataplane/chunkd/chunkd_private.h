@@ -383,6 +383,7 @@ struct reactor {
     uint64_t opened_cluster_id;
     uint64_t now_ns;
     uint64_t tick_ns;
+    uint64_t active_ns; // when something was last under way
     bool stopping;
     bool stop_idle;
     bool stepping;

@@ -19,7 +19,9 @@
 
 #define REACTOR_BATCH_COUNT 64
 #define REACTOR_SPIN_NS 30000u
-#define REACTOR_IDLE_MS 50u // between ticks, when nothing is under way
+#define REACTOR_IDLE_MS 50u   // between ticks, when nothing is under way
+#define REACTOR_QUIET_MS 250u // and nothing was for a second: each tick costs a wake-up
+#define REACTOR_QUIET_NS (1000u * PAWL_NS_PER_MS)
 #define REACTOR_LINGER_MS 50u
 
 // ---- the core ---------------------------------------------------------------------------------
@@ -161,6 +163,26 @@ static bool reactor_is_idle(const struct reactor *reactor)
            !store_busy(reactor->store);
 }
 
+static uint64_t tick_pace_ns(const struct reactor *reactor)
+{
+    bool is_quiet = reactor->now_ns - reactor->active_ns >= REACTOR_QUIET_NS;
+
+    if (!reactor_is_idle(reactor)) {
+        return CHUNKD_TICK_MS * PAWL_NS_PER_MS;
+    }
+    return (is_quiet ? REACTOR_QUIET_MS : REACTOR_IDLE_MS) * PAWL_NS_PER_MS;
+}
+
+// Work ends a quiet time: its deadlines are not to wait for the end of a long tick.
+static void tick_hasten(struct reactor *reactor, int count)
+{
+    if (count > 0 || !reactor_is_idle(reactor)) {
+        reactor->active_ns = reactor->now_ns;
+        reactor->tick_ns =
+            PAWL_MIN(reactor->tick_ns, reactor->now_ns + REACTOR_IDLE_MS * PAWL_NS_PER_MS);
+    }
+}
+
 static int turn_tick(struct reactor *reactor)
 {
     if (reactor->now_ns < reactor->tick_ns) {
@@ -172,8 +194,7 @@ static int turn_tick(struct reactor *reactor)
     pushed_tick(reactor);
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_TICK);
     reactor_step(reactor, &event);
-    uint32_t ms = reactor_is_idle(reactor) ? REACTOR_IDLE_MS : CHUNKD_TICK_MS;
-    reactor->tick_ns = reactor->now_ns + ms * PAWL_NS_PER_MS;
+    reactor->tick_ns = reactor->now_ns + tick_pace_ns(reactor);
     return 0;
 }
 
@@ -184,6 +205,7 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
         count += turn_fabric(reactor, i);
     }
+    tick_hasten(reactor, count);
     count += commands_turn(reactor);
     turn_tick(reactor);
     peer_turn(reactor);

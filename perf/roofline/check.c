@@ -176,8 +176,7 @@ static int pings_check(struct check *check)
     int rc = ping_part(check, shape_append_bytes(shape, 1), false);
 
     if (shape->is_pushed || is_read) {
-        uint32_t slice =
-            is_read || result->slice_bytes == 0 ? shape->record_bytes : result->slice_bytes;
+        uint32_t slice = result->slice_bytes == 0 ? shape->record_bytes : result->slice_bytes;
         slice = PAWL_MIN(slice, shape->record_bytes);
         bulk = PAWL_MIN(slice, WIRE_BYTES_MAX);
         return rc == 0 ? ping_part(check, bulk, true) : rc;

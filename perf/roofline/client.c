@@ -39,7 +39,10 @@ static void latency_note(struct client *client, uint64_t slot)
     client->stats.records_count++;
     client->progress_ns = client->now_ns;
     client->last_answer_ns = client->now_ns;
-    if (client->now_ns >= client->run->window_ns && client->now_ns < client->run->end_ns) {
+    client->stats.window_count +=
+        client->now_ns >= client->run->window_ns && client->now_ns < client->run->end_ns;
+    // Of those that began, or were due, within the measurement, whenever they are answered: as pawl-perf counts.
+    if (start_ns >= client->run->window_ns && start_ns < client->run->end_ns) {
         uint64_t took_ns = client->now_ns > start_ns ? client->now_ns - start_ns : 0;
         pawl_histogram_record(&client->latencies, took_ns);
     }
@@ -71,13 +74,14 @@ static int read_take(struct client *client, const struct frame_read_done *done)
 {
     const struct shape *shape = &client->shape;
     uint64_t slot = done->sequence % shape->depth;
+    uint64_t sequence = done->sequence / shape->depth;
 
-    if (done->sequence >= client->next_sequence || client->starts_ns[slot] == 0 ||
+    if (sequence >= client->next_sequence || client->starts_ns[slot] == 0 ||
         done->length != shape->record_bytes) {
         return client_fail(client, -EBADMSG, "an answer to a read that was not asked for");
     }
     if (client->config->options.is_verified) {
-        uint64_t block = read_offset(client, done->sequence) / shape->record_bytes;
+        uint64_t block = read_offset(client, sequence) / shape->record_bytes;
         if (!shape_payload_is(client->memory + slot * shape->slot_bytes, shape->record_bytes, 0,
                               block)) {
             return client_fail(client, -EBADMSG, "a read brought other bytes than the file's");
@@ -85,6 +89,8 @@ static int read_take(struct client *client, const struct frame_read_done *done)
         client->stats.verified_count++;
     }
     latency_note(client, slot);
+    client->servers[client->slots.servers[slot]].reads_count--;
+    client->slots.free[client->slots.free_count++] = (uint32_t)slot;
     return 0;
 }
 
@@ -140,17 +146,28 @@ static const struct transport_calls client_calls = {
 
 // ---- sending ----------------------------------------------------------------------------------
 
-// When the next record is due; 0: at once.
-static uint64_t due_ns(const struct client *client)
+// When a record is due; 0: at once.
+static uint64_t due_of(const struct client *client, uint64_t sequence)
 {
     const struct roofline_options *options = &client->config->options;
 
     if (options->rate_per_s <= 0) {
         return 0;
     }
-    double turn =
-        (double)(client->next_sequence - client->run_first) * options->clients + client->index;
+    double turn = (double)(sequence - client->run_first) * options->clients + client->index;
     return client->run->start_ns + (uint64_t)(turn / options->rate_per_s * 1e9);
+}
+
+static uint64_t due_ns(const struct client *client)
+{
+    return due_of(client, client->next_sequence);
+}
+
+// Appends are answered in order, so the next one's slot is the first to be free.
+static bool has_room(const struct client *client)
+{
+    return is_read(client) ? client->slots.free_count > 0
+                           : client->starts_ns[client->next_sequence % client->shape.depth] == 0;
 }
 
 static bool is_over(const struct client *client)
@@ -163,8 +180,7 @@ static bool is_over(const struct client *client)
 
 static bool may_send(const struct client *client)
 {
-    return client->starts_ns[client->next_sequence % client->shape.depth] == 0 &&
-           !is_over(client) && client->now_ns >= due_ns(client);
+    return has_room(client) && !is_over(client) && client->now_ns >= due_ns(client);
 }
 
 static struct append_entry *entry_add(struct client *client, struct outbox_message *message,
@@ -257,6 +273,21 @@ static int appends_send(struct client *client)
     return rc;
 }
 
+// Of the servers that take part the one that has the fewest reads to answer, as Pawl's client does; by turns when all
+// have as many.
+static uint32_t source_of(const struct client *client)
+{
+    uint32_t count = PAWL_MIN(PAWL_MAX(client->run->point.sources, 1u), client->servers_count);
+    uint32_t best = (uint32_t)(client->next_sequence % count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (client->servers[i].reads_count < client->servers[best].reads_count) {
+            best = i;
+        }
+    }
+    return best;
+}
+
 static int reads_send(struct client *client)
 {
     const struct shape *shape = &client->shape;
@@ -264,14 +295,17 @@ static int reads_send(struct client *client)
 
     while (rc == 0 && may_send(client)) {
         uint64_t sequence = client->next_sequence;
-        uint64_t slot = sequence % shape->depth;
         struct outbox_message *message = outbox_take(&client->outbox);
         if (message == NULL) {
             return client_fail(client, -EBUSY, "too many messages on their way");
         }
+        uint64_t slot = client->slots.free[--client->slots.free_count];
+        uint32_t source = source_of(client);
+        client->slots.servers[slot] = source;
+        client->servers[source].reads_count++;
         struct frame_read *ask = (void *)message->bytes;
         (void)outbox_add(message, sizeof(*ask) - sizeof(struct frame));
-        ask->sequence = sequence;
+        ask->sequence = sequence * shape->depth + slot; // the server's buffer goes with the slot
         ask->offset = read_offset(client, sequence);
         ask->address = client->region.remote + slot * shape->slot_bytes;
         ask->key = client->region.key;
@@ -281,8 +315,7 @@ static int reads_send(struct client *client)
             client->config->options.rate_per_s > 0 ? due_ns(client) : client->now_ns;
         client->next_sequence++;
         client->stats.sent_count++;
-        rc = outbox_send(message, FRAME_READ,
-                         &client->servers[sequence % client->servers_count].conn, 1);
+        rc = outbox_send(message, FRAME_READ, &client->servers[source].conn, 1);
     }
     return rc;
 }
@@ -297,7 +330,7 @@ static int client_sleep(struct client *client)
         {.fd = client->transport.fds[1], .events = POLLIN},
     };
 
-    if (!is_over(client) && client->starts_ns[client->next_sequence % client->shape.depth] == 0) {
+    if (!is_over(client) && has_room(client)) {
         until_ns = PAWL_MAX(due_ns(client), client->run->start_ns);
     }
     if (until_ns <= client->now_ns || !transport_may_sleep(&client->transport)) {
@@ -345,6 +378,26 @@ static int progress_check(struct client *client)
     return client_fail(client, -ETIMEDOUT, why);
 }
 
+// What an open loop owes when it ends counts with the time that it had waited so far: leaving it out would hide the
+// very stall that made it late (coordinated omission).
+static void owed_note(struct client *client)
+{
+    const struct client_run *run = client->run;
+    uint64_t records_max = client->config->options.records_max;
+
+    if (client->config->options.rate_per_s <= 0) {
+        return;
+    }
+    for (uint64_t i = client->next_sequence;
+         due_of(client, i) < run->end_ns &&
+         (records_max == 0 || i - client->run_first < records_max);
+         i++) {
+        if (due_of(client, i) >= run->window_ns) {
+            pawl_histogram_record(&client->latencies, run->end_ns - due_of(client, i));
+        }
+    }
+}
+
 int client_work(struct client *client, const struct client_run *run)
 {
     client->run = run;
@@ -361,6 +414,9 @@ int client_work(struct client *client, const struct client_run *run)
     while (rc == 0 && (!is_over(client) || client->answered_count < client->next_sequence)) {
         rc = client_turn(client);
         rc = rc == 0 ? progress_check(client) : rc;
+    }
+    if (rc == 0) {
+        owed_note(client);
     }
     client->stats.messages_count = client->transport.messages_count - client->messages_start;
     client->stats.transfers_count = client->transport.transfers_count - client->transfers_start;
@@ -381,8 +437,14 @@ static int memory_open(struct client *client)
 
     client->memory = node_memory(bytes);
     client->starts_ns = calloc(shape->depth, sizeof(*client->starts_ns));
-    if (client->memory == NULL || client->starts_ns == NULL) {
+    client->slots.free = calloc(shape->depth, sizeof(*client->slots.free));
+    client->slots.servers = calloc(shape->depth, sizeof(*client->slots.servers));
+    if (client->memory == NULL || client->starts_ns == NULL || client->slots.free == NULL ||
+        client->slots.servers == NULL) {
         return client_fail(client, -ENOMEM, "memory for records");
+    }
+    for (uint32_t i = shape->depth; i-- > 0;) {
+        client->slots.free[client->slots.free_count++] = i;
     }
     memset(client->memory, 0x5a, bytes);
     int rc = transport_region_open(&client->transport, client->memory, bytes, &client->region);
@@ -466,4 +528,6 @@ void client_close(struct client *client)
     writes_close(&client->writes);
     free(client->memory);
     free(client->starts_ns);
+    free(client->slots.free);
+    free(client->slots.servers);
 }

@@ -8,7 +8,15 @@
 struct client_server {
     struct transport_conn *conn;
     uint64_t address, key; // its window
+    uint32_t reads_count;  // that it has not answered
     bool is_welcomed;
+};
+
+// Of reads, which are answered in any order: the slots that are free, as a stack, and whom a slot's read went to.
+struct client_slots {
+    uint32_t *free;
+    uint32_t *servers;
+    uint32_t free_count;
 };
 
 // When a run begins and ends, the same for all clients.
@@ -33,6 +41,7 @@ struct client {
     struct transport_region region;
     uint64_t next_sequence, answered_count; // over all runs
     uint64_t *starts_ns;                    // by slot; 0: free
+    struct client_slots slots;
     const struct client_run *run;
     uint64_t run_first; // sequence of the first record of this run
     uint64_t progress_ns, last_answer_ns;

@@ -167,6 +167,7 @@ static void stats_fill(const struct clients *clients, struct node_stats *ret)
         const struct node_stats *stats = &clients->workers[i].client.stats;
         ret->records_count += stats->records_count;
         ret->sent_count += stats->sent_count;
+        ret->window_count += stats->window_count;
         ret->messages_count += stats->messages_count;
         ret->transfers_count += stats->transfers_count;
         ret->verified_count += stats->verified_count;

@@ -50,6 +50,7 @@ struct node_stats {
     uint64_t cpu_ns;
     uint64_t records_count; // taken (servers), answered (clients)
     uint64_t sent_count;    // clients
+    uint64_t window_count;  // clients: answered within the measurement proper
     uint64_t messages_count, transfers_count;
     uint64_t writes_count, flushes_count, reads_count;
     uint64_t appends_count, prepares_count; // messages
@@ -61,6 +62,9 @@ struct control_point {
     uint32_t batch;
     enum roofline_wait wait;
     uint32_t slice_bytes;
+    enum roofline_route route;
+    enum roofline_flush flush;
+    uint32_t sources;
     uint32_t duration_ms, warm_up_ms;
 };
 

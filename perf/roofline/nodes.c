@@ -214,6 +214,7 @@ int nodes_start(struct nodes *nodes, const struct node_config *config, const int
     node->said.u.config.options.host = NULL;
     node->said.u.config.options.dir = NULL;
     node->said.u.config.options.node_program = NULL;
+    node->said.u.config.options.files = NULL;
     nodes->items[nodes->count++] = node;
     *ret = node;
     return node_fork(nodes, node);

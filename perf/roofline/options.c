@@ -23,7 +23,6 @@ void roofline_options_init(struct roofline_options *options)
         .depth = 1,
         .clients = 1,
         .replicas = 3,
-        .route = ROOFLINE_STAR,
         .is_durable = true,
         .duration_ms = 2000,
         .warm_up_ms = 200,
@@ -53,6 +52,9 @@ static const char *shape_why(const struct roofline_options *options)
     if (options->what == ROOFLINE_READ && options->record_bytes % SHAPE_PAGE_BYTES != 0) {
         return "a read has a multiple of 4096 bytes";
     }
+    if (options->sources > options->replicas) {
+        return "reads come from as many servers as there are, at most";
+    }
     if (options->slice_bytes % SLICE_UNIT != 0) {
         return "a slice has a multiple of 64 KiB";
     }
@@ -68,6 +70,9 @@ static const char *verified_why(const struct roofline_options *options)
 
     if (!options->is_verified || options->what == ROOFLINE_READ) {
         return NULL;
+    }
+    if (options->files != NULL) {
+        return "files that were used before can't be verified";
     }
     if (options->records_max == 0) {
         return "what is to be verified has a number of records";
@@ -85,8 +90,8 @@ static const char *options_why(const struct roofline_options *options)
         return "provider, host and folder must be named";
     }
     if (options->what > ROOFLINE_READ || options->route > ROOFLINE_CHAIN ||
-        options->wait > ROOFLINE_WAIT_YIELD) {
-        return "an unknown kind of work, route or way to wait";
+        options->wait > ROOFLINE_WAIT_YIELD || options->flush > ROOFLINE_DSYNC) {
+        return "an unknown kind of work, route, flush or way to wait";
     }
     const char *why = shape_why(options);
     if (why != NULL) {
@@ -128,5 +133,14 @@ const char *roofline_wait_name(enum roofline_wait wait)
 
 const char *roofline_route_name(enum roofline_route route)
 {
-    return route == ROOFLINE_CHAIN ? "chain" : "star";
+    static const char *const names[] = {"best", "star", "chain"};
+
+    return (size_t)route < PAWL_ARRAY_COUNT(names) ? names[route] : "?";
+}
+
+const char *roofline_flush_name(enum roofline_flush flush)
+{
+    static const char *const names[] = {"best", "fdatasync", "dsync"};
+
+    return (size_t)flush < PAWL_ARRAY_COUNT(names) ? names[flush] : "?";
 }

@@ -21,15 +21,31 @@
 #define ROOFLINE_CLIENTS_MAX 64u
 #define ROOFLINE_DEPTH_MAX 256u
 #define ROOFLINE_RECORD_MAX (16u << 20)
-#define ROOFLINE_POINTS_MAX 48u
+#define ROOFLINE_POINTS_MAX 64u
 #define ROOFLINE_PARTS_MAX 8u
 #define ROOFLINE_TEXT_MAX 320u
 
 enum roofline_what { ROOFLINE_APPEND = 0, ROOFLINE_READ };
 
 enum roofline_route {
-    ROOFLINE_STAR = 0, // client > primary > each secondary
-    ROOFLINE_CHAIN,    // client > primary > secondary > secondary, large payloads in slices
+    ROOFLINE_ROUTE_BEST =
+        0, // both are tried where a payload is pushed and there are three replicas; else star
+    ROOFLINE_STAR,  // client > primary > each secondary
+    ROOFLINE_CHAIN, // client > primary > secondary > secondary, large payloads in slices
+};
+
+// How a large record becomes durable in its place.
+enum roofline_flush {
+    ROOFLINE_FLUSH_BEST = 0, // both are tried
+    ROOFLINE_FDATASYNC,      // one at a time, for all that was written before it
+    ROOFLINE_DSYNC,          // each write by itself
+};
+
+// The files of a run's servers, to be used by several runs one after the other: writing them takes longer than a run.
+struct roofline_files {
+    int fds[ROOFLINE_REPLICAS_MAX][2]; // journal and data, without a name; OWNED
+    uint32_t count;                    // servers
+    uint32_t block_bytes;              // what O_DIRECT wants
 };
 
 // What a thread does that has nothing to do.
@@ -50,17 +66,20 @@ struct roofline_options {
     uint32_t record_bytes;    // of a record; of a read
     uint32_t depth;           // records in flight per client
     uint32_t clients;
-    uint32_t replicas;         // appends: copies; reads: servers that are read from by turns
+    uint32_t replicas;         // appends: copies; reads: servers that there are
     enum roofline_route route; // of appends
+    enum roofline_flush flush; // of appends
+    uint32_t sources;          // reads: servers that are read from, up to `replicas`; 0: sweep
     bool is_durable;           // false: answered from memory, the disk is not written at all
     uint32_t duration_ms;      // of the measurement; points of the sweep take a quarter
     uint32_t warm_up_ms;       // before the measurement and before each point
     uint32_t batch;            // records per message and flush at most; 0: sweep
     enum roofline_wait wait;
     uint32_t slice_bytes; // of large payloads on their way; at least a record: whole; 0: sweep
-    double rate_per_s;    // open loop at this rate over all clients; 0: closed loop
-    uint64_t file_bytes;  // of each server's files; they are used in circles
-    uint32_t records_max; // per client: ends the measurement early; 0: no bound
+    const struct roofline_files *files; // BORROWED; NULL: the run makes its own
+    double rate_per_s;                  // open loop at this rate over all clients; 0: closed loop
+    uint64_t file_bytes;                // of each server's files; they are used in circles
+    uint32_t records_max;               // per client: ends the measurement early; 0: no bound
     bool
         is_verified; // payloads are whole, and the files are read back; needs records_max, no sweep
     uint32_t operation_ms; // no progress for so long ends the run
@@ -71,6 +90,9 @@ struct roofline_point {
     uint32_t batch;
     enum roofline_wait wait;
     uint32_t slice_bytes;
+    enum roofline_route route;
+    enum roofline_flush flush;
+    uint32_t sources;
     double ops_per_s, bytes_per_s;
     double p50_us, p99_us, p999_us;
     double cpu_s_per_gb;         // of all processes, per 10^9 bytes of records
@@ -94,8 +116,10 @@ struct roofline_result {
     double ops_per_s, bytes_per_s;
     double p50_us, p99_us, p999_us;
     double cpu_s_per_gb, replica_cpu_s_per_gb;
-    uint32_t batch, slice_bytes;
+    uint32_t batch, slice_bytes, sources;
     enum roofline_wait wait;
+    enum roofline_route route;
+    enum roofline_flush flush;
     double records_per_flush, records_per_message;
     uint64_t sent_count, answered_count; // of the measurement, warm-up included
     uint64_t flushes_count;              // at all servers
@@ -119,6 +143,11 @@ void roofline_options_init(struct roofline_options *options);
 int roofline_options_check(const struct roofline_options *options,
                            const char **ret_why) PAWL_MUST_CHECK;
 
+// Files for runs of such a shape. 0, or a negative errno with `error` (of ROOFLINE_TEXT_MAX) filled.
+int roofline_files_open(const struct roofline_options *options, struct roofline_files *ret_files,
+                        char *error) PAWL_MUST_CHECK;
+void roofline_files_close(struct roofline_files *files);
+
 // Runs the sweep, then measures its best point once more and for longer: that is the result. 0, or a
 // negative errno with `error` filled: -EINVAL, -ETIMEDOUT, -EPIPE (a process ended), -EBADMSG (a record was
 // lost, torn or doubled), -EIO.
@@ -134,12 +163,21 @@ int roofline_check(const struct roofline_options *options,
 // The judgement alone, from parts that are filled in. Pure.
 void roofline_judge(struct roofline_result *result);
 
-// A figure of Pawl's beside the roofline of the same run: what is faster than its roofline makes the run invalid
-// (is_valid, why). 0 is "not measured".
-void roofline_refute(struct roofline_result *result, double ops_per_s, double p50_us);
+// Figures that a roofline is compared by; 0: not measured.
+struct roofline_claim {
+    double ops_per_s, p50_us, p999_us;
+};
+// Medians of Pawl's rounds beside the roofline's, which are in the result, and the best of the roofline's own rounds. What
+// is faster than its roofline makes the run invalid (is_valid, why): faster than any round of it was, or by more than
+// 10 %. Less is how the machine's pace differs from one round to the next. In a closed loop the rate is compared; and P50
+// with one record in flight, since with more the mean latency is their number divided by the rate, and P50 tells how it
+// is shared out. In an open loop the rate is given, and it is P99.9. Pure.
+void roofline_refute(const struct roofline_options *options, struct roofline_result *result,
+                     const struct roofline_claim *best, const struct roofline_claim *claim);
 
 const char *roofline_wait_name(enum roofline_wait wait);
 const char *roofline_route_name(enum roofline_route route);
+const char *roofline_flush_name(enum roofline_flush flush);
 
 // The program pawl-roofline, and what a verb `roofline` of another program may call. Returns the exit status.
 int roofline_main(int argc, char **argv);

@@ -21,13 +21,15 @@ static const char usage[] =
     "  --depth N           records in flight per client (1)\n"
     "  --clients N         (1)\n"
     "  --replicas N        1 to 3 (3)\n"
-    "  --route ROUTE       star or chain (star)\n"
+    "  --route ROUTE       star or chain (of large payloads to three replicas: sweep; else star)\n"
+    "  --flush HOW         of large payloads: fdatasync or dsync (sweep)\n"
+    "  --sources N         servers that reads come from (sweep up to --replicas)\n"
     "  --memory            answered from memory; the disk is not written\n"
     "  --duration MS       of the measurement; points of the sweep take a quarter (2000)\n"
     "  --warm-up MS        (200)\n"
     "  --batch N           records per message and flush at most (sweep)\n"
     "  --wait HOW          sleep, spin or yield (sweep)\n"
-    "  --slice N           bytes of a slice of a large payload (sweep)\n"
+    "  --slice N           bytes of a slice of a large payload or read (sweep)\n"
     "  --rate N            open loop: records a second over all clients\n"
     "  --records N         per client: end after so many\n"
     "  --verify            whole payloads, files are read back; with --records, one point\n"
@@ -49,6 +51,8 @@ enum option_name {
     OPTION_CLIENTS,
     OPTION_REPLICAS,
     OPTION_ROUTE,
+    OPTION_FLUSH,
+    OPTION_SOURCES,
     OPTION_MEMORY,
     OPTION_DURATION,
     OPTION_WARM_UP,
@@ -75,6 +79,8 @@ static const struct option long_options[] = {
     {"clients", required_argument, NULL, OPTION_CLIENTS},
     {"replicas", required_argument, NULL, OPTION_REPLICAS},
     {"route", required_argument, NULL, OPTION_ROUTE},
+    {"flush", required_argument, NULL, OPTION_FLUSH},
+    {"sources", required_argument, NULL, OPTION_SOURCES},
     {"memory", no_argument, NULL, OPTION_MEMORY},
     {"duration", required_argument, NULL, OPTION_DURATION},
     {"warm-up", required_argument, NULL, OPTION_WARM_UP},
@@ -163,6 +169,17 @@ static int route_parse(const char *text, enum roofline_route *ret)
     return 0;
 }
 
+static int flush_parse(const char *text, enum roofline_flush *ret)
+{
+    for (int flush = ROOFLINE_FDATASYNC; flush <= ROOFLINE_DSYNC; flush++) {
+        if (strcmp(text, roofline_flush_name((enum roofline_flush)flush)) == 0) {
+            *ret = (enum roofline_flush)flush;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 // Options with a number.
 static int number_take(struct roofline_options *options, int name, const char *text)
 {
@@ -175,6 +192,8 @@ static int number_take(struct roofline_options *options, int name, const char *t
         return u32_parse(text, &options->clients);
     case OPTION_REPLICAS:
         return u32_parse(text, &options->replicas);
+    case OPTION_SOURCES:
+        return u32_parse(text, &options->sources);
     case OPTION_DURATION:
         return u32_parse(text, &options->duration_ms);
     case OPTION_WARM_UP:
@@ -228,6 +247,8 @@ static int option_take(struct command *command, int name, const char *text)
         return 0;
     case OPTION_ROUTE:
         return route_parse(text, &options->route);
+    case OPTION_FLUSH:
+        return flush_parse(text, &options->flush);
     case OPTION_WAIT:
         return wait_parse(text, &options->wait);
     default:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run of the roofline: processes, sweep, measurement, and what the files hold in the end.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ struct run {
     struct shape shape;
     struct nodes nodes; // servers, then the clients
     uint32_t servers_count, clients_at;
-    uint32_t block_bytes;
+    const struct roofline_files *files;
 };
 
 void run_config_fill(struct node_config *config, const struct roofline_options *options,
@@ -42,28 +43,80 @@ void run_config_fill(struct node_config *config, const struct roofline_options *
 // ---- processes --------------------------------------------------------------------------------
 
 // What the shape doesn't use is one page.
-static int server_start(struct run *run, uint32_t index, uint32_t batch_max)
+static int server_files(struct nodes *nodes, const struct roofline_options *options, int fds[2],
+                        uint32_t *ret_block_bytes)
 {
-    const struct roofline_options *options = run->options;
+    struct shape shape;
+    shape_init(&shape, options);
     bool is_read = options->what == ROOFLINE_READ;
     bool has_journal = !is_read && options->is_durable;
-    bool has_data = is_read || (options->is_durable && run->shape.is_in_place);
+    bool has_data = is_read || (options->is_durable && shape.is_in_place);
+
+    fds[0] = nodes_file(nodes, options->dir, has_journal ? options->file_bytes : 4096, 0,
+                        ret_block_bytes);
+    if (fds[0] < 0) {
+        return fds[0];
+    }
+    fds[1] = nodes_file(nodes, options->dir, has_data ? options->file_bytes : 4096,
+                        is_read ? options->record_bytes : 0, ret_block_bytes);
+    if (fds[1] < 0) {
+        int rc = fds[1];
+        close(fds[0]);
+        fds[0] = fds[1] = -1;
+        return rc;
+    }
+    return 0;
+}
+
+int roofline_files_open(const struct roofline_options *options, struct roofline_files *ret_files,
+                        char *error)
+{
+    struct nodes nodes = {.error = error};
+    const char *why = NULL;
+    int rc = roofline_options_check(options, &why);
+
+    *ret_files = (struct roofline_files){0};
+    if (rc != 0) {
+        snprintf(error, ROOFLINE_TEXT_MAX, "%s", why);
+        return rc;
+    }
+    for (uint32_t i = 0; i < options->replicas && rc == 0; i++) {
+        rc = server_files(&nodes, options, ret_files->fds[i], &ret_files->block_bytes);
+        ret_files->count += rc == 0;
+    }
+    if (rc != 0) {
+        roofline_files_close(ret_files);
+    }
+    return rc;
+}
+
+void roofline_files_close(struct roofline_files *files)
+{
+    for (uint32_t i = 0; i < files->count; i++) {
+        close(files->fds[i][0]);
+        close(files->fds[i][1]);
+    }
+    files->count = 0;
+}
+
+// The node takes its descriptors: of files that stay it gets others.
+static int server_start(struct run *run, uint32_t index, uint32_t batch_max)
+{
     int fds[2] = {-1, -1};
     struct node_config config;
     struct node *node = NULL;
 
-    fds[0] = nodes_file(&run->nodes, options->dir, has_journal ? options->file_bytes : 4096, 0,
-                        &run->block_bytes);
-    if (fds[0] < 0) {
-        return fds[0];
+    for (int i = 0; i < 2; i++) {
+        fds[i] = fcntl(run->files->fds[index][i], F_DUPFD_CLOEXEC, 0);
+        if (fds[i] < 0) {
+            int rc = -errno;
+            if (i == 1) {
+                close(fds[0]);
+            }
+            return nodes_fail(&run->nodes, rc, "a descriptor: %s", strerror(-rc));
+        }
     }
-    fds[1] = nodes_file(&run->nodes, options->dir, has_data ? options->file_bytes : 4096,
-                        is_read ? options->record_bytes : 0, &run->block_bytes);
-    if (fds[1] < 0) {
-        close(fds[0]);
-        return fds[1];
-    }
-    run_config_fill(&config, options, batch_max, run->block_bytes);
+    run_config_fill(&config, run->options, batch_max, run->files->block_bytes);
     config.role = NODE_SERVER;
     config.index = index;
     return nodes_start(&run->nodes, &config, fds, &node);
@@ -94,7 +147,7 @@ static int processes_start(struct run *run, uint32_t batch_max)
         rc = server_start(run, i, batch_max);
     }
     if (rc == 0) {
-        run_config_fill(&config, run->options, batch_max, run->block_bytes);
+        run_config_fill(&config, run->options, batch_max, run->files->block_bytes);
         config.role = NODE_CLIENTS;
         rc = nodes_start(&run->nodes, &config, none, &node);
     }
@@ -132,6 +185,7 @@ static void counts_take(struct run *run, struct sweep_counts *counts)
     const struct node_stats *primary = &run->nodes.items[0]->said.u.stats;
     const struct node_stats *clients = &run->nodes.items[run->clients_at]->said.u.stats;
     counts->records_count = clients->records_count;
+    counts->window_count = clients->window_count;
     counts->primary_flushes_count = primary->flushes_count;
     counts->primary_messages_count = primary->appends_count + primary->prepares_count;
     counts->primary_entries_count = primary->entries_count;
@@ -150,6 +204,9 @@ static int point_run(struct run *run, struct roofline_point *point, uint32_t dur
         .batch = point->batch,
         .wait = point->wait,
         .slice_bytes = point->slice_bytes,
+        .route = point->route,
+        .flush = point->flush,
+        .sources = point->sources,
         .duration_ms = duration_ms,
         .warm_up_ms = warm_up_ms,
     };
@@ -194,6 +251,9 @@ static void result_take(struct roofline_result *result, const struct roofline_po
     result->batch = point->batch;
     result->wait = point->wait;
     result->slice_bytes = point->slice_bytes;
+    result->route = point->route;
+    result->flush = point->flush;
+    result->sources = point->sources;
     result->records_per_flush = point->records_per_flush;
     result->records_per_message = point->records_per_message;
 }
@@ -206,18 +266,21 @@ static int points_run(struct run *run, uint32_t each_ms, struct roofline_point *
     struct roofline_point *points = run->result->points;
     uint32_t count = run->result->points_count;
     uint32_t warm_up_ms = PAWL_MIN(options->warm_up_ms, POINT_WARM_UP_MS);
-    uint32_t again_count = PAWL_MIN(count, AGAIN_COUNT);
+    uint32_t ranked_count = PAWL_MIN(count, AGAIN_COUNT);
     uint32_t places[ROOFLINE_POINTS_MAX];
-    struct roofline_point again[AGAIN_COUNT];
+    struct roofline_point again[AGAIN_COUNT * SWEEP_VARIANTS_MAX];
+    uint32_t again_count = 0;
     int rc = 0;
 
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         rc = point_run(run, &points[i], each_ms, warm_up_ms);
     }
     sweep_rank(options, points, count, places);
+    for (uint32_t i = 0; i < ranked_count; i++) {
+        again_count += sweep_variants(options, &points[places[i]], &again[again_count]);
+    }
     for (uint32_t i = 0; i < again_count && rc == 0; i++) {
-        rc = point_run(run, &points[places[i]], 2 * each_ms, warm_up_ms);
-        again[i] = points[places[i]];
+        rc = point_run(run, &again[i], 2 * each_ms, warm_up_ms);
     }
     if (rc == 0) {
         *ret = again[sweep_best(options, again, again_count)];
@@ -278,7 +341,7 @@ static int server_verify(struct run *run, uint32_t index, uint8_t *journal, uint
         return nodes_fail(&run->nodes, rc, "reading files back: %s", strerror(-rc));
     }
     int64_t count = shape_journal_walk(&run->shape, journal, options->file_bytes, data, data_bytes,
-                                       run->block_bytes, options->records_max, &found);
+                                       run->files->block_bytes, options->records_max, &found);
     free(found.seen);
     if (count < 0 || found.found_count != run->result->answered_count) {
         return nodes_fail(&run->nodes, -EBADMSG, "server %u holds %llu of %llu records: %s", index,
@@ -325,6 +388,8 @@ int roofline_run(const struct roofline_options *options, struct roofline_result 
     struct run run = {.options = options, .result = ret_result};
     const char *why = NULL;
 
+    struct roofline_files own = {0};
+
     *ret_result = (struct roofline_result){.size = sizeof(*ret_result)};
     snprintf(ret_result->why, sizeof(ret_result->why), "the parts were not checked");
     int rc = roofline_options_check(options, &why);
@@ -335,16 +400,24 @@ int roofline_run(const struct roofline_options *options, struct roofline_result 
     shape_init(&run.shape, options);
     ret_result->points_count = sweep_plan(options, ret_result->points);
     if (options->is_verified && ret_result->points_count > 1) {
-        snprintf(ret_result->error, sizeof(ret_result->error),
-                 "what is to be verified is one point: batch, wait and slice must be given");
+        snprintf(
+            ret_result->error, sizeof(ret_result->error),
+            "what is to be verified is one point: batch, wait, slice, and route or servers must be "
+            "given");
         return -EINVAL;
     }
     rc = nodes_init(&run.nodes, options->node_program, ret_result->error);
+    run.files = options->files;
+    if (rc == 0 && run.files == NULL) {
+        rc = roofline_files_open(options, &own, ret_result->error);
+        run.files = &own;
+    }
     rc = rc == 0 ? processes_start(&run, batch_largest(ret_result, &run.shape)) : rc;
     rc = rc == 0 ? sweep_run(&run) : rc;
     rc = rc == 0 ? files_verify(&run) : rc;
     int ended = nodes_stop(&run.nodes);
     rc = rc == 0 ? ended : rc;
+    roofline_files_close(&own);
     if (rc != 0 && ret_result->error[0] == '\0') {
         snprintf(ret_result->error, sizeof(ret_result->error), "%s", strerror(-rc));
     }

@@ -38,7 +38,7 @@ static uint32_t accept_peer(void *user, const struct transport_greeting *greetin
 
     if (greeting->is_link != 0) {
         *ret_bytes = shape_prepare_bytes(shape, records);
-        return server->upstream == NULL && server->config->index != 0
+        return greeting->index < server->config->index && server->upstreams[greeting->index] == NULL
                    ? PAWL_MIN(PAWL_MAX(shape->outstanding, 16u), SMALL_RECEIVES)
                    : 0;
     }
@@ -74,7 +74,7 @@ static int conn_opened(void *user, struct transport_conn *conn)
         return 0;
     }
     if (conn->greeting.is_link != 0) {
-        server->upstream = conn;
+        server->upstreams[conn->greeting.index] = conn;
     } else {
         server->clients[conn->greeting.index].conn = conn;
         conn->user = &server->clients[conn->greeting.index];
@@ -94,7 +94,7 @@ static int conn_message(void *user, struct transport_conn *conn, const void *byt
     if (conn == server->hops[0] || conn == server->hops[1]) {
         return server_hop_message(server, conn == server->hops[1], frame);
     }
-    if (conn == server->upstream) {
+    if (server->upstream != NULL && conn == server->upstream) {
         return server_upstream_message(server, frame);
     }
     if (conn->user == NULL) {
@@ -218,9 +218,23 @@ static int hops_connect(struct server *server, const struct control_message *mes
         }
         server->hops[i]->greeting.index = hops[i];
     }
-    server->hops_count = count;
+    server->links_count = count;
     server->is_connecting = true; // answered when the hops have welcomed us
     return 0;
+}
+
+// The next hops of the present route, and whose next hop this server is: all are connected.
+static void route_take(struct server *server, enum roofline_route route)
+{
+    const struct node_config *config = server->config;
+    uint32_t hops[2];
+
+    server->hops_count = PAWL_MIN(
+        shape_next_hops(route, config->options.replicas, config->index, hops), server->links_count);
+    server->upstream = NULL;
+    if (config->index != 0) {
+        server->upstream = server->upstreams[route == ROOFLINE_CHAIN ? config->index - 1 : 0];
+    }
 }
 
 static void stats_begin(struct server *server)
@@ -256,6 +270,7 @@ static int control_take(struct server *server, struct control_message *message)
         server->point = message->u.point;
         server->point.batch = PAWL_MIN(server->point.batch, server->config->batch_max);
         server->idler.wait = message->u.point.wait;
+        route_take(server, message->u.point.route);
         server_disk_point(server);
         stats_begin(server);
         break;
@@ -324,7 +339,7 @@ static int welcomed_say(struct server *server)
 {
     struct control_message message;
 
-    if (!server->is_connecting || server->welcomes_count < server->hops_count) {
+    if (!server->is_connecting || server->welcomes_count < server->links_count) {
         return 0;
     }
     server->is_connecting = false;

@@ -44,11 +44,17 @@ struct server_client {
     struct outbox_message *answer;
 };
 
-struct server_read {
+struct read_slice {
     struct disk_request request;
-    struct server *server;
+    struct server_read *read;
+    uint32_t offset, bytes;
+};
+
+struct server_read {
     struct frame_read asked;
     struct server_client *client;
+    struct read_slice *slices;
+    uint32_t left_count; // slices that the disk has not brought
 };
 
 struct server {
@@ -64,10 +70,14 @@ struct server {
     struct transport_conn *hops[2]; // next hops
     uint64_t hop_address[2], hop_key[2];
     uint64_t hop_prepared[2];
-    uint32_t hops_count, welcomes_count;
-    bool is_connecting;              // the caller waits for the welcomes
-    struct transport_conn *upstream; // who passes records on to this one
-    uint8_t *window;                 // slots; for reads: buffers
+    uint32_t links_count; // of `hops` that are connected
+    uint32_t hops_count;  // those of the present route
+    uint32_t welcomes_count;
+    bool is_connecting; // the caller waits for the welcomes
+    struct transport_conn
+        *upstreams[ROOFLINE_REPLICAS_MAX]; // by server: who may pass records on to this one
+    struct transport_conn *upstream;       // who does, at present
+    uint8_t *window;                       // slots; for reads: buffers
     uint64_t window_bytes;
     struct transport_region window_region;
     struct record *records;
@@ -83,6 +93,8 @@ struct server {
     uint32_t unflushed_count, flushing_count;
     struct disk_request flush;
     struct server_read *reads;
+    struct read_slice *read_slices; // of all reads
+    uint32_t read_slices_max;       // of one
     struct control_point point;
     struct node_stats stats; // of what libraries don't count
     uint64_t cpu_start_ns, messages_start, transfers_start, writes_start, flushes_start,

@@ -183,6 +183,10 @@ static void data_written(void *user, struct disk_request *request)
 {
     struct server *server = user;
 
+    if (server->point.flush == ROOFLINE_DSYNC) {
+        journal_add(server, request->owner, NULL);
+        return;
+    }
     server->unflushed[server->unflushed_count++] = request->owner;
 }
 
@@ -222,7 +226,8 @@ int server_record_store(struct server *server, struct record *record, const void
     server->data_offset += server->shape.slot_bytes;
     record->write.done = data_written;
     record->write.owner = record;
-    return disk_write(&server->disk, &record->write, DISK_DATA, &from, record->place, false);
+    return disk_write(&server->disk, &record->write, DISK_DATA, &from, record->place,
+                      server->point.flush == ROOFLINE_DSYNC);
 }
 
 int server_disk_pump(struct server *server)

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // The null store's reads: O_DIRECT into a registered buffer, a one-sided write into the client's memory, and a
-// small message behind it.
+// small message behind it. In slices a part is on its way while the next one is read.
 #include <errno.h>
 #include <stdlib.h>
 
 #include "perf/roofline/server.h"
 
+#define SLICE_UNIT (64u << 10)
+
 int server_read_open(struct server *server)
 {
-    server->reads = calloc(server->shape.outstanding, sizeof(*server->reads));
-    return server->reads != NULL ? 0 : -ENOMEM;
+    uint32_t outstanding = server->shape.outstanding;
+
+    server->read_slices_max = server->shape.record_bytes / SLICE_UNIT + 1;
+    server->reads = calloc(outstanding, sizeof(*server->reads));
+    server->read_slices =
+        calloc((size_t)outstanding * server->read_slices_max, sizeof(*server->read_slices));
+    return server->reads != NULL && server->read_slices != NULL ? 0 : -ENOMEM;
 }
 
 void server_read_close(struct server *server)
 {
     free(server->reads);
+    free(server->read_slices);
 }
 
 static uint8_t *buffer_of(const struct server *server, const struct server_read *read)
@@ -24,28 +32,59 @@ static uint8_t *buffer_of(const struct server *server, const struct server_read 
 
 static int read_answer(struct server *server, struct server_read *read)
 {
-    struct iovec from = {.iov_base = buffer_of(server, read), .iov_len = read->asked.length};
     struct outbox_message *message = outbox_take(&server->answers);
-    int rc = writes_post(&server->writes, read->client->conn, &from, server->window_region.desc,
-                         read->asked.address, read->asked.key);
 
-    if (rc != 0 || message == NULL) {
-        return server_fail(server, rc != 0 ? rc : -EBUSY, "too many reads on their way");
+    if (message == NULL) {
+        return server_fail(server, -EBUSY, "too many reads on their way");
     }
     struct frame_read_done *done = (void *)message->bytes;
     (void)outbox_add(message, sizeof(*done) - sizeof(struct frame));
     done->sequence = read->asked.sequence;
     done->length = read->asked.length;
+    server->stats.records_count++;
     return outbox_send(message, FRAME_READ_DONE, &read->client->conn, 1);
 }
 
-static void read_done(void *user, struct disk_request *request)
+static void slice_done(void *user, struct disk_request *request)
 {
     struct server *server = user;
+    struct read_slice *slice = request->owner;
+    struct server_read *read = slice->read;
+    struct iovec from = {.iov_base = buffer_of(server, read) + slice->offset,
+                         .iov_len = slice->bytes};
+    int rc = writes_post(&server->writes, read->client->conn, &from, server->window_region.desc,
+                         read->asked.address + slice->offset, read->asked.key);
 
-    if (read_answer(server, request->owner) == 0) {
-        server->stats.records_count++;
-    } // else the error is kept, and the loop ends with it
+    if (rc != 0) {
+        (void)server_fail(server, rc, "too many reads on their way");
+        return; // the error is kept, and the loop ends with it
+    }
+    read->left_count--;
+    if (read->left_count == 0) {
+        (void)!read_answer(server, read); // kept, too
+    }
+}
+
+static int slices_read(struct server *server, struct server_read *read)
+{
+    uint32_t length = read->asked.length;
+    uint32_t most = server->point.slice_bytes != 0 ? server->point.slice_bytes : length;
+    uint32_t offset = 0;
+    int rc = 0;
+
+    read->left_count = (length + most - 1) / most;
+    for (uint32_t i = 0; offset < length && rc == 0; i++, offset += most) {
+        struct read_slice *slice = &read->slices[i];
+        slice->request.done = slice_done;
+        slice->request.owner = slice;
+        slice->read = read;
+        slice->offset = offset;
+        slice->bytes = PAWL_MIN(most, length - offset);
+        struct iovec into = {.iov_base = buffer_of(server, read) + offset, .iov_len = slice->bytes};
+        rc = disk_read(&server->disk, &slice->request, DISK_DATA, &into,
+                       read->asked.offset + offset);
+    }
+    return rc;
 }
 
 int server_read_message(struct server *server, struct server_client *client,
@@ -62,10 +101,11 @@ int server_read_message(struct server *server, struct server_client *client,
     }
     uint64_t place = asked->client * shape->depth + asked->sequence % shape->depth;
     struct server_read *read = &server->reads[place];
+    if (read->left_count != 0) {
+        return server_fail(server, -EBADMSG, "a client asked twice for one slot");
+    }
     read->asked = *asked;
     read->client = client;
-    read->request.done = read_done;
-    read->request.owner = read;
-    struct iovec into = {.iov_base = buffer_of(server, read), .iov_len = asked->length};
-    return disk_read(&server->disk, &read->request, DISK_DATA, &into, asked->offset);
+    read->slices = &server->read_slices[place * server->read_slices_max];
+    return slices_read(server, read);
 }

@@ -70,7 +70,8 @@ uint32_t shape_next_hops(enum roofline_route route, uint32_t replicas, uint32_t 
 {
     uint32_t count = 0;
 
-    if (route == ROOFLINE_CHAIN) {
+    // To be able to go both ways: what either needs. The ones of each are the first ones of these.
+    if (route == ROOFLINE_CHAIN || (route == ROOFLINE_ROUTE_BEST && index != 0)) {
         if (index + 1 < replicas) {
             ret_hops[count++] = index + 1;
         }

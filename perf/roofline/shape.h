@@ -156,7 +156,7 @@ uint32_t shape_entry_bytes(const struct shape *shape);
 // Room for a batch of the journal, padded to a page.
 uint64_t shape_batch_bytes(const struct shape *shape, uint32_t records);
 
-// Next hops of server `index`: returns how many, 0 to 2.
+// Next hops of server `index`: returns how many, 0 to 2. ROOFLINE_ROUTE_BEST: for whichever route comes.
 uint32_t shape_next_hops(enum roofline_route route, uint32_t replicas, uint32_t index,
                          uint32_t ret_hops[2]);
 

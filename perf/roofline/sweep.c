@@ -17,40 +17,76 @@ struct plan {
     uint32_t count;
 };
 
-static void plan_add(struct plan *plan, uint32_t batch, enum roofline_wait wait, uint32_t slice)
+static void plan_add(struct plan *plan, const struct roofline_point *point)
 {
     if (plan->count < ROOFLINE_POINTS_MAX) {
-        plan->points[plan->count++] =
-            (struct roofline_point){.batch = batch, .wait = wait, .slice_bytes = slice};
+        plan->points[plan->count++] = *point;
     }
 }
 
-static void plan_waits(struct plan *plan, const struct roofline_options *options, uint32_t batch,
-                       uint32_t slice)
+static void plan_waits(struct plan *plan, const struct roofline_options *options,
+                       struct roofline_point point)
 {
     if (options->wait != ROOFLINE_WAIT_BEST) {
-        plan_add(plan, batch, options->wait, slice);
+        point.wait = options->wait;
+        plan_add(plan, &point);
         return;
     }
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(waits); i++) {
-        plan_add(plan, batch, waits[i], slice);
+        point.wait = waits[i];
+        plan_add(plan, &point);
     }
 }
 
-// Slices are for payloads that travel by one-sided writes and that somebody passes on.
-static void plan_slices(struct plan *plan, const struct roofline_options *options, uint32_t batch)
+// Slices are for payloads that travel by one-sided writes and that somebody passes on, and for reads: a slice is
+// on its way to the client while the next one is read.
+static void plan_slices(struct plan *plan, const struct roofline_options *options,
+                        struct roofline_point point)
 {
-    bool is_sliced = options->what == ROOFLINE_APPEND && options->replicas > 1 &&
-                     options->record_bytes > WIRE_INLINE_MAX;
+    bool is_sliced = options->what == ROOFLINE_READ ||
+                     (options->replicas > 1 && options->record_bytes > WIRE_INLINE_MAX);
 
     if (!is_sliced || options->slice_bytes != 0) {
-        plan_waits(plan, options, batch, is_sliced ? options->slice_bytes : 0);
+        point.slice_bytes = is_sliced ? options->slice_bytes : 0;
+        plan_waits(plan, options, point);
         return;
     }
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(slices); i++) {
         if (slices[i] < options->record_bytes) {
-            plan_waits(plan, options, batch, slices[i]);
+            point.slice_bytes = slices[i];
+            plan_waits(plan, options, point);
         }
+    }
+}
+
+// Two replicas have one way only. Small payloads stand in the PREPARE, which goes by star in Pawl, too.
+static void plan_routes(struct plan *plan, const struct roofline_options *options, uint32_t batch)
+{
+    bool is_choice = options->what == ROOFLINE_APPEND && options->replicas > 2 &&
+                     options->record_bytes > WIRE_INLINE_MAX &&
+                     options->route == ROOFLINE_ROUTE_BEST;
+    struct roofline_point point = {
+        .batch = batch,
+        .route = options->route == ROOFLINE_ROUTE_BEST ? ROOFLINE_STAR : options->route,
+        .flush = options->flush == ROOFLINE_FLUSH_BEST ? ROOFLINE_FDATASYNC : options->flush,
+        .sources = 1};
+
+    plan_slices(plan, options, point);
+    if (is_choice) {
+        point.route = ROOFLINE_CHAIN;
+        plan_slices(plan, options, point);
+    }
+}
+
+static void plan_sources(struct plan *plan, const struct roofline_options *options)
+{
+    uint32_t first = options->sources != 0 ? options->sources : 1;
+    uint32_t last = options->sources != 0 ? options->sources : options->replicas;
+
+    for (uint32_t i = first; i <= last; i++) {
+        struct roofline_point point = {
+            .batch = 1, .route = ROOFLINE_STAR, .flush = ROOFLINE_FDATASYNC, .sources = i};
+        plan_slices(plan, options, point);
     }
 }
 
@@ -60,14 +96,18 @@ uint32_t sweep_plan(const struct roofline_options *options,
     struct plan plan = {.points = points};
     uint32_t outstanding = options->clients * options->depth;
 
-    if (options->batch != 0 || options->what == ROOFLINE_READ) {
-        plan_slices(&plan, options, PAWL_MAX(options->batch, 1u));
+    if (options->what == ROOFLINE_READ) {
+        plan_sources(&plan, options);
+        return plan.count;
+    }
+    if (options->batch != 0) {
+        plan_routes(&plan, options, options->batch);
         return plan.count;
     }
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(batches); i++) {
         if (i == 0 ||
             batches[i - 1] < outstanding) { // the last one holds all that can be in flight
-            plan_slices(&plan, options, batches[i]);
+            plan_routes(&plan, options, batches[i]);
         }
     }
     return plan.count;
@@ -114,6 +154,21 @@ void sweep_rank(const struct roofline_options *options, const struct roofline_po
     }
 }
 
+uint32_t sweep_variants(const struct roofline_options *options, const struct roofline_point *point,
+                        struct roofline_point ret[SWEEP_VARIANTS_MAX])
+{
+    bool is_in_place = options->what == ROOFLINE_APPEND && options->is_durable &&
+                       options->record_bytes > SHAPE_JOURNALED_MAX;
+
+    ret[0] = *point;
+    if (!is_in_place || options->flush != ROOFLINE_FLUSH_BEST) {
+        return 1;
+    }
+    ret[1] = *point;
+    ret[1].flush = ROOFLINE_DSYNC;
+    return 2;
+}
+
 static double ratio_of(double a, double b)
 {
     return b > 0 ? a / b : 0;
@@ -125,7 +180,7 @@ void sweep_point_fill(struct roofline_point *point, const struct roofline_option
     double window_s = (double)counts->window_ns / (double)PAWL_NS_PER_S;
     double all_gb = (double)counts->records_count * options->record_bytes / 1e9;
 
-    point->ops_per_s = ratio_of((double)latencies->count, window_s);
+    point->ops_per_s = ratio_of((double)counts->window_count, window_s);
     point->bytes_per_s = point->ops_per_s * options->record_bytes;
     point->p50_us = (double)pawl_histogram_percentile(latencies, 50) / 1e3;
     point->p99_us = (double)pawl_histogram_percentile(latencies, 99) / 1e3;

@@ -6,7 +6,9 @@
 #include "base/histogram.h"
 #include "perf/roofline/roofline.h"
 
-// Fills batch, wait and slice_bytes; returns how many points.
+#define SWEEP_VARIANTS_MAX 2u
+
+// Fills what is swept; returns how many points.
 uint32_t sweep_plan(const struct roofline_options *options,
                     struct roofline_point points[ROOFLINE_POINTS_MAX]);
 
@@ -19,9 +21,14 @@ uint32_t sweep_best(const struct roofline_options *options, const struct rooflin
 void sweep_rank(const struct roofline_options *options, const struct roofline_point *points,
                 uint32_t count, uint32_t ret_places[ROOFLINE_POINTS_MAX]);
 
+// A point that has done well, and what of it is worth trying besides, which would make a sweep of all too long.
+uint32_t sweep_variants(const struct roofline_options *options, const struct roofline_point *point,
+                        struct roofline_point ret[SWEEP_VARIANTS_MAX]);
+
 // What the processes counted in one run, from the first record to the last answer.
 struct sweep_counts {
     uint64_t records_count; // answered, warm-up included
+    uint64_t window_count;  // answered within the measurement proper
     uint64_t cpu_ns, servers_cpu_ns;
     uint64_t primary_flushes_count;
     uint64_t primary_messages_count; // APPENDs that came and PREPAREs that went

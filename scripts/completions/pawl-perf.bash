@@ -13,7 +13,7 @@ _pawl_perf_options() { # verb
     read) echo "$times $loops $appends $files --roofline --unregistered" ;;
     write) echo "$times $loops $appends $files --unregistered" ;;
     roofline)
-        echo "--read --bytes --depth --clients --replicas --route --memory --duration --warm-up --batch --wait --slice" \
+        echo "--read --bytes --depth --clients --replicas --route --flush --sources --memory --duration --warm-up --batch --wait --slice" \
             "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
         ;;
     mixed) echo "$times $loops $appends $files --mix --unregistered" ;;
@@ -43,15 +43,17 @@ _pawl_perf() {
         ;;
     --provider) words="tcp verbs" ;;
     --ack) words="durable" ;;
-    --suite) words="quick reference gfs" ;;
+    --suite) words="quick reference gfs targets" ;;
     --route)
         words="star chain"
         [[ $verb == roofline ]] || words="auto $words"
         ;;
+    --rate) words="half" ;;
+    --flush) words="fdatasync dsync" ;;
     --wait) words="sleep spin yield" ;;
-    --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --rate | --mix | \
+    --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --mix | \
         --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \
-        --batch | --slice | --records | --deadline | --host) return 0 ;;
+        --batch | --slice | --sources | --records | --deadline | --host) return 0 ;;
     *)
         if [[ $current == -* ]]; then
             words=$(_pawl_perf_options "$verb")

@@ -86,12 +86,12 @@ class Appends(Case):
         self.assertEqual(counts["verified"], records * clients * replicas)
         return counts
 
-    def one_by_one(self, replicas, route, size, slices=1):
+    def one_by_one(self, replicas, route, size, slices=1, flush="fdatasync"):
         """At depth 1 nothing can travel together: the counts are those of single appends of Pawl."""
         records = 7
         in_place = size > 32 * KIB
         counts = self.verified(records, 1, replicas, "--route", route, "--bytes", size, "--batch", 1, "--wait",
-                               "sleep", "--slice", SLICE if slices > 1 else "16M")
+                               "sleep", "--flush", flush, "--slice", SLICE if slices > 1 else "16M")
         pushed = size > 8 * KIB
         # APPEND, PREPARE and PREPARED for each secondary, APPENDED; and what announces a slice but the last
         self.assertEqual(counts["messages"], records * (2 * replicas + replicas * (slices - 1)))
@@ -104,6 +104,9 @@ class Appends(Case):
             for size in 1001, 20000, 200000:
                 with self.subTest(route=route, replicas=replicas, size=size):
                     self.one_by_one(replicas, route, size)
+
+    def test_each_write_durable_by_itself_costs_as_many_flushes(self):
+        self.one_by_one(3, "star", 200000, flush="dsync")
 
     def test_in_slices_each_is_passed_on(self):
         for route in "star", "chain":
@@ -123,7 +126,7 @@ class Appends(Case):
         for route, slice_bytes in ("star", "16M"), ("star", SLICE), ("chain", SLICE):
             with self.subTest(route=route, slice=slice_bytes):
                 counts = self.verified(12, 2, 3, "--route", route, "--bytes", 300000, "--depth", 6, "--batch", 4,
-                                       "--wait", "sleep", "--slice", slice_bytes, "--file-bytes", "16M")
+                                       "--flush", "fdatasync", "--wait", "sleep", "--slice", slice_bytes, "--file-bytes", "16M")
                 self.assertLessEqual(counts["flushes"], 24 * 3 * 2)
 
     def test_in_memory_the_disk_is_left_alone(self):
@@ -131,12 +134,28 @@ class Appends(Case):
         self.assertEqual((counts["sent"], counts["answered"]), (50, 50))
         self.assertEqual((counts["disk_writes"], counts["flushes"]), (0, 0))
 
+    def test_both_routes_by_turns_and_all_are_answered(self):
+        result = self.run_to_end("--duration", 40, "--warm-up", 10, "--depth", 4, "--bytes", 100000, "--file-bytes",
+                                 "8M")
+        points = [(p["batch"], p["wait"], p["route"], p["slice_bytes"]) for p in result["points"]]
+        self.assertEqual(len(set(points)), 2 * 3 * 2)
+        self.assertEqual({p["route"] for p in result["points"]}, {"star", "chain"})
+        self.assertIn(result["flush"], ("fdatasync", "dsync"))
+        self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])
+
     def test_a_sweep_ends_with_its_best_point(self):
         result = self.run_to_end("--duration", 40, "--warm-up", 10, "--depth", 8, "--file-bytes", "4M")
         self.assertEqual(len(result["points"]), 3 * 3)
         self.assertIn((result["batch"], result["wait"]), [(p["batch"], p["wait"]) for p in result["points"]])
         self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])
         self.assertFalse(result["is_valid"])  # it was not checked
+
+    def test_open_loop_what_is_owed_is_in_the_latencies(self):
+        """Far more is due than can be sent: half of the latencies are of what waited until the end."""
+        result = self.run_to_end("--rate", 2000000, "--batch", 1, "--wait", "sleep", "--file-bytes", "4M", "--duration",
+                                 400, "--warm-up", 0)
+        self.assertGreater(result["p50_us"], 100000)
+        self.assertLess(result["ops_per_s"], 1000000)
 
     def test_open_loop_all_that_is_due_is_sent(self):
         counts = self.run_to_end("--rate", 100, "--records", 20, "--clients", 2, "--depth", 8, "--batch", 1, "--wait",
@@ -146,13 +165,15 @@ class Appends(Case):
 
 class Reads(Case):
     def test_reads_bring_the_files_bytes(self):
-        for servers in 1, 2:
-            with self.subTest(servers=servers):
+        for servers, sources, slices in (1, 1, 1), (2, 2, 1), (3, 2, 2), (3, 3, 1):
+            with self.subTest(servers=servers, sources=sources, slices=slices):
                 counts = self.run_to_end("--read", "--verify", "--bytes", "128K", "--records", 60, "--clients", 2,
                                          "--depth", 8, "--replicas", servers, "--file-bytes", "4M", "--wait", "sleep",
-                                         "--duration", 60000)["counts"]
-                for name in "sent", "answered", "verified", "disk_reads", "transfers":
-                    self.assertEqual(counts[name], 120, name)
+                                         "--sources", sources, "--slice", 128 // slices * KIB, "--duration",
+                                         60000)["counts"]
+                for name, times in ("sent", 1), ("answered", 1), ("verified", 1), ("disk_reads", slices), \
+                        ("transfers", slices):
+                    self.assertEqual(counts[name], 120 * times, name)
                 self.assertEqual(counts["messages"], 240)
                 self.assertEqual((counts["disk_writes"], counts["flushes"]), (0, 0))
 
@@ -195,7 +216,7 @@ class Ends(Case):
         self.assertIn("O_DIRECT", self.run_to_end("--dir", self.dir + "/none", status=1))
 
     def test_options_that_make_no_sense_are_refused(self):
-        for words in ("--replicas", 4), ("--bytes", "x"), ("--route", "ring"), ("--wait", "best"), ("more",), ("--what",):
+        for words in ("--replicas", 4), ("--bytes", "x"), ("--route", "ring"), ("--wait", "best"), ("--flush", "no"), ("--sources", 4), ("more",), ("--what",):
             with self.subTest(words=words):
                 self.run_to_end(*words, status=2)
 

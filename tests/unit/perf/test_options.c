@@ -82,6 +82,10 @@ static void test_options_when_rate_then_deeper_unless_said(void **state)
     (void)state;
     assert_int_equal(parse("append --rate 100"), 0);
     assert_int_equal(options.depth, 64);
+    assert_int_equal(parse("append --rate half"), 0);
+    assert_true(options.rate_half && options.rate_per_s == 0 && options.depth == 64);
+    assert_int_equal(parse("append --rate half --rate 100"), 0); // the last one counts
+    assert_true(!options.rate_half && options.rate_per_s == 100);
     assert_int_equal(parse("append --depth 2 --rate 100"), 0);
     assert_int_equal(options.depth, 2);
 }
@@ -102,6 +106,7 @@ static void test_options_when_value_is_wrong_then_says_what_is_right(void **stat
     refused("append --clients 257", "1 to 256");
     refused("append --rate 0", "--rate 0: right is 1 to");
     refused("append --rate 1e3", "--rate 1e3");
+    refused("append --rate third", "or half");
     refused("append --ack replicated", "right is durable");
     refused("append --ack dur", "right is durable");
     refused("append --ack=", "right is durable");

@@ -59,8 +59,8 @@ static void test_json_when_roofline_then_ratios_of_medians(void **state)
     (void)state;
     struct perf_result result;
     two_rounds(&result, (double[]){100, 300}, (double[]){50, 70});
-    result.rounds[0].roofline = (struct perf_roofline){300, 300 * 1024, 20, 90, 2};
-    result.rounds[1].roofline = (struct perf_roofline){500, 500 * 1024, 28, 110, 4};
+    result.rounds[0].roofline = (struct perf_roofline){300, 300 * 1024, 20, 90, 2, 0.5};
+    result.rounds[1].roofline = (struct perf_roofline){500, 500 * 1024, 28, 110, 4, 0.7};
     json_t *root = perf_result_json(&result, &cluster);
     assert_non_null(root);
     assert_true(real_at(root, "roofline", "ops_per_s") == 400);

@@ -45,6 +45,38 @@ static void release(const struct script_event *event)
     script_action(CHUNK_ACTION_RELEASE)->payload = event->event.payload;
 }
 
+// ---- ticks ------------------------------------------------------------------------------------
+
+static unsigned ticks_in_a_second(void)
+{
+    unsigned before = script.ticks_count;
+    for (int i = 0; i < 100; i++) {
+        bench_pass(&bench, 10);
+    }
+    return script.ticks_count - before;
+}
+
+static void test_ticks_when_nothing_comes_for_a_second_are_few_until_something_does(void **state)
+{
+    (void)state;
+    bench_pass(&bench, 2000);
+    assert_int_equal(ticks_in_a_second(), 4);
+    client_hello(&client, 0, 8);
+    unsigned busy = ticks_in_a_second();
+    assert_true(busy >= 19 && busy <= 21);
+    assert_int_equal(ticks_in_a_second(), 4);
+}
+
+static void test_ticks_when_a_request_is_under_way_are_many(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    bench_pass(&bench, 2000);
+    client_append(&client, 1, 100, 0, 0);
+    assert_int_equal(ticks_in_a_second(),
+                     100 - 4); // the long tick that it came in was cut to 50 ms
+}
+
 // ---- HELLO ------------------------------------------------------------------------------------
 
 static void test_hello_when_all_is_well_grants_a_window(void **state)
@@ -197,7 +229,7 @@ static void test_session_when_silent_is_closed_after_the_deadline(void **state)
     (void)state;
     bench_pass(&bench, CHUNKD_HELLO_MS - 1);
     assert_false(client.closed);
-    bench_pass(&bench, 100);
+    bench_pass(&bench, 250); // a quiet reactor looks four times a second
     assert_true(client.closed);
 }
 
@@ -460,6 +492,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(test_ticks_when_nothing_comes_for_a_second_are_few_until_something_does),
+        T(test_ticks_when_a_request_is_under_way_are_many),
         T(test_hello_when_all_is_well_grants_a_window),
         T(test_hello_when_cluster_differs_is_refused),
         T(test_hello_when_another_server_is_wanted_is_refused),

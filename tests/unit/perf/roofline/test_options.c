@@ -101,6 +101,32 @@ static void test_options_when_read_is_no_page_then_refused(void **state)
     refused(&options);
 }
 
+static void test_options_when_sources_exceed_servers_then_refused(void **state)
+{
+    (void)state;
+    struct roofline_options options = options_sound();
+    const char *why;
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 4096;
+    options.sources = 3;
+    assert_int_equal(roofline_options_check(&options, &why), 0);
+    options.sources = 4;
+    refused(&options);
+}
+
+static void test_options_when_verified_in_used_files_then_refused(void **state)
+{
+    (void)state;
+    struct roofline_options options = options_sound();
+    struct roofline_files files = {0};
+    const char *why;
+    options.is_verified = true;
+    options.records_max = 100;
+    assert_int_equal(roofline_options_check(&options, &why), 0);
+    options.files = &files;
+    refused(&options);
+}
+
 static void test_options_when_verified_then_files_must_hold_all(void **state)
 {
     (void)state;
@@ -124,6 +150,8 @@ int main(void)
         cmocka_unit_test(test_options_when_records_in_flight_too_large_then_refused),
         cmocka_unit_test(test_options_when_rate_is_no_number_then_refused),
         cmocka_unit_test(test_options_when_read_is_no_page_then_refused),
+        cmocka_unit_test(test_options_when_sources_exceed_servers_then_refused),
+        cmocka_unit_test(test_options_when_verified_in_used_files_then_refused),
         cmocka_unit_test(test_options_when_verified_then_files_must_hold_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

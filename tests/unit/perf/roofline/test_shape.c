@@ -79,6 +79,12 @@ static void test_hops_when_star_or_chain_then_as_drawn(void **state)
     assert_int_equal(shape_next_hops(ROOFLINE_CHAIN, 3, 1, hops), 1);
     assert_int_equal(hops[0], 2);
     assert_int_equal(shape_next_hops(ROOFLINE_CHAIN, 3, 2, hops), 0);
+    // Either: the hops of each route are the first ones.
+    assert_int_equal(shape_next_hops(ROOFLINE_ROUTE_BEST, 3, 0, hops), 2);
+    assert_true(hops[0] == 1 && hops[1] == 2);
+    assert_int_equal(shape_next_hops(ROOFLINE_ROUTE_BEST, 3, 1, hops), 1);
+    assert_int_equal(hops[0], 2);
+    assert_int_equal(shape_next_hops(ROOFLINE_ROUTE_BEST, 3, 2, hops), 0);
 }
 
 static void test_frame_when_hostile_then_refused(void **state)

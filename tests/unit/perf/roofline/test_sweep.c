@@ -59,6 +59,7 @@ static void test_sweep_when_large_then_slices_too(void **state)
     options.record_bytes = 1u << 20;
     options.batch = 8;
     options.wait = ROOFLINE_WAIT_SLEEP;
+    options.route = ROOFLINE_STAR;
     assert_int_equal(sweep_plan(&options, points), 2);
     assert_true(holds(points, 2, 8, ROOFLINE_WAIT_SLEEP, 0));
     assert_true(holds(points, 2, 8, ROOFLINE_WAIT_SLEEP, 256u << 10));
@@ -67,6 +68,69 @@ static void test_sweep_when_large_then_slices_too(void **state)
     options.replicas = 3;
     options.slice_bytes = 1u << 20;
     assert_int_equal(sweep_plan(&options, points), 1);
+}
+
+static void test_sweep_when_three_replicas_of_large_ones_then_both_routes(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point points[ROOFLINE_POINTS_MAX];
+    roofline_options_init(&options);
+    options.record_bytes = 1u << 20;
+    options.batch = 1;
+    options.wait = ROOFLINE_WAIT_SLEEP;
+    options.slice_bytes = 1u << 20;
+    assert_int_equal(sweep_plan(&options, points), 2);
+    assert_true(points[0].route == ROOFLINE_STAR && points[1].route == ROOFLINE_CHAIN);
+    options.route = ROOFLINE_CHAIN;
+    assert_int_equal(sweep_plan(&options, points), 1);
+    assert_int_equal(points[0].route, ROOFLINE_CHAIN);
+    options.route = ROOFLINE_ROUTE_BEST;
+    options.replicas = 2; // star and chain are the same
+    assert_int_equal(sweep_plan(&options, points), 1);
+    options.replicas = 3;
+    options.record_bytes = 1024; // in the PREPARE
+    assert_int_equal(sweep_plan(&options, points), 1);
+    assert_int_equal(points[0].route, ROOFLINE_STAR);
+}
+
+static void test_sweep_when_reads_then_one_server_to_all(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point points[ROOFLINE_POINTS_MAX];
+    roofline_options_init(&options);
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 1u << 20;
+    options.wait = ROOFLINE_WAIT_SLEEP;
+    assert_int_equal(sweep_plan(&options, points), 3 * 2); // whole and in slices
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_int_equal(points[i].sources, i / 2 + 1);
+        assert_int_equal(points[i].slice_bytes, i % 2 == 0 ? 0 : 256u << 10);
+    }
+    options.sources = 2;
+    options.record_bytes = 4096;
+    assert_int_equal(sweep_plan(&options, points), 1);
+    assert_int_equal(points[0].sources, 2);
+}
+
+static void test_variants_when_in_place_then_both_flushes(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point point = {.batch = 4, .flush = ROOFLINE_FDATASYNC};
+    struct roofline_point variants[SWEEP_VARIANTS_MAX];
+    roofline_options_init(&options);
+    options.record_bytes = 1u << 20;
+    assert_int_equal(sweep_variants(&options, &point, variants), 2);
+    assert_int_equal(variants[0].flush, ROOFLINE_FDATASYNC);
+    assert_int_equal(variants[1].flush, ROOFLINE_DSYNC);
+    assert_int_equal(variants[1].batch, 4);
+    options.flush = ROOFLINE_FDATASYNC;
+    assert_int_equal(sweep_variants(&options, &point, variants), 1);
+    options.flush = ROOFLINE_FLUSH_BEST;
+    options.record_bytes = 1024; // the journal's write is its flush
+    assert_int_equal(sweep_variants(&options, &point, variants), 1);
 }
 
 static void test_sweep_when_everything_varies_then_it_fits(void **state)
@@ -79,7 +143,7 @@ static void test_sweep_when_everything_varies_then_it_fits(void **state)
     options.depth = 8;
     options.clients = 64;
     uint32_t count = sweep_plan(&options, points);
-    assert_int_equal(count, 5 * 3 * 2);
+    assert_int_equal(count, 5 * 3 * 2 * 2);
     assert_true(count < ROOFLINE_POINTS_MAX);
 }
 
@@ -139,6 +203,7 @@ static void test_point_when_filled_then_rates_and_shares(void **state)
         .primary_flushes_count = 500,
         .primary_messages_count = 100,
         .primary_entries_count = 250,
+        .window_count = 1000,
         .window_ns = PAWL_NS_PER_S / 2,
     };
     sweep_point_fill(&point, &options, &latencies, &counts);
@@ -168,6 +233,9 @@ int main(void)
         cmocka_unit_test(test_sweep_when_depth_1_then_only_waits_differ),
         cmocka_unit_test(test_sweep_when_20_in_flight_then_the_last_batch_holds_all),
         cmocka_unit_test(test_sweep_when_large_then_slices_too),
+        cmocka_unit_test(test_sweep_when_three_replicas_of_large_ones_then_both_routes),
+        cmocka_unit_test(test_sweep_when_reads_then_one_server_to_all),
+        cmocka_unit_test(test_variants_when_in_place_then_both_flushes),
         cmocka_unit_test(test_sweep_when_everything_varies_then_it_fits),
         cmocka_unit_test(test_best_when_closed_loop_then_most_operations),
         cmocka_unit_test(test_best_when_open_loop_then_lowest_tail_of_those_that_kept_up),

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of perf/targets: what counts as met.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "perf/targets.h"
+
+static struct perf_report report;
+
+// A report of one run of one round, whose figure and roofline are these.
+static void report_of(const struct perf_target *target, double reached, double roofline)
+{
+    struct perf_options options;
+    struct perf_result *result = &report.runs[0].result;
+    perf_options_default(PERF_APPEND, &options);
+    options.repeat = 1;
+    options.roofline = true;
+    report.runs[0].group = target->group;
+    report.runs_count = 1;
+    assert_int_equal(perf_result_init(result, &options), 0);
+    result->rounds_count = 1;
+    result->roofline_valid = true;
+    result->rounds[0].figures[target->figure] = reached;
+    result->rounds[0].roofline = (struct perf_roofline){.ops_per_s = roofline,
+                                                        .bytes_per_s = roofline,
+                                                        .p50_us = roofline,
+                                                        .p999_us = roofline,
+                                                        .cpu_s_per_gb = roofline,
+                                                        .replica_cpu_s_per_gb = roofline};
+}
+
+static bool is_met(const struct perf_target *target, double reached, double roofline)
+{
+    report_of(target, reached, roofline);
+    bool met = perf_target_look(target, &report).is_met;
+    perf_result_fini(&report.runs[0].result);
+    return met;
+}
+
+static void test_target_when_just_reached_then_met_and_not_beyond(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < perf_targets_count(); i++) {
+        const struct perf_target *target = perf_target_at(i);
+        double better = target->at_least ? 1.01 : 0.99;
+        if (target->bound == 0) {
+            assert_false(is_met(target, 100, 100)); // reported only
+            continue;
+        }
+        assert_true(is_met(target, 100 * target->bound * better, 100));
+        assert_false(is_met(target, 100 * target->bound / better, 100));
+    }
+}
+
+static void test_target_when_nothing_was_measured_then_not_met(void **state)
+{
+    (void)state;
+    report.runs_count = 0;
+    for (size_t i = 0; i < perf_targets_count(); i++) {
+        struct perf_target_state look = perf_target_look(perf_target_at(i), &report);
+        assert_true(isnan(look.share) && !look.is_met && !look.is_valid && look.result == NULL);
+        assert_false(is_met(perf_target_at(i), NAN, 100));
+        assert_false(is_met(perf_target_at(i), 100, NAN));
+        report.runs_count = 0;
+    }
+}
+
+static void test_target_when_the_roofline_is_not_valid_then_it_says_so(void **state)
+{
+    (void)state;
+    const struct perf_target *target = perf_target_at(0);
+    report_of(target, 100, 100);
+    assert_true(perf_target_look(target, &report).is_valid);
+    report.runs[0].result.roofline_valid = false;
+    assert_false(perf_target_look(target, &report).is_valid);
+    perf_result_fini(&report.runs[0].result);
+}
+
+static void test_json_when_targets_then_one_entry_each(void **state)
+{
+    (void)state;
+    report_of(perf_target_at(0), 120, 100);
+    json_t *array = perf_targets_json(&report);
+    assert_int_equal(json_array_size(array), perf_targets_count());
+    const json_t *first = json_array_get(array, 0);
+    assert_true(fabs(json_real_value(json_object_get(first, "share")) - 1.2) < 1e-9);
+    assert_true(json_is_true(json_object_get(first, "met")));
+    assert_true(json_is_null(json_object_get(first, "at_least")));
+    json_decref(array);
+    perf_result_fini(&report.runs[0].result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_target_when_just_reached_then_met_and_not_beyond),
+        cmocka_unit_test(test_target_when_nothing_was_measured_then_not_met),
+        cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_says_so),
+        cmocka_unit_test(test_json_when_targets_then_one_entry_each),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
