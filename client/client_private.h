@@ -57,6 +57,7 @@ struct link_use {
     uint32_t requests_count; // that are not answered, of all attempts
     uint32_t writes_count;   // that read from its memory now
     uint64_t copied_bytes;
+    struct pawl_append_stages stages; // of the append that was answered
 };
 
 struct link_request {
@@ -80,6 +81,7 @@ struct link_request {
     void *staged;                // its copy
     struct registered *borrowed; // or the memory that it is written from, held while `writing`
     struct link_use *use;        // of the payload; NULL: none, or its owner is gone
+    uint64_t sent_ns;            // when its bytes began to leave
     uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
     uint64_t deadline_ns; // the link is closed when it passes
     bool answered;        // done was called

@@ -144,6 +144,8 @@ struct wire_append {
 };
 static_assert(sizeof(struct wire_append) == 96, "wire_append");
 
+// The four times follow each other: how long the request was at the primary. They are for measurements, by its clock; 0:
+// not known, UINT32_MAX: or longer.
 struct wire_appended {
     struct wire_header header;
     uint64_t version;
@@ -153,8 +155,12 @@ struct wire_appended {
     uint64_t earlier_chunk; // PAWL_EEARLIER: the chunk to LOOKUP in
     uint32_t duplicate;     // 1: the record was there before this request
     uint32_t reserved;
+    uint32_t prepare_ns; // until it was handed to the disk and the other replicas
+    uint32_t flush_ns;   // until it was durable at the primary
+    uint32_t commit_ns;  // until it was committed
+    uint32_t answer_ns;  // until the answer left
 };
-static_assert(sizeof(struct wire_appended) == 72, "wire_appended");
+static_assert(sizeof(struct wire_appended) == 88, "wire_appended");
 
 struct wire_prepare {
     struct wire_header header;

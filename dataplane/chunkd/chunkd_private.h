@@ -113,6 +113,11 @@ struct request {
     uint64_t payload;        // 0: none or over
     uint64_t buffer_address; // READ, FETCH: where the peer wants the bytes
     uint64_t buffer_key;
+    // APPEND: when it came, was given to the core, was durable here, was committed; 0: not (yet)
+    uint64_t arrived_ns;
+    uint64_t handed_ns;
+    uint64_t durable_ns;
+    uint64_t committed_ns;
     union chunk_reply reply;
 };
 
@@ -126,6 +131,8 @@ void session_free_all(struct reactor *reactor);
 
 // Answers: sends at once, or when the payload's last use is over.
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
+// The core's answer. Of an APPEND it keeps the times for the answer's stages.
+void request_answer(struct reactor *reactor, const struct chunk_action *action);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
 // The event that a request of the peer is for the core.
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
@@ -381,6 +388,7 @@ struct reactor {
     uint64_t cluster_id;
     uint64_t opened_cluster_id;
     uint64_t now_ns;
+    uint64_t (*clock_ns)(void); // finer than a turn; NULL: now_ns is the only time
     uint64_t tick_ns;
     bool stopping;
     bool stop_idle;

@@ -253,6 +253,7 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
         struct inflight_slot *slot = inflight_at(&chunk->inflight, chunk->commit_count);
         while (inflight_waiter_pop(core, slot, &waiter)) {
             chunk_reply_place(core, chunk, chunk->commit_count, &waiter, WIRE_APPEND);
+            chunk_action_last(core)->durable_ns = slot->durable_ns;
         }
         core->counters.appends_count++;
     }

@@ -163,6 +163,7 @@ struct chunk_action {
     uint64_t commit_count;
     uint64_t offset;
     uint64_t committed_bytes;
+    uint64_t durable_ns; // REPLY to an APPEND: when the record was durable here; 0: not known
     uint32_t length;
     uint32_t log_chunks;
     uint64_t log_bytes;
