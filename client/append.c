@@ -419,7 +419,7 @@ int file_callbacks(struct pawl_file *file)
         free(append);
         ran++;
     }
-    return ran + file_reads_callbacks(file);
+    return ran + pusher_callbacks(file->pusher) + file_reads_callbacks(file);
 }
 
 void file_fail_pending(struct pawl_file *file, int status)

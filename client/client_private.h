@@ -69,6 +69,7 @@ struct link_request {
         struct wire_read read;
         struct wire_lookup lookup;
         struct wire_inspect inspect;
+        struct wire_push push;
         struct wire_hello hello;
     } message;
     // BORROWS UNTIL it was sent, done, or link_cancel(owner), and if it is written from registered memory
@@ -285,9 +286,10 @@ struct chunks_fetch {
     uint32_t chunks_count;
 };
 
-struct file_append; // append.c
-struct file_event;  // append.c
-struct read_ahead;  // read_ahead.c
+struct file_append;   // append.c
+struct file_event;    // append.c
+struct read_ahead;    // read_ahead.c
+struct client_pusher; // push.c
 
 struct pawl_file {
     struct pawl_list node;
@@ -316,6 +318,7 @@ struct pawl_file {
     struct pawl_list reads_done;   // read_job: callbacks to run
     uint32_t reads_count;          // of the user's that are under way
     struct read_ahead *read_ahead; // NULL: not yet
+    struct client_pusher *pusher;  // NULL: none
     struct pawl_list streams;      // write_stream of write.c
     uint32_t streams_count;
     struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
@@ -375,6 +378,11 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
                 uint64_t deadline_ns, struct wire_appended *ret) PAWL_MUST_CHECK;
 int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
                          struct file_chunk *ret) PAWL_MUST_CHECK;
+
+// ---- push.c -------------------------------------------------------------------------------------
+
+// `pusher` may be NULL.
+int pusher_callbacks(struct client_pusher *pusher);
 
 // ---- read.c -------------------------------------------------------------------------------------
 

@@ -210,8 +210,13 @@ static int request_push(struct link *link, struct link_request *request)
     request->slot_first = first;
     request->slot_count = count;
     request->writing = true;
-    request->message.append.slot_first = (uint16_t)first;
-    request->message.append.slot_count = (uint16_t)count;
+    if (request->message.header.type == WIRE_PUSH) {
+        request->message.push.slot_first = (uint16_t)first;
+        request->message.push.slot_count = (uint16_t)count;
+    } else {
+        request->message.append.slot_first = (uint16_t)first;
+        request->message.append.slot_count = (uint16_t)count;
+    }
     return 0;
 }
 

@@ -149,7 +149,7 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
         snprintf(loop, sizeof loop, "open loop at %llu/s", (unsigned long long)options->rate_per_s);
     }
     bool data_moves = options->verb != PERF_META;
-    bool stores = data_moves && options->verb != PERF_READ;
+    bool stores = data_moves && options->verb != PERF_READ && options->verb != PERF_PUSH;
     if (data_moves) {
         snprintf(data, sizeof data, "%llu bytes, %llu replica%s, %llu file%s, ",
                  (unsigned long long)options->bytes, (unsigned long long)options->replicas,

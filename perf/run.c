@@ -21,7 +21,7 @@
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
     [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
     [PERF_WRITE] = &perf_write_work,   [PERF_META] = &perf_meta_work,
-    [PERF_MIXED] = &perf_mixed_work,
+    [PERF_MIXED] = &perf_mixed_work,   [PERF_PUSH] = &perf_push_work,
 };
 
 void perf_path(char ret[static PERF_PATH_MAX], const char *folder, const char *what,

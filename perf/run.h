@@ -41,6 +41,7 @@ struct perf_lane {
     struct pawl_file
         *appended; // the kinds of operations have a handle each: producers of their own
     struct pawl_file *prepared;
+    struct client_pusher *pusher; // of push.c, owned by `appended`
     uint32_t file;
     uint8_t *buffer;         // of pawl_mem_alloc()
     void *heap;              // or, for --unregistered, this
@@ -104,6 +105,7 @@ struct perf_run {
 extern const struct perf_work perf_append_work;
 extern const struct perf_work perf_read_work;
 extern const struct perf_work perf_write_work;
+extern const struct perf_work perf_push_work;
 extern const struct perf_work perf_meta_work;
 extern const struct perf_work perf_mixed_work;
 

@@ -136,7 +136,7 @@ void request_answer(struct reactor *reactor, const struct chunk_action *action);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
 // The event that a request of the peer is for the core.
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
-                  const struct wire_header *header, const struct payload *payload);
+                  const struct wire_header *header, struct payload *payload);
 void request_payload_over(struct reactor *reactor, uint64_t name);
 
 // ---- peers: chunk servers that we connect to --------------------------------------------------
@@ -251,6 +251,18 @@ void peer_landing_put(struct reactor *reactor, struct landing *landing);
 int slots_take(uint64_t *used, uint32_t slots, uint32_t count);
 // Bits of the run [first, first + count).
 uint64_t slots_mask(uint32_t first, uint32_t count);
+
+// ---- pushing alone (push_only.c) --------------------------------------------------------------
+
+// At the primary: a client's PUSH. TAKES one use of the payload.
+void push_only_begin(struct reactor *reactor, struct request *request, const struct wire_push *push,
+                     struct payload *payload);
+// One of its PREPAREs has ended.
+void push_only_prepared(struct reactor *reactor, uint64_t number, int status);
+// At another replica: the PREPARE and its payload. TAKES one use of it.
+void push_only_end(struct reactor *reactor, uint64_t request, const struct wire_prepare *prepare,
+                   struct payload *payload);
+void push_only_free_all(struct reactor *reactor);
 
 // ---- chains: payloads that come by way of another server ----------------------------------------
 
@@ -416,6 +428,8 @@ struct reactor {
     struct pawl_list relays;
     struct pawl_list arrivals;
     struct pawl_list held;        // in the order in which they came
+    struct pawl_list push_onlys;  // of clients, under way
+    uint64_t push_onlys_count;    // since the start
     uint64_t relayed_count;       // payloads that we passed on
     uint64_t relays_failed_count; // payloads of ours that a chain did not bring
     struct chunk_event *posted;

@@ -394,8 +394,9 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
 static const char *session_check(const struct reactor *reactor, const struct session *session,
                                  const struct wire_header *header)
 {
+    const struct wire_push *push = (const void *)header;
     bool for_servers = header->type == WIRE_PREPARE || header->type == WIRE_COMMIT ||
-                       header->type == WIRE_FETCH || header->type == WIRE_PUSH;
+                       header->type == WIRE_FETCH || (header->type == WIRE_PUSH && push->next != 0);
     if ((header->type & WIRE_REPLY) != 0) {
         return "a reply to a request that was never made";
     }
@@ -412,8 +413,13 @@ static const char *session_check(const struct reactor *reactor, const struct ses
 }
 
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
-                  const struct wire_header *header, const struct payload *payload)
+                  const struct wire_header *header, struct payload *payload)
 {
+    const struct wire_prepare *prepare = (const void *)header;
+    if (header->type == WIRE_PREPARE && (prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0) {
+        push_only_end(reactor, request, prepare, payload);
+        return;
+    }
     struct chunk_event event = reactor_event(reactor, chunk_event_of(header->type));
     event.conn = session->id;
     event.request = request;
@@ -453,7 +459,9 @@ static void session_request(struct reactor *reactor, struct session *session,
         request_refuse(reactor, request, code);
         return;
     }
-    if (header->type == WIRE_PUSH && payload != NULL) {
+    if (header->type == WIRE_PUSH && payload != NULL && session->server_id == 0) {
+        push_only_begin(reactor, request, (const void *)header, payload);
+    } else if (header->type == WIRE_PUSH && payload != NULL) {
         pushed_arrive(reactor, request, (const void *)header, payload);
     } else if (header->type == WIRE_PUSH) {
         relay_slice(reactor, session, request, (const void *)header);

@@ -240,6 +240,11 @@ void chunk_core_visit(const struct chunk_core *core, bool open_only,
 // written, of any other, known or not, itself.
 uint64_t chunk_core_owner(const struct chunk_core *core, uint64_t handle);
 
+// The servers that a primary's messages about a chunk go to. Their number, or why this server may not order anything for
+// it under this version.
+int chunk_core_secondaries(const struct chunk_core *core, uint64_t handle, uint64_t version,
+                           uint64_t ret_servers[CHUNK_SET_MAX]);
+
 const struct chunk_core_counters *chunk_core_counters(const struct chunk_core *core);
 
 // Asserts every internal invariant; for tests and the simulator.

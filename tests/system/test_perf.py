@@ -176,6 +176,25 @@ def writes(cluster, _where):
     check(all(set(item["kinds"]) == {"write"} for item in result["rounds"]), "kinds of write")
 
 
+def relayed(cluster):
+    return sum(server["relayed"] for server in cluster.json("servers")["servers"])
+
+
+def pushes(cluster, _where):
+    """To every replica, by chain, and no file changes: each has the one record that opened it."""
+    before = relayed(cluster)
+    result = perf(cluster, "push", *TWICE, "--clients", "2", "--files", "2", "--depth", "4", "--bytes", "300KiB", "--keep")
+    check_files(cluster, result, 300 << 10)
+    for item in result["rounds"]:
+        check(set(item["kinds"]) == {"push"} and item["ops"] > 0, f"kinds of push: {item['kinds']}")
+        check([file["ops"] for file in item["files"]] == [1, 1], f"a push has stored something: {item['files']}")
+    until = time.monotonic() + 60  # servers report some times a second
+    while relayed(cluster) == before and time.monotonic() < until:
+        time.sleep(0.05)
+    check(relayed(cluster) > before, "nothing went by chain")
+    cluster.pawl("rm", "-r", os.path.dirname(os.path.dirname(result["rounds"][0]["files"][0]["path"])))
+
+
 def names(cluster, _where):
     result = perf(cluster, "meta", *TWICE, "--clients", "2")
     check(all(set(item["kinds"]) <= {"create", "stat", "remove"} for item in result["rounds"]), "kinds of meta")
@@ -314,7 +333,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, names, mixed, failover, report, beside, table, refusals, own_cluster, interrupted]
+PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, beside, table, refusals, own_cluster, interrupted]
 
 
 def run_parts(cluster, arguments):
