@@ -53,7 +53,7 @@ def check_round(result, item):
     check(sum(kind["bytes"] for kind in item["kinds"].values()) == item["bytes"], f"bytes of kinds: {item}")
     size = result["options"]["bytes"]
     for name, kind in item["kinds"].items():
-        moves = name in ("append", "read", "write")
+        moves = name in ("append", "read", "write", "push")
         check(kind["bytes"] == (kind["ops"] * size if moves else 0), f"{name}: {kind} of {size} bytes")
     if item["latencies"]:
         order = [item[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")]
