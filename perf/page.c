@@ -127,7 +127,11 @@ static void add_groups(const struct perf_report *report, enum perf_figure figure
         if (end - begin < 2 || plot->series_count == PERF_SERIES_MAX) {
             continue;
         }
+        if (relative && report->runs[begin].limit) {
+            continue;
+        }
         struct perf_series *series = &plot->series[plot->series_count++];
+        series->dashed = report->runs[begin].limit;
         double unit = relative ? perf_result_spread(&report->runs[begin].result, figure).median : 1;
         snprintf(series->label, sizeof series->label, "%s", report->runs[begin].group);
         for (size_t i = begin; i < end && series->points_count < PERF_POINTS_MAX; i++) {
@@ -281,6 +285,9 @@ static void write_latency(FILE *out, const struct perf_report *report)
                               .y_log = true,
                               .x_min = percentile_place(50)};
     for (size_t i = 0; i < report->runs_count && plot.series_count < PERF_SERIES_MAX; i++) {
+        if (report->runs[i].limit) {
+            continue;
+        }
         struct perf_series *series = &plot.series[plot.series_count++];
         char text[100];
         merged(&report->runs[i].result, &latency_ns);

@@ -179,7 +179,7 @@ struct wire_prepare {
 };
 static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
 #define WIRE_PREPARE_PUSHED 1u // no slots are named: the payload comes from another server by PUSH
-#define WIRE_PREPARE_PUSH_ONLY 2u // the payload is let go again: nothing is ordered or stored
+#define WIRE_PREPARE_PUSH_ONLY 4u // the payload is let go again: nothing is ordered or stored
 
 struct wire_prepared {
     struct wire_header header;
