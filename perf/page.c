@@ -60,6 +60,8 @@ static void number(double value, char *text, size_t text_bytes)
 {
     if (isnan(value)) {
         snprintf(text, text_bytes, "-");
+    } else if (value != 0 && fabs(value) < 0.1) { // GB/s of small records
+        snprintf(text, text_bytes, "%.3g", value);
     } else {
         snprintf(text, text_bytes, "%.*f", value >= 1000 ? 0 : value >= 10 ? 1 : 3, value);
     }
