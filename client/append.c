@@ -328,6 +328,7 @@ static void append_end(struct pawl_file *file, struct file_append *append, int s
     if (append->use.requests_count > 0 || append->use.writes_count > 0) {
         link_cancel(file->pawl, append);
     }
+    append->result.stages = append->use.stages;
     file->payload_bytes += status == 0 ? append->bytes : 0;
     file->payload_copied_bytes += append->use.copied_bytes;
     pawl_list_remove(&append->node);
@@ -418,7 +419,7 @@ int file_callbacks(struct pawl_file *file)
         free(append);
         ran++;
     }
-    return ran + file_reads_callbacks(file);
+    return ran + pusher_callbacks(file->pusher) + file_reads_callbacks(file);
 }
 
 void file_fail_pending(struct pawl_file *file, int status)

@@ -57,6 +57,7 @@ struct link_use {
     uint32_t requests_count; // that are not answered, of all attempts
     uint32_t writes_count;   // that read from its memory now
     uint64_t copied_bytes;
+    struct pawl_append_stages stages; // of the append that was answered
 };
 
 struct link_request {
@@ -68,6 +69,7 @@ struct link_request {
         struct wire_read read;
         struct wire_lookup lookup;
         struct wire_inspect inspect;
+        struct wire_push push;
         struct wire_hello hello;
     } message;
     // BORROWS UNTIL it was sent, done, or link_cancel(owner), and if it is written from registered memory
@@ -80,6 +82,7 @@ struct link_request {
     void *staged;                // its copy
     struct registered *borrowed; // or the memory that it is written from, held while `writing`
     struct link_use *use;        // of the payload; NULL: none, or its owner is gone
+    uint64_t sent_ns;            // when its bytes began to leave
     uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
     uint64_t deadline_ns; // the link is closed when it passes
     bool answered;        // done was called
@@ -285,9 +288,10 @@ struct chunks_fetch {
     uint32_t chunks_count;
 };
 
-struct file_append; // append.c
-struct file_event;  // append.c
-struct read_ahead;  // read_ahead.c
+struct file_append;   // append.c
+struct file_event;    // append.c
+struct read_ahead;    // read_ahead.c
+struct client_pusher; // push.c
 
 struct pawl_file {
     struct pawl_list node;
@@ -316,6 +320,7 @@ struct pawl_file {
     struct pawl_list reads_done;   // read_job: callbacks to run
     uint32_t reads_count;          // of the user's that are under way
     struct read_ahead *read_ahead; // NULL: not yet
+    struct client_pusher *pusher;  // NULL: none
     struct pawl_list streams;      // write_stream of write.c
     uint32_t streams_count;
     struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
@@ -375,6 +380,11 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
                 uint64_t deadline_ns, struct wire_appended *ret) PAWL_MUST_CHECK;
 int file_chunk_by_handle(struct pawl_file *file, uint64_t handle, uint64_t deadline_ns,
                          struct file_chunk *ret) PAWL_MUST_CHECK;
+
+// ---- push.c -------------------------------------------------------------------------------------
+
+// `pusher` may be NULL.
+int pusher_callbacks(struct client_pusher *pusher);
 
 // ---- read.c -------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ void file_free(struct pawl_file *file)
     file_streams_free(file);
     file_seen_free(file);
     file_reads_free(file);
+    free(file->pusher);
     free(file->fetch.chunks);
     free(file->chunks);
     free(file);

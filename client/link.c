@@ -210,8 +210,13 @@ static int request_push(struct link *link, struct link_request *request)
     request->slot_first = first;
     request->slot_count = count;
     request->writing = true;
-    request->message.append.slot_first = (uint16_t)first;
-    request->message.append.slot_count = (uint16_t)count;
+    if (request->message.header.type == WIRE_PUSH) {
+        request->message.push.slot_first = (uint16_t)first;
+        request->message.push.slot_count = (uint16_t)count;
+    } else {
+        request->message.append.slot_first = (uint16_t)first;
+        request->message.append.slot_count = (uint16_t)count;
+    }
     return 0;
 }
 
@@ -220,6 +225,7 @@ static int request_send(struct link *link, struct link_request *request)
     uint16_t type = request->message.header.type;
     uint32_t bytes = wire_struct_bytes(type);
     bool push = request->payload_bytes > WIRE_INLINE_MAX;
+    request->sent_ns = request->use != NULL ? pawl_clock_ns() : 0;
     if (push) {
         int code = request_push(link, request);
         if (code != 0) {
@@ -363,6 +369,24 @@ static void link_welcome(struct link *link, const struct wire_header *header)
     link->state = LINK_READY;
 }
 
+// What the primary tells of its own time, by its own clock; the rest of ours was spent on the way.
+static void request_stages(const struct link_request *request, const struct wire_header *header)
+{
+    const struct wire_appended *reply = (const void *)header;
+    if (request->use == NULL || header->type != (WIRE_APPEND | WIRE_REPLY) || header->status != 0) {
+        return;
+    }
+    struct pawl_append_stages *stages = &request->use->stages;
+    *stages = (struct pawl_append_stages){.prepare_ns = reply->prepare_ns,
+                                          .flush_ns = reply->flush_ns,
+                                          .commit_ns = reply->commit_ns,
+                                          .answer_ns = reply->answer_ns};
+    uint64_t there_ns =
+        stages->prepare_ns + stages->flush_ns + stages->commit_ns + stages->answer_ns;
+    uint64_t whole_ns = pawl_clock_ns() - request->sent_ns;
+    stages->push_ns = whole_ns > there_ns ? whole_ns - there_ns : 0;
+}
+
 static void link_reply(struct link *link, const struct wire_header *header)
 {
     pawl_list_for_each_safe (node, &link->sent) {
@@ -374,6 +398,7 @@ static void link_reply(struct link *link, const struct wire_header *header)
             break;
         }
         link->requests_sent--;
+        request_stages(request, header);
         if (request->slot_count != 0) {
             link->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
             request->slot_count = 0;

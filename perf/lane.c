@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A lane: its thread, the loop of calls that wait, and how operations are counted.
+// A lane: its thread, its two loops, and how operations are counted.
 #include "perf/run.h"
 
 #include <errno.h>
@@ -24,6 +24,11 @@ bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns)
            atomic_load_explicit(&run->stop, memory_order_relaxed);
 }
 
+bool perf_lane_counts(const struct perf_lane *lane, uint64_t due_ns)
+{
+    return due_ns >= lane->run->begin_ns && due_ns < lane->run->end_ns;
+}
+
 void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t bytes,
                         uint64_t due_ns, uint64_t now_ns)
 {
@@ -34,7 +39,8 @@ void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t by
         tally->bytes += bytes;
         lane->ended_ns = now_ns;
     }
-    if (due_ns >= run->begin_ns && due_ns < run->end_ns) {
+    lane->warm_ops += now_ns < run->begin_ns;
+    if (perf_lane_counts(lane, due_ns)) {
         pawl_histogram_record(&tally->latency_ns, now_ns > due_ns ? now_ns - due_ns : 0);
     }
     if (kind == PERF_KIND_APPEND) {
@@ -77,6 +83,82 @@ void perf_lane_leave(struct perf_lane *lane, uint64_t index)
             lane->unsent++;
         }
     }
+}
+
+// ---- operations in flight -----------------------------------------------------------------------
+
+void perf_lane_done(struct perf_slot *slot, enum perf_kind kind, int status, uint64_t now_ns)
+{
+    struct perf_lane *lane = slot->lane;
+    if (status == 0) {
+        perf_lane_answered(lane, kind, lane->run->options->bytes, slot->due_ns, now_ns);
+    } else {
+        perf_lane_failed(lane, status);
+    }
+    slot->next = lane->free;
+    lane->free = slot;
+    lane->in_flight--;
+}
+
+static int slots_new(struct perf_lane *lane)
+{
+    uint64_t depth = lane->run->options->depth;
+    if (lane->run->work->submit == NULL) {
+        return 0;
+    }
+    lane->slots = calloc(depth, sizeof *lane->slots);
+    if (lane->slots == NULL) {
+        return -ENOMEM;
+    }
+    for (uint64_t i = depth; i-- > 0;) {
+        lane->slots[i] = (struct perf_slot){.lane = lane, .next = lane->free};
+        lane->free = &lane->slots[i];
+    }
+    return 0;
+}
+
+// Sends all that is due and has room. Returns the time until which there is nothing to do.
+static uint64_t send_due(struct perf_lane *lane, uint64_t *index)
+{
+    const struct perf_run *run = lane->run;
+    bool open_loop = run->options->rate_per_s != 0;
+    uint64_t now_ns = pawl_clock_ns();
+    while (lane->free != NULL && !perf_lane_over(lane, now_ns)) {
+        struct perf_slot *slot = lane->free;
+        slot->due_ns = open_loop ? perf_schedule_due_ns(&lane->schedule, *index) : now_ns;
+        if (slot->due_ns > now_ns) {
+            return PAWL_MIN(slot->due_ns, run->end_ns);
+        }
+        int code = run->work->submit(slot, *index);
+        if (code == -EAGAIN) { // a session is being opened
+            return now_ns + PAWL_NS_PER_MS;
+        }
+        if (code != 0) {
+            perf_lane_failed(lane, code);
+            break;
+        }
+        lane->free = slot->next;
+        lane->in_flight++;
+        lane->counted += slot->due_ns >= run->begin_ns;
+        (*index)++;
+        now_ns = pawl_clock_ns();
+    }
+    return run->end_ns;
+}
+
+static void submit_loop(struct perf_lane *lane)
+{
+    uint64_t index = 0;
+    for (;;) {
+        uint64_t until_ns = send_due(lane, &index);
+        bool over = perf_lane_over(lane, pawl_clock_ns());
+        if (over && lane->in_flight == 0) {
+            break;
+        }
+        // Behind the end what is in flight is waited for; its own deadline bounds that.
+        perf_lane_wait(lane, over ? UINT64_MAX : until_ns);
+    }
+    perf_lane_leave(lane, index);
 }
 
 // ---- calls that wait ----------------------------------------------------------------------------
@@ -124,11 +206,7 @@ static int first_call(struct perf_lane *lane)
 {
     enum perf_kind kind = PERF_KIND_APPEND;
     uint64_t bytes;
-    struct pawl_append_result result;
-    int code =
-        lane->run->work->call != NULL
-            ? lane->run->work->call(lane, 0, &kind, &bytes)
-            : pawl_append(lane->appended, lane->buffer, lane->run->options->bytes, NULL, &result);
+    int code = lane->run->work->call(lane, 0, &kind, &bytes);
     lane->stored_ops[lane->file] += code == 0 && kind == PERF_KIND_APPEND;
     return code;
 }
@@ -158,14 +236,17 @@ static int lane_open(struct perf_lane *lane)
     size_t bytes = run->options->bytes;
     lane->tallies = calloc(PERF_OWED + 1, sizeof *lane->tallies);
     lane->stored_ops = calloc(run->options->files, sizeof *lane->stored_ops);
-    if (lane->tallies == NULL || lane->stored_ops == NULL) {
+    lane->stages = malloc(sizeof *lane->stages);
+    if (lane->tallies == NULL || lane->stored_ops == NULL || lane->stages == NULL) {
         return -ENOMEM;
     }
+    perf_stages_init(lane->stages);
     for (size_t i = 0; i <= PERF_OWED; i++) {
         pawl_histogram_init(&lane->tallies[i].latency_ns);
     }
     int code = pawl_connect(&options, &lane->pawl);
     code = code != 0 ? code : buffer_new(lane, bytes);
+    code = code != 0 ? code : slots_new(lane);
     code = code != 0 ? code : run->work->open(lane);
     return code != 0 ? code : first_call(lane);
 }
@@ -209,7 +290,7 @@ void *perf_lane_main(void *argument)
                                             .lane = lane->index,
                                             .lanes_count = run->lanes_count};
     if (code == 0) {
-        run->work->loop != NULL ? run->work->loop(lane) : call_loop(lane);
+        run->work->submit != NULL ? submit_loop(lane) : call_loop(lane);
         count_file(lane, lane->appended);
     }
     if (lane->error != 0) { // a round with an error is over
@@ -219,5 +300,6 @@ void *perf_lane_main(void *argument)
     pawl_close(lane->pawl); // an append that is still open ends in here
     free(lane->heap);
     free(lane->state);
+    free(lane->slots);
     return NULL;
 }

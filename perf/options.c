@@ -11,6 +11,7 @@
 #include <pawl/error.h>
 
 #include "base/config.h"
+#include "proto/wire.h"
 
 static const struct {
     const char *name;
@@ -19,6 +20,7 @@ static const struct {
     [PERF_APPEND] = {"append", "durable appends: rate, bandwidth, latency"},
     [PERF_READ] = {"read", "sequential reads of files that are written first"},
     [PERF_WRITE] = {"write", "writes at an offset of files that are written first"},
+    [PERF_PUSH] = {"push", "payloads to all replicas by the route of appends, and nothing else"},
     [PERF_META] = {"meta", "names: create, stat and remove, in turn"},
     [PERF_MIXED] = {"mixed", "appends, reads, writes and stats by shares"},
     [PERF_FAILOVER] = {"failover", "from SIGKILL of the primary to the next acknowledged append"},
@@ -28,6 +30,7 @@ static const struct {
 static const char *const kinds[PERF_KINDS_COUNT] = {
     [PERF_KIND_APPEND] = "append", [PERF_KIND_READ] = "read",     [PERF_KIND_WRITE] = "write",
     [PERF_KIND_STAT] = "stat",     [PERF_KIND_CREATE] = "create", [PERF_KIND_REMOVE] = "remove",
+    [PERF_KIND_PUSH] = "push",
 };
 
 enum value_type {
@@ -44,8 +47,10 @@ enum value_type {
 #define ON(verb) (1u << (verb))
 #define ON_FILES (ON(PERF_READ) | ON(PERF_WRITE) | ON(PERF_MIXED))
 #define ON_DATA (ON(PERF_APPEND) | ON_FILES)
-#define ON_LOOPS (ON_DATA | ON(PERF_META))
+#define ON_PAYLOADS (ON_DATA | ON(PERF_PUSH))
+#define ON_LOOPS (ON_PAYLOADS | ON(PERF_META))
 #define ON_APPENDS (ON_DATA | ON(PERF_FAILOVER))
+#define ON_CREATES (ON_APPENDS | ON(PERF_PUSH))
 #define ON_RUNS (ON_LOOPS | ON(PERF_FAILOVER))
 #define ON_ALL (ON_RUNS | ON(PERF_REPORT))
 #define AT(member) offsetof(struct perf_options, member)
@@ -63,15 +68,15 @@ struct option {
 };
 
 static const struct option table[] = {
-    {"--bytes", "N", TYPE_BYTES, ON_APPENDS, AT(bytes), 1, PERF_RECORD_MAX,
-     "bytes of an operation (1KiB; read and write: 1MiB)", NULL},
+    {"--bytes", "N", TYPE_BYTES, ON_CREATES, AT(bytes), 1, PERF_RECORD_MAX,
+     "bytes of an operation (1KiB; read, write and push: 1MiB)", NULL},
     {"--depth", "N", TYPE_COUNT, ON_LOOPS, AT(depth), 1, PERF_DEPTH_MAX,
      "operations in flight of each client (1; open loop: 64)", NULL},
     {"--clients", "N", TYPE_COUNT, ON_LOOPS, AT(clients), 1, PERF_CLIENTS_MAX,
      "clients: threads with a connection of their own (1)", NULL},
-    {"--files", "N", TYPE_COUNT, ON_DATA, AT(files), 1, PERF_FILES_MAX,
+    {"--files", "N", TYPE_COUNT, ON_PAYLOADS, AT(files), 1, PERF_FILES_MAX,
      "files that the clients are spread over (1)", NULL},
-    {"--replicas", "N", TYPE_COUNT, ON_APPENDS, AT(replicas), 1, 8, "copies of each file (3)",
+    {"--replicas", "N", TYPE_COUNT, ON_CREATES, AT(replicas), 1, 8, "copies of each file (3)",
      NULL},
     {"--ack", "LEVEL", TYPE_CHOICE, ON_APPENDS, AT(ack), 0, 0,
      "durable: on stable storage of every replica", "durable"},
@@ -91,13 +96,13 @@ static const struct option table[] = {
      "bytes of each file that is written first (256MiB)", NULL},
     {"--record-bytes", "N", TYPE_BYTES, ON_FILES, AT(record_bytes), 512, PERF_RECORD_MAX,
      "bytes of its records (1MiB)", NULL},
-    {"--chunk-bytes", "N", TYPE_BYTES, ON_APPENDS, AT(chunk_bytes), 65536, UINT64_C(1) << 30,
+    {"--chunk-bytes", "N", TYPE_BYTES, ON_CREATES, AT(chunk_bytes), 65536, UINT64_C(1) << 30,
      "chunk size of each file (64MiB)", NULL},
     {"--repeat", "N", TYPE_COUNT, ON_ALL, AT(repeat), 1, PERF_REPEAT_MAX,
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
     {"--roofline", NULL, TYPE_FLAG, ON(PERF_APPEND) | ON(PERF_READ), AT(roofline), 0, 0,
      "measure the roofline by turns with the rounds, and what share of it was reached", NULL},
-    {"--unregistered", NULL, TYPE_FLAG, ON_DATA, AT(unregistered), 0, 0,
+    {"--unregistered", NULL, TYPE_FLAG, ON_PAYLOADS, AT(unregistered), 0, 0,
      "payload in ordinary memory, not in that of pawl_mem_alloc()", NULL},
     {"--suite", "NAME", TYPE_CHOICE, ON(PERF_REPORT), AT(suite), 0, 0,
      "quick, reference, gfs or targets (quick)", "quick|reference|gfs|targets"},
@@ -145,7 +150,7 @@ bool perf_options_was_given(const struct perf_options *options, const char *name
 
 void perf_options_default(enum perf_verb verb, struct perf_options *ret)
 {
-    bool large = verb == PERF_READ || verb == PERF_WRITE;
+    bool large = verb == PERF_READ || verb == PERF_WRITE || verb == PERF_PUSH;
     *ret = (struct perf_options){.verb = verb,
                                  .bytes = large ? UINT64_C(1) << 20 : 1024,
                                  .depth = 1,
@@ -416,7 +421,8 @@ int perf_options_check(const struct perf_options *options, struct perf_options_e
 {
     uint64_t record_max = PAWL_MIN(PERF_RECORD_MAX, options->chunk_bytes / 4);
     bool files = (ON(options->verb) & ON_FILES) != 0;
-    bool calls = options->verb != PERF_APPEND && (ON(options->verb) & ON_LOOPS) != 0;
+    bool calls = options->verb != PERF_APPEND && options->verb != PERF_PUSH &&
+                 (ON(options->verb) & ON_LOOPS) != 0;
     if (options->chunk_bytes % 4096 != 0) {
         return refuse(ret_error, "--chunk-bytes %" PRIu64 ": right is a multiple of 4096",
                       options->chunk_bytes);
@@ -426,6 +432,11 @@ int perf_options_check(const struct perf_options *options, struct perf_options_e
                       "--bytes %" PRIu64 ": right is at most %" PRIu64
                       ", a quarter of --chunk-bytes",
                       options->bytes, record_max);
+    }
+    if (options->verb == PERF_PUSH && options->bytes <= WIRE_INLINE_MAX) {
+        return refuse(ret_error,
+                      "--bytes %" PRIu64 ": right is above %u: smaller ones travel in messages",
+                      options->bytes, WIRE_INLINE_MAX);
     }
     if (files && options->record_bytes > record_max) {
         return refuse(ret_error,

@@ -24,6 +24,7 @@ enum perf_verb {
     PERF_APPEND,
     PERF_READ,
     PERF_WRITE,
+    PERF_PUSH,
     PERF_META,
     PERF_MIXED,
     PERF_FAILOVER,
@@ -39,6 +40,7 @@ enum perf_kind {
     PERF_KIND_STAT,
     PERF_KIND_CREATE,
     PERF_KIND_REMOVE,
+    PERF_KIND_PUSH,
     PERF_KINDS_COUNT
 };
 

@@ -61,6 +61,8 @@ static void number(double value, char *text, size_t text_bytes)
 {
     if (isnan(value)) {
         snprintf(text, text_bytes, "-");
+    } else if (value != 0 && fabs(value) < 0.1) { // GB/s of small records
+        snprintf(text, text_bytes, "%.3g", value);
     } else {
         snprintf(text, text_bytes, "%.*f", value >= 1000 ? 0 : value >= 10 ? 1 : 3, value);
     }
@@ -128,7 +130,11 @@ static void add_groups(const struct perf_report *report, enum perf_figure figure
         if (end - begin < 2 || plot->series_count == PERF_SERIES_MAX) {
             continue;
         }
+        if (relative && report->runs[begin].limit) {
+            continue;
+        }
         struct perf_series *series = &plot->series[plot->series_count++];
+        series->dashed = report->runs[begin].limit;
         double unit = relative ? perf_result_spread(&report->runs[begin].result, figure).median : 1;
         snprintf(series->label, sizeof series->label, "%s", report->runs[begin].group);
         for (size_t i = begin; i < end && series->points_count < PERF_POINTS_MAX; i++) {
@@ -282,6 +288,9 @@ static void write_latency(FILE *out, const struct perf_report *report)
                               .y_log = true,
                               .x_min = percentile_place(50)};
     for (size_t i = 0; i < report->runs_count && plot.series_count < PERF_SERIES_MAX; i++) {
+        if (report->runs[i].limit) {
+            continue;
+        }
         struct perf_series *series = &plot.series[plot.series_count++];
         char text[100];
         merged(&report->runs[i].result, &latency_ns);
@@ -311,14 +320,87 @@ static void write_latency(FILE *out, const struct perf_report *report)
     fputs("</div>\n", out);
 }
 
+// ---- stages -------------------------------------------------------------------------------------
+
+static void write_stages_table(FILE *out, const struct perf_report *report)
+{
+    static struct perf_stages stages;
+    fputs("<div><table><tr>", out);
+    cell(out, "th", "run, us: P50 and P99");
+    for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+        cell(out, "th", perf_stage_name(stage));
+    }
+    fputs("</tr>\n", out);
+    for (size_t i = 0; i < report->runs_count; i++) {
+        char text[100];
+        perf_result_stages(&report->runs[i].result, &stages);
+        if (stages.ns[0].count == 0) {
+            continue;
+        }
+        run_label(&report->runs[i], text, sizeof text);
+        fputs("<tr>", out);
+        cell(out, "td", text);
+        for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+            struct perf_stage_figures figures = perf_stage_figures(&stages, stage);
+            number(figures.p50_us, text, sizeof text);
+            fprintf(out, "<td>%s", text);
+            number(figures.p99_us, text, sizeof text);
+            fprintf(out, " <small>%s</small></td>", text);
+        }
+        fputs("</tr>\n", out);
+    }
+    fputs("</table></div>\n", out);
+}
+
+static void write_stages(FILE *out, const struct perf_report *report)
+{
+    static struct perf_stages stages;
+    static struct perf_bars bars;
+    bars = (struct perf_bars){.title = "Stages of appends", .parts_count = PERF_STAGES_COUNT};
+    for (size_t i = 0; i < report->runs_count && bars.bars_count < PERF_POINTS_MAX; i++) {
+        struct perf_bar *bar = &bars.bars[bars.bars_count];
+        double sum_us = 0;
+        char text[100];
+        perf_result_stages(&report->runs[i].result, &stages);
+        if (stages.ns[0].count == 0) {
+            continue;
+        }
+        for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+            bar->parts[stage] = perf_stage_figures(&stages, stage).mean_us;
+            bars.names[stage] = perf_stage_name(stage);
+            sum_us += bar->parts[stage];
+        }
+        run_label(&report->runs[i], text, sizeof text);
+        snprintf(bar->label, sizeof bar->label, "%s: %.0f us", text, sum_us);
+        bars.bars_count++;
+    }
+    if (bars.bars_count == 0) {
+        return;
+    }
+    fputs(
+        "<h2>Stages of an append</h2>\n<p>Where the time goes, as shares of the mean latency.</p>\n"
+        "<div class=\"pair\">\n",
+        out);
+    perf_bars_write(out, &bars);
+    write_stages_table(out, report);
+    fputs("</div>\n<ul>\n", out);
+    for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+        char text[160];
+        snprintf(text, sizeof text, "%s: %s", perf_stage_name(stage), perf_stage_text(stage));
+        cell(out, "li", text);
+        putc('\n', out);
+    }
+    fputs("</ul>\n", out);
+}
+
 // ---- all figures --------------------------------------------------------------------------------
 
 static void write_figures(FILE *out, const struct perf_report *report)
 {
-    static const enum perf_figure shown[] = {PERF_FIGURE_ops_per_s,      PERF_FIGURE_bytes_per_s,
-                                             PERF_FIGURE_p50_us,         PERF_FIGURE_p99_us,
-                                             PERF_FIGURE_p999_us,        PERF_FIGURE_cpu_s_per_gb,
-                                             PERF_FIGURE_copies_per_byte};
+    static const enum perf_figure shown[] = {
+        PERF_FIGURE_ops_per_s,       PERF_FIGURE_bytes_per_s,    PERF_FIGURE_p50_us,
+        PERF_FIGURE_p99_us,          PERF_FIGURE_p999_us,        PERF_FIGURE_cpu_s_per_gb,
+        PERF_FIGURE_copies_per_byte, PERF_FIGURE_syscalls_per_op};
     fputs("<h2>All figures</h2>\n<div><table><tr>", out);
     cell(out, "th", "run");
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(shown); i++) {
@@ -392,6 +474,7 @@ void perf_page_write(FILE *out, const struct perf_report *report,
     }
     write_throughput(out, report);
     write_latency(out, report);
+    write_stages(out, report);
     write_scaling(out, report);
     write_figures(out, report);
     fputs("</body>\n</html>\n", out);

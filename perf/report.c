@@ -21,7 +21,8 @@ struct suite_run {
     uint64_t files;
     uint64_t bytes;
     uint64_t depth;
-    uint64_t ops; // 0: by time
+    uint64_t ops;      // 0: by time
+    uint64_t replicas; // 0: as was said
 };
 
 struct suite {
@@ -37,48 +38,58 @@ struct suite {
 };
 
 static const struct suite_run quick[] = {
-    {"1 KiB append", PERF_APPEND, 1, 1, KIB, 1, 0},
-    {"1 KiB append", PERF_APPEND, 2, 1, KIB, 1, 0},
-    {"1 KiB append", PERF_APPEND, 4, 1, KIB, 1, 0},
-    {"1 KiB append, depth 64", PERF_APPEND, 1, 1, KIB, 64, 0},
-    {"1 KiB append, depth 64", PERF_APPEND, 2, 1, KIB, 64, 0},
-    {"1 KiB append, depth 64", PERF_APPEND, 4, 1, KIB, 64, 0},
-    {"1 MiB append, depth 8", PERF_APPEND, 1, 1, MIB, 8, 0},
-    {"1 MiB read, depth 4", PERF_READ, 1, 1, MIB, 4, 0},
-    {"names", PERF_META, 1, 1, KIB, 1, 0},
+    {"1 KiB append", PERF_APPEND, 1, 1, KIB, 1, 0, 0},
+    {"1 KiB append", PERF_APPEND, 2, 1, KIB, 1, 0, 0},
+    {"1 KiB append", PERF_APPEND, 4, 1, KIB, 1, 0, 0},
+    {"1 KiB append, depth 64", PERF_APPEND, 1, 1, KIB, 64, 0, 0},
+    {"1 KiB append, depth 64", PERF_APPEND, 2, 1, KIB, 64, 0, 0},
+    {"1 KiB append, depth 64", PERF_APPEND, 4, 1, KIB, 64, 0, 0},
+    {"1 MiB append, depth 8", PERF_APPEND, 1, 1, MIB, 8, 0, 0},
+    {"1 MiB read, depth 4", PERF_READ, 1, 1, MIB, 4, 0, 0},
+    {"names", PERF_META, 1, 1, KIB, 1, 0, 0},
 };
 
 static const struct suite_run reference[] = {
-    {"1 KiB append", PERF_APPEND, 1, 1, KIB, 1, 0},
-    {"1 KiB append", PERF_APPEND, 2, 1, KIB, 1, 0},
-    {"1 KiB append", PERF_APPEND, 3, 1, KIB, 1, 0},
-    {"1 KiB append", PERF_APPEND, 4, 1, KIB, 1, 0},
-    {"latency of 200 appends", PERF_APPEND, 1, 1, KIB, 1, 200},
+    {"1 KiB append", PERF_APPEND, 1, 1, KIB, 1, 0, 0},
+    {"1 KiB append", PERF_APPEND, 2, 1, KIB, 1, 0, 0},
+    {"1 KiB append", PERF_APPEND, 3, 1, KIB, 1, 0, 0},
+    {"1 KiB append", PERF_APPEND, 4, 1, KIB, 1, 0, 0},
+    {"latency of 200 appends", PERF_APPEND, 1, 1, KIB, 1, 200, 0},
 };
 
+// The network alone: what readers of one server each, and writers, could have of it.
+#define GFS_READ_LIMIT "limit: pushed to one server"
+#define GFS_WRITE_LIMIT "limit: pushed to all replicas"
+
 static const struct suite_run gfs[] = {
-    {"readers", PERF_READ, 1, 1, MIB, 4, 0},
-    {"readers", PERF_READ, 2, 2, MIB, 4, 0},
-    {"readers", PERF_READ, 4, 4, MIB, 4, 0},
-    {"writers, a file each", PERF_APPEND, 1, 1, MIB, 4, 0},
-    {"writers, a file each", PERF_APPEND, 2, 2, MIB, 4, 0},
-    {"writers, a file each", PERF_APPEND, 4, 4, MIB, 4, 0},
-    {"appenders to one file", PERF_APPEND, 1, 1, MIB, 4, 0},
-    {"appenders to one file", PERF_APPEND, 2, 1, MIB, 4, 0},
-    {"appenders to one file", PERF_APPEND, 4, 1, MIB, 4, 0},
+    {GFS_READ_LIMIT, PERF_PUSH, 1, 1, MIB, 4, 0, 1},
+    {GFS_READ_LIMIT, PERF_PUSH, 2, 2, MIB, 4, 0, 1},
+    {GFS_READ_LIMIT, PERF_PUSH, 4, 4, MIB, 4, 0, 1},
+    {GFS_WRITE_LIMIT, PERF_PUSH, 1, 1, MIB, 4, 0, 0},
+    {GFS_WRITE_LIMIT, PERF_PUSH, 2, 2, MIB, 4, 0, 0},
+    {GFS_WRITE_LIMIT, PERF_PUSH, 4, 4, MIB, 4, 0, 0},
+    {"readers", PERF_READ, 1, 1, MIB, 4, 0, 0},
+    {"readers", PERF_READ, 2, 2, MIB, 4, 0, 0},
+    {"readers", PERF_READ, 4, 4, MIB, 4, 0, 0},
+    {"writers, a file each", PERF_APPEND, 1, 1, MIB, 4, 0, 0},
+    {"writers, a file each", PERF_APPEND, 2, 2, MIB, 4, 0, 0},
+    {"writers, a file each", PERF_APPEND, 4, 4, MIB, 4, 0, 0},
+    {"appenders to one file", PERF_APPEND, 1, 1, MIB, 4, 0, 0},
+    {"appenders to one file", PERF_APPEND, 2, 1, MIB, 4, 0, 0},
+    {"appenders to one file", PERF_APPEND, 4, 1, MIB, 4, 0, 0},
 };
 
 static const struct suite_run targets[] = {
-    {PERF_TARGETS_ALONE, PERF_APPEND, 1, 1, KIB, 1, 0},
-    {PERF_TARGETS_MANY, PERF_APPEND, 4, 1, KIB, 64, 0},
-    {PERF_TARGETS_LARGE, PERF_APPEND, 1, 1, MIB, 8, 0},
-    {PERF_TARGETS_COLD, PERF_READ, 1, 1, MIB, 8, 0},
-    {PERF_TARGETS_HOT, PERF_READ, 1, 1, MIB, 8, 0},
-    {PERF_TARGETS_HALF, PERF_APPEND, 4, 1, KIB, 64, 0},
-    {PERF_TARGETS_REFERENCE, PERF_APPEND, 1, 1, KIB, 1, 0},
-    {PERF_TARGETS_REFERENCE, PERF_APPEND, 2, 1, KIB, 1, 0},
-    {PERF_TARGETS_REFERENCE, PERF_APPEND, 3, 1, KIB, 1, 0},
-    {PERF_TARGETS_REFERENCE, PERF_APPEND, 4, 1, KIB, 1, 0},
+    {PERF_TARGETS_ALONE, PERF_APPEND, 1, 1, KIB, 1, 0, 0},
+    {PERF_TARGETS_MANY, PERF_APPEND, 4, 1, KIB, 64, 0, 0},
+    {PERF_TARGETS_LARGE, PERF_APPEND, 1, 1, MIB, 8, 0, 0},
+    {PERF_TARGETS_COLD, PERF_READ, 1, 1, MIB, 8, 0, 0},
+    {PERF_TARGETS_HOT, PERF_READ, 1, 1, MIB, 8, 0, 0},
+    {PERF_TARGETS_HALF, PERF_APPEND, 4, 1, KIB, 64, 0, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 1, 1, KIB, 1, 0, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 2, 1, KIB, 1, 0, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 3, 1, KIB, 1, 0, 0},
+    {PERF_TARGETS_REFERENCE, PERF_APPEND, 4, 1, KIB, 1, 0, 0},
 };
 
 static const struct suite suites[] = {
@@ -91,7 +102,9 @@ static const struct suite suites[] = {
      false, 20000, 1000, 5, 64 * MIB, reference, PAWL_ARRAY_COUNT(reference)},
     {"gfs",
      "After the GFS paper: N readers, N writers with a file each, N appenders to one file, all in "
-     "records of 1 MiB; aggregate rate.",
+     "records of 1 MiB; aggregate rate, beside what the network alone gives: the same payloads "
+     "pushed to one server, "
+     "and to all replicas, and let go again.",
      true, 5000, 1000, 3, 256 * MIB, gfs, PAWL_ARRAY_COUNT(gfs)},
     {"targets",
      "What is to be reached on the machine that it is measured on, beside the roofline of the same "
@@ -124,7 +137,7 @@ static struct perf_options run_options(const struct suite *suite, const struct s
     options.servers = said->servers;
     options.timeout_ms = said->timeout_ms;
     options.keep = said->keep;
-    options.replicas = said->replicas;
+    options.replicas = run->replicas != 0 ? run->replicas : said->replicas;
     options.duration_ms =
         perf_options_was_given(said, "--duration") ? said->duration_ms : suite->duration_ms;
     options.warm_up_ms =
@@ -143,6 +156,7 @@ static int run_suite(const struct suite *suite, const struct perf_options *optio
     for (size_t i = 0; code == 0 && i < suite->runs_count; i++) {
         struct perf_report_run *run = &report->runs[i];
         run->group = suite->runs[i].group;
+        run->limit = suite->runs[i].verb == PERF_PUSH;
         run->result.options = run_options(suite, &suite->runs[i], options);
         // The result keeps a copy of its options, so they must not be read through it meanwhile.
         struct perf_options own = run->result.options;

@@ -9,6 +9,7 @@
 
 struct perf_report_run {
     const char *group; // runs that differ in `clients` only
+    bool limit;        // something to compare the others with
     struct perf_result result;
 };
 

@@ -19,6 +19,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
     for (uint64_t i = 0; i < options->repeat; i++) {
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
+        perf_stages_init(&round->stages);
         round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
@@ -81,6 +82,14 @@ struct perf_roofline perf_result_roofline(const struct perf_result *result)
             perf_spread_of(values, result->rounds_count).median;
     }
     return median;
+}
+
+void perf_result_stages(const struct perf_result *result, struct perf_stages *ret)
+{
+    perf_stages_init(ret);
+    for (uint32_t i = 0; i < result->rounds_count; i++) {
+        perf_stages_merge(ret, &result->rounds[i].stages);
+    }
 }
 
 double perf_result_roof(const struct perf_result *result, enum perf_figure figure)
@@ -150,7 +159,7 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
                  isnan(result->peak_ops_per_s) ? "" : ", half of the peak");
     }
     bool data_moves = options->verb != PERF_META;
-    bool stores = data_moves && options->verb != PERF_READ;
+    bool stores = data_moves && options->verb != PERF_READ && options->verb != PERF_PUSH;
     if (data_moves) {
         snprintf(data, sizeof data, "%llu bytes, %llu replica%s, %llu file%s, ",
                  (unsigned long long)options->bytes, (unsigned long long)options->replicas,
@@ -209,6 +218,21 @@ static void print_roofline(FILE *out, const struct perf_result *result)
             result->roofline_why[0] != '\0' ? ": " : "", result->roofline_why);
 }
 
+static void print_stages(FILE *out, const struct perf_result *result)
+{
+    static struct perf_stages stages;
+    perf_result_stages(result, &stages);
+    if (stages.ns[0].count == 0) {
+        return;
+    }
+    fprintf(out, "  %-24s %12s %12s %12s\n", "stages of an append", "P50, us", "P99, us", "share");
+    for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+        struct perf_stage_figures figures = perf_stage_figures(&stages, stage);
+        fprintf(out, "    %-22s %12.1f %12.1f %11.1f%%\n", perf_stage_name(stage), figures.p50_us,
+                figures.p99_us, 100 * figures.share);
+    }
+}
+
 void perf_result_print(FILE *out, const struct perf_result *result,
                        const struct perf_cluster *cluster)
 {
@@ -228,6 +252,10 @@ void perf_result_print(FILE *out, const struct perf_result *result,
         if (kind_used(result, kind)) {
             print_kind(out, result, kind);
         }
+    }
+    print_stages(out, result);
+    if (result->rounds_count != 0 && result->rounds[0].syscalls_why[0] != '\0') {
+        fprintf(out, "  system calls were not counted: %s\n", result->rounds[0].syscalls_why);
     }
     print_roofline(out, result);
     uint64_t errors = sum_of(result, offsetof(struct perf_round, errors));
@@ -272,6 +300,23 @@ static json_t *kinds_json(const struct perf_round *round)
         json_object_set_new(item, "ops", json_integer((json_int_t)tally->ops));
         json_object_set_new(item, "bytes", json_integer((json_int_t)tally->bytes));
         json_object_set_new(object, perf_kind_name(kind), item);
+    }
+    return object;
+}
+
+// Null when none was measured: only the verb append does.
+static json_t *stages_json(const struct perf_stages *stages)
+{
+    if (stages->ns[0].count == 0) {
+        return json_null();
+    }
+    json_t *object = json_object();
+    for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
+        struct perf_stage_figures figures = perf_stage_figures(stages, stage);
+        json_object_set_new(object, perf_stage_name(stage),
+                            json_pack("{s:o,s:o,s:o,s:o}", "mean_us", number(figures.mean_us),
+                                      "p50_us", number(figures.p50_us), "p99_us",
+                                      number(figures.p99_us), "share", number(figures.share)));
     }
     return object;
 }
@@ -337,6 +382,10 @@ static json_t *round_json(const struct perf_round *round)
                                   number(round->cpu_master_s), "servers",
                                   number(round->cpu_servers_s)));
     json_object_set_new(object, "roofline", roofline_json(&round->roofline));
+    json_object_set_new(object, "stages", stages_json(&round->stages));
+    json_object_set_new(object, "syscalls_why",
+                        round->syscalls_why[0] != '\0' ? json_string(round->syscalls_why)
+                                                       : json_null());
     json_object_set_new(object, "kinds", kinds_json(round));
     json_object_set_new(object, "files", files_json(round));
     return object;
@@ -414,7 +463,9 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
     json_object_set_new(
         root, "retries",
         json_integer((json_int_t)sum_of(result, offsetof(struct perf_round, retries))));
-    // Not counted yet: null, never a guess.
+    static struct perf_stages stages;
+    perf_result_stages(result, &stages);
+    json_object_set_new(root, "stages", stages_json(&stages));
     set_roofline(root, result);
     json_object_set_new(root, "rounds", rounds);
     return root;

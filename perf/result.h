@@ -10,6 +10,7 @@
 #include "base/histogram.h"
 #include "perf/cluster.h"
 #include "perf/options.h"
+#include "perf/stages.h"
 #include "perf/stats.h"
 
 #define PERF_PATH_MAX 96
@@ -44,6 +45,7 @@ struct perf_round {
     struct perf_roofline roofline;
     struct perf_tally kinds[PERF_KINDS_COUNT];
     struct pawl_histogram latency_ns; // of all kinds
+    struct perf_stages stages;        // of appends
     uint64_t ops;
     uint64_t bytes;
     uint64_t errors;
@@ -56,7 +58,9 @@ struct perf_round {
     double cpu_master_s;
     double cpu_servers_s;
     double figures[PERF_FIGURES_COUNT];
-    int error; // the first one
+    int error;              // the first one
+    uint64_t warm_ops;      // answered in the warm-up
+    char syscalls_why[160]; // they were not counted: why
     struct perf_file *files;
     uint32_t files_count;
 };
@@ -82,6 +86,9 @@ double perf_result_roof(const struct perf_result *result, enum perf_figure figur
 struct perf_roofline perf_result_roofline(const struct perf_result *result);
 struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,
                                            enum perf_figure figure);
+
+// Of all rounds together.
+void perf_result_stages(const struct perf_result *result, struct perf_stages *ret);
 
 void perf_result_print(FILE *out, const struct perf_result *result,
                        const struct perf_cluster *cluster);

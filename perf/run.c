@@ -22,7 +22,7 @@
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
     [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
     [PERF_WRITE] = &perf_write_work,   [PERF_META] = &perf_meta_work,
-    [PERF_MIXED] = &perf_mixed_work,
+    [PERF_MIXED] = &perf_mixed_work,   [PERF_PUSH] = &perf_push_work,
 };
 
 void perf_path(char ret[static PERF_PATH_MAX], const char *folder, const char *what,
@@ -233,13 +233,18 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
         round->files[lane->file].ops += lane->stored_ops[lane->file];
         round->files[lane->file].bytes += lane->stored_ops[lane->file] * run->options->bytes;
     }
+    if (lane->stages != NULL) {
+        perf_stages_merge(&round->stages, lane->stages);
+    }
     round->errors += lane->errors;
     round->retries += lane->retries;
     round->payload_bytes += lane->payload_bytes;
     round->copied_bytes += lane->copied_bytes;
     round->unsent += lane->unsent;
+    round->warm_ops += lane->warm_ops;
     round->error = round->error != 0 ? round->error : lane->error;
     free(lane->tallies);
+    free(lane->stages);
     free(lane->stored_ops);
 }
 
@@ -265,17 +270,54 @@ static void cpu_between(const struct perf_cpu *begin, const struct perf_cpu *end
     round->cpu_servers_s = known ? end->servers_s - begin->servers_s : NAN;
 }
 
+// Of the warm-up, all processes.
+static void syscalls_begin(const struct perf_run *run, struct perf_syscalls *syscalls)
+{
+    perf_syscalls_init(syscalls);
+    perf_syscalls_add(syscalls, getpid(), PERF_PROCESS_CLIENT);
+    for (uint32_t i = 0; i <= run->cluster->local.servers_count; i++) {
+        perf_syscalls_add(syscalls, local_pid(&run->cluster->local, i),
+                          i == 0 ? PERF_PROCESS_MASTER : PERF_PROCESS_SERVER);
+    }
+}
+
+static void syscalls_end(struct perf_syscalls *syscalls, const uint64_t *counts,
+                         struct perf_round *round)
+{
+    double ops = (double)round->warm_ops;
+    if (syscalls->why[0] == '\0' && round->warm_ops == 0) {
+        snprintf(syscalls->why, sizeof syscalls->why,
+                 "they are counted in the warm-up, and nothing was answered in it");
+    }
+    snprintf(round->syscalls_why, sizeof round->syscalls_why, "%s", syscalls->why);
+    if (syscalls->why[0] != '\0') {
+        return;
+    }
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < PERF_PROCESSES_COUNT; i++) {
+        sum += counts[i];
+    }
+    round->figures[PERF_FIGURE_syscalls_per_op] = (double)sum / ops;
+    round->figures[PERF_FIGURE_client_syscalls_per_op] = (double)counts[PERF_PROCESS_CLIENT] / ops;
+    round->figures[PERF_FIGURE_server_syscalls_per_op] = (double)counts[PERF_PROCESS_SERVER] / ops;
+}
+
 static int measure(struct perf_run *run)
 {
     struct perf_round *round = run->round;
+    struct perf_syscalls syscalls;
+    uint64_t counts[PERF_PROCESSES_COUNT] = {0};
     atomic_store(&run->ready_count, 0);
     atomic_store(&run->done_count, 0);
     atomic_store(&run->go, false);
     atomic_store(&run->stop, false);
     int code = lanes_start(run);
     wait_for(run, &run->ready_count, UINT64_MAX);
+    syscalls_begin(run, &syscalls);
     lanes_go(run);
     wait_for(run, &run->done_count, run->begin_ns);
+    (void)perf_syscalls_read(&syscalls, counts);
+    perf_syscalls_fini(&syscalls);
     struct perf_cpu begin = perf_cluster_cpu(run->cluster);
     wait_for(run, &run->done_count, run->end_ns);
     struct perf_cpu end = perf_cluster_cpu(run->cluster);
@@ -296,6 +338,7 @@ static int measure(struct perf_run *run)
         round->figures[PERF_FIGURE_replica_cpu_s_per_gb] =
             round->cpu_servers_s / (double)run->options->replicas / ((double)round->bytes / 1e9);
     }
+    syscalls_end(&syscalls, counts, round);
     if (code != 0) {
         return failed("starting threads", code);
     }

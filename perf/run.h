@@ -15,10 +15,20 @@
 #include "perf/beside.h"
 #include "perf/result.h"
 #include "perf/schedule.h"
+#include "perf/syscalls.h"
 
 #define PERF_OWED PERF_KINDS_COUNT // tally of what an open loop had not sent at its end
 
 struct perf_run;
+struct perf_lane;
+
+// One of the `depth` operations that a lane has in flight.
+struct perf_slot {
+    struct perf_lane *lane;
+    struct perf_slot *next; // in the list of free ones
+    uint8_t *buffer;        // of its own, when the verb needs one
+    uint64_t due_ns;
+};
 
 // One thread's. Fields belong to the thread while it runs.
 struct perf_lane {
@@ -31,16 +41,22 @@ struct perf_lane {
     struct pawl_file
         *appended; // the kinds of operations have a handle each: producers of their own
     struct pawl_file *prepared;
+    struct client_pusher *pusher; // of push.c, owned by `appended`
     uint32_t file;
-    uint8_t *buffer; // of pawl_mem_alloc()
-    void *heap;      // or, for --unregistered, this
-    void *state;     // of append.c or read.c, on the heap
+    uint8_t *buffer;         // of pawl_mem_alloc()
+    void *heap;              // or, for --unregistered, this
+    void *state;             // of the verb, on the heap
+    struct perf_slot *slots; // `depth` of them, with `submit`
+    struct perf_slot *free;
+    uint64_t in_flight;
     struct pawl_random random;
     struct perf_schedule schedule;
     struct perf_tally *tallies; // one for each kind, and PERF_OWED
-    uint64_t *stored_ops;       // for each file that is appended to
-    uint64_t counted;           // operations that began within the time that is measured
-    uint64_t ended_ns;          // the last answer within it
+    struct perf_stages *stages;
+    uint64_t *stored_ops; // for each file that is appended to
+    uint64_t warm_ops;    // answered in the warm-up
+    uint64_t counted;     // operations that began within the time that is measured
+    uint64_t ended_ns;    // the last answer within it
     uint64_t errors;
     uint64_t retries;
     uint64_t payload_bytes; // of appends, the first one's too
@@ -56,9 +72,10 @@ struct perf_work {
     bool threads;  // depth is threads: the library has no such call without waiting
     // Opens what the loop needs, on lane->pawl.
     int (*open)(struct perf_lane *lane);
-    // The loop until the end of the round, or NULL and `call`: one operation that waits, number `index` of
-    // the lane; 0 is made before the round begins.
-    void (*loop)(struct perf_lane *lane);
+    // Sends operation number `index` of the lane, which ends in perf_lane_done(); -EAGAIN: not now. NULL: `call` is
+    // all that there is.
+    int (*submit)(struct perf_slot *slot, uint64_t index);
+    // One operation that waits; number 0 is made before the round begins.
     int (*call)(struct perf_lane *lane, uint64_t index, enum perf_kind *ret_kind,
                 uint64_t *ret_bytes);
 };
@@ -88,6 +105,7 @@ struct perf_run {
 extern const struct perf_work perf_append_work;
 extern const struct perf_work perf_read_work;
 extern const struct perf_work perf_write_work;
+extern const struct perf_work perf_push_work;
 extern const struct perf_work perf_meta_work;
 extern const struct perf_work perf_mixed_work;
 
@@ -102,10 +120,14 @@ int perf_failover(const struct perf_options *options, const struct perf_cluster 
 
 // Whether no more operations are to be begun.
 bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns);
+// Whether an operation that was due then is within the time that is measured.
+bool perf_lane_counts(const struct perf_lane *lane, uint64_t due_ns);
 // An operation that was answered.
 void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t bytes,
                         uint64_t due_ns, uint64_t now_ns);
 void perf_lane_failed(struct perf_lane *lane, int code);
+// The end of what `submit` has sent: of `bytes` bytes as the options say, and its slot is free again.
+void perf_lane_done(struct perf_slot *slot, enum perf_kind kind, int status, uint64_t now_ns);
 // Polls until then, or until a callback has run; the last millisecond is spun, giving way to others.
 void perf_lane_wait(struct perf_lane *lane, uint64_t until_ns);
 // At the loop's end: what an open loop owes from `index` on.

@@ -19,6 +19,9 @@
     X(cpu_s_per_gb, "CPU s per GB", 1)                                                             \
     X(replica_cpu_s_per_gb, "CPU s per GB, replica", 1)                                            \
     X(copies_per_byte, "copies per byte", 1)                                                       \
+    X(syscalls_per_op, "system calls per op", 1)                                                   \
+    X(client_syscalls_per_op, "  by the client", 1)                                                \
+    X(server_syscalls_per_op, "  by the servers", 1)                                               \
     X(failover_ms, "failover, ms", 1)
 
 #define PERF_FIGURE_ENUM(name, text, unit) PERF_FIGURE_##name,

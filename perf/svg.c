@@ -14,6 +14,7 @@
 #define TOP 16
 #define BOTTOM 56
 #define LEGEND_LINE 18
+#define BAR_HEIGHT 24
 #define COLOURS 8u
 
 // ---- axes ---------------------------------------------------------------------------------------
@@ -239,5 +240,46 @@ void perf_plot_write(FILE *out, const struct perf_plot *plot)
         write_series(out, &plot->series[i], i, &x, &y);
     }
     write_legend(out, plot);
+    fputs("</svg>\n", out);
+}
+
+// ---- bars of parts ------------------------------------------------------------------------------
+
+static void write_bar(FILE *out, const struct perf_bars *bars, const struct perf_bar *bar, double y)
+{
+    double sum = 0;
+    double x = 0;
+    for (size_t i = 0; i < bars->parts_count; i++) {
+        sum += bar->parts[i];
+    }
+    write_text(out, 0, y + 14, "start", bar->label);
+    for (size_t i = 0; i < bars->parts_count && sum > 0; i++) {
+        double width = bar->parts[i] / sum * WIDTH;
+        fprintf(out,
+                "<rect class=\"c%zu\" x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\"><title>",
+                i % COLOURS, x, y + 20, width, BAR_HEIGHT);
+        perf_html_text(out, bars->names[i]);
+        fprintf(out, ": %.1f %%</title></rect>\n", 100 * bar->parts[i] / sum);
+        x += width;
+    }
+}
+
+void perf_bars_write(FILE *out, const struct perf_bars *bars)
+{
+    int step = BAR_HEIGHT + 32;
+    int end = (int)bars->bars_count * step;
+    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH,
+            end + LEGEND_LINE + 8);
+    perf_html_text(out, bars->title);
+    fputs("\" xmlns=\"http://www.w3.org/2000/svg\">\n", out);
+    for (size_t i = 0; i < bars->bars_count; i++) {
+        write_bar(out, bars, &bars->bars[i], (double)i * step);
+    }
+    for (size_t i = 0; i < bars->parts_count; i++) {
+        double x = (double)i * WIDTH / (double)bars->parts_count;
+        fprintf(out, "<rect class=\"c%zu\" x=\"%.1f\" y=\"%d\" width=\"14\" height=\"14\"/>\n",
+                i % COLOURS, x, end + 6);
+        write_text(out, x + 20, end + 18, "start", bars->names[i]);
+    }
     fputs("</svg>\n", out);
 }

@@ -61,6 +61,25 @@ struct perf_plot {
 
 void perf_plot_write(FILE *out, const struct perf_plot *plot);
 
+#define PERF_PARTS_MAX 8
+
+// A bar of parts that make up the whole.
+struct perf_bar {
+    char label[128];
+    double parts[PERF_PARTS_MAX]; // none below 0
+};
+
+struct perf_bars {
+    const char *title;
+    const char *names[PERF_PARTS_MAX]; // of the parts
+    size_t parts_count;
+    struct perf_bar bars[PERF_POINTS_MAX];
+    size_t bars_count;
+};
+
+// Bars of one length each, one under the other. One whose parts are all 0 is left empty.
+void perf_bars_write(FILE *out, const struct perf_bars *bars);
+
 // Text as it may stand in HTML and SVG, in attributes too.
 void perf_html_text(FILE *out, const char *text);
 

@@ -175,12 +175,14 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
 
     if (!why)
         why = check_id(&m->id, m->length);
-    if (!why && (m->flags & ~WIRE_PREPARE_PUSHED) != 0)
+    if (!why && (m->flags & ~(WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY)) != 0)
         why = "prepare has unknown flags";
     if (!why)
         why = (m->flags & WIRE_PREPARE_PUSHED) != 0
                   ? check_pushed(m, inline_bytes)
                   : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+    if (!why && (m->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && m->length <= WIRE_INLINE_MAX)
+        why = "nothing to push";
     if (!why && m->offset > UINT64_MAX - m->length)
         why = "offset overflows";
     if (!why && m->commit_count > m->index)

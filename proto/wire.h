@@ -42,7 +42,8 @@ enum wire_type {
     WIRE_FETCH = 6,   // a replica that grows, to the one that it grows from: one record by index
     WIRE_LOOKUP = 7,  // client to a replica: where is this record id?
     WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
-    WIRE_PUSH = 9,    // server to server: a slice of a payload has landed in the receiver's slots
+    WIRE_PUSH =
+        9, // a slice of a payload, or from a client a whole one, has landed in the receiver's slots
     WIRE_TYPES
 };
 
@@ -144,6 +145,8 @@ struct wire_append {
 };
 static_assert(sizeof(struct wire_append) == 96, "wire_append");
 
+// The four times follow each other: how long the request was at the primary. They are for measurements, by its clock; 0:
+// not known, UINT32_MAX: or longer.
 struct wire_appended {
     struct wire_header header;
     uint64_t version;
@@ -153,8 +156,12 @@ struct wire_appended {
     uint64_t earlier_chunk; // PAWL_EEARLIER: the chunk to LOOKUP in
     uint32_t duplicate;     // 1: the record was there before this request
     uint32_t reserved;
+    uint32_t prepare_ns; // until it was handed to the disk and the other replicas
+    uint32_t flush_ns;   // until it was durable at the primary
+    uint32_t commit_ns;  // until it was committed
+    uint32_t answer_ns;  // until the answer left
 };
-static_assert(sizeof(struct wire_appended) == 72, "wire_appended");
+static_assert(sizeof(struct wire_appended) == 88, "wire_appended");
 
 struct wire_prepare {
     struct wire_header header;
@@ -172,6 +179,7 @@ struct wire_prepare {
 };
 static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
 #define WIRE_PREPARE_PUSHED 1u // no slots are named: the payload comes from another server by PUSH
+#define WIRE_PREPARE_PUSH_ONLY 4u // the payload is let go again: nothing is ordered or stored
 
 struct wire_prepared {
     struct wire_header header;
@@ -186,7 +194,8 @@ static_assert(sizeof(struct wire_prepared) == 56, "wire_prepared");
 // behind the struct) and answers the last when the whole payload has arrived there, or can't: then the
 // sender brings it there itself. The slots are named by a PREPARE that follows on the same connection.
 // Without `next` the one slice is the payload, and the reply returns its slots; the PREPARE that it
-// belongs to comes from the primary.
+// belongs to comes from the primary. From a client, always without `next`: the primary brings the payload to every
+// replica and answers when all have had it; nothing is stored. To measure routes.
 struct wire_push { // its reply is a bare wire_header
     struct wire_header header;
     uint64_t chunk;

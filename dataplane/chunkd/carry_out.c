@@ -14,7 +14,7 @@ void carry_out(struct reactor *reactor, const struct chunk_action *action)
         storage_persist(reactor, action);
         return;
     case CHUNK_ACTION_REPLY:
-        request_reply(reactor, action->request, &action->reply);
+        request_answer(reactor, action);
         return;
     case CHUNK_ACTION_PREPARE:
         peer_prepare(reactor, action);

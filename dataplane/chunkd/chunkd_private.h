@@ -114,6 +114,11 @@ struct request {
     uint64_t payload;        // 0: none or over
     uint64_t buffer_address; // READ, FETCH: where the peer wants the bytes
     uint64_t buffer_key;
+    // APPEND: when it came, was given to the core, was durable here, was committed; 0: not (yet)
+    uint64_t arrived_ns;
+    uint64_t handed_ns;
+    uint64_t durable_ns;
+    uint64_t committed_ns;
     union chunk_reply reply;
 };
 
@@ -127,10 +132,12 @@ void session_free_all(struct reactor *reactor);
 
 // Answers: sends at once, or when the payload's last use is over.
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
+// The core's answer. Of an APPEND it keeps the times for the answer's stages.
+void request_answer(struct reactor *reactor, const struct chunk_action *action);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
 // The event that a request of the peer is for the core.
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
-                  const struct wire_header *header, const struct payload *payload);
+                  const struct wire_header *header, struct payload *payload);
 void request_payload_over(struct reactor *reactor, uint64_t name);
 
 // ---- peers: chunk servers that we connect to --------------------------------------------------
@@ -245,6 +252,18 @@ void peer_landing_put(struct reactor *reactor, struct landing *landing);
 int slots_take(uint64_t *used, uint32_t slots, uint32_t count);
 // Bits of the run [first, first + count).
 uint64_t slots_mask(uint32_t first, uint32_t count);
+
+// ---- pushing alone (push_only.c) --------------------------------------------------------------
+
+// At the primary: a client's PUSH. TAKES one use of the payload.
+void push_only_begin(struct reactor *reactor, struct request *request, const struct wire_push *push,
+                     struct payload *payload);
+// One of its PREPAREs has ended.
+void push_only_prepared(struct reactor *reactor, uint64_t number, int status);
+// At another replica: the PREPARE and its payload. TAKES one use of it.
+void push_only_end(struct reactor *reactor, uint64_t request, const struct wire_prepare *prepare,
+                   struct payload *payload);
+void push_only_free_all(struct reactor *reactor);
 
 // ---- chains: payloads that come by way of another server ----------------------------------------
 
@@ -382,6 +401,7 @@ struct reactor {
     uint64_t cluster_id;
     uint64_t opened_cluster_id;
     uint64_t now_ns;
+    uint64_t (*clock_ns)(void); // finer than a turn; NULL: now_ns is the only time
     uint64_t tick_ns;
     uint64_t active_ns; // when something was last under way
     bool stopping;
@@ -410,6 +430,8 @@ struct reactor {
     struct pawl_list relays;
     struct pawl_list arrivals;
     struct pawl_list held;        // in the order in which they came
+    struct pawl_list push_onlys;  // of clients, under way
+    uint64_t push_onlys_count;    // since the start
     uint64_t relayed_count;       // payloads that we passed on
     uint64_t relays_failed_count; // payloads of ours that a chain did not bring
     struct chunk_event *posted;

@@ -36,6 +36,10 @@ struct send *send_new(struct reactor *reactor, enum send_kind kind, uint64_t ser
 static void post_prepared(struct reactor *reactor, uint64_t server_id,
                           const struct wire_prepare *prepare, int status)
 {
+    if ((prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0) {
+        push_only_prepared(reactor, prepare->index, status);
+        return;
+    }
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PREPARED);
     event.server = server_id;
     event.handle = prepare->chunk;
@@ -381,7 +385,7 @@ void peer_prepare(struct reactor *reactor, const struct chunk_action *action)
     send->message.prepare = action->prepare;
     bool chain = by_chain(reactor, action);
     if (chain && action->relayed_by != 0) {
-        send->message.prepare.flags = WIRE_PREPARE_PUSHED;
+        send->message.prepare.flags |= WIRE_PREPARE_PUSHED;
         peer_send(reactor, send);
         return;
     }

@@ -290,6 +290,7 @@ static bool reactor_has_stopped(struct reactor *reactor)
 void reactor_run(struct reactor *reactor)
 {
     uint64_t spin_until_ns = 0;
+    reactor->clock_ns = pawl_clock_ns;
     while (!reactor_has_stopped(reactor)) {
         uint64_t now_ns = pawl_clock_ns();
         if (reactor_turn(reactor, now_ns) > 0) {

@@ -258,6 +258,7 @@ static struct reactor *reactor_new(const struct reactor_options *options, uint64
     pawl_list_init(&reactor->relays);
     pawl_list_init(&reactor->arrivals);
     pawl_list_init(&reactor->held);
+    pawl_list_init(&reactor->push_onlys);
     return reactor;
 }
 
@@ -309,6 +310,7 @@ void reactor_close(struct reactor *reactor)
     // The store first: what it is still writing comes out of windows.
     store_close(reactor->store);
     pushed_free_all(reactor);
+    push_only_free_all(reactor);
     relay_free_all(reactor);
     session_free_all(reactor);
     peer_free_all(reactor);

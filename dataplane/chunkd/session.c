@@ -159,6 +159,30 @@ static void request_free(struct reactor *reactor, struct request *request)
     slab_put(&reactor->requests, request->name);
 }
 
+static uint64_t fine_ns(const struct reactor *reactor)
+{
+    return reactor->clock_ns != NULL ? reactor->clock_ns() : reactor->now_ns;
+}
+
+static uint32_t stage_ns(uint64_t *from_ns, uint64_t until_ns)
+{
+    uint64_t begin_ns = *from_ns;
+    *from_ns = PAWL_MAX(begin_ns, until_ns);
+    return (uint32_t)PAWL_MIN(*from_ns - begin_ns, (uint64_t)UINT32_MAX);
+}
+
+// Each stage begins where the one before it ends, so that they add up to the time that the request was here. What
+// came earlier than the end of an earlier stage has taken no time of its own: other replicas may be ready first.
+static void request_stages(const struct reactor *reactor, const struct request *request,
+                           struct wire_appended *appended)
+{
+    uint64_t at_ns = request->arrived_ns;
+    appended->prepare_ns = stage_ns(&at_ns, request->handed_ns);
+    appended->flush_ns = stage_ns(&at_ns, request->durable_ns);
+    appended->commit_ns = stage_ns(&at_ns, request->committed_ns);
+    appended->answer_ns = stage_ns(&at_ns, fine_ns(reactor));
+}
+
 static void request_send(struct reactor *reactor, struct request *request)
 {
     uint16_t type = (uint16_t)(request->type | WIRE_REPLY);
@@ -168,6 +192,9 @@ static void request_send(struct reactor *reactor, struct request *request)
     union chunk_reply reply = request->reply;
     wire_header_init(&reply.header, type, bytes, request->id);
     reply.header.status = status;
+    if (request->type == WIRE_APPEND && status == 0) {
+        request_stages(reactor, request, &reply.appended);
+    }
     // The slots are the peer's again with the reply, so they are free before it is sent.
     request_free(reactor, request);
     session_send(session, &reply, bytes);
@@ -186,6 +213,16 @@ void request_reply(struct reactor *reactor, uint64_t name, const union chunk_rep
     if (request->slot_count == 0 || request->payload == 0) {
         request_send(reactor, request);
     }
+}
+
+void request_answer(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct request *request = slab_find(&reactor->requests, action->request);
+    if (request != NULL && request->type == WIRE_APPEND) {
+        request->durable_ns = action->durable_ns;
+        request->committed_ns = reactor->now_ns;
+    }
+    request_reply(reactor, action->request, &action->reply);
 }
 
 void request_payload_over(struct reactor *reactor, uint64_t name)
@@ -341,6 +378,7 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
     request->id = header->request;
     request->type = header->type;
     request->session = session;
+    request->arrived_ns = header->type == WIRE_APPEND ? fine_ns(reactor) : 0;
     request_keep_buffer(request, header);
     pawl_list_push_back(&session->requests, &request->node);
     session->requests_count++;
@@ -351,8 +389,9 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
 static const char *session_check(const struct reactor *reactor, const struct session *session,
                                  const struct wire_header *header)
 {
+    const struct wire_push *push = (const void *)header;
     bool for_servers = header->type == WIRE_PREPARE || header->type == WIRE_COMMIT ||
-                       header->type == WIRE_FETCH || header->type == WIRE_PUSH;
+                       header->type == WIRE_FETCH || (header->type == WIRE_PUSH && push->next != 0);
     if ((header->type & WIRE_REPLY) != 0) {
         return "a reply to a request that was never made";
     }
@@ -369,8 +408,13 @@ static const char *session_check(const struct reactor *reactor, const struct ses
 }
 
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
-                  const struct wire_header *header, const struct payload *payload)
+                  const struct wire_header *header, struct payload *payload)
 {
+    const struct wire_prepare *prepare = (const void *)header;
+    if (header->type == WIRE_PREPARE && (prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0) {
+        push_only_end(reactor, request, prepare, payload);
+        return;
+    }
     struct chunk_event event = reactor_event(reactor, chunk_event_of(header->type));
     event.conn = session->id;
     event.request = request;
@@ -412,13 +456,22 @@ static void session_request(struct reactor *reactor, struct session *session,
         request_refuse(reactor, request, code);
         return;
     }
-    if (header->type == WIRE_PUSH && payload != NULL) {
+    if (header->type == WIRE_PUSH && payload != NULL && session->server_id == 0) {
+        push_only_begin(reactor, request, (const void *)header, payload);
+    } else if (header->type == WIRE_PUSH && payload != NULL) {
         pushed_arrive(reactor, request, (const void *)header, payload);
     } else if (header->type == WIRE_PUSH) {
         relay_slice(reactor, session, request, (const void *)header);
     } else if (header->type != WIRE_PREPARE ||
                !pushed_hold(reactor, request, (const void *)header, &payload)) {
-        session_step(reactor, session, request->name, header, payload);
+        uint64_t name = request->name;
+        bool is_append = header->type == WIRE_APPEND;
+        session_step(reactor, session, name, header, payload);
+        // A refused one has been answered in there, and is free.
+        request = is_append ? slab_find(&reactor->requests, name) : NULL;
+        if (request != NULL) {
+            request->handed_ns = fine_ns(reactor);
+        }
     }
 }
 

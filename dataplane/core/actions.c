@@ -35,6 +35,11 @@ struct chunk_action *chunk_action_add(struct chunk_core *core, enum chunk_action
     return action;
 }
 
+struct chunk_action *chunk_action_last(struct chunk_core *core)
+{
+    return core->no_memory ? &core->spare : &core->actions.items[core->actions.count - 1];
+}
+
 union chunk_reply *chunk_reply_add(struct chunk_core *core, uint64_t conn, uint64_t request,
                                    uint16_t type, int status)
 {

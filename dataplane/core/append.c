@@ -227,6 +227,25 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     }
 }
 
+int chunk_core_secondaries(const struct chunk_core *core, uint64_t handle, uint64_t version,
+                           uint64_t ret_servers[CHUNK_SET_MAX])
+{
+    const struct chunk *chunk = chunk_find(core, handle);
+    if (!chunk) {
+        return PAWL_ENOCHUNK;
+    }
+    if (chunk_is_sealed(chunk) || version != chunk->promised) {
+        return PAWL_ESTALE;
+    }
+    if (!chunk_lease_is_held(core, chunk)) {
+        return PAWL_ENOTPRIMARY;
+    }
+    for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
+        ret_servers[i] = chunk->lease.secondaries[i].server_id;
+    }
+    return (int)chunk->lease.secondaries_count;
+}
+
 // ---- commit ----------------------------------------------------------------------------------
 
 // Committed is what is durable on every member of the set. Each says PREPARED for a record only when
@@ -253,6 +272,7 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
         struct inflight_slot *slot = inflight_at(&chunk->inflight, chunk->commit_count);
         while (inflight_waiter_pop(core, slot, &waiter)) {
             chunk_reply_place(core, chunk, chunk->commit_count, &waiter, WIRE_APPEND);
+            chunk_action_last(core)->durable_ns = slot->durable_ns;
         }
         core->counters.appends_count++;
     }

@@ -163,6 +163,7 @@ struct chunk_action {
     uint64_t commit_count;
     uint64_t offset;
     uint64_t committed_bytes;
+    uint64_t durable_ns; // REPLY to an APPEND: when the record was durable here; 0: not known
     uint32_t length;
     uint32_t log_chunks;
     uint64_t log_bytes;
@@ -238,6 +239,11 @@ void chunk_core_visit(const struct chunk_core *core, bool open_only,
 // The chunk by whose handle the reactor is chosen that this one belongs to: of a chunk of a write log the one that is
 // written, of any other, known or not, itself.
 uint64_t chunk_core_owner(const struct chunk_core *core, uint64_t handle);
+
+// The servers that a primary's messages about a chunk go to. Their number, or why this server may not order anything for
+// it under this version.
+int chunk_core_secondaries(const struct chunk_core *core, uint64_t handle, uint64_t version,
+                           uint64_t ret_servers[CHUNK_SET_MAX]);
 
 const struct chunk_core_counters *chunk_core_counters(const struct chunk_core *core);
 

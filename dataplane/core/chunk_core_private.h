@@ -46,6 +46,7 @@ struct chunk_waiter {
 struct inflight_slot {
     struct chunk_waiter *waiters; // in the order in which they came
     uint64_t sent_ns;
+    uint64_t durable_ns;
     bool durable; // here; out of order it may be ahead of durable_count
 };
 
@@ -255,6 +256,8 @@ static inline uint64_t chunk_bytes_at(const struct chunk *chunk, uint64_t count)
 
 struct chunk_action *chunk_action_add(struct chunk_core *core, enum chunk_action_type type);
 // A reply with its header set, all else 0. BORROWS UNTIL the next action is added.
+// The one that was added last.
+struct chunk_action *chunk_action_last(struct chunk_core *core);
 union chunk_reply *chunk_reply_add(struct chunk_core *core, uint64_t conn, uint64_t request,
                                    uint16_t type, int status);
 // A store operation: its action, with a new token.

@@ -86,7 +86,9 @@ static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_
     if (PAWL_MUTANT(durable_out_of_order)) {
         chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
     } else {
-        inflight_at(&chunk->inflight, index)->durable = true;
+        struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
+        slot->durable = true;
+        slot->durable_ns = core->now_ns;
     }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&

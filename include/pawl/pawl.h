@@ -243,11 +243,23 @@ struct pawl_append_options {
     uint32_t deadline_ms; // 0: the connection's
 };
 
+// Where the time of an append went, in nanoseconds; all 0: not known. Of the send that was answered. What is left of
+// the time between call and callback is this library's and the program's. push_ns is a difference of times
+// that the client and the primary took by clocks of their own.
+struct pawl_append_stages {
+    uint64_t push_ns;    // on the way: payload and request to the primary, the answer back
+    uint64_t prepare_ns; // at the primary until it was handed to the disk and the other replicas
+    uint64_t flush_ns;   // until it was durable there
+    uint64_t commit_ns;  // until it was durable on every other replica, too
+    uint64_t answer_ns;  // until the answer left
+};
+
 struct pawl_append_result {
     int status;      // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
     uint64_t offset; // in the file
-    struct pawl_record_id id; // zero: not tried, an earlier record's outcome is unknown
-    bool duplicate;           // the record was in the file before this call
+    struct pawl_record_id id;         // zero: not tried, an earlier record's outcome is unknown
+    bool duplicate;                   // the record was in the file before this call
+    struct pawl_append_stages stages; // status 0
 };
 
 // Appends one record and waits for its commit on stable storage of every replica. Retries by itself,

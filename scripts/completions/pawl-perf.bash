@@ -2,7 +2,7 @@
 # Completion of pawl-perf for bash: verbs, options, their values.
 
 _pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeout --keep --json --help"
-_pawl_perf_verbs="append failover meta mixed read report roofline write"
+_pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
     local times="--duration --warm-up" loops="--depth --clients --ops --rate"
@@ -18,6 +18,7 @@ _pawl_perf_options() { # verb
         ;;
     mixed) echo "$times $loops $appends $files --mix --unregistered" ;;
     meta) echo "$times $loops" ;;
+    push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
     failover) echo "$appends" ;;
     report) echo "$times --suite --output" ;;
     esac

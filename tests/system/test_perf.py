@@ -16,11 +16,12 @@ from harness import check, main, say
 SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
 TWICE = SHORT + ["--repeat", "2"]
 FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "replica_cpu_s_per_gb",
-           "copies_per_byte", "failover_ms"]
+           "copies_per_byte", "syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op", "failover_ms"]
 KEYS = FIGURES + ["verb", "version", "loop", "peak_ops_per_s", "options", "machine", "cluster", "spread", "errors", "retries",
-                  "roofline", "ratio", "rounds"]
+                  "roofline", "ratio", "rounds", "stages"]
 ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "roofline",
-                   "kinds", "files"]
+                   "kinds", "files", "stages", "syscalls_why"]
+STAGES = ["client", "push", "prepare", "flush", "commit", "answer"]
 
 
 def close_to(one, two):
@@ -29,6 +30,18 @@ def close_to(one, two):
 
 def same_keys(what, wanted, got):
     check(set(wanted) == set(got), f"{what}: keys {sorted(set(wanted) ^ set(got))} are on one side only")
+
+
+def check_stages(stages, latencies):
+    """Each append's stages add up to its latency, so the means add up to the mean, and no stage is above the worst."""
+    same_keys("stages", STAGES, stages)
+    check(close_to(sum(stage["share"] for stage in stages.values()), 1), f"shares: {stages}")
+    total = sum(stage["mean_us"] for stage in stages.values())
+    for name, stage in stages.items():
+        check(close_to(stage["mean_us"], total * stage["share"]), f"{name}: {stage} of {total}")
+        check(0 <= stage["p50_us"] <= stage["p99_us"], f"{name}: {stage}")
+    check(stages["flush"]["mean_us"] > 0 and stages["push"]["mean_us"] > 0, f"nothing was flushed: {stages}")
+    check(total <= latencies["max_us"], f"{total} us on average, at most {latencies['max_us']}")
 
 
 def check_round(result, item):
@@ -40,11 +53,19 @@ def check_round(result, item):
     check(sum(kind["bytes"] for kind in item["kinds"].values()) == item["bytes"], f"bytes of kinds: {item}")
     size = result["options"]["bytes"]
     for name, kind in item["kinds"].items():
-        moves = name in ("append", "read", "write")
+        moves = name in ("append", "read", "write", "push")
         check(kind["bytes"] == (kind["ops"] * size if moves else 0), f"{name}: {kind} of {size} bytes")
     if item["latencies"]:
         order = [item[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")]
         check(0 < order[0] and order == sorted(order), f"percentiles: {order}")
+    none = result["verb"] != "append" or item["latencies"] == item["unsent"]
+    check((item["stages"] is None) == none, f"stages: {item['stages']}")
+    if item["stages"]:
+        check_stages(item["stages"], item)
+    calls = [item[name] for name in ("syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op")]
+    check((None in calls) == bool(item["syscalls_why"]), f"system calls: {calls}, {item['syscalls_why']}")
+    if None not in calls:
+        check(0 < calls[1] <= calls[0] and 0 <= calls[2] and calls[1] + calls[2] <= calls[0] * 1.000001, f"calls: {calls}")
     used = item["cpu_s"]
     if item["bytes"] and None not in used.values():
         check(close_to(item["cpu_s_per_gb"] * item["bytes"] / 1e9, sum(used.values())), f"cpu_s: {item}")
@@ -155,6 +176,25 @@ def writes(cluster, _where):
     check(all(set(item["kinds"]) == {"write"} for item in result["rounds"]), "kinds of write")
 
 
+def relayed(cluster):
+    return sum(server["relayed"] for server in cluster.json("servers")["servers"])
+
+
+def pushes(cluster, _where):
+    """To every replica, by chain, and no file changes: each has the one record that opened it."""
+    before = relayed(cluster)
+    result = perf(cluster, "push", *TWICE, "--clients", "2", "--files", "2", "--depth", "4", "--bytes", "300KiB", "--keep")
+    check_files(cluster, result, 300 << 10)
+    for item in result["rounds"]:
+        check(set(item["kinds"]) == {"push"} and item["ops"] > 0, f"kinds of push: {item['kinds']}")
+        check([file["ops"] for file in item["files"]] == [1, 1], f"a push has stored something: {item['files']}")
+    until = time.monotonic() + 60  # servers report some times a second
+    while relayed(cluster) == before and time.monotonic() < until:
+        time.sleep(0.05)
+    check(relayed(cluster) > before, "nothing went by chain")
+    cluster.pawl("rm", "-r", os.path.dirname(os.path.dirname(result["rounds"][0]["files"][0]["path"])))
+
+
 def names(cluster, _where):
     result = perf(cluster, "meta", *TWICE, "--clients", "2")
     check(all(set(item["kinds"]) <= {"create", "stat", "remove"} for item in result["rounds"]), "kinds of meta")
@@ -204,7 +244,7 @@ def report(cluster, where):
     body = xml.etree.ElementTree.fromstring(re.search("<body>.*</body>", text, re.S).group(0))
     plots = list(body.iter("{http://www.w3.org/2000/svg}svg"))
     tables = list(body.iter("table"))
-    check(len(plots) == 3 and len(tables) == 4, f"{len(plots)} plots, {len(tables)} tables")
+    check(len(plots) == 4 and len(tables) == 5, f"{len(plots)} plots, {len(tables)} tables")
     rows = [row for row in tables[-1].iter("tr")][1:]
     check(len(rows) == 9, f"{len(rows)} rows")
     for row, run in zip(rows, result["runs"]):
@@ -278,7 +318,7 @@ def targets(cluster, where):
 def table(cluster, _where):
     """For people: the same figures by name, and nothing left in the cluster."""
     out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir).stdout.decode()
-    for text in ("operations/s", "GB/s", "latency P99.9", "1 round, 0 errors", "1024 bytes, 3 replicas"):
+    for text in ("operations/s", "GB/s", "latency P99.9", "1 round, 0 errors", "stages of an append", "1024 bytes, 3 replicas"):
         check(text in out, f"the table lacks {text}: {out}")
     left = [entry["name"] for entry in cluster.json("ls", "/")]
     check(not left, f"left behind: {left}")
@@ -340,7 +380,8 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, names, mixed, failover, report, beside, half, targets, table, refusals, own_cluster, interrupted]
+PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, beside, half, targets, table,
+         refusals, own_cluster, interrupted]
 
 
 def run_parts(cluster, arguments):

@@ -204,7 +204,26 @@ static int store(struct cluster_chunk *chunk, const struct wire_append *append, 
     }
     reply->sequence = there->sequence;
     reply->file_offset = there->offset;
+    reply->prepare_ns = 1;
+    reply->flush_ns = 2;
+    reply->commit_ns = 3;
+    reply->answer_ns = 4;
     return 0;
+}
+
+// A payload that is let go again. Every push of a test carries the same byte.
+static void on_push(struct cluster_server *server, struct fabric_conn *conn,
+                    const struct wire_push *push)
+{
+    struct wire_header reply = {0};
+    const unsigned char *payload = server->memory + (size_t)push->slot_first * WIRE_SLOT_BYTES;
+    pawl_assert(push->next == 0 && push->bytes == push->length && push->slot_count > 0);
+    pawl_assert(push->id.sequence == server->pushes_count + 1);
+    for (uint32_t i = 0; i < push->length; i++) {
+        pawl_assert(payload[i] == 'o');
+    }
+    server->pushes_count++;
+    reply_send(conn, &push->header, &reply, server->faults.push_status);
 }
 
 static void on_append(struct cluster_server *server, struct fabric_conn *conn,
@@ -384,6 +403,9 @@ static void on_message(struct cluster_server *server, const struct fabric_event 
         break;
     case WIRE_LOOKUP:
         on_lookup(server, event->conn, event->message);
+        break;
+    case WIRE_PUSH:
+        on_push(server, event->conn, event->message);
         break;
     case WIRE_INSPECT:
         on_inspect(server, event->conn, event->message);

@@ -72,6 +72,7 @@ struct cluster_faults {
     unsigned ended_from; // LOOKUP: chunks from this index on refuse the producer's session; 0: none
     bool expect_nonsense; // PAWL_EEARLIER without a chunk
     int read_status;
+    int push_status;        // answers PUSH with this
     bool read_corrupt;      // bytes change on their way
     bool read_too_long;     // more bytes than asked for
     uint32_t read_at_most;  // short replies; 0: no
@@ -96,6 +97,7 @@ struct cluster_server {
     struct cluster_faults faults;
     unsigned hellos_count;
     unsigned appends_count;
+    unsigned pushes_count;
     unsigned lookups_count;
     unsigned reads_count;
     uint64_t read_bytes; // asked for

@@ -85,6 +85,11 @@ static void test_append_when_all_is_well_then_offsets_follow_each_other(void **s
         assert_int_equal(result.offset, offset);
         assert_int_equal(result.id.sequence, i + 1);
         assert_false(result.duplicate);
+        assert_int_equal(result.stages.prepare_ns, 1);
+        assert_int_equal(result.stages.flush_ns, 2);
+        assert_int_equal(result.stages.commit_ns, 3);
+        assert_int_equal(result.stages.answer_ns, 4);
+        assert_true(result.stages.push_ns > 0); // the fake servers take longer than they say
         offset += sizes[i];
     }
     assert_int_equal(cluster_bytes(&place->cluster), offset);

@@ -122,6 +122,8 @@ static void test_options_when_words_are_wrong_then_refused(void **state)
     refused("appends", "no verb appends");
     refused("append file", "no argument file");
     refused("write --roofline", "--roofline is no option of write");
+    refused("push --ack durable", "--ack is no option of push");
+    refused("push --bytes 8KiB", "above 8192");
     refused("append --byte 5", "no option --byte"); // no abbreviations
     refused("append --depth", "--depth needs a value");
     refused("append --json=1", "--json takes no value");

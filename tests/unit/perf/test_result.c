@@ -50,6 +50,7 @@ static void test_json_when_no_roofline_then_null(void **state)
     assert_true(json_is_null(json_object_get(json_object_get(root, "ratio"), "p50")));
     assert_true(json_is_null(json_object_get(root, "failover_ms")));
     assert_true(json_is_null(json_object_get(root, "copies_per_byte")));
+    assert_true(json_is_null(json_object_get(root, "stages")));
     json_decref(root);
     perf_result_fini(&result);
 }

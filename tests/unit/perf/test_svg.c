@@ -162,6 +162,29 @@ static void test_plot_when_values_are_missing_then_no_nan_is_written(void **stat
     }
 }
 
+static void write_bars(FILE *out, const void *what)
+{
+    perf_bars_write(out, what);
+}
+
+static void test_bars_when_parts_then_in_proportion(void **state)
+{
+    (void)state;
+    static const struct perf_bars bars = {
+        .title = "bars",
+        .names = {"a", "b & c"},
+        .parts_count = 2,
+        .bars = {{.label = "<one>", .parts = {1, 3}}, {.label = "none", .parts = {0, 0}}},
+        .bars_count = 2,
+    };
+    char *text = written(write_bars, &bars);
+    assert_non_null(strstr(text, "a: 25.0 %"));
+    assert_non_null(strstr(text, "b &amp; c: 75.0 %"));
+    assert_non_null(strstr(text, "&lt;one&gt;"));
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_label_when_large_then_short),
         cmocka_unit_test(test_html_when_text_is_markup_then_escaped),
         cmocka_unit_test(test_plot_when_values_are_missing_then_no_nan_is_written),
+        cmocka_unit_test(test_bars_when_parts_then_in_proportion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

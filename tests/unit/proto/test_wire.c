@@ -209,7 +209,7 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 2),
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 0),
     WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSHED), // and slots
-    WRONG(WIRE_PREPARE, wire_prepare, flags, 2),
+    WRONG(WIRE_PREPARE, wire_prepare, flags, 8),
     WRONG(WIRE_PUSH, wire_push, chunk, 0),
     WRONG(WIRE_PUSH, wire_push, version, 0),
     WRONG(WIRE_PUSH, wire_push, id.sequence, 0),

@@ -85,6 +85,16 @@ uint64_t chunk_core_owner(const struct chunk_core *core, uint64_t handle)
     return handle == 42 && script.written_handle != 0 ? script.written_handle : handle;
 }
 
+int chunk_core_secondaries(const struct chunk_core *core, uint64_t handle, uint64_t version,
+                           uint64_t ret_servers[CHUNK_SET_MAX])
+{
+    (void)core;
+    (void)handle;
+    (void)version;
+    memcpy(ret_servers, script.secondaries, sizeof(script.secondaries));
+    return script.secondaries_count;
+}
+
 const struct chunk_core_counters *chunk_core_counters(const struct chunk_core *core)
 {
     (void)core;

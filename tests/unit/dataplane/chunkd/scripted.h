@@ -41,6 +41,8 @@ struct script {
     struct store_completion completions[SCRIPT_COUNT];
     unsigned completions_count;
     int store_code; // what store calls return
+    uint64_t secondaries[CHUNK_SET_MAX];
+    int secondaries_count; // or a code
     int store_failed;
     uint64_t server_id; // identity
     uint64_t cluster_id;

@@ -31,13 +31,14 @@ static int teardown(void **state)
     return 0;
 }
 
-static void reply_append(const struct script_event *event, int status)
+static struct chunk_action *reply_append(const struct script_event *event, int status)
 {
     struct chunk_action *action = script_action(CHUNK_ACTION_REPLY);
     action->conn = event->event.conn;
     action->request = event->event.request;
     action->reply.header.status = status;
     action->reply.appended.file_offset = 4711;
+    return action;
 }
 
 static void release(const struct script_event *event)
@@ -280,6 +281,52 @@ static void test_append_when_inline_reaches_the_core_with_its_payload(void **sta
     assert_null(payload_find(bench.reactor, event->event.payload));
 }
 
+// Each stage begins where the one before it has ended.
+static void test_append_when_answered_then_its_stages_add_up(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    client_append(&client, 11, 300000, 1, 2);
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    assert_non_null(event);
+    struct chunk_action *append = script_action(CHUNK_ACTION_APPEND);
+    append->payload = event->event.payload;
+    append->token = 5;
+    append->handle = 42;
+    append->record.length = 300000;
+    script_run(&bench);
+    uint64_t begin_ns = bench.now_ns;
+    bench_pass(&bench, 7);
+    reply_append(event, 0)->durable_ns = begin_ns + 4 * SCRIPT_MS;
+    release(event);
+    script_run(&bench);
+    bench_pass(&bench, 2); // held for its slots
+    script_complete(script_call_last("append")->token, 0, NULL, 0);
+    bench_turn(&bench);
+    const struct wire_appended *appended = &client.message.reply.appended;
+    assert_int_equal(client.message.header.type, WIRE_APPEND | WIRE_REPLY);
+    assert_int_equal(appended->prepare_ns, 0);
+    assert_int_equal(appended->flush_ns, 4 * SCRIPT_MS);
+    assert_int_equal(appended->commit_ns, 3 * SCRIPT_MS);
+    assert_int_equal(appended->answer_ns, 2 * SCRIPT_MS);
+}
+
+static void test_append_when_refused_then_no_stages_are_told(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    client_append(&client, 11, 1000, 0, 0);
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    bench_pass(&bench, 7);
+    reply_append(event, PAWL_EEXPECT);
+    release(event);
+    script_run(&bench);
+    bench_turn(&bench);
+    const struct wire_appended *appended = &client.message.reply.appended;
+    assert_int_equal(client.message.header.status, PAWL_EEXPECT);
+    assert_int_equal(appended->flush_ns | appended->commit_ns | appended->answer_ns, 0);
+}
+
 static void test_append_when_payload_is_in_slots_reply_waits_for_the_last_use(void **state)
 {
     (void)state;
@@ -507,6 +554,8 @@ int main(void)
         T(test_session_when_first_message_is_no_hello_is_closed),
         T(test_append_when_inline_reaches_the_core_with_its_payload),
         T(test_append_when_payload_is_in_slots_reply_waits_for_the_last_use),
+        T(test_append_when_answered_then_its_stages_add_up),
+        T(test_append_when_refused_then_no_stages_are_told),
         T(test_append_when_slot_changes_while_it_is_stored_is_no_success),
         T(test_append_when_slot_is_in_use_closes),
         T(test_append_when_slot_is_beyond_the_window_closes),

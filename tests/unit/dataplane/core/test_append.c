@@ -27,6 +27,40 @@ static void test_append_when_all_is_well_is_answered_with_its_place(void **state
     assert_int_equal(chunk_core_counters(h->core[0])->appends_count, 2);
 }
 
+// The time at which the primary's own disk had it, for the answer's stages; the others took longer.
+static void test_append_when_committed_tells_when_it_was_durable_here(void **state)
+{
+    struct harness *h = *state;
+    h_ready(h, 3);
+    h->hold_store[0] = true;
+    h->hold_net[1] = true;
+    uint64_t a = h_append(h, 0, 1, 1);
+    h->now_ns += 5000;
+    uint64_t durable_ns = h->now_ns;
+    h_store_end(h, 0, 0, 0);
+    assert_false(h_is_answered(h, a));
+    h->now_ns += 7000;
+    h->hold_net[1] = false;
+    h->hold_store[0] = false;
+    h_run(h);
+    h_expect(h, a, 0);
+    assert_int_equal(h->requests[a].action.durable_ns, durable_ns);
+}
+
+static void test_secondaries_when_primary_are_the_others_of_the_set(void **state)
+{
+    struct harness *h = *state;
+    uint64_t servers[CHUNK_SET_MAX];
+    h_ready(h, 3);
+    assert_int_equal(chunk_core_secondaries(h->core[0], H_CHUNK, 1, servers), 2);
+    assert_int_not_equal(servers[0], servers[1]);
+    assert_int_equal(chunk_core_secondaries(h->core[1], H_CHUNK, 1, servers), PAWL_ENOTPRIMARY);
+    assert_int_equal(chunk_core_secondaries(h->core[0], H_CHUNK, 2, servers), PAWL_ESTALE);
+    assert_int_equal(chunk_core_secondaries(h->core[0], H_CHUNK + 1, 1, servers), PAWL_ENOCHUNK);
+    h_tick(h, 0, H_LEASE_MS); // its lease has run out
+    assert_int_equal(chunk_core_secondaries(h->core[0], H_CHUNK, 1, servers), PAWL_ENOTPRIMARY);
+}
+
 static void test_append_when_chunk_is_unknown_or_stale_is_refused(void **state)
 {
     struct harness *h = *state;
@@ -399,6 +433,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_append_when_all_is_well_is_answered_with_its_place),
+        TEST(test_append_when_committed_tells_when_it_was_durable_here),
+        TEST(test_secondaries_when_primary_are_the_others_of_the_set),
         TEST(test_append_when_chunk_is_unknown_or_stale_is_refused),
         TEST(test_append_when_lease_runs_out_is_refused_before_its_margin),
         TEST(test_append_when_chunk_is_sealed_is_refused),

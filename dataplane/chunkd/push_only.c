@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pushing alone: a client's PUSH brings a payload to every replica of a chunk, and changes nothing.
+//
+// It lands in the primary's window, the primary sends it on as it would send that of an APPEND, star or chain, with
+// PREPAREs that say so, and every replica lets it go where the core would have been asked. The answer comes when all
+// have had it. So the routes are measured by the code that appends use.
+#include <stdlib.h>
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/assert.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+struct push_only {
+    struct pawl_list node;
+    uint64_t number;  // the index that its PREPAREs have
+    uint64_t request; // the client's
+    uint32_t awaited_count;
+    int status; // the first failure
+};
+
+static struct push_only *find(struct reactor *reactor, uint64_t number)
+{
+    pawl_list_for_each (node, &reactor->push_onlys) {
+        struct push_only *only = pawl_container_of(node, struct push_only, node);
+        if (only->number == number) {
+            return only;
+        }
+    }
+    return NULL;
+}
+
+void push_only_prepared(struct reactor *reactor, uint64_t number, int status)
+{
+    struct push_only *only = find(reactor, number);
+    pawl_assert(only != NULL && only->awaited_count > 0); // each send ends once
+    only->status = only->status != 0 ? only->status : status;
+    if (--only->awaited_count > 0) {
+        return;
+    }
+    struct request *request = slab_find(&reactor->requests, only->request);
+    if (request != NULL) { // its client is there
+        request_refuse(reactor, request, only->status);
+    }
+    pawl_list_remove(&only->node);
+    free(only);
+}
+
+static void send_to(struct reactor *reactor, const struct wire_push *push,
+                    const struct payload *payload, uint64_t number, const uint64_t *servers,
+                    uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct chunk_action action = {.type = CHUNK_ACTION_PREPARE,
+                                      .server = servers[i],
+                                      .payload = payload->name,
+                                      .prepare = {.chunk = push->chunk,
+                                                  .version = push->version,
+                                                  .index = number,
+                                                  .id = push->id,
+                                                  .length = push->length,
+                                                  .crc = payload->crc,
+                                                  .flags = WIRE_PREPARE_PUSH_ONLY}};
+        // Chains of two, as the core makes them.
+        if (i % 2 != 0) {
+            action.relayed_by = servers[i - 1];
+        } else if (i + 1 < count) {
+            action.relay_to = servers[i + 1];
+        }
+        peer_prepare(reactor, &action);
+    }
+}
+
+void push_only_begin(struct reactor *reactor, struct request *request, const struct wire_push *push,
+                     struct payload *payload)
+{
+    uint64_t servers[CHUNK_SET_MAX];
+    int count = chunk_core_secondaries(reactor->core, push->chunk, push->version, servers);
+    struct push_only *only = count >= 0 ? calloc(1, sizeof(*only)) : NULL;
+    if (only == NULL) {
+        request_refuse(reactor, request, count < 0 ? count : PAWL_EBUSY);
+        payload_unuse(reactor, payload);
+        return;
+    }
+    only->number = ++reactor->push_onlys_count;
+    only->request = request->name;
+    only->awaited_count = (uint32_t)count + 1; // and we, until all are sent
+    pawl_list_push_back(&reactor->push_onlys, &only->node);
+    uint64_t number = only->number;
+    send_to(reactor, push, payload, number, servers, (uint32_t)count);
+    push_only_prepared(reactor, number, 0);
+    payload_unuse(reactor, payload);
+}
+
+void push_only_end(struct reactor *reactor, uint64_t request, const struct wire_prepare *prepare,
+                   struct payload *payload)
+{
+    union chunk_reply reply;
+    memset(&reply, 0, sizeof(reply));
+    bool whole = payload != NULL && payload->crc == prepare->crc;
+    reply.header.status = whole ? 0 : PAWL_EBADPAYLOAD;
+    reply.prepared.chunk = prepare->chunk;
+    reply.prepared.version = prepare->version;
+    reply.prepared.index = prepare->index;
+    request_reply(reactor, request, &reply);
+    payload_unuse(reactor, payload);
+}
+
+void push_only_free_all(struct reactor *reactor)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_pop_front(&reactor->push_onlys)) != NULL) {
+        free(pawl_container_of(node, struct push_only, node));
+    }
+}

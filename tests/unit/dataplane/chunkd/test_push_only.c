@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of pushing alone: the payload goes to every replica and nothing is asked of the core.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pawl/error.h>
+
+#include "base/crc32c.h"
+#include "scripted.h"
+
+#define FIRST 0x88u
+#define SECOND 0x99u
+#define LENGTH (2 * WIRE_SLOT_BYTES + 1000u) // three slots
+
+static struct bench bench;
+static struct client client; // pushes
+static struct server first;
+static struct server second;
+
+static int setup(void **state)
+{
+    (void)state;
+    bench_open(&bench);
+    client_open(&client, &bench);
+    client_hello(&client, 0, 64);
+    server_open(&first, &bench);
+    server_open(&second, &bench);
+    script.secondaries[0] = FIRST;
+    script.secondaries[1] = SECOND;
+    script.secondaries_count = 2;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    server_close(&second);
+    server_close(&first);
+    client_close(&client);
+    bench_close(&bench);
+    script.secondaries_count = 0;
+    return 0;
+}
+
+static void connected(void)
+{
+    const struct server *servers[] = {&first, &second};
+    const uint64_t ids[] = {FIRST, SECOND};
+    for (int i = 0; i < 2; i++) {
+        struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+        action->server = ids[i];
+        strncpy(action->address, fabric_address(servers[i]->fabric), sizeof(action->address) - 1);
+    }
+    script_run(&bench);
+    server_welcome(&first, FIRST, 8, 16);
+    server_welcome(&second, SECOND, 8, 16);
+}
+
+static void push(uint64_t request, uint64_t next)
+{
+    struct wire_push message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.header, WIRE_PUSH, sizeof(message), request);
+    message.chunk = 42;
+    message.version = 3;
+    message.id.producer_lo = 1;
+    message.id.sequence = request;
+    message.next = next;
+    message.length = LENGTH;
+    message.bytes = LENGTH;
+    message.slot_count = 3;
+    assert_int_equal(fabric_write(client.conn, client.region, client.memory, LENGTH,
+                                  client.welcome.window_address, client.welcome.window_key, 1),
+                     0);
+    client_send(&client, &message, sizeof(message));
+    server_turn(&first);
+    server_turn(&second);
+}
+
+static void answer(struct server *server, int status)
+{
+    struct wire_prepared prepared;
+    memset(&prepared, 0, sizeof(prepared));
+    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared),
+                     server->client.message.header.request);
+    prepared.header.status = status;
+    prepared.chunk = 42;
+    prepared.version = 3;
+    prepared.index = server->client.message.prepare.index;
+    assert_int_equal(fabric_send(server->client.conn, &prepared, sizeof(prepared)), 0);
+    server_turn(server);
+}
+
+static void expect_answer(unsigned count, int status)
+{
+    assert_int_equal(client.messages_count, count);
+    assert_int_equal(client.message.header.type, WIRE_PUSH | WIRE_REPLY);
+    assert_int_equal(client.message.header.status, status);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_int_equal(bench.reactor->requests.used_count, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
+    assert_int_equal(script.events_count, 0); // the core knows nothing of it
+}
+
+static void expect_prepare(const struct server *server)
+{
+    const struct wire_prepare *prepare = &server->client.message.prepare;
+    assert_int_equal(prepare->header.type, WIRE_PREPARE);
+    assert_int_equal(prepare->flags, WIRE_PREPARE_PUSH_ONLY);
+    assert_int_equal(prepare->slot_count, 3);
+    assert_int_equal(prepare->crc, pawl_crc32c(0, client.memory, LENGTH));
+    assert_memory_equal(server->client.memory, client.memory, LENGTH);
+}
+
+static void test_push_when_all_have_it_then_answered(void **state)
+{
+    (void)state;
+    connected();
+    push(5, 0);
+    expect_prepare(&first);
+    expect_prepare(&second);
+    answer(&first, 0);
+    assert_int_equal(client.messages_count, 1);
+    answer(&second, 0);
+    expect_answer(2, 0);
+    push(6, 0); // its slots are free again
+    assert_false(client.closed);
+}
+
+static void test_push_when_by_chain_then_the_second_gets_it_from_the_first(void **state)
+{
+    (void)state;
+    bench.reactor->options.chain_bytes = WIRE_SLOT_BYTES;
+    bench.reactor->options.requests_count = 16;
+    connected();
+    push(5, 0);
+    assert_int_equal(second.client.message.prepare.flags,
+                     WIRE_PREPARE_PUSH_ONLY | WIRE_PREPARE_PUSHED);
+    assert_int_equal(second.client.message.prepare.slot_count, 0);
+    assert_int_equal(first.client.message.prepare.flags, WIRE_PREPARE_PUSH_ONLY);
+    assert_true(first.client.messages_count > 2); // HELLO, slices, PREPARE
+}
+
+static void test_push_when_a_replica_refuses_then_told(void **state)
+{
+    (void)state;
+    connected();
+    push(5, 0);
+    answer(&first, PAWL_EBADPAYLOAD);
+    answer(&second, 0);
+    expect_answer(2, PAWL_EBADPAYLOAD);
+}
+
+static void test_push_when_a_replica_is_lost_then_told(void **state)
+{
+    (void)state;
+    connected();
+    push(5, 0);
+    answer(&first, 0);
+    fabric_conn_close(second.client.conn, PAWL_EDISCONNECTED);
+    server_turn(&second);
+    assert_int_equal(client.messages_count, 2);
+    assert_int_equal(client.message.header.type, WIRE_PUSH | WIRE_REPLY);
+    assert_int_not_equal(client.message.header.status, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
+}
+
+static void test_push_when_not_the_primary_then_refused(void **state)
+{
+    (void)state;
+    script.secondaries_count = PAWL_ENOTPRIMARY;
+    push(5, 0);
+    expect_answer(2, PAWL_ENOTPRIMARY);
+}
+
+static void test_push_when_client_is_gone_then_it_ends_all_the_same(void **state)
+{
+    (void)state;
+    connected();
+    push(5, 0);
+    fabric_conn_close(client.conn, PAWL_EDISCONNECTED);
+    bench_turn(&bench);
+    answer(&first, 0);
+    answer(&second, 0);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
+}
+
+// A chain is the primary's to make.
+static void test_push_when_a_client_names_the_next_server_then_disconnected(void **state)
+{
+    (void)state;
+    connected();
+    push(5, FIRST);
+    bench_turn(&bench);
+    assert_true(client.closed);
+}
+
+// ---- at another replica ---------------------------------------------------------------------------
+
+static struct client primary;
+
+static void prepare(uint64_t request, uint32_t crc)
+{
+    struct wire_prepare message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.header, WIRE_PREPARE, sizeof(message), request);
+    message.chunk = 42;
+    message.version = 3;
+    message.index = 7;
+    message.id.producer_lo = 1;
+    message.id.sequence = 1;
+    message.length = LENGTH;
+    message.crc = crc;
+    message.slot_count = 3;
+    message.flags = WIRE_PREPARE_PUSH_ONLY;
+    assert_int_equal(fabric_write(primary.conn, primary.region, primary.memory, LENGTH,
+                                  primary.welcome.window_address, primary.welcome.window_key, 1),
+                     0);
+    client_send(&primary, &message, sizeof(message));
+}
+
+static void test_prepare_when_push_only_then_let_go_and_answered(void **state)
+{
+    (void)state;
+    client_open(&primary, &bench);
+    client_hello(&primary, 0x77, 8);
+    prepare(5, pawl_crc32c(0, primary.memory, LENGTH));
+    assert_int_equal(primary.messages_count, 2);
+    assert_int_equal(primary.message.header.type, WIRE_PREPARE | WIRE_REPLY);
+    assert_int_equal(primary.message.header.status, 0);
+    assert_int_equal(primary.message.reply.prepared.index, 7);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_int_equal(script.events_count, 0);
+    prepare(6, 1 ^ pawl_crc32c(0, primary.memory, LENGTH));
+    assert_int_equal(primary.message.header.status, PAWL_EBADPAYLOAD);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    client_close(&primary);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_push_when_all_have_it_then_answered),
+        T(test_push_when_by_chain_then_the_second_gets_it_from_the_first),
+        T(test_push_when_a_replica_refuses_then_told),
+        T(test_push_when_a_replica_is_lost_then_told),
+        T(test_push_when_not_the_primary_then_refused),
+        T(test_push_when_client_is_gone_then_it_ends_all_the_same),
+        T(test_push_when_a_client_names_the_next_server_then_disconnected),
+        T(test_prepare_when_push_only_then_let_go_and_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
