@@ -310,6 +310,7 @@ static const char *reply_check(const struct send *send, const struct wire_header
         [SEND_COMMIT] = WIRE_COMMIT,
         [SEND_FETCH] = WIRE_FETCH,
         [SEND_PUSH] = WIRE_PUSH,
+        [SEND_HOLD] = WIRE_HOLD,
     };
     if (header->type != (types[send->kind] | WIRE_REPLY)) {
         return "a reply of the wrong type";

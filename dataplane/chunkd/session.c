@@ -357,7 +357,8 @@ static const char *session_check(const struct reactor *reactor, const struct ses
                                  const struct wire_header *header)
 {
     bool for_servers = header->type == WIRE_PREPARE || header->type == WIRE_COMMIT ||
-                       header->type == WIRE_FETCH || header->type == WIRE_PUSH;
+                       header->type == WIRE_FETCH || header->type == WIRE_PUSH ||
+                       header->type == WIRE_HOLD;
     if ((header->type & WIRE_REPLY) != 0) {
         return "a reply to a request that was never made";
     }

@@ -63,6 +63,7 @@ union h_message {
     struct wire_append append;
     struct wire_prepare prepare;
     struct wire_commit commit;
+    struct wire_hold hold;
     struct wire_read read;
     struct wire_fetch fetch;
     struct wire_fetched fetched;
@@ -118,6 +119,7 @@ struct harness {
     uint32_t reports_count;
     uint32_t connects_count;
     uint32_t commits_count;       // COMMIT messages sent
+    uint32_t holds_count;
     uint64_t relay_to[H_SERVERS]; // of the last PREPARE to each
     uint64_t relayed_by[H_SERVERS];
     uint64_t now_ns;
