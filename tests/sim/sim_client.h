@@ -145,6 +145,7 @@ struct sim_client {
     bool session_asked;
     bool session_over;    // a chunk has refused its producer
     bool gone;            // the file was deleted
+    bool lost_records;    // it was told that records of it are lost
     bool lost;            // the producer is fenced, or its epoch could not be opened
     struct pawl_map jobs; // number > struct sim_job
     uint64_t job_last;
@@ -158,6 +159,7 @@ struct sim_client {
 struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc);
 void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
 void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
+void client_forget(struct sim_notes *notes);
 void client_run(struct sim *sim, struct sim_client *c);
 void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 

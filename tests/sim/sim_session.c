@@ -47,6 +47,7 @@ static void session_change(struct sim *sim, struct sim_client *c)
     sim_note(sim, "%s leaves session %llu, %u appends unknown", c->node->name, ULL(c->session),
              c->notes->pending_count);
     client_core_stop(sim, c);
+    client_forget(c->notes);
     c->notes->pending_count = 0;
     c->notes->acked_count = 0;
     c->notes->last_acked = 0;
@@ -117,6 +118,7 @@ bool session_pump(struct sim *sim, struct sim_client *c)
 // A process that starts has no session; what an earlier one had under way it can't tell again.
 void session_start(struct sim_client *c)
 {
+    client_forget(c->notes);
     c->notes->pending_count = 0;
     c->notes->acked_count = 0;
     c->notes->last_acked = 0;
