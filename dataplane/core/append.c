@@ -243,9 +243,11 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     if (rc) {
         chunk_reply_add(core, event->conn, event->request, WIRE_APPEND, rc);
     } else {
-        // An epoch and a write are always durable: others stand on them.
+        // An epoch and a write are always durable: others stand on them. So is what has one replica: its memory
+        // alone is no replication, and its store may refuse the record in the next turn.
         waiter.replicated = (message->flags & WIRE_APPEND_REPLICATED) != 0 &&
-                            !(message->id.flags & WIRE_RECORD_EPOCH) && chunk->written_handle == 0;
+                            !(message->id.flags & WIRE_RECORD_EPOCH) &&
+                            chunk->written_handle == 0 && chunk->lease.secondaries_count > 0;
         append_judge(core, chunk, event, &waiter);
     }
 }

@@ -48,7 +48,7 @@ void chunk_hold_want(struct chunk_core *core, struct chunk *chunk, uint64_t coun
     for (uint32_t i = 0; i < lease->secondaries_count; i++) {
         member_ask(core, chunk, &lease->secondaries[i]);
     }
-    chunk_hold_advance(core, chunk); // there may be no secondary, or all have said so already
+    chunk_hold_advance(core, chunk); // all may have prepared it already
 }
 
 void chunk_hold_advance(struct chunk_core *core, struct chunk *chunk)

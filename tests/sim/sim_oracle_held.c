@@ -206,11 +206,8 @@ void sim_oracle_answer_held(struct sim *sim, uint32_t server, const struct wire_
         return;
     }
     if (chunk == NULL || !answered_record(sim, server, chunk, request, reply, &held)) {
-        // Its disk may have refused it just now, and it does not know yet; others may hold it.
-        if (chunk == NULL || seen_of(sim, server, request->chunk)->version != chunk->version) {
-            sim_violation(sim, "cs%u acknowledges sequence %llu from memory and has no such record",
-                          server + 1, ULL(request->id.sequence));
-        }
+        sim_violation(sim, "cs%u acknowledges sequence %llu from memory and has no such record",
+                      server + 1, ULL(request->id.sequence));
         return;
     }
     held.append = append_find(sim->oracle, chunk->file_id, &held.record);
