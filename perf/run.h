@@ -101,6 +101,7 @@ int perf_failover(const struct perf_options *options, const struct perf_cluster 
 // ---- for lanes ----------------------------------------------------------------------------------
 
 // Whether no more operations are to be begun.
+enum pawl_ack perf_ack(const struct perf_options *options);
 bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns);
 // An operation that was answered.
 void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t bytes,

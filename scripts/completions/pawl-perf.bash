@@ -42,7 +42,7 @@ _pawl_perf() {
         return 0
         ;;
     --provider) words="tcp verbs" ;;
-    --ack) words="durable" ;;
+    --ack) words="durable replicated" ;;
     --suite) words="quick reference gfs" ;;
     --route)
         words="star chain"

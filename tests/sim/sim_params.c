@@ -91,7 +91,8 @@ static void draw_levels(struct sim_params *p, const struct pawl_random *random)
     pawl_random_seed(&own, pawl_random_next(&own) ^ 0xac4);
     p->replicated_permille = PICK(&own, 0, 0, 300, 1000);
     if (p->replicated_permille != 0) {
-        p->all_crash_ms = PICK(&own, 500, 1500, 5000);
+        p->all_crash_ms = PICK(&own, 300, 1000, 5000);
+        p->disk_max_us = PICK(&own, 2000, 20000, 100000);
     }
 }
 
