@@ -17,6 +17,7 @@ struct pawl_record {
     // Its client may have been answered before it was durable everywhere. Told from the primary's message, and
     // not passed on by FETCH: what is levelled or copied has been settled.
     bool replicated;
+    uint8_t reserved[7]; // 0: rows are compared as bytes
 };
 
 #endif

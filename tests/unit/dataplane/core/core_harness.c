@@ -699,6 +699,7 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
                                          .sequence = append->sequence,
                                          .epoch = append->epoch,
                                          .flags = append->flags}};
+    message.flags = append->replicated ? WIRE_APPEND_REPLICATED : 0;
     message.length = append->length || is_epoch ? append->length : 100;
     message.crc = append->crc ? append->crc
                   : is_epoch  ? 0

@@ -179,6 +179,7 @@ struct h_append {
     uint32_t length; // 0: 100, or 0 for an epoch record
     uint32_t crc;    // 0: a function of the id
     bool bad_payload;
+    bool replicated;
 };
 uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append *append);
 uint64_t h_append(struct harness *h, uint32_t server, uint64_t producer, uint64_t sequence);
