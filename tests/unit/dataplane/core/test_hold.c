@@ -139,6 +139,7 @@ static void test_hold_when_version_is_old_or_connection_is_lost(void **state)
     assert_false(h_is_answered(h, waits));
     h_expect(h, h_message_send(h, 1, CHUNK_EVENT_HOLD, &hold, 0), PAWL_EBUSY); // one at a time
     h_conn_closed(h, 1, 1);
+    h->requests[waits].closed = true;
     waits = h_message_send(h, 1, CHUNK_EVENT_HOLD, &hold, 0);
     h_expect(h, h_fence(h, 1, 2), 0);
     h_expect(h, waits, PAWL_ESTALE); // and not behind the fence's answer
