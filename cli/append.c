@@ -19,7 +19,7 @@ struct append {
     const char *failed; // what the error is about, if it isn't the target
     uint64_t stored;    // records of this run
     uint64_t record_bytes;
-    uint64_t skip; // records that the named producer has stored already
+    uint64_t skip;                  // records that the named producer has stored already
     struct pawl_append_result last; // that was acknowledged
     enum pawl_ack ack;
     bool lines;

@@ -475,9 +475,9 @@ static int check_submit(const struct pawl_file *file, const void *data, size_t b
                         const struct pawl_append_options *options)
 {
     if (file == NULL || file->closed || file->no_producer || data == NULL || bytes == 0 ||
-        (options != NULL && (options->size != sizeof *options ||
-                             (options->ack != PAWL_ACK_DURABLE &&
-                              options->ack != PAWL_ACK_REPLICATED)))) {
+        (options != NULL &&
+         (options->size != sizeof *options ||
+          (options->ack != PAWL_ACK_DURABLE && options->ack != PAWL_ACK_REPLICATED)))) {
         return PAWL_EINVALID;
     }
     return bytes > pawl_record_bytes_max(file) ? PAWL_ETOOLARGE : 0;
@@ -576,8 +576,7 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
     }
     if (code != 0 && !wait.done) {
         wait.result.status = code == -EAGAIN ? PAWL_EDEADLINE : code;
-        wait.result.lost_sequence =
-            code == PAWL_ELOST ? append_core_lost_sequence(file->core) : 0;
+        wait.result.lost_sequence = code == PAWL_ELOST ? append_core_lost_sequence(file->core) : 0;
     }
     if (ret_result != NULL) {
         *ret_result = wait.result;

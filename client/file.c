@@ -375,8 +375,7 @@ static int resolve(struct pawl_file *file, const struct pawl_record_id *id,
         }
     }
     if (code == 0) {
-        *ret_result =
-            (struct pawl_append_result){
+        *ret_result = (struct pawl_append_result){
             .offset = found.file_offset, .id = *id, .duplicate = true, .durable = true};
         learn_resolved(file, id);
     }

@@ -57,8 +57,7 @@ static uint64_t send_due(struct perf_lane *lane, uint64_t *index)
     const struct perf_run *run = lane->run;
     struct append_state *state = lane->state;
     bool open_loop = run->options->rate_per_s != 0;
-    struct pawl_append_options options = {.size = sizeof options,
-                                          .ack = perf_ack(run->options)};
+    struct pawl_append_options options = {.size = sizeof options, .ack = perf_ack(run->options)};
     uint64_t now_ns = pawl_clock_ns();
     while (state->free != NULL && !perf_lane_over(lane, now_ns)) {
         struct append_slot *slot = state->free;

@@ -157,7 +157,8 @@ struct wire_appended {
     uint32_t flags;         // WIRE_APPENDED_*
 };
 static_assert(sizeof(struct wire_appended) == 72, "wire_appended");
-#define WIRE_APPENDED_REPLICATED 1u // in memory of every replica, and not yet durable on all of them
+#define WIRE_APPENDED_REPLICATED                                                                   \
+    1u // in memory of every replica, and not yet durable on all of them
 
 struct wire_prepare {
     struct wire_header header;

@@ -206,7 +206,8 @@ void chunk_answer_add(struct chunk_core *core, uint64_t request, int code)
 static uint64_t replicated_count(const struct chunk *chunk)
 {
     uint64_t count = chunk->durable_count;
-    while (count > chunk->commit_count && !record_table_at(&chunk->records, count - 1)->replicated) {
+    while (count > chunk->commit_count &&
+           !record_table_at(&chunk->records, count - 1)->replicated) {
         count--;
     }
     return count;

@@ -58,13 +58,13 @@ enum chunk_event_type {
     CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure
     CHUNK_EVENT_COMMIT,   // message: wire_commit
     CHUNK_EVENT_HOLD,     // message: wire_hold
-    CHUNK_EVENT_HELD,     // reply of `server` to hold (handle, version, index: its count), or its failure
-    CHUNK_EVENT_READ,     // message: wire_read
-    CHUNK_EVENT_FETCH,    // message: wire_fetch
-    CHUNK_EVENT_FETCHED,  // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched,
-                          // payload, bytes: what the payload is
-    CHUNK_EVENT_LOOKUP,   // message: wire_lookup
-    CHUNK_EVENT_INSPECT,  // message: wire_inspect
+    CHUNK_EVENT_HELD, // reply of `server` to hold (handle, version, index: its count), or its failure
+    CHUNK_EVENT_READ,    // message: wire_read
+    CHUNK_EVENT_FETCH,   // message: wire_fetch
+    CHUNK_EVENT_FETCHED, // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched,
+                         // payload, bytes: what the payload is
+    CHUNK_EVENT_LOOKUP,  // message: wire_lookup
+    CHUNK_EVENT_INSPECT, // message: wire_inspect
     CHUNK_EVENT_PERSISTED,   // token, status
     CHUNK_EVENT_CONN_CLOSED, // conn: its requests need no reply any more
     CHUNK_EVENT_PEER_DOWN,   // server: connection to it lost, or could not be made

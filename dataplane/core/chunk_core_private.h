@@ -83,8 +83,10 @@ struct chunk_member {
 struct chunk_lease {
     uint64_t until_ns;
     uint64_t told_count; // highest commit count that the secondaries were sent
-    uint64_t hold_wanted; // somebody waits, or has waited, for so many records to be in every memory
-    uint64_t held_count;  // of those, so many are; less than commit_count when nobody has asked for long
+    uint64_t
+        hold_wanted; // somebody waits, or has waited, for so many records to be in every memory
+    uint64_t
+        held_count; // of those, so many are; less than commit_count when nobody has asked for long
     uint32_t secondaries_count;
     bool quiet; // nothing was in flight at the last tick, nor since
     struct chunk_member secondaries[CHUNK_SET_MAX];

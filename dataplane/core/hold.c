@@ -31,8 +31,8 @@ static void member_ask(struct chunk_core *core, const struct chunk *chunk,
     member->hold_asked = count;
     struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_HOLD);
     action->server = member->server_id;
-    action->hold = (struct wire_hold){
-        .chunk = chunk->handle, .version = chunk->promised, .count = count};
+    action->hold =
+        (struct wire_hold){.chunk = chunk->handle, .version = chunk->promised, .count = count};
 }
 
 bool chunk_is_held(const struct chunk *chunk, uint64_t index)

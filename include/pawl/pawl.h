@@ -261,8 +261,10 @@ struct pawl_append_result {
     uint64_t offset; // in the file
     struct pawl_record_id id; // zero: not tried, an earlier record's outcome is unknown
     bool duplicate;           // the record was in the file before this call
-    bool durable;             // status 0: on stable storage of every replica, with all before it of its producer
-    uint64_t lost_sequence;   // PAWL_ELOST: the first one that was acknowledged and is not in the file any more
+    bool
+        durable; // status 0: on stable storage of every replica, with all before it of its producer
+    uint64_t
+        lost_sequence; // PAWL_ELOST: the first one that was acknowledged and is not in the file any more
 };
 
 // Appends one record and waits for its acknowledgement, by default its commit on stable storage of every

@@ -78,10 +78,8 @@ static void carry_out_hold(uint32_t server, const struct chunk_action *action)
     struct wire_hold hold = action->hold;
     wire_header_init(&hold.header, WIRE_HOLD, sizeof(hold), 0);
     call(server, action->server,
-         (struct model_call){.type = WIRE_HOLD,
-                             .handle = hold.chunk,
-                             .version = hold.version,
-                             .index = hold.count},
+         (struct model_call){
+             .type = WIRE_HOLD, .handle = hold.chunk, .version = hold.version, .index = hold.count},
          model_message_wire(&hold, sizeof(hold), 0));
 }
 

@@ -60,14 +60,14 @@ struct sim_params {
     uint32_t trip_permyriad;  // flushes and commands that their process does not outlive for long
     uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
     uint32_t replicated_permille; // appends of the weaker level
-    uint32_t rollback_permyriad; // crashes after which a disk is in an older state
-    uint32_t wipe_permyriad;     // crashes after which a disk is empty
-    uint32_t lose_permyriad;     // messages that are lost with the rest of their stream
-    uint32_t late_permille;      // one-sided writes of broken streams that land all the same
-    uint32_t inline_max;         // payloads above it are pushed into slots
-    uint32_t window_slots;       // that a receiver grants to a connection
-    uint32_t clock_ppm;          // clocks run faster or slower by so much at most
-    uint32_t reset_ms;           // mean time between faults of a kind; 0: none
+    uint32_t rollback_permyriad;  // crashes after which a disk is in an older state
+    uint32_t wipe_permyriad;      // crashes after which a disk is empty
+    uint32_t lose_permyriad;      // messages that are lost with the rest of their stream
+    uint32_t late_permille;       // one-sided writes of broken streams that land all the same
+    uint32_t inline_max;          // payloads above it are pushed into slots
+    uint32_t window_slots;        // that a receiver grants to a connection
+    uint32_t clock_ppm;           // clocks run faster or slower by so much at most
+    uint32_t reset_ms;            // mean time between faults of a kind; 0: none
     uint32_t block_ms;
     uint32_t freeze_ms;
     uint32_t crash_ms;

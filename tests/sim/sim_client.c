@@ -84,31 +84,6 @@ static void ack(struct sim *sim, struct sim_notes *notes, struct sim_append *app
     }
 }
 
-// The application hears that what was acknowledged from `sequence` on is lost: none of it was durable.
-static void acked_lost(struct sim *sim, struct sim_notes *notes, uint64_t producer_lo,
-                       uint64_t sequence)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < notes->acked_count; i++) {
-        struct sim_append *append = notes->acked[i];
-        if (append->id.producer_lo == producer_lo && append->id.sequence >= sequence) {
-            sim_oracle_told(sim, append, SIM_TOLD_LOST, 0);
-        } else {
-            notes->acked[kept++] = append;
-        }
-    }
-    notes->acked_count = kept;
-    notes->last_acked = PAWL_MIN(notes->last_acked, sequence - 1);
-}
-
-// A producer ends of which nobody hears any more.
-void client_forget(struct sim_notes *notes)
-{
-    for (uint32_t i = 0; i < notes->acked_count; i++) {
-        sim_oracle_forget(notes->acked[i]);
-    }
-}
-
 static void absent(struct sim *sim, struct sim_notes *notes, struct sim_append *append)
 {
     sim_oracle_told(sim, append, SIM_TOLD_ABSENT, 0);
@@ -246,7 +221,7 @@ static void epoch_opened(struct sim *sim, struct sim_client *c, uint64_t last_se
     if (!c->notes->shared && last_sequence < c->notes->last_acked) {
         sim_note(sim, "%s was told last sequence %llu after %llu was acknowledged", c->node->name,
                  ULL(last_sequence), ULL(c->notes->last_acked));
-        acked_lost(sim, c->notes, c->producer_lo, last_sequence + 1);
+        client_lost(sim, c->notes, c->producer_lo, last_sequence + 1);
     }
     c->state = SIM_RUNNING;
 }
@@ -292,7 +267,7 @@ static void on_lost(struct sim *sim, struct sim_client *c, uint64_t sequence)
     c->lost_records = true;
     sim_note(sim, "%s is told that its records from sequence %llu on are lost", c->node->name,
              ULL(sequence));
-    acked_lost(sim, c->notes, c->producer_lo, sequence);
+    client_lost(sim, c->notes, c->producer_lo, sequence);
 }
 
 static void producer_anew(struct sim *sim, struct sim_client *c)
@@ -512,8 +487,8 @@ static void check_submit(struct sim *sim, struct sim_client *c, int code)
     c->gone |= means_gone(sim, code);
     bool over = code == PAWL_ESESSION && c->notes->sessions;
     c->session_over |= over;
-    if (!c->gone && !over && !c->lost_records && code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN &&
-        code != PAWL_EFENCED) {
+    if (!c->gone && !over && !c->lost_records && code != 0 && code != -EAGAIN &&
+        code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
         sim_violation(sim, "%s submit is refused with %d", c->node->name, code);
     }
 }

@@ -159,7 +159,6 @@ struct sim_client {
 struct sim_job *client_job(struct sim_client *c, uint64_t sequence, uint32_t crc);
 void client_done(struct sim *sim, struct sim_client *c, const struct append_action *done);
 void client_created(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
-void client_forget(struct sim_notes *notes);
 void client_run(struct sim *sim, struct sim_client *c);
 void client_producer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 
@@ -181,6 +180,8 @@ void reader_fini(struct sim_client *c);
 void client_core_stop(struct sim *sim, struct sim_client *c);
 
 // sim_session.c
+void client_lost(struct sim *sim, struct sim_notes *notes, uint64_t producer_lo, uint64_t sequence);
+void client_forget(struct sim_notes *notes);
 void session_start(struct sim_client *c);
 // True when there is nothing else to do now.
 bool session_pump(struct sim *sim, struct sim_client *c);

@@ -81,11 +81,6 @@ bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
     return false;
 }
 
-bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id)
-{
-    return is_removed(sim->oracle, file_id);
-}
-
 uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
 {
     const struct pawl_record *last = count > 0 ? &chunk->records[count - 1].record : NULL;
@@ -182,8 +177,8 @@ struct sim_append *sim_oracle_submit(struct sim *sim, uint64_t file_id,
         pawl_assert(oracle->appends != NULL);
     }
     struct sim_append *append = sim_alloc(sizeof(*append));
-    oracle->appends[oracle->appends_count++] = append;
     pawl_assert(length >= sizeof(append->serial));
+    oracle->appends[oracle->appends_count++] = append;
     append->serial = oracle->appends_count;
     append->file_id = file_id;
     append->id = *id;

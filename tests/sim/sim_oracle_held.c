@@ -293,7 +293,8 @@ static void held_missing(struct sim *sim, struct held_record *held)
         }
     }
     if (held->durable) {
-        sim_violation(sim, "append %llu, chunk %llu record %llu, was durable everywhere and is lost",
+        sim_violation(sim,
+                      "append %llu, chunk %llu record %llu, was durable everywhere and is lost",
                       ULL(held->append->serial), ULL(held->chunk->handle), ULL(held->index));
         return;
     }

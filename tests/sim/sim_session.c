@@ -125,6 +125,32 @@ void session_start(struct sim_client *c)
     c->notes->producer_lo += 100;
 }
 
+// ---- producers that end ---------------------------------------------------------------------------
+
+// The application hears that what was acknowledged from `sequence` on is lost: none of it was durable.
+void client_lost(struct sim *sim, struct sim_notes *notes, uint64_t producer_lo, uint64_t sequence)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < notes->acked_count; i++) {
+        struct sim_append *append = notes->acked[i];
+        if (append->id.producer_lo == producer_lo && append->id.sequence >= sequence) {
+            sim_oracle_told(sim, append, SIM_TOLD_LOST, 0);
+        } else {
+            notes->acked[kept++] = append;
+        }
+    }
+    notes->acked_count = kept;
+    notes->last_acked = PAWL_MIN(notes->last_acked, sequence - 1);
+}
+
+// A producer ends of which nobody hears any more.
+void client_forget(struct sim_notes *notes)
+{
+    for (uint32_t i = 0; i < notes->acked_count; i++) {
+        sim_oracle_forget(notes->acked[i]);
+    }
+}
+
 // ---- the fault: a client is cut off for longer than its session lives ----------------------------
 
 void sim_fault_cut(struct sim *sim)

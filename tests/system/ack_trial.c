@@ -161,8 +161,10 @@ static int check_all(struct trial *trial)
 static int run(struct trial *trial, char **arguments)
 {
     static struct slot slots[DEPTH];
-    struct pawl_options options = {
-        .size = sizeof options, .master = arguments[0], .provider = getenv("PAWL_TEST_PROVIDER"), .deadline_ms = DEADLINE_MS};
+    struct pawl_options options = {.size = sizeof options,
+                                   .master = arguments[0],
+                                   .provider = getenv("PAWL_TEST_PROVIDER"),
+                                   .deadline_ms = DEADLINE_MS};
     struct pawl *pawl = NULL;
     for (uint32_t i = 0; i < DEPTH; i++) {
         slots[i].trial = trial;

@@ -94,8 +94,8 @@ static struct append_action ended(const struct bench *b, uint64_t sequence)
 
 static void lose_connection(struct bench *b, uint64_t version)
 {
-    assert_int_equal(
-        step(b, (struct append_event){.type = APPEND_EVENT_DISCONNECTED, .server = 9}), 0);
+    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_DISCONNECTED, .server = 9}),
+                     0);
     tail(b, version);
 }
 

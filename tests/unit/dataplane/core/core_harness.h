@@ -118,7 +118,7 @@ struct harness {
     struct h_report reports[256];
     uint32_t reports_count;
     uint32_t connects_count;
-    uint32_t commits_count;       // COMMIT messages sent
+    uint32_t commits_count; // COMMIT messages sent
     uint32_t holds_count;
     uint64_t relay_to[H_SERVERS]; // of the last PREPARE to each
     uint64_t relayed_by[H_SERVERS];
