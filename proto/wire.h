@@ -157,8 +157,7 @@ struct wire_appended {
     uint32_t flags;         // WIRE_APPENDED_*
 };
 static_assert(sizeof(struct wire_appended) == 72, "wire_appended");
-#define WIRE_APPENDED_REPLICATED                                                                   \
-    1u // in memory of every replica, and not yet durable on all of them
+#define WIRE_APPENDED_REPLICATED 1u // in memory of every replica, not yet durable on all
 
 struct wire_prepare {
     struct wire_header header;
