@@ -57,6 +57,10 @@
     X(half_copy_registered, "3.5", "a copy is a replica when its seal is durable, not before") \
     X(last_copy_dropped, "5", "surplus replicas go, never the last good copy") \
     X(drop_older_taken, "3.2", "older commands are refused: DROP")                                 \
+    X(held_without_one, "3.3", "a weaker acknowledgement waits for the memory of every replica") \
+    X(retry_answered_weaker, "3.3", "an answer to a retry meets the level of the retry") \
+    X(replicated_settled_lower, "3.3", "what may have been acknowledged from memory is not left out") \
+    X(loss_not_told, "3.3", "a producer is told of acknowledged records that were lost") \
     X(few_hold_settled, "3.2", "what fewer than the minimum hold is left out when all have answered") \
     X(command_order_ignored, "3.2", "older commands are refused: DROP, COPY of a version that was here before") \
     X(live_entries_dropped, "3.3", "entries go only for sessions that have ended") \

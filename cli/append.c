@@ -19,7 +19,9 @@ struct append {
     const char *failed; // what the error is about, if it isn't the target
     uint64_t stored;    // records of this run
     uint64_t record_bytes;
-    uint64_t skip; // records that the named producer has stored already
+    uint64_t skip;                  // records that the named producer has stored already
+    struct pawl_append_result last; // that was acknowledged
+    enum pawl_ack ack;
     bool lines;
     bool json;
 };
@@ -54,13 +56,15 @@ static int append_all(struct append *append, FILE *input, uint64_t *ret_count)
     if (buffer == NULL) {
         return -ENOMEM;
     }
+    struct pawl_append_options options = {.size = sizeof options, .ack = append->ack};
     uint64_t count = 0;
     size_t bytes;
     int code = next_record(append, input, &buffer, &room, &bytes);
     while (code == 0 && bytes != 0) {
         if (++count > append->skip) {
             struct pawl_append_result result;
-            code = pawl_append(append->file, buffer, bytes, NULL, &result);
+            code = pawl_append(append->file, buffer, bytes, &options, &result);
+            append->last = code == 0 ? result : append->last;
             if (code == 0) {
                 append->stored++;
                 show(append, &result, bytes);
@@ -87,6 +91,12 @@ static int run(struct append *append, FILE *input)
     append->record_bytes = PAWL_MIN(append->record_bytes, pawl_record_bytes_max(append->file));
     uint64_t count = 0;
     code = append_all(append, input, &count);
+    // The command ends when all of it is durable, however fast its records were taken.
+    if (code == 0 && append->stored > 0 && !append->last.durable) {
+        struct pawl_append_result found;
+        code = pawl_resolve(append->file, &append->last.id, &found);
+        code = code == PAWL_EABSENT ? PAWL_ELOST : code;
+    }
     if (code == 0 && !append->json) {
         printf("%s: %llu records appended, %llu were there already\n", append->target,
                (unsigned long long)(count - PAWL_MIN(count, append->skip)),
@@ -103,6 +113,10 @@ static int failed(const struct append *append, int code)
         return cli_fail_with(append->target, code,
                              "one more may be stored; with --producer a second run would know");
     }
+    if (code == PAWL_ELOST) {
+        return cli_fail_with(append->target, code,
+                             "with --producer a second run would append them again");
+    }
     return cli_fail(append->failed != NULL ? append->failed : append->target, code);
 }
 
@@ -111,6 +125,7 @@ int cli_append(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {{"producer", required_argument, NULL, 'p'},
                                             {"record-bytes", required_argument, NULL, 'b'},
                                             {"lines", no_argument, NULL, 'l'},
+                                            {"ack", required_argument, NULL, 'a'},
                                             {NULL, 0, NULL, 0}};
     struct append append = {.source = "-", .record_bytes = APPEND_RECORD_BYTES, .json = cli->json};
     int option;
@@ -119,6 +134,12 @@ int cli_append(struct cli *cli, int argc, char **argv)
             append.producer = optarg;
         } else if (option == 'l') {
             append.lines = true;
+        } else if (option == 'a' && strcmp(optarg, "replicated") == 0) {
+            append.ack = PAWL_ACK_REPLICATED;
+        } else if (option == 'a' && strcmp(optarg, "durable") == 0) {
+            append.ack = PAWL_ACK_DURABLE;
+        } else if (option == 'a') {
+            return cli_usage("append", "--ack is durable or replicated");
         } else if (option == '?' || pawl_config_bytes(optarg, &append.record_bytes) != 0 ||
                    append.record_bytes == 0) {
             return cli_usage("append", "bad option or value");

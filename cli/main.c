@@ -35,7 +35,9 @@ static const struct cli_verb verbs[] = {
     {"append", "[OPTIONS] PATH [SOURCE]", "add records from a file or standard input",
      "  --lines            a record for each line\n"
      "  --record-bytes N   otherwise so many bytes a record (1MiB)\n"
-     "  --producer NAME    a named producer: run again, it skips what is stored\n",
+     "  --producer NAME    a named producer: run again, it skips what is stored\n"
+     "  --ack LEVEL        durable: each record on every disk before the next one; replicated: in\n"
+     "                     every memory, and all on every disk at the end (durable)\n",
      cli_append},
     {"write", "--offset N PATH [SOURCE]", "write bytes over those that a file has",
      "  --offset N         where; the bytes must be there (see extend)\n"

@@ -25,6 +25,7 @@ struct file_append {
     const void *data;
     uint32_t bytes;
     uint32_t crc;
+    bool replicated; // PAWL_ACK_REPLICATED
     pawl_append_fn *done;
     void *user;
     struct pawl_append_result result;
@@ -211,6 +212,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     message->id.flags = action->record_flags;
     message->length = append->bytes;
     message->crc = append->crc;
+    message->flags = action->replicated ? WIRE_APPEND_REPLICATED : 0;
     request.payload = append->data;
     request.owner = append;
     request.payload_bytes = append->bytes;
@@ -341,6 +343,8 @@ static void act_done(struct pawl_file *file, const struct append_action *action)
     struct file_append *append = (struct file_append *)(uintptr_t)action->user;
     append->result.offset = action->file_offset;
     append->result.duplicate = action->duplicate;
+    append->result.durable = action->status == 0 && !action->replicated;
+    append->result.lost_sequence = action->lost_sequence;
     append->reply_sequence = action->reply_sequence;
     append_end(file, append, action->status);
 }
@@ -450,7 +454,8 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
                                  .user = (uint64_t)(uintptr_t)append,
                                  .length = append->bytes,
                                  .crc = append->crc,
-                                 .record_flags = record_flags};
+                                 .record_flags = record_flags,
+                                 .replicated = append->replicated};
     uint64_t next = append_core_next_sequence(file->core);
     if (append->sequence == 0 && (record_flags & WIRE_RECORD_EPOCH) == 0) {
         append->sequence = next;
@@ -471,7 +476,9 @@ static int check_submit(const struct pawl_file *file, const void *data, size_t b
                         const struct pawl_append_options *options)
 {
     if (file == NULL || file->closed || file->no_producer || data == NULL || bytes == 0 ||
-        (options != NULL && options->size != sizeof *options)) {
+        (options != NULL &&
+         (options->size != sizeof *options ||
+          (options->ack != PAWL_ACK_DURABLE && options->ack != PAWL_ACK_REPLICATED)))) {
         return PAWL_EINVALID;
     }
     return bytes > pawl_record_bytes_max(file) ? PAWL_ETOOLARGE : 0;
@@ -495,6 +502,7 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
         return -ENOMEM;
     }
     append->sequence = options != NULL ? options->sequence : 0;
+    append->replicated = options != NULL && options->ack == PAWL_ACK_REPLICATED;
     append->data = data;
     append->bytes = (uint32_t)bytes;
     append->crc = pawl_crc32c(0, data, bytes);
@@ -537,12 +545,14 @@ static int append_and_wait(struct pawl_file *file, const void *data, size_t byte
 }
 
 // What is left of the time, for one more attempt.
-static struct pawl_append_options again_options(uint64_t until_ns)
+static struct pawl_append_options again_options(const struct pawl_append_options *options,
+                                                uint64_t until_ns)
 {
     uint64_t now_ns = pawl_clock_ns();
     uint64_t left_ms = until_ns > now_ns ? (until_ns - now_ns) / PAWL_NS_PER_MS + 1 : 1;
     return (struct pawl_append_options){.size = sizeof(struct pawl_append_options),
-                                        .deadline_ms = (uint32_t)left_ms};
+                                        .deadline_ms = (uint32_t)left_ms,
+                                        .ack = options != NULL ? options->ack : PAWL_ACK_DURABLE};
 }
 
 int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
@@ -559,7 +569,7 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
         // It is not in the file, and the next attempt goes by another session.
         while (code == PAWL_ESESSION && (options == NULL || options->sequence == 0) &&
                !file->closed && pawl_clock_ns() < until_ns) {
-            struct pawl_append_options again = again_options(until_ns);
+            struct pawl_append_options again = again_options(options, until_ns);
             wait = (struct append_wait){0};
             code = append_and_wait(file, data, bytes, &again, until_ns, &wait);
         }
@@ -567,6 +577,7 @@ int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
     }
     if (code != 0 && !wait.done) {
         wait.result.status = code == -EAGAIN ? PAWL_EDEADLINE : code;
+        wait.result.lost_sequence = code == PAWL_ELOST ? append_core_lost_sequence(file->core) : 0;
     }
     if (ret_result != NULL) {
         *ret_result = wait.result;

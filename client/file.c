@@ -376,8 +376,8 @@ static int resolve(struct pawl_file *file, const struct pawl_record_id *id,
         }
     }
     if (code == 0) {
-        *ret_result =
-            (struct pawl_append_result){.offset = found.file_offset, .id = *id, .duplicate = true};
+        *ret_result = (struct pawl_append_result){
+            .offset = found.file_offset, .id = *id, .duplicate = true, .durable = true};
         learn_resolved(file, id);
     }
     return code == PAWL_EEARLIER ? PAWL_EDEADLINE : code;

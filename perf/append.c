@@ -23,8 +23,10 @@ static int append_open(struct perf_lane *lane)
 static int append_submit(struct perf_slot *slot, uint64_t index)
 {
     const struct perf_lane *lane = slot->lane;
+    struct pawl_append_options options = {.size = sizeof options,
+                                          .ack = perf_ack(lane->run->options)};
     (void)index;
-    return pawl_append_submit(lane->appended, lane->buffer, lane->run->options->bytes, NULL,
+    return pawl_append_submit(lane->appended, lane->buffer, lane->run->options->bytes, &options,
                               on_done, slot);
 }
 

@@ -39,8 +39,11 @@ static int complain(const struct failover *failover, const char *what, int code)
 
 static int append(struct failover *failover)
 {
+    struct pawl_append_options options = {.size = sizeof options,
+                                          .ack = perf_ack(failover->options)};
     struct pawl_append_result result;
-    int code = pawl_append(failover->file, failover->data, failover->options->bytes, NULL, &result);
+    int code =
+        pawl_append(failover->file, failover->data, failover->options->bytes, &options, &result);
     failover->acknowledged += code == 0;
     return code;
 }

@@ -142,6 +142,25 @@ static int create_round(const struct perf_run *run, struct pawl *pawl)
     return code != 0 ? failed(run->round_folder, code) : 0;
 }
 
+enum pawl_ack perf_ack(const struct perf_options *options)
+{
+    return strcmp(options->ack, "replicated") == 0 ? PAWL_ACK_REPLICATED : PAWL_ACK_DURABLE;
+}
+
+// A length counts what is durable: the last records of the weaker level are about to be.
+static int stat_durable(const struct perf_options *options, struct pawl *pawl,
+                        const struct perf_file *file, struct pawl_stat *ret)
+{
+    uint64_t until_ns = pawl_clock_ns() + 10 * PAWL_NS_PER_S;
+    int code = pawl_stat(pawl, file->path, ret);
+    while (code == 0 && perf_ack(options) == PAWL_ACK_REPLICATED && ret->bytes < file->bytes &&
+           pawl_clock_ns() < until_ns) {
+        (void)pawl_poll(pawl, 1);
+        code = pawl_stat(pawl, file->path, ret);
+    }
+    return code;
+}
+
 // Nothing is reported that isn't there: the cluster is asked how long the files have become. An append with
 // an error may or may not be in its file.
 static int check_round(const struct perf_run *run, struct pawl *pawl)
@@ -150,7 +169,7 @@ static int check_round(const struct perf_run *run, struct pawl *pawl)
     for (uint32_t i = 0; i < round->files_count; i++) {
         struct perf_file *file = &round->files[i];
         struct pawl_stat stat;
-        int code = pawl_stat(pawl, file->path, &stat);
+        int code = stat_durable(run->options, pawl, file, &stat);
         if (code != 0) {
             return failed(file->path, code);
         }

@@ -119,6 +119,7 @@ int perf_failover(const struct perf_options *options, const struct perf_cluster 
 // ---- for lanes ----------------------------------------------------------------------------------
 
 // Whether no more operations are to be begun.
+enum pawl_ack perf_ack(const struct perf_options *options);
 bool perf_lane_over(const struct perf_lane *lane, uint64_t now_ns);
 // Whether an operation that was due then is within the time that is measured.
 bool perf_lane_counts(const struct perf_lane *lane, uint64_t due_ns);

@@ -124,13 +124,15 @@ struct disk_record {
     uint64_t producer_lo;
     uint64_t sequence;
     uint32_t epoch;
-    uint32_t flags; // WIRE_RECORD_*
+    uint32_t flags; // WIRE_RECORD_*, DISK_RECORD_REPLICATED
     uint64_t version;
     uint32_t length;
     uint32_t crc;   // crc32c of the payload
     uint64_t place; // offset in the chunk file; 0: not there (a journal entry holds it, or nobody)
 };
 static_assert(sizeof(struct disk_record) == 64, "disk_record");
+// Of a record that is no write: PREPARE said WIRE_PREPARE_REPLICATED.
+#define DISK_RECORD_REPLICATED (UINT32_C(1) << 31)
 
 enum disk_entry_type {
     DISK_ENTRY_CREATE =

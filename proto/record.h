@@ -3,6 +3,7 @@
 #ifndef PAWL_PROTO_RECORD_H
 #define PAWL_PROTO_RECORD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/wire.h"
@@ -13,6 +14,10 @@ struct pawl_record {
     uint64_t version; // of the chunk when it was written
     uint32_t length;  // payload bytes; 0 for an epoch record
     uint32_t crc;     // crc32c of the payload
+    // Its client may have been answered before it was durable everywhere. Told from the primary's message, and
+    // not passed on by FETCH: what is levelled or copied has been settled.
+    bool replicated;
+    uint8_t reserved[7]; // 0: rows are compared as bytes
 };
 
 #endif

@@ -25,6 +25,7 @@ union wire_any {
     struct wire_prepared prepared;
     struct wire_push push;
     struct wire_commit commit;
+    struct wire_hold hold;
     struct wire_read read;
     struct wire_read_done read_done;
     struct wire_fetch fetch;
@@ -143,8 +144,8 @@ static const char *check_append(const union wire_any *any, uint32_t inline_bytes
         why = check_id(&m->id, m->length);
     if (!why)
         why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
-    if (!why && m->reserved != 0)
-        why = "reserved field is not 0";
+    if (!why && (m->flags & ~WIRE_APPEND_REPLICATED) != 0)
+        why = "append has unknown flags";
     return why;
 }
 
@@ -154,8 +155,8 @@ static const char *check_appended(const union wire_any *any, uint32_t inline_byt
 
     if (m->duplicate > 1)
         return "duplicate is neither 0 nor 1";
-    if (m->reserved != 0)
-        return "reserved field is not 0";
+    if ((m->flags & ~WIRE_APPENDED_REPLICATED) != 0)
+        return "appended has unknown flags";
     return check_bare(any, inline_bytes);
 }
 
@@ -175,7 +176,8 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
 
     if (!why)
         why = check_id(&m->id, m->length);
-    if (!why && (m->flags & ~(WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY)) != 0)
+    if (!why &&
+        (m->flags & ~(WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY | WIRE_PREPARE_REPLICATED)) != 0)
         why = "prepare has unknown flags";
     if (!why)
         why = (m->flags & WIRE_PREPARE_PUSHED) != 0
@@ -221,6 +223,15 @@ static const char *check_commit(const union wire_any *any, uint32_t inline_bytes
 {
     const char *why = check_chunk(any->commit.chunk, any->commit.version);
 
+    return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_hold(const union wire_any *any, uint32_t inline_bytes)
+{
+    const char *why = check_chunk(any->hold.chunk, any->hold.version);
+
+    if (!why && any->hold.count == 0)
+        why = "hold of no record";
     return why ? why : check_bare(any, inline_bytes);
 }
 
@@ -337,6 +348,8 @@ static const struct {
                    check_push, check_bare},
     [WIRE_COMMIT] = {"commit", "committed", sizeof(struct wire_commit), sizeof(struct wire_header),
                      check_commit, check_bare},
+    [WIRE_HOLD] = {"hold", "held", sizeof(struct wire_hold), sizeof(struct wire_header), check_hold,
+                   check_bare},
     [WIRE_READ] = {"read", "read-done", sizeof(struct wire_read), sizeof(struct wire_read_done),
                    check_read, check_read_done},
     [WIRE_FETCH] = {"fetch", "fetched", sizeof(struct wire_fetch), sizeof(struct wire_fetched),

@@ -44,6 +44,7 @@ enum wire_type {
     WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
     WIRE_PUSH =
         9, // a slice of a payload, or from a client a whole one, has landed in the receiver's slots
+    WIRE_HOLD = 10, // primary to secondary: answered when it has so many records in memory
     WIRE_TYPES
 };
 
@@ -141,9 +142,10 @@ struct wire_append {
     uint32_t crc;    // crc32c of the payload
     uint16_t slot_first;
     uint16_t slot_count; // 0: the payload is inline
-    uint32_t reserved;
+    uint32_t flags;      // WIRE_APPEND_*
 };
 static_assert(sizeof(struct wire_append) == 96, "wire_append");
+#define WIRE_APPEND_REPLICATED 1u // to be answered as soon as every replica has it in memory
 
 // The four times follow each other: how long the request was at the primary. They are for measurements, by its clock; 0:
 // not known, UINT32_MAX: or longer.
@@ -155,13 +157,14 @@ struct wire_appended {
                             // PAWL_EEXPECT: the sequence that is expected
     uint64_t earlier_chunk; // PAWL_EEARLIER: the chunk to LOOKUP in
     uint32_t duplicate;     // 1: the record was there before this request
-    uint32_t reserved;
-    uint32_t prepare_ns; // until it was handed to the disk and the other replicas
-    uint32_t flush_ns;   // until it was durable at the primary
-    uint32_t commit_ns;  // until it was committed
-    uint32_t answer_ns;  // until the answer left
+    uint32_t flags;         // WIRE_APPENDED_*
+    uint32_t prepare_ns;    // until it was handed to the disk and the other replicas
+    uint32_t flush_ns;      // until it was durable at the primary
+    uint32_t commit_ns;     // until it was committed
+    uint32_t answer_ns;     // until the answer left
 };
 static_assert(sizeof(struct wire_appended) == 88, "wire_appended");
+#define WIRE_APPENDED_REPLICATED 1u // in memory of every replica, not yet durable on all
 
 struct wire_prepare {
     struct wire_header header;
@@ -179,7 +182,8 @@ struct wire_prepare {
 };
 static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
 #define WIRE_PREPARE_PUSHED 1u // no slots are named: the payload comes from another server by PUSH
-#define WIRE_PREPARE_PUSH_ONLY 4u // the payload is let go again: nothing is ordered or stored
+#define WIRE_PREPARE_PUSH_ONLY 4u  // the payload is let go again: nothing is ordered or stored
+#define WIRE_PREPARE_REPLICATED 2u // its client may be answered before it is durable
 
 struct wire_prepared {
     struct wire_header header;
@@ -218,6 +222,16 @@ struct wire_commit { // its reply is a bare wire_header
     uint64_t commit_count;
 };
 static_assert(sizeof(struct wire_commit) == 56, "wire_commit");
+
+// PREPARED says that a record is durable. This asks for less: that records are in the replica's memory, checked,
+// and on their way to its disk. At most one is unanswered for a chunk.
+struct wire_hold { // its reply is a bare wire_header
+    struct wire_header header;
+    uint64_t chunk;
+    uint64_t version;
+    uint64_t count; // records
+};
+static_assert(sizeof(struct wire_hold) == 56, "wire_hold");
 
 struct wire_read {
     struct wire_header header;

@@ -70,8 +70,9 @@ static void unknown_remove(struct append_core *core, uint32_t at)
 }
 
 // Sequences commit in order: one that is committed settles all before it.
-void append_committed(struct append_core *core, uint64_t sequence)
+void append_committed(struct append_core *core, uint64_t sequence, bool durable)
 {
+    core->durable_sequence = PAWL_MAX(core->durable_sequence, durable ? sequence : 0);
     core->committed_sequence = PAWL_MAX(core->committed_sequence, sequence);
     core->next_sequence = PAWL_MAX(core->next_sequence, sequence + 1);
     while (core->unknowns_count > 0 && core->unknowns[0].sequence <= core->committed_sequence) {
@@ -112,7 +113,7 @@ void append_slot_fail(struct append_core *core, uint32_t at, int code)
     }
     append_slot_end(core, at, (struct append_action){.status = code});
     if (code == PAWL_EIDREUSED && !epoch) {
-        append_committed(core, slot.sequence);
+        append_committed(core, slot.sequence, false);
     } else if (PAWL_MUTANT(unknown_sequence_reused) || PAWL_MUTANT(unknown_is_failed)) {
         core->next_sequence = PAWL_MIN(core->next_sequence, slot.sequence);
     } else if (slot.chain && !epoch && core->final == 0) {
@@ -155,6 +156,23 @@ void append_all_fail(struct append_core *core, int code)
             end_unsent(core, 0, code);
         } else {
             append_slot_fail(core, 0, code);
+        }
+    }
+}
+
+// Whoever orders now does not have `sequence`, so it has none behind it, and takes none: they are ended as
+// surely absent, also those that were sent and not answered, as their version is over.
+void append_lost(struct append_core *core, uint64_t sequence)
+{
+    PAWL_MARK(client_told_of_loss);
+    core->final = PAWL_ELOST;
+    core->lost_sequence = sequence;
+    while (core->slots_count > 0) {
+        if (core->slots[0].sequence < sequence) {
+            append_slot_fail(core, 0, PAWL_ELOST);
+        } else {
+            append_slot_end(
+                core, 0, (struct append_action){.status = PAWL_ELOST, .lost_sequence = sequence});
         }
     }
 }
@@ -284,6 +302,7 @@ static int submit(struct append_core *core, const struct append_event *event)
     slot->length = event->length;
     slot->crc = event->crc;
     slot->record_flags = event->record_flags;
+    slot->replicated = event->replicated && !epoch;
     if (unknown != NULL) {
         PAWL_MARK(client_resolves_unknown);
         unknown_remove(core, (uint32_t)(unknown - core->unknowns));
@@ -344,7 +363,7 @@ int append_core_step(struct append_core *core, const struct append_event *event,
 
 void append_core_resolved(struct append_core *core, uint64_t sequence)
 {
-    append_committed(core, sequence);
+    append_committed(core, sequence, true);
 }
 
 // Actions of one step: per slot at most an end, a send or lookup, and a disconnect; and one
@@ -433,6 +452,11 @@ bool append_core_is_clear(const struct append_core *core)
 int append_core_final(const struct append_core *core)
 {
     return core->final;
+}
+
+uint64_t append_core_lost_sequence(const struct append_core *core)
+{
+    return core->lost_sequence;
 }
 
 uint64_t append_core_next_sequence(const struct append_core *core)

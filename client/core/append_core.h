@@ -25,6 +25,10 @@
 //    submit that names it (same length and crc), by append_core_resolved(), or by a later sequence
 //    that turns out to be committed. Those in flight behind it are sent on until their own
 //    deadlines.
+//  - A record may be answered when it is in every replica's memory, if its submit says so. What was answered
+//    like that settles the sequences before it no less, and no more. When a primary then expects one that was
+//    answered, every replica has lost its memory: PAWL_ELOST ends the producer, and names the first such one.
+//    All from there on is not in the file, and can't get there.
 //  - A submit that names a sequence may repeat what an earlier life of the producer sent: its
 //  outcome
 //    is open from the start.
@@ -88,6 +92,7 @@ struct append_event {
     uint32_t length;
     uint32_t crc;
     uint32_t record_flags; // WIRE_RECORD_EPOCH: opens the producer's epoch, length 0
+    bool replicated;       // memory of every replica is enough
     struct append_tail tail;
     struct wire_appended reply;
 };
@@ -111,6 +116,8 @@ struct append_action {
     uint64_t user;
     uint64_t file_offset;
     uint64_t reply_sequence; // epoch records: last sequence before
+    uint64_t lost_sequence;  // PAWL_ELOST: the first that is lost
+    bool replicated;         // SEND: as in the submit; DONE: not known to be durable
     bool duplicate;
     uint32_t length;
     uint32_t crc;
@@ -143,7 +150,7 @@ void append_core_free(struct append_core *core);
 // The step. Only a submit can be refused, and then changes nothing: PAWL_EINVALID when its sequence
 // is under way, leaves a gap or is unknown with another length or crc; -EAGAIN beyond depth_max,
 // while an epoch record is under way, and for an epoch record while anything is; PAWL_EUNKNOWN, see
-// above; PAWL_EFENCED, PAWL_ESESSION, PAWL_EDELETED, PAWL_ENOTFOUND, PAWL_EPROTOCOL once one of these
+// above; PAWL_EFENCED, PAWL_ESESSION, PAWL_ELOST, PAWL_EDELETED, PAWL_ENOTFOUND, PAWL_EPROTOCOL once one of these
 // has ended the producer. Every GET_TAIL, LOOKUP and DISCONNECT is answered by exactly one TAIL, LOOKED_UP or
 // DISCONNECTED; a SEND by a REPLY or the DISCONNECTED of its server. Actions are valid until the
 // next step.
@@ -160,6 +167,8 @@ void append_core_resolved(struct append_core *core, uint64_t sequence);
 bool append_core_is_clear(const struct append_core *core);
 // The code that has ended the producer; 0: it has not.
 int append_core_final(const struct append_core *core);
+// With PAWL_ELOST: the first sequence that is lost.
+uint64_t append_core_lost_sequence(const struct append_core *core);
 uint64_t append_core_next_sequence(const struct append_core *core);
 uint32_t append_core_inflight(const struct append_core *core);
 const struct append_counters *append_core_counters(const struct append_core *core);

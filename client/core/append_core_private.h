@@ -28,6 +28,7 @@ struct append_slot {
     // are committed are not in the chain.
     bool chain;
     bool was_sent;
+    bool replicated;
     uint64_t sequence;
     uint64_t deadline_ns;
     uint64_t user;
@@ -65,7 +66,9 @@ struct append_core {
     uint32_t unknowns_count;
     uint64_t *closing; // servers whose DISCONNECTED is awaited; depth_max + spare of them
     uint32_t closing_count;
-    uint64_t committed_sequence; // highest that is known to be committed
+    uint64_t committed_sequence; // highest that was answered, or is known to be committed
+    uint64_t durable_sequence;   // highest that is known to be durable
+    uint64_t lost_sequence;      // final is PAWL_ELOST
     uint64_t next_sequence;
     uint64_t attempt_last;
     struct append_tail tail;
@@ -94,7 +97,9 @@ struct append_action *append_action_add(struct append_core *core, enum append_ac
 void append_slot_end(struct append_core *core, uint32_t at, struct append_action done);
 void append_slot_fail(struct append_core *core, uint32_t at, int code);
 void append_all_fail(struct append_core *core, int code);
-void append_committed(struct append_core *core, uint64_t sequence);
+void append_committed(struct append_core *core, uint64_t sequence, bool durable);
+// Every replica has lost the records from `sequence` on.
+void append_lost(struct append_core *core, uint64_t sequence);
 bool append_closing(const struct append_core *core, uint64_t server);
 
 // append_retry.c: answers, failures, pauses, sending.

@@ -121,7 +121,8 @@ static void slot_done(struct append_core *core, uint32_t at, const struct append
     struct append_slot *slot = &core->slots[at];
     const struct wire_appended *reply = &event->reply;
     bool epoch = (slot->record_flags & WIRE_RECORD_EPOCH) != 0;
-    if (!epoch && reply->sequence != slot->sequence) {
+    bool replicated = (reply->flags & WIRE_APPENDED_REPLICATED) != 0;
+    if ((!epoch && reply->sequence != slot->sequence) || (replicated && !slot->replicated)) {
         slot->doubt = true;
         append_all_fail(core, PAWL_EPROTOCOL);
         return;
@@ -130,8 +131,9 @@ static void slot_done(struct append_core *core, uint32_t at, const struct append
     append_slot_end(core, at,
                     (struct append_action){.file_offset = reply->file_offset,
                                            .duplicate = duplicate,
+                                           .replicated = replicated,
                                            .reply_sequence = reply->sequence});
-    append_committed(core, reply->sequence);
+    append_committed(core, reply->sequence, !replicated);
     core->failures_count = 0;
     core->put_off_place = 0;
 }
@@ -148,10 +150,21 @@ static bool is_waiting(const struct append_core *core, uint64_t sequence)
 }
 
 // "Too early" names the sequence that the file lacks. It is one that we were refused, or that the
-// caller took back: never one that was committed before we asked, and never one behind the refused.
+// caller took back: never one that was durable before we asked, and never one behind the refused. One that was
+// answered from memory is lost.
 static void on_expect(struct append_core *core, uint32_t at, uint64_t expected)
 {
     const struct append_slot *slot = &core->slots[at];
+    if (expected > core->durable_sequence && expected <= slot->committed_at_send) {
+        if (PAWL_MUTANT(loss_not_told)) {
+            core->committed_sequence = expected - 1;
+            append_all_fail(core, PAWL_EDEADLINE);
+            core->next_sequence = expected;
+        } else {
+            append_lost(core, expected);
+        }
+        return;
+    }
     if (expected <= slot->committed_at_send || expected >= slot->sequence) {
         append_all_fail(core, PAWL_EPROTOCOL);
         return;
@@ -303,7 +316,7 @@ void append_on_reply(struct append_core *core, const struct append_event *event)
         slot->lookup_chunk = event->reply.earlier_chunk;
         uint64_t sequence = slot->sequence;
         slot_ask(core, slot);
-        append_committed(core, sequence);
+        append_committed(core, sequence, true);
     } else {
         on_refusal(core, at, event->status, event->reply.sequence);
     }
@@ -408,6 +421,7 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     action->length = slot->length;
     action->crc = slot->crc;
     action->record_flags = slot->record_flags;
+    action->replicated = slot->replicated;
     action->tail = core->tail;
 }
 

@@ -28,6 +28,7 @@ static void fence_answered(struct master_core *core, struct master_chunk *chunk,
     member->fenced = true;
     member->count = fenced->count;
     member->length = fenced->length;
+    member->replicated_count = PAWL_MIN(fenced->replicated_count, fenced->count);
     // A replica may know of more committed records than it holds: then it has lost some.
     chunk->work->commit_heard = PAWL_MAX(chunk->work->commit_heard, fenced->commit_count);
     struct master_replica *replica = master_replica_add(core, chunk, server);

@@ -212,6 +212,8 @@ struct master_member {
     bool refused; // it answered, with an error
     uint64_t count;
     uint64_t length;
+    uint64_t
+        replicated_count; // of those, so many may have been acknowledged when they were in memory only
 };
 
 // Volatile state of a chunk that is not sealed.

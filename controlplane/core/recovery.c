@@ -491,14 +491,26 @@ static bool seal_is_wanted(const struct master_chunk *chunk)
              master_extend_zero_bytes(chunk->file, end) > 0));
 }
 
+// What may have been acknowledged: committed by somebody's word, or of the level for which memory is enough.
+// The members may have lost the latter in a crash, all but one.
+static uint64_t acknowledged_floor(const struct master_chunk *chunk)
+{
+    uint64_t count = chunk->work->commit_heard;
+    for (uint32_t i = 0; i < chunk->set_count && !PAWL_MUTANT(replicated_settled_lower); i++) {
+        count = PAWL_MAX(count, chunk->work->members[i].replicated_count);
+    }
+    return count;
+}
+
 // Fewer than the file's minimum have got level. What only they hold was never acknowledged when every member
 // has answered the fence, as what is committed is in each of their logs; a retry would be answered from too
 // few replicas. So the chunk ends with what enough members held when they answered, never below what
-// somebody knows to be committed. As long as one has not answered, or is damaged, nothing is left out.
+// may have been acknowledged. As long as one has not answered, or is damaged, nothing is left out.
 static bool settle_lower(struct master_core *core, struct master_chunk *chunk)
 {
     struct master_work *work = chunk->work;
     const struct master_member *best = NULL;
+    uint64_t floor = acknowledged_floor(chunk);
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         const struct master_member *member = &work->members[i];
         uint32_t holders = 0;
@@ -512,7 +524,7 @@ static bool settle_lower(struct master_core *core, struct master_chunk *chunk)
             }
             holders += other->count >= member->count;
         }
-        bool enough = holders >= chunk->file->min_replicas && member->count >= work->commit_heard;
+        bool enough = holders >= chunk->file->min_replicas && member->count >= floor;
         best = enough && (!best || member->count > best->count) ? member : best;
     }
     if (!best) {

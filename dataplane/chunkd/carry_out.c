@@ -22,6 +22,9 @@ void carry_out(struct reactor *reactor, const struct chunk_action *action)
     case CHUNK_ACTION_COMMIT:
         peer_commit(reactor, action);
         return;
+    case CHUNK_ACTION_HOLD:
+        peer_hold(reactor, action);
+        return;
     case CHUNK_ACTION_FETCH:
         peer_fetch(reactor, action);
         return;

@@ -184,7 +184,7 @@ struct peer {
     char addresses[CHUNK_ADDRESS_MAX];
 };
 
-enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH };
+enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH, SEND_HOLD };
 
 struct send {
     uint64_t name; // the request's id on the wire
@@ -204,6 +204,7 @@ struct send {
         struct wire_header header;
         struct wire_prepare prepare;
         struct wire_commit commit;
+        struct wire_hold hold;
         struct wire_fetch fetch;
         struct wire_push push;
     } message;
@@ -237,6 +238,7 @@ bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay);
 bool peer_reachable(struct reactor *reactor, const Pawl__Member *member);
 void peer_prepare(struct reactor *reactor, const struct chunk_action *action);
 void peer_commit(struct reactor *reactor, const struct chunk_action *action);
+void peer_hold(struct reactor *reactor, const struct chunk_action *action);
 void peer_fetch(struct reactor *reactor, const struct chunk_action *action);
 void peer_connected(struct reactor *reactor, struct link *link);
 void peer_message(struct reactor *reactor, struct link *link, const void *message, uint32_t bytes);

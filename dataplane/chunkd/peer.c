@@ -306,10 +306,8 @@ static void link_welcome(struct reactor *reactor, struct link *link,
 static const char *reply_check(const struct send *send, const struct wire_header *header)
 {
     static const uint16_t types[] = {
-        [SEND_PREPARE] = WIRE_PREPARE,
-        [SEND_COMMIT] = WIRE_COMMIT,
-        [SEND_FETCH] = WIRE_FETCH,
-        [SEND_PUSH] = WIRE_PUSH,
+        [SEND_PREPARE] = WIRE_PREPARE, [SEND_COMMIT] = WIRE_COMMIT, [SEND_FETCH] = WIRE_FETCH,
+        [SEND_PUSH] = WIRE_PUSH,       [SEND_HOLD] = WIRE_HOLD,
     };
     if (header->type != (types[send->kind] | WIRE_REPLY)) {
         return "a reply of the wrong type";

@@ -49,6 +49,18 @@ static void post_prepared(struct reactor *reactor, uint64_t server_id,
     reactor_post(reactor, &event);
 }
 
+static void post_held(struct reactor *reactor, uint64_t server_id, const struct wire_hold *hold,
+                      int status)
+{
+    struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_HELD);
+    event.server = server_id;
+    event.handle = hold->chunk;
+    event.version = hold->version;
+    event.index = hold->count;
+    event.status = status;
+    reactor_post(reactor, &event);
+}
+
 void post_fetch_failed(struct reactor *reactor, uint64_t token, int status)
 {
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_FETCHED);
@@ -78,6 +90,8 @@ void send_end(struct reactor *reactor, struct send *send, int status)
     }
     if (send->kind == SEND_PREPARE) {
         post_prepared(reactor, send->server_id, &send->message.prepare, status);
+    } else if (send->kind == SEND_HOLD) {
+        post_held(reactor, send->server_id, &send->message.hold, status);
     } else if (send->kind == SEND_FETCH && status != 0) {
         post_fetch_failed(reactor, send->token, status);
     } else if (send->kind == SEND_PUSH && send->relay != NULL) {
@@ -231,6 +245,13 @@ static int link_send_fetch(struct link *link, struct send *send)
     return fabric_send(link->conn, fetch, sizeof(*fetch));
 }
 
+static int link_send_hold(struct link *link, struct send *send)
+{
+    struct wire_hold *hold = &send->message.hold;
+    wire_header_init(&hold->header, WIRE_HOLD, sizeof(*hold), send->name);
+    return fabric_send(link->conn, hold, sizeof(*hold));
+}
+
 static int link_send(struct reactor *reactor, struct link *link, struct send *send)
 {
     struct wire_commit *commit = &send->message.commit;
@@ -241,6 +262,8 @@ static int link_send(struct reactor *reactor, struct link *link, struct send *se
         return link_send_fetch(link, send);
     case SEND_PUSH:
         return link_send_push(reactor, link, send);
+    case SEND_HOLD:
+        return link_send_hold(link, send);
     case SEND_COMMIT:
         break;
     }
@@ -344,6 +367,8 @@ static uint64_t send_chunk(const struct send *send)
         return send->message.commit.chunk;
     case SEND_PUSH:
         return send->message.push.chunk;
+    case SEND_HOLD:
+        return send->message.hold.chunk;
     case SEND_FETCH:
         break;
     }
@@ -499,4 +524,15 @@ void peer_commit(struct reactor *reactor, const struct chunk_action *action)
         send->message.commit = action->commit;
         peer_send(reactor, send);
     }
+}
+
+void peer_hold(struct reactor *reactor, const struct chunk_action *action)
+{
+    struct send *send = send_new(reactor, SEND_HOLD, action->server);
+    if (send == NULL) {
+        post_held(reactor, action->server, &action->hold, PAWL_EBUSY);
+        return;
+    }
+    send->message.hold = action->hold;
+    peer_send(reactor, send);
 }

@@ -391,7 +391,8 @@ static const char *session_check(const struct reactor *reactor, const struct ses
 {
     const struct wire_push *push = (const void *)header;
     bool for_servers = header->type == WIRE_PREPARE || header->type == WIRE_COMMIT ||
-                       header->type == WIRE_FETCH || (header->type == WIRE_PUSH && push->next != 0);
+                       header->type == WIRE_FETCH || header->type == WIRE_HOLD ||
+                       (header->type == WIRE_PUSH && push->next != 0);
     if ((header->type & WIRE_REPLY) != 0) {
         return "a reply to a request that was never made";
     }

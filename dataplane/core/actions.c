@@ -206,6 +206,18 @@ void chunk_answer_add(struct chunk_core *core, uint64_t request, int code)
     answer_add(core, request, code);
 }
 
+// What may have been acknowledged is no less than this: the records up to the last one of the weaker level. Those
+// that are known to be committed say more.
+static uint64_t replicated_count(const struct chunk *chunk)
+{
+    uint64_t count = chunk->durable_count;
+    while (count > chunk->commit_count &&
+           !record_table_at(&chunk->records, count - 1)->replicated) {
+        count--;
+    }
+    return count;
+}
+
 static void answer_fenced(struct chunk_core *core, const struct chunk *chunk,
                           const struct chunk_command *command)
 {
@@ -220,6 +232,7 @@ static void answer_fenced(struct chunk_core *core, const struct chunk *chunk,
     fenced->count = chunk->durable_count;
     fenced->length = chunk_bytes_at(chunk, chunk->durable_count);
     fenced->commit_count = chunk->commit_count;
+    fenced->replicated_count = replicated_count(chunk);
     fenced->sealed = chunk_is_sealed(chunk);
     Pawl__Reply *reply = answer_add(core, command->request, 0);
     reply->body_case = PAWL__REPLY__BODY_FENCED;

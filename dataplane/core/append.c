@@ -27,6 +27,9 @@ void chunk_reply_place(struct chunk_core *core, const struct chunk *chunk, uint6
     appended->file_offset = chunk->base_offset + record->offset;
     appended->sequence = record->id.sequence;
     appended->duplicate = waiter->duplicate;
+    if (waiter->replicated && index >= chunk->commit_count) {
+        appended->flags = WIRE_APPENDED_REPLICATED;
+    }
 }
 
 void chunk_reply_earlier(struct chunk_core *core, const struct chunk *chunk,
@@ -40,6 +43,16 @@ void chunk_reply_earlier(struct chunk_core *core, const struct chunk *chunk,
     const struct wire_producer *row = producer_table_find(&chunk->producers, id);
     appended->earlier_chunk = earlier;
     appended->sequence = row ? row->last_sequence : 0;
+}
+
+// The request is answered when the record has come as far as its level asks for.
+static void append_wait(struct chunk_core *core, struct chunk *chunk, uint64_t index,
+                        const struct chunk_waiter *waiter)
+{
+    inflight_wait(core, inflight_at(&chunk->inflight, index), waiter);
+    if (waiter->replicated && !core->no_memory) {
+        chunk_hold_want(core, chunk, index + 1);
+    }
 }
 
 // A retry of a record that the table has. It is looked for before anything is refused for want of
@@ -78,11 +91,15 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
     } else if (index < chunk->commit_count || PAWL_MUTANT(inflight_answered)) {
         PAWL_MARK(append_repeats_committed);
         chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
+    } else if (chunk_is_held(chunk, index) &&
+               (waiter->replicated || PAWL_MUTANT(retry_answered_weaker))) {
+        PAWL_MARK(append_repeats_held);
+        chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
     } else {
         PAWL_MARK(append_joins_inflight);
-        // In flight: an answer now would promise what a failure may still take away.
-        inflight_wait(core, inflight_at(&chunk->inflight, index), waiter->conn, waiter->request,
-                      true);
+        // In flight: an answer now would promise what a failure may still take away. The answer meets the level of
+        // this request, whatever that of the first was.
+        append_wait(core, chunk, index, waiter);
     }
 }
 
@@ -92,24 +109,21 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
 {
     const struct wire_append *message = (const void *)event->message;
     uint64_t index = chunk->records.count;
+    uint32_t prepare_flags = waiter->replicated ? WIRE_PREPARE_REPLICATED : 0;
     struct pawl_record record = {.offset = chunk_bytes_at(chunk, index),
                                  .id = message->id,
                                  .version = chunk->promised,
                                  .length = message->length,
-                                 .crc = message->crc};
+                                 .crc = message->crc,
+                                 .replicated = waiter->replicated};
     if (message->id.flags & WIRE_RECORD_EPOCH) {
         const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
         record.id.sequence = row ? row->last_sequence : 0;
     }
     chunk_record_add(core, chunk, &record);
-    struct inflight_slot *slot = inflight_push(core, &chunk->inflight);
+    (void)inflight_push(core, &chunk->inflight);
     if (core->no_memory) {
         return;
-    }
-    if (PAWL_MUTANT(epoch_not_committed) && record.length == 0) {
-        chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
-    } else {
-        inflight_wait(core, slot, waiter->conn, waiter->request, false);
     }
     chunk_persist_record(core, chunk, index, event->payload);
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
@@ -129,10 +143,16 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
                                                 .id = record.id,
                                                 .commit_count = chunk->commit_count,
                                                 .length = record.length,
-                                                .crc = record.crc};
+                                                .crc = record.crc,
+                                                .flags = prepare_flags};
     }
     chunk->lease.told_count = chunk->commit_count;
     chunk->lease.quiet = false;
+    if (PAWL_MUTANT(epoch_not_committed) && record.length == 0) {
+        chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
+    } else {
+        append_wait(core, chunk, index, waiter); // its HOLD goes out behind the PREPAREs
+    }
 }
 
 // A new record that comes next of its producer: is there room, and anybody to keep it?
@@ -223,6 +243,11 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     if (rc) {
         chunk_reply_add(core, event->conn, event->request, WIRE_APPEND, rc);
     } else {
+        // An epoch and a write are always durable: others stand on them. So is what has one replica: its memory
+        // alone is no replication, and its store may refuse the record in the next turn.
+        waiter.replicated = (message->flags & WIRE_APPEND_REPLICATED) != 0 &&
+                            !(message->id.flags & WIRE_RECORD_EPOCH) &&
+                            chunk->written_handle == 0 && chunk->lease.secondaries_count > 0;
         append_judge(core, chunk, event, &waiter);
     }
 }
@@ -268,10 +293,11 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
     if (reach - chunk->commit_count > 1) {
         PAWL_MARK(commit_of_several);
     }
-    for (; chunk->commit_count < reach; chunk->commit_count++) {
-        struct inflight_slot *slot = inflight_at(&chunk->inflight, chunk->commit_count);
+    while (chunk->commit_count < reach) {
+        uint64_t index = chunk->commit_count++;
+        struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
         while (inflight_waiter_pop(core, slot, &waiter)) {
-            chunk_reply_place(core, chunk, chunk->commit_count, &waiter, WIRE_APPEND);
+            chunk_reply_place(core, chunk, index, &waiter, WIRE_APPEND);
             chunk_action_last(core)->durable_ns = slot->durable_ns;
         }
         core->counters.appends_count++;
@@ -281,7 +307,7 @@ void chunk_commit_advance(struct chunk_core *core, struct chunk *chunk)
     chunk_full_check(core, chunk);
 }
 
-static struct chunk_member *secondary_find(struct chunk *chunk, uint64_t server)
+struct chunk_member *chunk_secondary_find(struct chunk *chunk, uint64_t server)
 {
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
         if (chunk->lease.secondaries[i].server_id == server) {
@@ -300,7 +326,7 @@ void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
         PAWL_MARK(prepared_of_older_version);
         return;
     }
-    struct chunk_member *member = secondary_find(chunk, event->server);
+    struct chunk_member *member = chunk_secondary_find(chunk, event->server);
     if (!member) {
         return;
     }
@@ -315,4 +341,5 @@ void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
     // A late answer of a member that was reported counts: the record is durable there.
     member->prepared_count = PAWL_MAX(member->prepared_count, event->index + 1);
     chunk_commit_advance(core, chunk);
+    chunk_hold_advance(core, chunk); // durable there is held there
 }

@@ -289,6 +289,9 @@ static void conn_closed(struct chunk_core *core, uint64_t conn)
     while (pawl_map_iterate(&core->chunks, &cursor, &handle, &value)) {
         struct chunk *chunk = value;
         inflight_forget(core, &chunk->inflight, conn);
+        if (chunk->hold.conn == conn) {
+            chunk->hold = (struct chunk_hold){0};
+        }
     }
 }
 
@@ -303,6 +306,9 @@ static void step_message(struct chunk_core *core, const struct chunk_event *even
         break;
     case CHUNK_EVENT_COMMIT:
         chunk_commit(core, event);
+        break;
+    case CHUNK_EVENT_HOLD:
+        chunk_hold(core, event);
         break;
     case CHUNK_EVENT_READ:
         chunk_read(core, event);
@@ -333,6 +339,9 @@ static void step_event(struct chunk_core *core, const struct chunk_event *event)
         break;
     case CHUNK_EVENT_PREPARED:
         chunk_prepared(core, event);
+        break;
+    case CHUNK_EVENT_HELD:
+        chunk_held(core, event);
         break;
     case CHUNK_EVENT_FETCHED:
         chunk_fetched(core, event);

@@ -15,7 +15,8 @@
 //    its own uses (a write under way, a forward) on top, and holds the reply of the request that
 //    brought the payload until all of them are over: the reply returns the window's slots.
 //  - A message to a secondary ends in exactly one CHUNK_EVENT_PREPARED: with the peer's reply, or with
-//    a negative status when the connection broke, could not be made or a deadline passed.
+//    a negative status when the connection broke, could not be made or a deadline passed. So does a HOLD,
+//    in one CHUNK_EVENT_HELD.
 //
 // Rules (design.md 3) live here: see the comments over each in chunk_core.c and its neighbours.
 #ifndef PAWL_DATAPLANE_CHUNK_CORE_H
@@ -56,12 +57,14 @@ enum chunk_event_type {
     CHUNK_EVENT_PREPARE,  // message: wire_prepare
     CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure
     CHUNK_EVENT_COMMIT,   // message: wire_commit
-    CHUNK_EVENT_READ,     // message: wire_read
-    CHUNK_EVENT_FETCH,    // message: wire_fetch
-    CHUNK_EVENT_FETCHED,  // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched,
-                          // payload, bytes: what the payload is
-    CHUNK_EVENT_LOOKUP,   // message: wire_lookup
-    CHUNK_EVENT_INSPECT,  // message: wire_inspect
+    CHUNK_EVENT_HOLD,     // message: wire_hold
+    CHUNK_EVENT_HELD, // reply of `server` to hold (handle, version, index: its count), or its failure
+    CHUNK_EVENT_READ,    // message: wire_read
+    CHUNK_EVENT_FETCH,   // message: wire_fetch
+    CHUNK_EVENT_FETCHED, // end of an own CHUNK_ACTION_FETCH: token, status, message: wire_fetched,
+                         // payload, bytes: what the payload is
+    CHUNK_EVENT_LOOKUP,  // message: wire_lookup
+    CHUNK_EVENT_INSPECT, // message: wire_inspect
     CHUNK_EVENT_PERSISTED,   // token, status
     CHUNK_EVENT_CONN_CLOSED, // conn: its requests need no reply any more
     CHUNK_EVENT_PEER_DOWN,   // server: connection to it lost, or could not be made
@@ -102,6 +105,7 @@ enum chunk_action_type {
     CHUNK_ACTION_REPLY,   // conn, request, reply (its header's status and type are set)
     CHUNK_ACTION_PREPARE, // server, prepare, payload, relay_to, relayed_by
     CHUNK_ACTION_COMMIT,  // server, commit
+    CHUNK_ACTION_HOLD,    // server, hold; behind the PREPAREs that it is about
     CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token
     CHUNK_ACTION_READ,    // conn, request: read the segments one behind the other, then reply as a
                           // wire_read_done with committed_bytes, sealed and log_* as given here
@@ -176,6 +180,7 @@ struct chunk_action {
         union chunk_reply reply;
         struct wire_prepare prepare; // header is left to the driver
         struct wire_commit commit;
+        struct wire_hold hold;
         struct wire_fetch fetch;
         struct wire_read read;
         struct {

@@ -5,6 +5,7 @@
 //   actions.c      the list of actions: replies, answers, reports, store operations
 //   inflight.c     records that are not settled yet and the requests that wait for them
 //   append.c       the primary: APPEND, commit
+//   hold.c         acknowledgements of records that are in every replica's memory: both sides
 //   lease.c        the primary: grant, lease, broken members, time
 //   prepare.c      a secondary: PREPARE, COMMIT
 //   recovery.c     the master's commands, pending until they are carried out: OPEN, FENCE, SEAL, DROP
@@ -17,7 +18,8 @@
 //
 // Life of a record here: assigned (it is in the record table and counts for the producer table at
 // once), durable here, committed (durable on every member of the set). The three counts of a chunk
-// say how far each has come: commit_count <= durable_count <= records.count.
+// say how far each has come: commit_count <= durable_count <= records.count. A primary knows one more: the
+// records that every member has in memory (hold.c), which is enough for the weaker acknowledgement.
 //
 // Out of memory: core->no_memory is set, what is under way finishes without its effect, the step
 // returns -ENOMEM and the process ends. So nothing is undone.
@@ -40,7 +42,8 @@ struct chunk_waiter {
     struct chunk_waiter *next;
     uint64_t conn;
     uint64_t request;
-    bool duplicate; // it joined a record that was under way already
+    bool duplicate;  // it joined a record that was under way already
+    bool replicated; // it is answered when every member has the record in memory
 };
 
 struct inflight_slot {
@@ -72,6 +75,8 @@ enum chunk_state {
 struct chunk_member {
     uint64_t server_id;
     uint64_t prepared_count; // records that it has durable, by its own word
+    uint64_t held_count;     // that it has in memory; what it has prepared not counted
+    uint64_t hold_asked;     // the HOLD under way asks for so many; 0: none is
     bool broken;             // it refused, failed or was late: recovery has to come
 };
 
@@ -79,9 +84,20 @@ struct chunk_member {
 struct chunk_lease {
     uint64_t until_ns;
     uint64_t told_count; // highest commit count that the secondaries were sent
+    uint64_t
+        hold_wanted; // somebody waits, or has waited, for so many records to be in every memory
+    uint64_t
+        held_count; // of those, so many are; less than commit_count when nobody has asked for long
     uint32_t secondaries_count;
     bool quiet; // nothing was in flight at the last tick, nor since
     struct chunk_member secondaries[CHUNK_SET_MAX];
+};
+
+// A primary's HOLD that waits for its records.
+struct chunk_hold {
+    uint64_t count; // 0: none
+    uint64_t conn;
+    uint64_t request;
 };
 
 // Levelling up from `source`, one record after the other.
@@ -156,6 +172,7 @@ struct chunk {
     struct inflight inflight;
 
     struct chunk_lease lease;
+    struct chunk_hold hold;
     struct chunk_level level;
     struct chunk_copy *copy;        // of a chunk that is being copied
     struct chunk_command *commands; // in the order in which they came
@@ -297,11 +314,14 @@ void inflight_reset(struct inflight *inflight, uint64_t index);
 // Forgets the records from `index` on; nobody waits for them.
 void inflight_cut(struct inflight *inflight, uint64_t index);
 void inflight_fini(struct chunk_core *core, struct inflight *inflight);
-void inflight_wait(struct chunk_core *core, struct inflight_slot *slot, uint64_t conn,
-                   uint64_t request, bool duplicate);
+void inflight_wait(struct chunk_core *core, struct inflight_slot *slot,
+                   const struct chunk_waiter *waiter);
 // Takes the first waiter out, into *ret; false: there is none.
 bool inflight_waiter_pop(struct chunk_core *core, struct inflight_slot *slot,
                          struct chunk_waiter *ret);
+// The first one that waits for the weaker acknowledgement.
+bool inflight_replicated_pop(struct chunk_core *core, struct inflight_slot *slot,
+                             struct chunk_waiter *ret);
 // Forgets all waiters of a connection.
 void inflight_forget(struct chunk_core *core, struct inflight *inflight, uint64_t conn);
 
@@ -319,6 +339,19 @@ void chunk_reply_earlier(struct chunk_core *core, const struct chunk *chunk,
                          const struct wire_record_id *id, const struct chunk_waiter *waiter,
                          uint16_t type);
 
+// hold.c
+
+// Whether a record of the primary is in every member's memory.
+bool chunk_is_held(const struct chunk *chunk, uint64_t index);
+// Somebody waits for the first `count` records to be in every memory: asks the secondaries.
+void chunk_hold_want(struct chunk_core *core, struct chunk *chunk, uint64_t count);
+// Answers those that wait for the weaker acknowledgement, as far as every member has come.
+void chunk_hold_advance(struct chunk_core *core, struct chunk *chunk);
+void chunk_held(struct chunk_core *core, const struct chunk_event *event);
+// A secondary: HOLD, and its answer once the records are here; a code other than 0 refuses it.
+void chunk_hold(struct chunk_core *core, const struct chunk_event *event);
+void chunk_hold_answer(struct chunk_core *core, struct chunk *chunk, int code);
+
 // lease.c
 
 bool chunk_lease_is_held(const struct chunk_core *core, const struct chunk *chunk);
@@ -335,6 +368,9 @@ void chunk_tick(struct chunk_core *core);
 
 // prepare.c
 
+// Whether the sender of a message under `version` may order here: 0 or what it is refused with. `chunk` may be NULL.
+int chunk_order_check(const struct chunk *chunk, uint64_t version);
+struct chunk_member *chunk_secondary_find(struct chunk *chunk, uint64_t server); // append.c
 void chunk_prepare(struct chunk_core *core, const struct chunk_event *event);
 void chunk_commit(struct chunk_core *core, const struct chunk_event *event);
 // Answers PREPAREs whose record, and all before it, are durable.

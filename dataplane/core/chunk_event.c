@@ -11,6 +11,8 @@ enum chunk_event_type chunk_event_of(uint16_t wire_type)
         return CHUNK_EVENT_PREPARE;
     case WIRE_COMMIT:
         return CHUNK_EVENT_COMMIT;
+    case WIRE_HOLD:
+        return CHUNK_EVENT_HOLD;
     case WIRE_READ:
         return CHUNK_EVENT_READ;
     case WIRE_FETCH:

@@ -86,38 +86,55 @@ void inflight_fini(struct chunk_core *core, struct inflight *inflight)
     *inflight = (struct inflight){0};
 }
 
-void inflight_wait(struct chunk_core *core, struct inflight_slot *slot, uint64_t conn,
-                   uint64_t request, bool duplicate)
+void inflight_wait(struct chunk_core *core, struct inflight_slot *slot,
+                   const struct chunk_waiter *waiter)
 {
-    struct chunk_waiter *waiter = core->waiters_free;
-    if (waiter) {
-        core->waiters_free = waiter->next;
+    struct chunk_waiter *copy = core->waiters_free;
+    if (copy) {
+        core->waiters_free = copy->next;
     } else {
-        waiter = pawl_alloc_new(core->alloc, sizeof(*waiter));
+        copy = pawl_alloc_new(core->alloc, sizeof(*copy));
     }
-    if (!waiter) {
+    if (!copy) {
         core->no_memory = true;
         return;
     }
-    *waiter = (struct chunk_waiter){.conn = conn, .request = request, .duplicate = duplicate};
+    *copy = *waiter;
+    copy->next = NULL;
     struct chunk_waiter **place = &slot->waiters;
     while (*place) {
         place = &(*place)->next;
     }
-    *place = waiter;
+    *place = copy;
+}
+
+static bool waiter_take(struct chunk_core *core, struct chunk_waiter **place,
+                        struct chunk_waiter *ret)
+{
+    struct chunk_waiter *waiter = *place;
+    if (!waiter) {
+        return false;
+    }
+    *place = waiter->next;
+    *ret = *waiter;
+    waiter_free(core, waiter);
+    return true;
 }
 
 bool inflight_waiter_pop(struct chunk_core *core, struct inflight_slot *slot,
                          struct chunk_waiter *ret)
 {
-    struct chunk_waiter *waiter = slot->waiters;
-    if (!waiter) {
-        return false;
+    return waiter_take(core, &slot->waiters, ret);
+}
+
+bool inflight_replicated_pop(struct chunk_core *core, struct inflight_slot *slot,
+                             struct chunk_waiter *ret)
+{
+    struct chunk_waiter **place = &slot->waiters;
+    while (*place && !(*place)->replicated) {
+        place = &(*place)->next;
     }
-    slot->waiters = waiter->next;
-    *ret = *waiter;
-    waiter_free(core, waiter);
-    return true;
+    return waiter_take(core, place, ret);
 }
 
 void inflight_forget(struct chunk_core *core, struct inflight *inflight, uint64_t conn)

@@ -28,7 +28,7 @@ static void commit_learn(struct chunk *chunk, uint64_t count)
 
 // Who may order here now: the primary of the version that was promised last, once the promise is
 // durable and the master has been told of it.
-static int order_check(const struct chunk *chunk, uint64_t version)
+int chunk_order_check(const struct chunk *chunk, uint64_t version)
 {
     if (!chunk) {
         return PAWL_ENOCHUNK;
@@ -71,8 +71,7 @@ static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
         prepare_reply(core, waiter, &place, 0);
     } else {
         PAWL_MARK(prepare_joins_inflight);
-        inflight_wait(core, inflight_at(&chunk->inflight, message->index), waiter->conn,
-                      waiter->request, true);
+        inflight_wait(core, inflight_at(&chunk->inflight, message->index), waiter);
     }
     return 0;
 }
@@ -85,7 +84,8 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
                                  .id = message->id,
                                  .version = message->version,
                                  .length = message->length,
-                                 .crc = message->crc};
+                                 .crc = message->crc,
+                                 .replicated = (message->flags & WIRE_PREPARE_REPLICATED) != 0};
     // What landed is checked, not what was sent: a slot may have been torn or overwritten.
     if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_secondary)) {
         PAWL_MARK(prepare_payload_torn);
@@ -113,10 +113,11 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
             .chunk = chunk->handle, .version = chunk->promised, .index = index};
         prepare_reply(core, waiter, &place, 0);
     } else {
-        inflight_wait(core, slot, waiter->conn, waiter->request, false);
+        inflight_wait(core, slot, waiter);
     }
     chunk_persist_record(core, chunk, index, event->payload);
     chunk->promise_used = true;
+    chunk_hold_answer(core, chunk, 0);
     return 0;
 }
 
@@ -125,7 +126,7 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
     const struct wire_prepare *message = (const void *)event->message;
     struct chunk *chunk = chunk_find(core, message->chunk);
     struct chunk_waiter waiter = {.conn = event->conn, .request = event->request};
-    int rc = order_check(chunk, message->version);
+    int rc = chunk_order_check(chunk, message->version);
 
     if (rc == 0) {
         commit_learn(chunk, message->commit_count);
@@ -166,6 +167,7 @@ void chunk_prepare_advance(struct chunk_core *core, struct chunk *chunk)
 void chunk_waiters_refuse(struct chunk_core *core, struct chunk *chunk, int code)
 {
     struct chunk_waiter waiter;
+    chunk_hold_answer(core, chunk, code);
     for (uint64_t index = chunk->inflight.first; index < chunk->inflight.end; index++) {
         struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
         while (inflight_waiter_pop(core, slot, &waiter)) {
@@ -184,7 +186,7 @@ void chunk_commit(struct chunk_core *core, const struct chunk_event *event)
 {
     const struct wire_commit *message = (const void *)event->message;
     struct chunk *chunk = chunk_find(core, message->chunk);
-    int rc = order_check(chunk, message->version);
+    int rc = chunk_order_check(chunk, message->version);
 
     if (rc == 0) {
         commit_learn(chunk, message->commit_count);

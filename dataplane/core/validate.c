@@ -80,6 +80,9 @@ static void validate_primary(const struct chunk_core *core, const struct chunk *
         reach = PAWL_MIN(reach, member->prepared_count);
     }
     pawl_assert(chunk->commit_count == reach); // no more than all have, and answered at once
+    pawl_assert(chunk->lease.hold_wanted <= chunk->records.count);
+    pawl_assert(chunk->lease.held_count <= chunk->lease.hold_wanted);
+    pawl_assert(chunk->hold.count == 0);
 }
 
 static void validate_state(const struct chunk *chunk)
@@ -87,6 +90,8 @@ static void validate_state(const struct chunk *chunk)
     pawl_assert(chunk->state >= CHUNK_STATE_CREATING && chunk->state <= CHUNK_STATE_GONE);
     pawl_assert(chunk->promised_durable <= chunk->promised);
     pawl_assert(!chunk->damaged == (chunk->damage_code == 0));
+    pawl_assert(chunk->hold.count == 0 || (chunk->hold.count > chunk->records.count &&
+                                           chunk->state == CHUNK_STATE_OPEN && !chunk->damaged));
     if (chunk_is_sealed(chunk)) {
         pawl_assert(chunk->commit_count == chunk->records.count);
     }

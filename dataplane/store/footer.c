@@ -107,7 +107,7 @@ void footer_row_encode(struct disk_record *row, const struct pawl_record *record
         .producer_lo = record->id.producer_lo,
         .sequence = record->id.sequence,
         .epoch = record->id.epoch,
-        .flags = record->id.flags,
+        .flags = record->id.flags | (record->replicated ? DISK_RECORD_REPLICATED : 0),
         .version = record->version,
         .length = record->length,
         .crc = record->crc,
@@ -117,6 +117,9 @@ void footer_row_encode(struct disk_record *row, const struct pawl_record *record
 
 void footer_row_decode(const struct disk_record *row, struct pawl_record *ret)
 {
+    // A write's offset takes all bits of its flags.
+    bool replicated =
+        (row->flags & WIRE_RECORD_WRITE) == 0 && (row->flags & DISK_RECORD_REPLICATED) != 0;
     *ret = (struct pawl_record){
         .offset = row->offset,
         .id =
@@ -125,10 +128,11 @@ void footer_row_decode(const struct disk_record *row, struct pawl_record *ret)
                 .producer_lo = row->producer_lo,
                 .sequence = row->sequence,
                 .epoch = row->epoch,
-                .flags = row->flags,
+                .flags = row->flags & ~(replicated ? DISK_RECORD_REPLICATED : 0),
             },
         .version = row->version,
         .length = row->length,
         .crc = row->crc,
+        .replicated = replicated,
     };
 }

@@ -58,7 +58,8 @@ enum pawl_reaction {
     X(PAWL_EPASTEND, -10034, "range lies past the end of the file: extend it first", GIVE_UP)      \
     X(PAWL_ESESSION, -10040, "client's session has ended: open appends are unknown", GIVE_UP)      \
     X(PAWL_EHISTORY, -10045, "the master's log lacks what its cluster has seen", GIVE_UP)          \
-    X(PAWL_EPROVIDER, -10050, "server has no address of a provider that is spoken here", GIVE_UP)
+    X(PAWL_EPROVIDER, -10050, "server has no address of a provider that is spoken here", GIVE_UP)  \
+    X(PAWL_ELOST, -10055, "records that were acknowledged in memory only are lost", GIVE_UP)
 
 #define PAWL_ERROR_ENUM(name, number, text, reaction) name = (number),
 enum pawl_error { PAWL_ERRORS(PAWL_ERROR_ENUM) };

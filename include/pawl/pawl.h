@@ -237,10 +237,23 @@ PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
 PAWL_API int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                                uint64_t last_sequence);
 
+// What an append's status 0 promises, on every replica that its chunk had then.
+enum pawl_ack {
+    // On stable storage.
+    PAWL_ACK_DURABLE = 0,
+    // In memory, checked and on its way to stable storage: written at once, at most 1,024 records of a chunk wait for
+    // it. Lost is such a record only when every replica of its chunk is lost before it has stored it: its server
+    // crashed, its disk refused the write, or the master could not reach it when the others came back. Then all later
+    // records of its producer are lost too, and its next append ends with PAWL_ELOST; pawl_resolve() says
+    // PAWL_EABSENT. Readers see it when it is durable. On a chunk of one replica: as PAWL_ACK_DURABLE.
+    PAWL_ACK_REPLICATED = 1,
+};
+
 struct pawl_append_options {
     size_t size;
     uint64_t sequence;    // 0: the next one; otherwise as named by the caller
     uint32_t deadline_ms; // 0: the connection's
+    enum pawl_ack ack;    // of this call; a repeat of an id waits for its own
 };
 
 // Where the time of an append went, in nanoseconds; all 0: not known. Of the send that was answered. What is left of
@@ -257,13 +270,18 @@ struct pawl_append_stages {
 struct pawl_append_result {
     int status;      // 0; PAWL_EUNKNOWN: resolve by id or repeat; others are final: not in the file
     uint64_t offset; // in the file
-    struct pawl_record_id id;         // zero: not tried, an earlier record's outcome is unknown
-    bool duplicate;                   // the record was in the file before this call
+    struct pawl_record_id id; // zero: not tried, an earlier record's outcome is unknown
+    bool duplicate;           // the record was in the file before this call
+    // status 0: on stable storage of every replica, with all before it of its producer
+    bool durable;
+    // PAWL_ELOST: the first one that was acknowledged and is not in the file any more
+    uint64_t lost_sequence;
     struct pawl_append_stages stages; // status 0
 };
 
-// Appends one record and waits for its commit on stable storage of every replica. Retries by itself,
-// with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
+// Appends one record and waits for its acknowledgement, by default its commit on stable storage of every
+// replica. PAWL_ELOST: records of this producer that were acknowledged as PAWL_ACK_REPLICATED are lost, and with
+// them this one; the file takes no append any more: open it again. Retries by itself, with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
 // value is its status. bytes: 1..pawl_record_bytes_max().
 PAWL_API int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                          const struct pawl_append_options *options,
@@ -278,7 +296,7 @@ PAWL_API int pawl_append_submit(struct pawl_file *file, const void *data, size_t
                                 const struct pawl_append_options *options, pawl_append_fn *done,
                                 void *user);
 
-// Where is this record? 0 and its offset; PAWL_EABSENT: not committed (final once a later sequence
+// Where is this record? 0 and its offset, and it is durable, whatever level it was appended with; PAWL_EABSENT: not committed (final once a later sequence
 // or epoch of its producer is committed). Follows the producer through older chunks.
 PAWL_API int pawl_resolve(struct pawl_file *file, const struct pawl_record_id *id,
                           struct pawl_append_result *ret_result);

@@ -6,20 +6,20 @@ _pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
     local times="--duration --warm-up" loops="--depth --clients --ops --rate"
-    local appends="--bytes --replicas --ack --chunk-bytes" files="--files --file-bytes --record-bytes"
+    local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
-    append) echo "$times $loops $appends --files --roofline --unregistered" ;;
+    append) echo "$times $loops $appends --ack --files --roofline --unregistered" ;;
     read) echo "$times $loops $appends $files --roofline --unregistered" ;;
     write) echo "$times $loops $appends $files --unregistered" ;;
     roofline)
         echo "--read --bytes --depth --clients --replicas --route --flush --sources --memory --duration --warm-up --batch --wait --slice" \
             "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
         ;;
-    mixed) echo "$times $loops $appends $files --mix --unregistered" ;;
+    mixed) echo "$times $loops $appends --ack $files --mix --unregistered" ;;
     meta) echo "$times $loops" ;;
     push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
-    failover) echo "$appends" ;;
+    failover) echo "$appends --ack" ;;
     report) echo "$times --suite --output" ;;
     esac
 }
@@ -43,7 +43,7 @@ _pawl_perf() {
         return 0
         ;;
     --provider) words="tcp verbs" ;;
-    --ack) words="durable" ;;
+    --ack) words="durable replicated" ;;
     --suite) words="quick reference gfs targets" ;;
     --route)
         words="star chain"

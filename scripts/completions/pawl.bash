@@ -11,7 +11,7 @@ _pawl_options() { # verb, action of local
     put) echo "--record-bytes --chunk-bytes --replicas --depth --progress-file" ;;
     get | cat) echo "--offset --length --server" ;;
     write) echo "--offset" ;;
-    append) echo "--lines --record-bytes --producer" ;;
+    append) echo "--lines --record-bytes --producer --ack" ;;
     ls) echo "-l" ;;
     stat) echo "--quick" ;;
     mkdir) echo "-p" ;;

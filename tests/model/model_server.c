@@ -73,6 +73,16 @@ static void carry_out_commit(uint32_t server, const struct chunk_action *action)
                (struct model_entry){.message = model_message_wire(&commit, sizeof(commit), 0)});
 }
 
+static void carry_out_hold(uint32_t server, const struct chunk_action *action)
+{
+    struct wire_hold hold = action->hold;
+    wire_header_init(&hold.header, WIRE_HOLD, sizeof(hold), 0);
+    call(server, action->server,
+         (struct model_call){
+             .type = WIRE_HOLD, .handle = hold.chunk, .version = hold.version, .index = hold.count},
+         model_message_wire(&hold, sizeof(hold), 0));
+}
+
 static void carry_out_fetch(uint32_t server, const struct chunk_action *action)
 {
     struct wire_fetch fetch = action->fetch;
@@ -348,6 +358,9 @@ static void carry_out(uint32_t server, const struct chunk_action *action)
     case CHUNK_ACTION_COMMIT:
         carry_out_commit(server, action);
         break;
+    case CHUNK_ACTION_HOLD:
+        carry_out_hold(server, action);
+        break;
     case CHUNK_ACTION_FETCH:
         carry_out_fetch(server, action);
         break;
@@ -496,8 +509,8 @@ static void call_ended(uint32_t server, const struct model_call *call, int statu
                        const struct model_message *message, bool torn)
 {
     struct chunk_event event = {.status = status};
-    if (call->type == WIRE_PREPARE) {
-        event.type = CHUNK_EVENT_PREPARED;
+    if (call->type == WIRE_PREPARE || call->type == WIRE_HOLD) {
+        event.type = call->type == WIRE_HOLD ? CHUNK_EVENT_HELD : CHUNK_EVENT_PREPARED;
         event.server = MODEL_SERVER_ID(0) + call->peer;
         event.handle = call->handle;
         event.version = call->version;

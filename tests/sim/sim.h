@@ -59,14 +59,15 @@ struct sim_params {
     uint32_t double_permille; // requests that arrive twice
     uint32_t trip_permyriad;  // flushes and commands that their process does not outlive for long
     uint32_t error_permyriad; // flushes that fail: the store is out of service, its server gives up
-    uint32_t rollback_permyriad; // crashes after which a disk is in an older state
-    uint32_t wipe_permyriad;     // crashes after which a disk is empty
-    uint32_t lose_permyriad;     // messages that are lost with the rest of their stream
-    uint32_t late_permille;      // one-sided writes of broken streams that land all the same
-    uint32_t inline_max;         // payloads above it are pushed into slots
-    uint32_t window_slots;       // that a receiver grants to a connection
-    uint32_t clock_ppm;          // clocks run faster or slower by so much at most
-    uint32_t reset_ms;           // mean time between faults of a kind; 0: none
+    uint32_t replicated_permille; // appends of the weaker level
+    uint32_t rollback_permyriad;  // crashes after which a disk is in an older state
+    uint32_t wipe_permyriad;      // crashes after which a disk is empty
+    uint32_t lose_permyriad;      // messages that are lost with the rest of their stream
+    uint32_t late_permille;       // one-sided writes of broken streams that land all the same
+    uint32_t inline_max;          // payloads above it are pushed into slots
+    uint32_t window_slots;        // that a receiver grants to a connection
+    uint32_t clock_ppm;           // clocks run faster or slower by so much at most
+    uint32_t reset_ms;            // mean time between faults of a kind; 0: none
     uint32_t block_ms;
     uint32_t freeze_ms;
     uint32_t crash_ms;
@@ -576,7 +577,9 @@ enum sim_told {
     SIM_TOLD_OK,
     SIM_TOLD_UNKNOWN,
     SIM_TOLD_ABSENT,
-    SIM_TOLD_GONE
+    SIM_TOLD_GONE,
+    SIM_TOLD_HELD, // acknowledged when it was in the memory of all replicas
+    SIM_TOLD_LOST, // that, and then called lost
 };
 
 // An append as its application knows it. Its payload begins with `serial`.
@@ -587,6 +590,7 @@ struct sim_append {
     uint32_t length;
     uint32_t crc;
     uint8_t *payload;
+    bool replicated; // its level
     enum sim_told told;
     uint64_t offset;
 };
@@ -607,6 +611,14 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                        uint64_t index);
 void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *chunk,
                      uint64_t count);
+// A server has a record to store, in memory as yet.
+void sim_oracle_handed(struct sim *sim, uint32_t server, const struct sim_disk_op *op);
+// A server may have lost what it had in memory.
+void sim_oracle_held_look(struct sim *sim, uint32_t server);
+// Nobody is left who could be told that the append was lost.
+void sim_oracle_forget(struct sim_append *append);
+// Records that were acknowledged from memory; of those, lost ones.
+uint64_t sim_oracle_held_count(const struct sim_oracle *oracle, uint64_t *ret_missing);
 // A server answers an append with success, now.
 void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_append *request,
                        const struct wire_appended *reply);

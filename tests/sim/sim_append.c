@@ -51,7 +51,8 @@ static void carry_out_send(struct sim *sim, struct sim_client *c,
                                   .version = action->tail.version,
                                   .id = record_id(c, action),
                                   .length = action->length,
-                                  .crc = action->crc};
+                                  .crc = action->crc,
+                                  .flags = action->replicated ? WIRE_APPEND_REPLICATED : 0};
     pawl_assert(node != NULL && (epoch || job != NULL));
     sim_note(sim, "%s sends sequence %llu to %s chunk %llu version %llu", c->node->name,
              ULL(action->sequence), node->name, ULL(message.chunk), ULL(message.version));

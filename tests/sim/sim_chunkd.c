@@ -81,6 +81,7 @@ static void disk_queue(struct sim *sim, struct sim_chunkd *s, struct sim_disk_op
     if (op->payload != 0) {
         payload_release(sim, s, op->payload);
     }
+    sim_oracle_held_look(sim, s->node->index);
     sim_at(sim, 0,
            (struct sim_event){
                .run = on_refused, .node = s->node, .a = op->token, .b = (uint64_t)(int64_t)code});
@@ -125,6 +126,7 @@ static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chu
         op.payload = payload->number;
         op.source = payload->data;
     }
+    sim_oracle_handed(sim, s->node->index, &op);
     disk_queue(sim, s, &op);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "base/hash.h"
 #include "sim_write.h"
 
 #define ULL(x) ((unsigned long long)(x))
@@ -72,9 +73,9 @@ static void pending_remove(struct sim_notes *notes, const struct sim_append *app
 }
 
 static void ack(struct sim *sim, struct sim_notes *notes, struct sim_append *append,
-                uint64_t offset)
+                const struct append_action *done)
 {
-    sim_oracle_told(sim, append, SIM_TOLD_OK, offset);
+    sim_oracle_told(sim, append, done->replicated ? SIM_TOLD_HELD : SIM_TOLD_OK, done->file_offset);
     pending_remove(notes, append);
     notes->last_acked = PAWL_MAX(notes->last_acked, append->id.sequence);
     notes->finish_count += notes->finishing ? 1 : 0;
@@ -127,6 +128,7 @@ static int job_submit(struct sim *sim, struct sim_client *c, struct sim_job job,
     event.user = kept->number;
     event.deadline_ns = event.now_ns + deadline_ms * SIM_MS;
     event.length = job.epoch ? 0 : job.append->length;
+    event.replicated = !job.epoch && job.append->replicated;
     event.record_flags = job.epoch   ? WIRE_RECORD_EPOCH
                          : job.flags ? job.flags
                                      : job.append->id.flags;
@@ -217,8 +219,9 @@ static void epoch_opened(struct sim *sim, struct sim_client *c, uint64_t last_se
         }
     }
     if (!c->notes->shared && last_sequence < c->notes->last_acked) {
-        sim_violation(sim, "%s was told last sequence %llu after %llu was acknowledged",
-                      c->node->name, ULL(last_sequence), ULL(c->notes->last_acked));
+        sim_note(sim, "%s was told last sequence %llu after %llu was acknowledged", c->node->name,
+                 ULL(last_sequence), ULL(c->notes->last_acked));
+        client_lost(sim, c->notes, c->producer_lo, last_sequence + 1);
     }
     c->state = SIM_RUNNING;
 }
@@ -255,6 +258,32 @@ static void producer_lost(struct sim *sim, struct sim_client *c)
     c->state = SIM_RESTING;
 }
 
+// The anonymous one goes on under another id, the named one in another epoch.
+static void on_lost(struct sim *sim, struct sim_client *c, uint64_t sequence)
+{
+    if (c->lost_records) {
+        return; // told by the first of several
+    }
+    c->lost_records = true;
+    sim_note(sim, "%s is told that its records from sequence %llu on are lost", c->node->name,
+             ULL(sequence));
+    client_lost(sim, c->notes, c->producer_lo, sequence);
+}
+
+static void producer_anew(struct sim *sim, struct sim_client *c)
+{
+    struct sim_notes *notes = c->notes;
+    producer_lost(sim, c);
+    c->lost_records = false;
+    if (notes->name[0] == 0) {
+        client_forget(notes);
+        notes->producer_lo += 100;
+        notes->pending_count = 0; // of the old one; what is unknown stays so
+        notes->last_acked = 0;
+        c->state = notes->sessions ? SIM_OPENING : SIM_CREATING;
+    }
+}
+
 // ---- ends of appends ---------------------------------------------------------------------------------------------
 
 // Nobody gave out a tail until the deadline.
@@ -288,7 +317,7 @@ static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_app
     }
     switch (done->status) {
     case 0:
-        ack(sim, c->notes, append, done->file_offset);
+        ack(sim, c->notes, append, done);
         break;
     case PAWL_EUNKNOWN:
         sim_oracle_told(sim, append, SIM_TOLD_UNKNOWN, 0);
@@ -304,6 +333,10 @@ static void on_append_done(struct sim *sim, struct sim_client *c, struct sim_app
         if (!c->notes->sessions) {
             sim_violation(sim, "%s has no session, and it has ended", c->node->name);
         }
+        break;
+    case PAWL_ELOST:
+        on_lost(sim, c, done->lost_sequence);
+        absent(sim, c->notes, append);
         break;
     case PAWL_EFENCED:
     case PAWL_EIDREUSED:
@@ -345,7 +378,10 @@ void client_done(struct sim *sim, struct sim_client *c, const struct append_acti
         }
     } else if (job->repeat) {
         if (done->status == 0) {
-            sim_oracle_told(sim, job->append, SIM_TOLD_OK, done->file_offset);
+            sim_oracle_told(sim, job->append, done->replicated ? SIM_TOLD_HELD : SIM_TOLD_OK,
+                            done->file_offset);
+        } else if (done->status == PAWL_ELOST) {
+            on_lost(sim, c, done->lost_sequence);
         } else if (done->status == PAWL_EIDREUSED || done->status == PAWL_EDEADLINE ||
                    done->status == PAWL_ESESSION || means_no_room(done->status)) {
             sim_violation(sim, "%s repeats sequence %llu: %d", c->node->name, ULL(done->sequence),
@@ -451,8 +487,8 @@ static void check_submit(struct sim *sim, struct sim_client *c, int code)
     c->gone |= means_gone(sim, code);
     bool over = code == PAWL_ESESSION && c->notes->sessions;
     c->session_over |= over;
-    if (!c->gone && !over && code != 0 && code != -EAGAIN && code != PAWL_EUNKNOWN &&
-        code != PAWL_EFENCED) {
+    if (!c->gone && !over && !c->lost_records && code != 0 && code != -EAGAIN &&
+        code != PAWL_EUNKNOWN && code != PAWL_EFENCED) {
         sim_violation(sim, "%s submit is refused with %d", c->node->name, code);
     }
 }
@@ -483,6 +519,10 @@ static int submit_length(struct sim *sim, struct sim_client *c, uint32_t length,
                                 .epoch = c->epoch,
                                 .flags = flags};
     struct sim_append *append = sim_oracle_submit(sim, c->notes->file_id, &id, length);
+    // By lot, but not by one that would move the others.
+    append->replicated =
+        !c->notes->writer && !c->notes->shared &&
+        pawl_hash_u64(sim->seed ^ append->serial) % 1000 < sim->params.replicated_permille;
     struct sim_job job = {.append = append, .payload = append->payload, .crc = append->crc};
     pending_add(c->notes, append);
     c->notes->submitted_count++;
@@ -580,6 +620,8 @@ static void on_pump(struct sim *sim, struct sim_event *event)
     link_tick(sim, c);
     if (c->gone) {
         file_lost(sim, c);
+    } else if (c->lost_records) {
+        producer_anew(sim, c);
     } else if (c->lost) {
         c->lost = false;
         producer_lost(sim, c);

@@ -145,6 +145,7 @@ struct sim_client {
     bool session_asked;
     bool session_over;    // a chunk has refused its producer
     bool gone;            // the file was deleted
+    bool lost_records;    // it was told that records of it are lost
     bool lost;            // the producer is fenced, or its epoch could not be opened
     struct pawl_map jobs; // number > struct sim_job
     uint64_t job_last;
@@ -179,6 +180,8 @@ void reader_fini(struct sim_client *c);
 void client_core_stop(struct sim *sim, struct sim_client *c);
 
 // sim_session.c
+void client_lost(struct sim *sim, struct sim_notes *notes, uint64_t producer_lo, uint64_t sequence);
+void client_forget(struct sim_notes *notes);
 void session_start(struct sim_client *c);
 // True when there is nothing else to do now.
 bool session_pump(struct sim *sim, struct sim_client *c);

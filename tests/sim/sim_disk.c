@@ -305,6 +305,7 @@ static void fail(struct sim *sim, struct sim_disk *disk)
         }
     }
     disk->writing = false;
+    sim_oracle_held_look(sim, node->index);
     for (uint32_t i = 0; i < ends_count && sim_alive(node, life); i++) {
         sim_chunkd_persisted(sim, node, &ends[i]);
     }

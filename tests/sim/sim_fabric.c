@@ -470,6 +470,19 @@ static void carry_out_commit(struct sim *sim, struct sim_chunkd *s,
     peer_call(sim, s, action->server, call);
 }
 
+static void carry_out_hold(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
+{
+    struct wire_hold hold = action->hold;
+    struct sim_call call = {.request = ++s->call_last,
+                            .type = WIRE_HOLD,
+                            .handle = hold.chunk,
+                            .version = hold.version,
+                            .index = hold.count};
+    wire_header_init(&hold.header, WIRE_HOLD, sizeof(hold), call.request);
+    call.frame = sim_frame_wire(&hold, sizeof(hold), NULL, 0);
+    peer_call(sim, s, action->server, call);
+}
+
 static void carry_out_fetch(struct sim *sim, struct sim_chunkd *s,
                             const struct chunk_action *action)
 {
@@ -497,6 +510,9 @@ void fabric_carry_out(struct sim *sim, struct sim_chunkd *s, const struct chunk_
         break;
     case CHUNK_ACTION_COMMIT:
         carry_out_commit(sim, s, action);
+        break;
+    case CHUNK_ACTION_HOLD:
+        carry_out_hold(sim, s, action);
         break;
     case CHUNK_ACTION_FETCH:
         carry_out_fetch(sim, s, action);
@@ -564,8 +580,10 @@ static void call_ended(struct sim *sim, struct sim_chunkd *s, uint32_t server,
 {
     switch (call->type) {
     case WIRE_PREPARE:
+    case WIRE_HOLD:
         chunkd_step(sim, s,
-                    (struct chunk_event){.type = CHUNK_EVENT_PREPARED,
+                    (struct chunk_event){.type = call->type == WIRE_HOLD ? CHUNK_EVENT_HELD
+                                                                         : CHUNK_EVENT_PREPARED,
                                          .server = SIM_SERVER_ID(server),
                                          .handle = call->handle,
                                          .version = call->version,

@@ -19,6 +19,7 @@ struct sim_oracle *sim_oracle_new(struct sim *sim)
     struct sim_oracle *oracle = sim_alloc(sizeof(*oracle));
     pawl_random_seed(&oracle->random, sim->seed ^ 0x5eed);
     oracle->sessions = sim_sessions_new();
+    oracle->held = oracle_held_new();
     return oracle;
 }
 
@@ -37,6 +38,7 @@ void sim_oracle_free(struct sim_oracle *oracle)
         free(oracle->appends[i]);
     }
     sim_sessions_free(oracle->sessions);
+    oracle_held_free(oracle->held);
     free(oracle->files);
     free(oracle->chunks);
     free(oracle->appends);
@@ -77,11 +79,6 @@ bool is_removed(const struct sim_oracle *oracle, uint64_t file_id)
         }
     }
     return false;
-}
-
-bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id)
-{
-    return is_removed(sim->oracle, file_id);
 }
 
 uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count)
@@ -180,8 +177,8 @@ struct sim_append *sim_oracle_submit(struct sim *sim, uint64_t file_id,
         pawl_assert(oracle->appends != NULL);
     }
     struct sim_append *append = sim_alloc(sizeof(*append));
-    oracle->appends[oracle->appends_count++] = append;
     pawl_assert(length >= sizeof(append->serial));
+    oracle->appends[oracle->appends_count++] = append;
     append->serial = oracle->appends_count;
     append->file_id = file_id;
     append->id = *id;
@@ -248,7 +245,11 @@ void sim_oracle_told(struct sim *sim, struct sim_append *append, enum sim_told t
                       (int)told);
     } else if (told == SIM_TOLD_OK) {
         told_ok(sim, append, offset);
-    } else if (append->told != SIM_TOLD_OK) {
+    } else if (told == SIM_TOLD_HELD) {
+        told_held(sim, append, offset);
+    } else if (told == SIM_TOLD_LOST) {
+        told_lost(sim, append);
+    } else if (append->told != SIM_TOLD_OK && append->told != SIM_TOLD_HELD) {
         append->told = told;
     } else if (told == SIM_TOLD_ABSENT) {
         sim_violation(sim, "append %llu was acknowledged and is called absent",
@@ -417,6 +418,7 @@ static void on_chunk_seal(struct sim *sim, const Pawl__LogChunkSeal *body)
     chunk->version = body->version;
     chunk_set(chunk, body->set, body->n_set);
     oracle->seals_count++;
+    check_held_sealed(sim, chunk);
     if (durable_count(sim, chunk) < body->count) {
         sim_violation(sim, "chunk %llu is sealed and a member of its set lacks records",
                       ULL(body->handle));
@@ -581,6 +583,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
         sim_violation(sim, "cs%u chunk %llu stores record %llu, nobody has the one before",
                       server + 1, ULL(chunk->handle), ULL(index));
     } else if (index == chunk->records_count) {
+        check_held_replaced(sim, chunk, index, &r->record);
         record_add(sim, chunk, r, replica->chunk_bytes);
         sim_writes_record(sim, replica, index);
     } else {
@@ -589,6 +592,7 @@ void sim_oracle_record(struct sim *sim, uint32_t server, const struct sim_chunk 
                           server + 1, ULL(chunk->handle), ULL(index));
         }
     }
+    sim_oracle_held_durable(sim, replica->handle);
 }
 
 void sim_oracle_seal(struct sim *sim, uint32_t server, const struct sim_chunk *replica,
@@ -667,6 +671,10 @@ static uint64_t answered_index(const struct oracle_chunk *chunk, const struct wi
 void sim_oracle_answer(struct sim *sim, uint32_t server, const struct wire_append *request,
                        const struct wire_appended *reply)
 {
+    if ((reply->flags & WIRE_APPENDED_REPLICATED) != 0) {
+        sim_oracle_answer_held(sim, server, request, reply);
+        return;
+    }
     struct oracle_chunk *chunk = chunk_of(sim->oracle, request->chunk);
     bool epoch = (request->id.flags & WIRE_RECORD_EPOCH) != 0;
     uint64_t index = chunk != NULL ? answered_index(chunk, request, reply) : 0;
@@ -779,6 +787,9 @@ void sim_oracle_end(struct sim *sim)
         bool removed = is_removed(oracle, oracle->appends[i]->file_id);
         if (!removed && oracle->appends[i]->told == SIM_TOLD_OK && seen[i] == 0) {
             sim_violation(sim, "append %llu was acknowledged and is not in the file", ULL(i + 1));
+        }
+        if (!removed) {
+            check_held_end(sim, oracle->appends[i], seen[i]);
         }
     }
     free(seen);

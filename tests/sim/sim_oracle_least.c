@@ -76,14 +76,24 @@ static bool is_sound(struct sim *sim, const struct oracle_chunk *chunk, uint32_t
            replica != NULL && !replica->damaged && replica->rotten_count == 0;
 }
 
+// Records of the weaker level may have been acknowledged though a single member held them in the end.
+static uint64_t replicated_count(const struct oracle_chunk *chunk)
+{
+    uint64_t count = chunk->records_count;
+    while (count > 0 && !chunk->records[count - 1].record.replicated) {
+        count--;
+    }
+    return count;
+}
+
 static bool is_enough(struct sim *sim, const struct oracle_chunk *chunk, uint64_t count)
 {
     uint32_t holders = 0;
     for (uint32_t i = 0; i < chunk->set_count; i++) {
         holders += chunk->fence.counts[server_of(chunk, i)] >= count;
     }
-    return holders >= sim->params.min_replicas &&
-           count >= PAWL_MAX(chunk->heard_count, chunk->fence.commit_count);
+    uint64_t heard = PAWL_MAX(chunk->heard_count, chunk->fence.commit_count);
+    return holders >= sim->params.min_replicas && count >= PAWL_MAX(heard, replicated_count(chunk));
 }
 
 void check_least(struct sim *sim, const struct oracle_chunk *chunk, const Pawl__LogChunkSeal *body)

@@ -157,6 +157,11 @@ bool sim_oracle_has_losses(struct sim *sim, uint64_t file_id)
     return lost;
 }
 
+bool sim_oracle_is_removed(const struct sim *sim, uint64_t file_id)
+{
+    return is_removed(sim->oracle, file_id);
+}
+
 uint64_t sim_oracle_told_bytes(const struct sim *sim, uint64_t handle)
 {
     const struct oracle_chunk *chunk = chunk_of(sim->oracle, handle);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inside the oracle: sim_oracle.c (the model and what is held against it), sim_oracle_loss.c (what may be lost),
-// sim_oracle_least.c (on how many replicas a chunk is sealed).
+// sim_oracle_least.c (on how many replicas a chunk is sealed), sim_oracle_held.c (what was acknowledged from memory).
 #ifndef PAWL_SIM_ORACLE_PRIVATE_H
 #define PAWL_SIM_ORACLE_PRIVATE_H
 
@@ -76,6 +76,7 @@ struct sim_oracle {
     uint64_t seals_count;
     uint64_t dropped_count;
     struct sim_sessions *sessions;
+    struct oracle_held *held;
 };
 
 // NULL: the log knows none.
@@ -85,6 +86,19 @@ bool is_removed(const struct sim_oracle *oracle, uint64_t file_id);
 uint64_t records_end(const struct oracle_chunk *chunk, uint64_t count);
 // Where enough members could say what they hold, a chunk is sealed with what enough of them hold.
 void check_least(struct sim *sim, const struct oracle_chunk *chunk, const Pawl__LogChunkSeal *body);
+struct oracle_held *oracle_held_new(void);
+void oracle_held_free(struct oracle_held *held);
+// A server answers an append when it is in memory only.
+void sim_oracle_answer_held(struct sim *sim, uint32_t server, const struct wire_append *request,
+                            const struct wire_appended *reply);
+// More has become durable.
+void sim_oracle_held_durable(struct sim *sim, uint64_t handle);
+void check_held_sealed(struct sim *sim, const struct oracle_chunk *chunk);
+void check_held_replaced(struct sim *sim, const struct oracle_chunk *chunk, uint64_t index,
+                         const struct pawl_record *record);
+void told_held(struct sim *sim, struct sim_append *append, uint64_t offset);
+void told_lost(struct sim *sim, struct sim_append *append);
+void check_held_end(struct sim *sim, const struct sim_append *append, uint8_t seen);
 uint64_t committed_count(struct sim *sim, const struct oracle_chunk *chunk);
 
 #endif

@@ -84,6 +84,18 @@ static void draw_writers(struct sim_params *p, const struct pawl_random *random)
     p->writers_count = PAWL_MIN(PICK(&own, 0, 0, 1, 2), p->clients_count - 1);
 }
 
+// What is acknowledged from memory is lost only when all replicas crash at once.
+static void draw_levels(struct sim_params *p, const struct pawl_random *random)
+{
+    struct pawl_random own = *random;
+    pawl_random_seed(&own, pawl_random_next(&own) ^ 0xac4);
+    p->replicated_permille = PICK(&own, 0, 0, 300, 1000);
+    if (p->replicated_permille != 0) {
+        p->all_crash_ms = PICK(&own, 300, 1000, 5000);
+        p->disk_max_us = PICK(&own, 2000, 20000, 100000);
+    }
+}
+
 static const struct {
     const char *name;
     size_t at;
@@ -120,6 +132,7 @@ static const struct {
     FIELD(double, double_permille),
     FIELD(lose, lose_permyriad),
     FIELD(late, late_permille),
+    FIELD(replicated, replicated_permille),
     FIELD(rollback, rollback_permyriad),
     FIELD(wipe, wipe_permyriad),
     FIELD(trip, trip_permyriad),
@@ -218,6 +231,7 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     params->command_ms = 1000;
     draw_sessions(params, random);
     draw_writers(params, random);
+    draw_levels(params, random);
 }
 
 void sim_params_losses(struct sim_params *params, uint64_t seed)

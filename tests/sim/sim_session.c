@@ -47,6 +47,7 @@ static void session_change(struct sim *sim, struct sim_client *c)
     sim_note(sim, "%s leaves session %llu, %u appends unknown", c->node->name, ULL(c->session),
              c->notes->pending_count);
     client_core_stop(sim, c);
+    client_forget(c->notes);
     c->notes->pending_count = 0;
     c->notes->acked_count = 0;
     c->notes->last_acked = 0;
@@ -117,10 +118,37 @@ bool session_pump(struct sim *sim, struct sim_client *c)
 // A process that starts has no session; what an earlier one had under way it can't tell again.
 void session_start(struct sim_client *c)
 {
+    client_forget(c->notes);
     c->notes->pending_count = 0;
     c->notes->acked_count = 0;
     c->notes->last_acked = 0;
     c->notes->producer_lo += 100;
+}
+
+// ---- producers that end ---------------------------------------------------------------------------
+
+// The application hears that what was acknowledged from `sequence` on is lost: none of it was durable.
+void client_lost(struct sim *sim, struct sim_notes *notes, uint64_t producer_lo, uint64_t sequence)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < notes->acked_count; i++) {
+        struct sim_append *append = notes->acked[i];
+        if (append->id.producer_lo == producer_lo && append->id.sequence >= sequence) {
+            sim_oracle_told(sim, append, SIM_TOLD_LOST, 0);
+        } else {
+            notes->acked[kept++] = append;
+        }
+    }
+    notes->acked_count = kept;
+    notes->last_acked = PAWL_MIN(notes->last_acked, sequence - 1);
+}
+
+// A producer ends of which nobody hears any more.
+void client_forget(struct sim_notes *notes)
+{
+    for (uint32_t i = 0; i < notes->acked_count; i++) {
+        sim_oracle_forget(notes->acked[i]);
+    }
 }
 
 // ---- the fault: a client is cut off for longer than its session lives ----------------------------

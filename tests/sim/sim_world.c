@@ -230,6 +230,7 @@ void sim_crash(struct sim *sim, struct sim_node *node)
     case SIM_CHUNKD:
         // The disk was writing from the process's memory.
         sim_disk_crash(sim, sim->disks[node->index]);
+        sim_oracle_held_look(sim, node->index);
         sim_chunkd_stop(sim, node);
         break;
     case SIM_CLIENT:

@@ -95,6 +95,17 @@ static void test_append_when_all_is_well_then_offsets_follow_each_other(void **s
     assert_int_equal(cluster_bytes(&place->cluster), offset);
 }
 
+static void test_append_when_its_level_is_unknown_then_is_refused(void **state)
+{
+    struct place *place = *state;
+    struct pawl_append_result result;
+    struct pawl_append_options options = {.size = sizeof options, .ack = (enum pawl_ack)2};
+    assert_int_equal(pawl_append(place->file, place->data, 10, &options, &result), PAWL_EINVALID);
+    options.ack = PAWL_ACK_REPLICATED;
+    assert_int_equal(pawl_append(place->file, place->data, 10, &options, &result), 0);
+    assert_true(result.durable); // an answer may be better than what was asked for
+}
+
 // ---- servers that offer other fabrics -------------------------------------------------------------
 
 static void offer(struct place *place, const char *before)
@@ -387,6 +398,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_append_when_all_is_well_then_offsets_follow_each_other),
+        TEST(test_append_when_its_level_is_unknown_then_is_refused),
         TEST(test_append_when_the_primary_has_several_fabrics_then_ours_is_taken),
         TEST(test_append_when_the_primary_lacks_our_fabric_then_nothing_is_sent_or_reported),
         TEST(test_submit_when_many_are_in_flight_then_each_is_called_once_in_order),

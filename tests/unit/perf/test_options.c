@@ -107,7 +107,8 @@ static void test_options_when_value_is_wrong_then_says_what_is_right(void **stat
     refused("append --rate 0", "--rate 0: right is 1 to");
     refused("append --rate 1e3", "--rate 1e3");
     refused("append --rate third", "or half");
-    refused("append --ack replicated", "right is durable");
+    refused("append --ack replicate", "right is durable|replicated");
+    refused("read --ack replicated", "--ack");
     refused("append --ack dur", "right is durable");
     refused("append --ack=", "right is durable");
     refused("report --suite all", "quick|reference|gfs");

@@ -59,11 +59,15 @@ static uint32_t make_message(uint16_t type, void *out)
     case WIRE_COMMIT:
         MAKE(wire_commit, .chunk = 1, .version = 1);
         break;
+    case WIRE_HOLD:
+        MAKE(wire_hold, .chunk = 1, .version = 1, .count = 1);
+        break;
     case WIRE_PUSH:
         MAKE(wire_push, .chunk = 1, .version = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
              .bytes = 2 * WIRE_SLOT_BYTES, .slot_count = 2);
         break;
     case WIRE_PUSH | WIRE_REPLY:
+    case WIRE_HOLD | WIRE_REPLY:
     case WIRE_COMMIT | WIRE_REPLY:
         memcpy(out, &h, sizeof(h));
         break;
@@ -116,7 +120,7 @@ static const uint16_t all_types[] = {
     WIRE_PREPARE, WIRE_PREPARE | WIRE_REPLY, WIRE_COMMIT,  WIRE_COMMIT | WIRE_REPLY,
     WIRE_READ,    WIRE_READ | WIRE_REPLY,    WIRE_FETCH,   WIRE_FETCH | WIRE_REPLY,
     WIRE_LOOKUP,  WIRE_LOOKUP | WIRE_REPLY,  WIRE_INSPECT, WIRE_INSPECT | WIRE_REPLY,
-    WIRE_PUSH,    WIRE_PUSH | WIRE_REPLY,
+    WIRE_PUSH,    WIRE_PUSH | WIRE_REPLY,    WIRE_HOLD,    WIRE_HOLD | WIRE_REPLY,
 };
 static_assert(PAWL_ARRAY_COUNT(all_types) == 2 * (WIRE_TYPES - 1), "a type is missing");
 
@@ -193,9 +197,9 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_APPEND, wire_append, slot_count, 0),
     WRONG(WIRE_APPEND, wire_append, slot_count, 1),
     WRONG(WIRE_APPEND, wire_append, slot_count, 0xffff),
-    WRONG(WIRE_APPEND, wire_append, reserved, 1),
+    WRONG(WIRE_APPEND, wire_append, flags, 2),
     WRONG(REPLY(WIRE_APPEND), wire_appended, duplicate, 2),
-    WRONG(REPLY(WIRE_APPEND), wire_appended, reserved, 1),
+    WRONG(REPLY(WIRE_APPEND), wire_appended, flags, 2),
     WRONG(WIRE_PREPARE, wire_prepare, chunk, 0),
     WRONG(WIRE_PREPARE, wire_prepare, version, 0),
     WRONG(WIRE_PREPARE, wire_prepare, index, 4), // below the commit count
@@ -210,6 +214,9 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 0),
     WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSHED), // and slots
     WRONG(WIRE_PREPARE, wire_prepare, flags, 8),
+    WRONG(WIRE_HOLD, wire_hold, chunk, 0),
+    WRONG(WIRE_HOLD, wire_hold, version, 0),
+    WRONG(WIRE_HOLD, wire_hold, count, 0),
     WRONG(WIRE_PUSH, wire_push, chunk, 0),
     WRONG(WIRE_PUSH, wire_push, version, 0),
     WRONG(WIRE_PUSH, wire_push, id.sequence, 0),
@@ -250,7 +257,7 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_LOOKUP, wire_lookup, compare, 2),
     WRONG(WIRE_LOOKUP, wire_lookup, reserved, 1),
     WRONG(REPLY(WIRE_LOOKUP), wire_appended, duplicate, 2),
-    WRONG(REPLY(WIRE_LOOKUP), wire_appended, reserved, 1),
+    WRONG(REPLY(WIRE_LOOKUP), wire_appended, flags, 2),
     WRONG(WIRE_INSPECT, wire_inspect, chunk, 0),
     WRONG(REPLY(WIRE_INSPECT), wire_inspected, sealed, 2),
     WRONG(REPLY(WIRE_INSPECT), wire_inspected, primary, 2),

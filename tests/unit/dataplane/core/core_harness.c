@@ -90,6 +90,13 @@ void h_registered(struct harness *h, uint32_t server)
     h_step(h, server, &event);
 }
 
+static enum chunk_event_type peer_end_of(const struct h_peer_request *r)
+{
+    return r->type == CHUNK_ACTION_PREPARE ? CHUNK_EVENT_PREPARED
+           : r->type == CHUNK_ACTION_HOLD  ? CHUNK_EVENT_HELD
+                                           : CHUNK_EVENT_FETCHED;
+}
+
 // The sender of a request between servers learns that there will be no answer.
 static void peer_request_fail(struct harness *h, uint64_t number, int status)
 {
@@ -103,7 +110,7 @@ static void peer_request_fail(struct harness *h, uint64_t number, int status)
     if (r->type == CHUNK_ACTION_COMMIT) {
         return;
     }
-    event.type = r->type == CHUNK_ACTION_PREPARE ? CHUNK_EVENT_PREPARED : CHUNK_EVENT_FETCHED;
+    event.type = peer_end_of(r);
     struct h_packet *packet = &h->net[r->from][h->net_tail[r->from]++ % H_QUEUE];
     *packet = (struct h_packet){.to = r->from, .event = event};
 }
@@ -188,6 +195,14 @@ static void peer_send(struct harness *h, uint32_t from, const struct chunk_actio
         event.type = CHUNK_EVENT_COMMIT;
         h->commits_count++;
         break;
+    case CHUNK_ACTION_HOLD:
+        message.hold = action->hold;
+        r->handle = action->hold.chunk;
+        r->version = action->hold.version;
+        r->index = action->hold.count;
+        event.type = CHUNK_EVENT_HOLD;
+        h->holds_count++;
+        break;
     default:
         message.fetch = action->fetch;
         r->token = action->token;
@@ -217,7 +232,7 @@ static void peer_reply(struct harness *h, const struct chunk_action *action)
     if (r->type == CHUNK_ACTION_COMMIT || !h->core[r->from]) {
         return;
     }
-    event.type = r->type == CHUNK_ACTION_PREPARE ? CHUNK_EVENT_PREPARED : CHUNK_EVENT_FETCHED;
+    event.type = peer_end_of(r);
     packet_send(h, r->from, &event, NULL);
 }
 
@@ -322,6 +337,7 @@ static void action_do(struct harness *h, uint32_t server, const struct chunk_act
         break;
     case CHUNK_ACTION_PREPARE:
     case CHUNK_ACTION_COMMIT:
+    case CHUNK_ACTION_HOLD:
     case CHUNK_ACTION_FETCH:
         peer_send(h, server, action);
         break;
@@ -683,6 +699,7 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
                                          .sequence = append->sequence,
                                          .epoch = append->epoch,
                                          .flags = append->flags}};
+    message.flags = append->replicated ? WIRE_APPEND_REPLICATED : 0;
     message.length = append->length || is_epoch ? append->length : 100;
     message.crc = append->crc ? append->crc
                   : is_epoch  ? 0

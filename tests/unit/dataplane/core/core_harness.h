@@ -63,6 +63,7 @@ union h_message {
     struct wire_append append;
     struct wire_prepare prepare;
     struct wire_commit commit;
+    struct wire_hold hold;
     struct wire_read read;
     struct wire_fetch fetch;
     struct wire_fetched fetched;
@@ -117,7 +118,8 @@ struct harness {
     struct h_report reports[256];
     uint32_t reports_count;
     uint32_t connects_count;
-    uint32_t commits_count;       // COMMIT messages sent
+    uint32_t commits_count; // COMMIT messages sent
+    uint32_t holds_count;
     uint64_t relay_to[H_SERVERS]; // of the last PREPARE to each
     uint64_t relayed_by[H_SERVERS];
     uint64_t now_ns;
@@ -177,6 +179,7 @@ struct h_append {
     uint32_t length; // 0: 100, or 0 for an epoch record
     uint32_t crc;    // 0: a function of the id
     bool bad_payload;
+    bool replicated;
 };
 uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append *append);
 uint64_t h_append(struct harness *h, uint32_t server, uint64_t producer, uint64_t sequence);

@@ -136,10 +136,29 @@ static void test_footer_when_sizes_make_no_sense_then_refuses(void **state)
     assert_int_equal(footer_decode(&image.footer, sizeof(image.footer), &ret), -EBADMSG);
 }
 
+static void test_row_when_record_is_of_the_weaker_level_then_keeps_that_beside_its_id(void **state)
+{
+    (void)state;
+    struct pawl_record record = {
+        .offset = 1, .id = {.producer_hi = 1, .sequence = 2}, .length = 3, .replicated = true};
+    struct pawl_record again;
+    struct disk_record row;
+    footer_row_encode(&row, &record, 0);
+    footer_row_decode(&row, &again);
+    assert_memory_equal(&again, &record, sizeof(record));
+    // A write's offset may have that bit.
+    record.replicated = false;
+    record.id.flags = wire_record_write_flags(WIRE_RECORD_OFFSET_MAX);
+    footer_row_encode(&row, &record, 0);
+    footer_row_decode(&row, &again);
+    assert_memory_equal(&again, &record, sizeof(record));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_footer_when_encoded_then_decodes_to_the_same),
+        cmocka_unit_test(test_row_when_record_is_of_the_weaker_level_then_keeps_that_beside_its_id),
         cmocka_unit_test(test_footer_when_any_bit_flips_then_refuses),
         cmocka_unit_test(test_footer_when_nothing_was_written_then_says_so),
         cmocka_unit_test(test_footer_when_format_is_newer_then_says_so),
