@@ -293,23 +293,30 @@ static void test_relay_when_slices_leave_a_gap_is_refused(void **state)
     assert_int_equal(next.client.messages_count, 1);
 }
 
-static void test_push_when_a_client_sends_it_ends_the_connection(void **state)
+static void test_push_when_a_client_has_it_passed_on_ends_the_connection(void **state)
 {
     (void)state;
     struct client client;
     client_open(&client, &bench);
     client_hello(&client, 0, 8);
-    struct wire_push message;
+    struct {
+        struct wire_push push;
+        char address[64];
+    } message;
     memset(&message, 0, sizeof(message));
-    wire_header_init(&message.header, WIRE_PUSH, sizeof(message), 2);
-    message.chunk = 42;
-    message.version = 1;
-    message.id.producer_lo = 1;
-    message.id.sequence = 1;
-    message.length = 100000;
-    message.bytes = 100000;
-    message.slot_count = 1;
-    client_send(&client, &message, sizeof(message));
+    uint32_t address_bytes = (uint32_t)strlen(fabric_address(next.fabric));
+    memcpy(message.address, fabric_address(next.fabric), address_bytes);
+    uint32_t bytes = (uint32_t)sizeof(message.push) + address_bytes;
+    wire_header_init(&message.push.header, WIRE_PUSH, bytes, 2);
+    message.push.chunk = 42;
+    message.push.version = 1;
+    message.push.id.producer_lo = 1;
+    message.push.id.sequence = 1;
+    message.push.length = 100000;
+    message.push.bytes = 100000;
+    message.push.slot_count = 1;
+    message.push.next = NEXT;
+    client_send(&client, &message, bytes);
     assert_true(client.closed);
     client_close(&client);
 }
@@ -328,7 +335,7 @@ int main(void)
         T(test_relay_when_the_next_server_is_silent_is_answered_in_time),
         T(test_relay_when_the_primary_is_lost_ends),
         T(test_relay_when_slices_leave_a_gap_is_refused),
-        T(test_push_when_a_client_sends_it_ends_the_connection),
+        T(test_push_when_a_client_has_it_passed_on_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
