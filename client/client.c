@@ -229,6 +229,17 @@ int client_callbacks(struct pawl *pawl)
     return ran;
 }
 
+// When the control plane wants a turn though nothing goes on.
+static uint64_t control_wake_ns(const struct pawl *pawl)
+{
+    uint64_t wake = pawl->control_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u;
+    int timeout_ms = uv_backend_timeout(&pawl->loop); // by the loop's clock, which stands between turns
+    if (timeout_ms >= 0) {
+        wake = PAWL_MIN(wake, pawl->control_ns + (uint64_t)timeout_ms * 1000000u);
+    }
+    return pawl->master == NULL ? PAWL_MIN(wake, pawl->master_retry_ns) : wake;
+}
+
 static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wake = PAWL_MIN(until_ns, now_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u);
@@ -251,14 +262,7 @@ static uint64_t wake_ns(struct pawl *pawl, uint64_t now_ns, uint64_t until_ns)
         }
         wake = PAWL_MIN(wake, append_core_wake_ns(file->core));
     }
-    if (pawl->master == NULL) {
-        wake = PAWL_MIN(wake, pawl->master_retry_ns);
-    }
-    int timeout_ms = uv_backend_timeout(&pawl->loop);
-    if (timeout_ms >= 0) {
-        wake = PAWL_MIN(wake, now_ns + (uint64_t)timeout_ms * 1000000u);
-    }
-    return wake;
+    return PAWL_MIN(wake, control_wake_ns(pawl));
 }
 
 static void sleep_until(struct pawl *pawl, uint64_t until_ns)
@@ -279,8 +283,7 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns)
     struct timespec timeout = {.tv_sec = (time_t)(ns / 1000000000u),
                                .tv_nsec = (long)(ns % 1000000000u)};
     int got = ppoll(polls, (nfds_t)fds_count + 1, &timeout, NULL);
-    // Its own times are among those that end the wait.
-    pawl->control_ready = got <= 0 || polls[fds_count].revents != 0;
+    pawl->control_ready = got < 0 || (got > 0 && polls[fds_count].revents != 0);
 }
 
 // libuv writes to sockets without MSG_NOSIGNAL, and a master that was killed must not kill programs that
@@ -307,7 +310,7 @@ static bool control_turn(struct pawl *pawl, uint64_t now_ns, bool idle)
 {
     pawl->control_due |= !idle;
     bool due = pawl->control_due && now_ns - pawl->control_ns >= CLIENT_CONTROL_NS;
-    if (due || (idle && (pawl->control_ready || uv_backend_timeout(&pawl->loop) == 0))) {
+    if (due || (idle && (pawl->control_ready || control_wake_ns(pawl) <= now_ns))) {
         pawl->control_ns = now_ns;
         pawl->control_ready = false;
         pawl->control_due = !idle;
