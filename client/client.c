@@ -233,7 +233,8 @@ int client_callbacks(struct pawl *pawl)
 static uint64_t control_wake_ns(const struct pawl *pawl)
 {
     uint64_t wake = pawl->control_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u;
-    int timeout_ms = uv_backend_timeout(&pawl->loop); // by the loop's clock, which stands between turns
+    int timeout_ms =
+        uv_backend_timeout(&pawl->loop); // by the loop's clock, which stands between turns
     if (timeout_ms >= 0) {
         wake = PAWL_MIN(wake, pawl->control_ns + (uint64_t)timeout_ms * 1000000u);
     }
