@@ -233,8 +233,8 @@ int client_callbacks(struct pawl *pawl)
 static uint64_t control_wake_ns(const struct pawl *pawl)
 {
     uint64_t wake = pawl->control_ns + (uint64_t)CLIENT_TURN_MAX_MS * 1000000u;
-    int timeout_ms =
-        uv_backend_timeout(&pawl->loop); // by the loop's clock, which stands between turns
+    // By the loop's clock, which stands between turns; 0 when there is nothing in it at all.
+    int timeout_ms = uv_loop_alive(&pawl->loop) ? uv_backend_timeout(&pawl->loop) : -1;
     if (timeout_ms >= 0) {
         wake = PAWL_MIN(wake, pawl->control_ns + (uint64_t)timeout_ms * 1000000u);
     }
@@ -271,6 +271,7 @@ static void sleep_until(struct pawl *pawl, uint64_t until_ns)
     uint64_t now_ns = pawl_clock_ns();
     uint64_t wake = wake_ns(pawl, now_ns, until_ns);
     if (wake <= now_ns || (pawl->fabric != NULL && fabric_try_wait(pawl->fabric) != 0)) {
+        pawl->control_due = true; // nobody asks its descriptor
         return;
     }
     int fds[FABRIC_FDS_MAX];

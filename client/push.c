@@ -76,7 +76,6 @@ static void on_pushed(void *user, int status, const struct wire_header *reply)
     struct push_slot *slot = user;
     slot->status = status == 0 && reply != NULL ? reply->status : status;
     pawl_list_push_back(&slot->pusher->done, &slot->node);
-    file_outside_done(slot->pusher->file);
 }
 
 int client_push_submit(struct client_pusher *pusher, const void *data, size_t bytes,
@@ -129,6 +128,7 @@ int pusher_callbacks(struct client_pusher *pusher)
         }
         pawl_list_remove(&slot->node);
         pawl_list_push_back(&pusher->free, &slot->node);
+        file_outside_done(pusher->file); // not before its write is over: that one names the slot
         slot->done(slot->user, slot->status);
         ran++;
     }

@@ -115,6 +115,9 @@ int session_renew(struct pawl_file *file)
                                 .epoch = file->producer.epoch};
     uint64_t session = wire_session_of(&id);
     bool over = append_core_final(file->core) == PAWL_ESESSION;
+    if (append_core_final(file->core) == PAWL_ELOST) {
+        return 0; // the program is to hear of it by each call, until it opens the file again
+    }
     if (session == 0 || file->pending_count > 0 || (!over && !append_core_is_clear(file->core))) {
         return 0;
     }
@@ -125,6 +128,7 @@ int session_renew(struct pawl_file *file)
         return 0;
     }
     pawl->session_here = false; // the file's chunks know better than we do: ask
+    pawl->control_due = true;
     return -EAGAIN;
 }
 

@@ -146,6 +146,8 @@ static const char *check_append(const union wire_any *any, uint32_t inline_bytes
         why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
     if (!why && (m->flags & ~WIRE_APPEND_REPLICATED) != 0)
         why = "append has unknown flags";
+    if (!why && m->flags != 0 && m->id.flags != 0)
+        why = "only plain records are acknowledged from memory";
     return why;
 }
 
@@ -183,6 +185,8 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
         why = (m->flags & WIRE_PREPARE_PUSHED) != 0
                   ? check_pushed(m, inline_bytes)
                   : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+    if (!why && (m->flags & WIRE_PREPARE_REPLICATED) != 0 && m->id.flags != 0)
+        why = "only plain records are acknowledged from memory";
     if (!why && (m->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && m->length <= WIRE_INLINE_MAX)
         why = "nothing to push";
     if (!why && m->offset > UINT64_MAX - m->length)

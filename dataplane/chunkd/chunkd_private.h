@@ -44,6 +44,7 @@
 
 enum payload_kind {
     PAYLOAD_INLINE = 1, // lies in the message, whose packet is held
+    PAYLOAD_COPIED,     // was in a message, and too many packets of its connection were held
     PAYLOAD_SLOTS,      // lies in the window of its session
     PAYLOAD_LANDING,    // fetched
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Payloads: bytes with counted uses. The last use gives their memory back, and the slots of a
 // window with the reply that waited for it.
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "dataplane/chunkd/chunkd_private.h"
 
@@ -35,6 +37,9 @@ void payload_unuse(struct reactor *reactor, struct payload *payload)
     switch (payload->kind) {
     case PAYLOAD_INLINE:
         fabric_packet_release(payload->packet);
+        break;
+    case PAYLOAD_COPIED:
+        free(payload->bytes);
         break;
     case PAYLOAD_SLOTS:
         window_unuse(&reactor->buffers, payload->window);

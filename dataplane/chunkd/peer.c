@@ -402,13 +402,17 @@ static bool link_is_late(const struct reactor *reactor, const struct link *link)
     if (link->state == LINK_GREETING) {
         return reactor->now_ns >= link->deadline_ns;
     }
-    struct pawl_list *node = pawl_list_first(&link->sent);
-    if (link->state != LINK_OPEN || node == NULL) {
-        return false; // what waits, waits for something that was sent, or for the connection
+    if (link->state != LINK_OPEN) {
+        return false; // what waits, waits for the connection
     }
-    const struct send *send = pawl_container_of(node, struct send, node);
-    uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
-    return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
+    pawl_list_for_each (node, &link->sent) {
+        const struct send *send = pawl_container_of(node, struct send, node);
+        uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
+        if (send->kind != SEND_HOLD) { // it waits for PREPAREs, and one chunk's trouble is its own
+            return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
+        }
+    }
+    return false; // what waits, waits for something that was sent
 }
 
 void peer_tick(struct reactor *reactor)

@@ -147,7 +147,7 @@ bool pushed_hold(struct reactor *reactor, struct request *request,
     held->session = session;
     held->request = request->name;
     held->message = *prepare;
-    held->message.header.bytes = sizeof(held->message); // an inline payload is in memory of its own
+    held->message.header.bytes = sizeof(held->message); // an inline payload stays where it is
     held->awaited = awaited;
     held->payload = *payload != NULL ? (*payload)->name : 0;
     held->deadline_ns = reactor->now_ns + CHUNKD_HELD_MS * PAWL_NS_PER_MS;

@@ -298,6 +298,9 @@ static void payload_free_all(struct reactor *reactor)
     uint32_t cursor = 0;
     struct payload *payload;
     while ((payload = slab_next(&reactor->payloads, &cursor)) != NULL) {
+        if (payload->kind == PAYLOAD_COPIED) {
+            free(payload->bytes);
+        }
         window_unuse(&reactor->buffers, payload->window);
     }
 }

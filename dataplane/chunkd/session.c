@@ -317,7 +317,8 @@ static struct payload *payload_of_slots(struct reactor *reactor, struct request 
     return payload;
 }
 
-// It stays where it landed: from there it goes to the journal and to the copies.
+// It stays where it landed: from there it goes to the journal and to the copies. It is copied when its peer
+// has so much under way that the next packet might find no place; a held PREPARE may wait for that one.
 static struct payload *payload_of_message(struct reactor *reactor,
                                           const struct payload_place *place)
 {
@@ -325,9 +326,19 @@ static struct payload *payload_of_message(struct reactor *reactor,
     if (payload == NULL) {
         return NULL;
     }
-    fabric_packet_hold(place->packet);
-    payload->packet = place->packet;
-    payload->bytes = (unsigned char *)(uintptr_t)place->bytes; // nobody writes to it
+    if (fabric_packet_hold(place->packet)) {
+        payload->packet = place->packet;
+        payload->bytes = (unsigned char *)(uintptr_t)place->bytes; // nobody writes to it
+        return payload;
+    }
+    payload->kind = PAYLOAD_COPIED;
+    payload->bytes = malloc(place->length);
+    if (payload->bytes == NULL) {
+        slab_put(&reactor->payloads, payload->name);
+        return NULL;
+    }
+    memcpy(payload->bytes, place->bytes, place->length);
+    reactor->copied_bytes += place->length;
     return payload;
 }
 

@@ -345,6 +345,7 @@ static int persist_check(const struct reactor *reactor, const struct io *io, int
 {
     const struct payload *payload = io->payload;
     if (status != 0 || payload == NULL || payload->kind == PAYLOAD_INLINE ||
+        payload->kind == PAYLOAD_COPIED ||
         pawl_crc32c(0, payload->bytes, payload->length) == payload->crc) {
         return status;
     }

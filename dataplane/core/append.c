@@ -82,6 +82,8 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         return;
     }
     const struct pawl_record *record = record_table_at(&chunk->records, index);
+    // What is stored as durable is given up by a recovery unless it is: it can't be promised sooner now.
+    waiter->replicated = waiter->replicated && record->replicated;
     // For a write its offset is a part of what is compared.
     bool is_other = record->length != message->length || record->crc != message->crc ||
                     (record->id.flags != message->id.flags && !PAWL_MUTANT(write_offset_unchecked));

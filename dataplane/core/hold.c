@@ -37,7 +37,9 @@ static void member_ask(struct chunk_core *core, const struct chunk *chunk,
 
 bool chunk_is_held(const struct chunk *chunk, uint64_t index)
 {
-    return index < PAWL_MAX(chunk->lease.held_count, chunk->commit_count);
+    // The memory of a member that is gone holds nothing.
+    uint64_t held_count = chunk_has_broken_member(chunk) ? 0 : chunk->lease.held_count;
+    return index < PAWL_MAX(held_count, chunk->commit_count);
 }
 
 void chunk_hold_want(struct chunk_core *core, struct chunk *chunk, uint64_t count)
@@ -57,6 +59,9 @@ void chunk_hold_advance(struct chunk_core *core, struct chunk *chunk)
     uint64_t reach = lease->hold_wanted;
     struct chunk_waiter waiter;
 
+    if (chunk_has_broken_member(chunk)) {
+        return; // who waits hears of the commit, or of the next version
+    }
     for (uint32_t i = PAWL_MUTANT(held_without_one); i < lease->secondaries_count; i++) {
         reach = PAWL_MIN(reach, member_held(&lease->secondaries[i]));
     }

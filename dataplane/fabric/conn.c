@@ -148,6 +148,7 @@ void fabric_conn_forget(struct fabric_conn *conn)
         pawl_list_remove(&conn->receives[i].link);
     }
     pawl_list_remove(&conn->link);
+    conn->fabric->orphans_count -= conn->is_orphan ? 1 : 0;
     slab_return(conn);
     free(conn->receives);
     free(conn);
@@ -163,6 +164,7 @@ void fabric_conn_free(struct fabric_conn *conn)
     }
     if (conn->holds_count > 0) {
         conn->is_orphan = true;
+        conn->fabric->orphans_count++;
         pawl_list_remove(&conn->link);
         pawl_list_push_back(&conn->fabric->orphans, &conn->link);
         return;
@@ -220,10 +222,11 @@ struct fabric_conn *fabric_conn_request(struct fabric *fabric, const void *greet
     if (greeting_check(fabric, greeting, bytes, peer, &theirs) < 0) {
         return NULL;
     }
-    if (fabric->conns_count >= fabric->options.connections_max) {
+    // What is left of those that are gone takes as much memory.
+    if (fabric->conns_count + fabric->orphans_count >= fabric->options.connections_max) {
         pawl_log_limited(&refuse_limit, PAWL_LOG_WARN,
-                         "peer %s refused: %u connections are open, the limit", peer,
-                         fabric->conns_count);
+                         "peer %s refused: %u connections are open and %u not over, the limit",
+                         peer, fabric->conns_count, fabric->orphans_count);
         return NULL;
     }
     struct fabric_conn *conn = fabric_conn_new(fabric, FABRIC_CONN_ACCEPTING);

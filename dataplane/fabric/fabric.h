@@ -153,8 +153,9 @@ int fabric_poll(struct fabric *fabric, uint64_t now_ns, struct fabric_event *eve
 
 // The messages of event.packet stay where they are until the matching fabric_packet_release(), also when
 // their connection ends before. Each hold counts. To be called before the next poll. What is held is
-// missing where the peer's next packets land: over tcp they wait, a device makes the peer try again.
-void fabric_packet_hold(struct fabric_op *packet);
+// missing where the peer's next packets land, and what is held may wait for one of those: false when
+// three quarters of the connection's receives are held.
+bool fabric_packet_hold(struct fabric_op *packet) PAWL_MUST_CHECK;
 // Not after fabric_close().
 void fabric_packet_release(struct fabric_op *packet);
 

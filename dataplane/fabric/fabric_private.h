@@ -183,8 +183,9 @@ struct fabric {
     uint64_t now_ns;
     uint64_t
         probe_ns; // before this no connection has been idle for long; UINT64_MAX: nobody to ask
-    uint64_t drain_count;  // how often the completion queue was found empty
-    uint32_t conns_count;  // not closing
+    uint64_t drain_count; // how often the completion queue was found empty
+    uint32_t conns_count; // not closing
+    uint32_t orphans_count;
     uint32_t packet_bytes; // of the largest packet
     uint32_t stride_bytes; // between two packets in memory
     struct pawl_list conns, closing, closed, orphans;

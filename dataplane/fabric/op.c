@@ -380,11 +380,18 @@ void fabric_borrowed_return(struct fabric *fabric)
     }
 }
 
-void fabric_packet_hold(struct fabric_op *packet)
+bool fabric_packet_hold(struct fabric_op *packet)
 {
+    struct fabric_conn *conn = packet->conn;
     pawl_assert(packet->kind == FABRIC_OP_RECEIVE && !packet->is_posted);
-    packet->conn->holds_count += packet->holds_count == 0 ? 1 : 0;
+    if (packet->holds_count == 0) {
+        if (conn->holds_count >= conn->fabric->receives_count / 4 * 3) {
+            return false;
+        }
+        conn->holds_count++;
+    }
     packet->holds_count++;
+    return true;
 }
 
 void fabric_packet_release(struct fabric_op *packet)

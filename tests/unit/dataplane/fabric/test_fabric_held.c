@@ -16,7 +16,7 @@ static void hold(struct side *side, const struct fabric_event *event)
 {
     struct held *held = side->ctx;
     if (held->count < HELD_MAX) {
-        fabric_packet_hold(event->packet);
+        assert_true(fabric_packet_hold(event->packet));
         held->packets[held->count] = event->packet;
         held->messages[held->count++] = event->message;
     }
@@ -52,7 +52,7 @@ static void test_packet_when_held_then_its_bytes_stay_and_others_pass(void **sta
         send_byte(&pair, (unsigned char)n);
     }
     assert_int_equal(held.count, HELD_MAX);
-    fabric_packet_hold(held.packets[0]);
+    assert_true(fabric_packet_hold(held.packets[0]));
     for (uint32_t i = 0; i < HELD_MAX; i++) {
         held_expect(&held, i, (unsigned char)i);
         fabric_packet_release(held.packets[i]);
@@ -93,12 +93,36 @@ static void test_packet_when_its_connection_ends_then_it_stays_until_released(vo
     pair_close(&pair);
 }
 
+static void hold_all(struct side *side, const struct fabric_event *event)
+{
+    struct held *held = side->ctx;
+    held->count += fabric_packet_hold(event->packet) ? 1 : 0;
+}
+
+// What is held may wait for a packet that is still to come: there is always a place for that one.
+static void test_packet_when_too_many_are_held_then_no_more_and_messages_still_pass(void **state)
+{
+    struct pair pair;
+    struct held held = {.count = 0};
+    struct fabric_options options = {.receives_count = 64};
+    pair_open(&pair, provider_of(state), &options);
+    pair_connect(&pair);
+    pair.b.on_message = hold_all;
+    pair.b.ctx = &held;
+    for (unsigned n = 0; n < 200; n++) {
+        send_byte(&pair, (unsigned char)n);
+    }
+    assert_int_equal(held.count, pair.b.fabric->receives_count / 4 * 3);
+    pair_close(&pair);
+}
+
 int main(void)
 {
     pair_take_environment();
     const struct CMUnitTest tests[] = {
         both(test_packet_when_held_then_its_bytes_stay_and_others_pass),
         both(test_packet_when_its_connection_ends_then_it_stays_until_released),
+        both(test_packet_when_too_many_are_held_then_no_more_and_messages_still_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
