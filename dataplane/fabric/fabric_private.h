@@ -136,7 +136,8 @@ struct fabric_region {
     uint64_t remote_base; // remote address of memory[0]
 };
 
-// What a provider does; docs/providers.md tells what is asked of one, and where cxi, efa or shm would go. All run on the owner's thread, and none calls back into the common part
+// What a provider does; docs/providers.md tells what is asked of one, and where cxi, efa or shm would
+// go. All run on the owner's thread, and none calls back into the common part
 // except `progress`.
 struct fabric_provider {
     int (*open)(struct fabric *fabric);

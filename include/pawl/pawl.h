@@ -281,8 +281,8 @@ struct pawl_append_result {
 
 // Appends one record and waits for its acknowledgement, by default its commit on stable storage of every
 // replica. PAWL_ELOST: records of this producer that were acknowledged as PAWL_ACK_REPLICATED are lost, and with
-// them this one; the file takes no append any more: open it again. Retries by itself, with the same id, until the deadline. *ret_result is always filled (NULL: not wanted); the return
-// value is its status. bytes: 1..pawl_record_bytes_max().
+// them this one; the file takes no append any more: open it again. Retries by itself, with the same id,
+// until the deadline. *ret_result is always filled (NULL: not wanted); the return value is its status. bytes: 1..pawl_record_bytes_max().
 PAWL_API int pawl_append(struct pawl_file *file, const void *data, size_t bytes,
                          const struct pawl_append_options *options,
                          struct pawl_append_result *ret_result);
