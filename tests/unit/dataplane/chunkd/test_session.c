@@ -327,6 +327,24 @@ static void test_append_when_refused_then_no_stages_are_told(void **state)
     assert_int_equal(appended->flush_ns | appended->commit_ns | appended->answer_ns, 0);
 }
 
+// Three quarters of the receives may be held; what comes then is copied and is the same to the core.
+static void test_append_when_many_packets_are_held_the_next_payload_is_copied(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    unsigned copied = 0;
+    unsigned count = bench.reactor->options.requests_count;
+    for (unsigned i = 0; i < count; i++) {
+        client_append(&client, 11 + i, 1000, 0, 0);
+        struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+        struct payload *payload = payload_find(bench.reactor, event->event.payload);
+        assert_memory_equal(payload->bytes, client.memory, 1000);
+        copied += payload->kind == PAYLOAD_COPIED;
+    }
+    assert_int_equal(copied, count - (count + 2) / 4 * 3);
+    assert_int_equal(bench.reactor->copied_bytes, copied * 1000);
+}
+
 static void test_append_when_payload_is_in_slots_reply_waits_for_the_last_use(void **state)
 {
     (void)state;
@@ -553,6 +571,7 @@ int main(void)
         T(test_session_when_first_message_is_garbage_is_closed),
         T(test_session_when_first_message_is_no_hello_is_closed),
         T(test_append_when_inline_reaches_the_core_with_its_payload),
+        T(test_append_when_many_packets_are_held_the_next_payload_is_copied),
         T(test_append_when_payload_is_in_slots_reply_waits_for_the_last_use),
         T(test_append_when_answered_then_its_stages_add_up),
         T(test_append_when_refused_then_no_stages_are_told),
