@@ -7,6 +7,10 @@
 
 #include <cmocka.h>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 #include "base/crc32c.h"
 #include "base/random.h"
 
@@ -47,11 +51,33 @@ static void test_crc32c_when_chained_then_as_in_one_piece(void **state)
     }
 }
 
+// What the processor says is in use of the vector registers' upper halves (XINUSE, Intel SDM vol. 1, 13.6):
+// bit 2 those of AVX, bit 6 those of AVX-512.
+static void test_crc32c_when_over_then_upper_halves_of_vector_registers_are_clear(void **state)
+{
+    (void)state;
+#ifdef __x86_64__
+    static uint8_t data[4096];
+    uint32_t a = 0, b, c, d, low, high;
+    if (!__get_cpuid_count(0xd, 1, &a, &b, &c, &d) || (a & 4) == 0) {
+        skip();
+    }
+    for (size_t bytes = 16; bytes <= sizeof(data); bytes *= 2) {
+        uint32_t crc = pawl_crc32c(0, data, bytes);
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1), "r"(crc));
+        assert_int_equal(low & ((1U << 2) | (1U << 6)), 0);
+    }
+#else
+    skip();
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crc32c_when_check_string_then_check_value),
         cmocka_unit_test(test_crc32c_when_chained_then_as_in_one_piece),
+        cmocka_unit_test(test_crc32c_when_over_then_upper_halves_of_vector_registers_are_clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
