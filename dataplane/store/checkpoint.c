@@ -246,17 +246,21 @@ static void rows_take(struct store_write_back *back)
     uint64_t rows_count = footer->records_count + footer->producers_count;
     uint64_t first = back->row;
 
-    for (; back->row < rows_count && back->row - first < STORE_RUN_ROWS; back->row++) {
-        struct disk_record *row = &rows[back->row - first];
-        if (back->row < footer->records_count) {
-            row_make(back, row);
-            footer->records_crc = pawl_crc32c(footer->records_crc, row, sizeof(*row));
-        } else {
-            memcpy(row, &replica->producers[back->row - footer->records_count], sizeof(*row));
-            footer->producers_crc = pawl_crc32c(footer->producers_crc, row, sizeof(*row));
-        }
+    uint64_t end = PAWL_MIN(rows_count, first + STORE_RUN_ROWS);
+    uint64_t records_end = PAWL_MAX(first, PAWL_MIN(end, footer->records_count));
+
+    for (; back->row < records_end; back->row++) {
+        row_make(back, &rows[back->row - first]);
     }
-    back->run_bytes = (size_t)(back->row - first) * sizeof(struct disk_record);
+    for (; back->row < end; back->row++) {
+        memcpy(&rows[back->row - first], &replica->producers[back->row - footer->records_count],
+               sizeof(*rows));
+    }
+    size_t records_bytes = (size_t)(records_end - first) * sizeof(*rows);
+    back->run_bytes = (size_t)(end - first) * sizeof(*rows);
+    footer->records_crc = pawl_crc32c(footer->records_crc, back->run, records_bytes);
+    footer->producers_crc = pawl_crc32c(footer->producers_crc, back->run + records_bytes,
+                                        back->run_bytes - records_bytes);
 }
 
 static void rows_write(struct store_write_back *back);

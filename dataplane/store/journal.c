@@ -271,14 +271,15 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         entry.record.crc = create_encode(replica, at + sizeof(entry));
     } else if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
         footer_row_encode(&entry.record, &replica->records[op->argument], op->place);
-        if (payload_bytes > 0) {
-            memcpy(at + sizeof(entry), op->payload, payload_bytes);
-            store->counters.copied_bytes += payload_bytes;
-        }
     }
     entry.create_lsn = replica->create_lsn;
+    // Before the payload is copied: what reads fresh memory waits for all stores in front of it.
     journal_entry_encode(&entry);
     memcpy(at, &entry, sizeof(entry));
+    if (op->type == STORE_OP_RECORD) {
+        memcpy(at + sizeof(entry), op->payload, payload_bytes);
+        store->counters.copied_bytes += payload_bytes;
+    }
     memset(at + sizeof(entry) + payload_bytes, 0, bytes - sizeof(entry) - payload_bytes);
     op->batch_at = batch->bytes + sizeof(entry);
     batch->bytes += bytes;

@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "dataplane/store/journal_entry.h"
 
-// The crc of a struct is computed with its crc field as zero: three pieces instead of a copy.
+// The crc of a struct that must not be changed, its crc field taken as zero: three pieces instead of a copy.
 static uint32_t struct_crc(const void *data, size_t bytes, size_t crc_at)
 {
     static const uint32_t zero = 0;
@@ -26,7 +26,8 @@ void journal_segment_encode(struct disk_segment *segment)
     segment->magic = DISK_SEGMENT_MAGIC;
     segment->format = DISK_FORMAT;
     segment->features = DISK_FEATURES;
-    segment->crc = STRUCT_CRC(segment);
+    segment->crc = 0;
+    segment->crc = pawl_crc32c(0, segment, sizeof(*segment));
 }
 
 void journal_batch_encode(struct disk_batch *batch)
@@ -34,14 +35,16 @@ void journal_batch_encode(struct disk_batch *batch)
     batch->magic = DISK_BATCH_MAGIC;
     batch->format = DISK_FORMAT;
     batch->features = DISK_FEATURES;
-    batch->crc = STRUCT_CRC(batch);
+    batch->crc = 0;
+    batch->crc = pawl_crc32c(0, batch, sizeof(*batch));
 }
 
 void journal_entry_encode(struct disk_entry *entry)
 {
     entry->magic = DISK_ENTRY_MAGIC;
     entry->format = DISK_FORMAT;
-    entry->crc = STRUCT_CRC(entry);
+    entry->crc = 0;
+    entry->crc = pawl_crc32c(0, entry, sizeof(*entry));
 }
 
 int journal_segment_decode(const void *data, size_t bytes, struct disk_segment *ret)

@@ -36,7 +36,8 @@
 #define STORE_CHUNK_BYTES_MAX (UINT64_C(64) << 30)
 #define STORE_WRITE_BACKS 4u
 #define STORE_HUGE_BYTES (2u << 20)
-#define STORE_RUN_BYTES (1u << 20)
+// Of the write-back, in one request: the journal's next write waits for as long as the disk takes for it.
+#define STORE_RUN_BYTES (256u << 10)
 #define STORE_PACE 4 // bytes of a checkpoint for each byte of the journal
 #define STORE_RUN_ROWS                                                                             \
     4096u // of a footer: what a reactor makes at once takes less than half a millisecond
