@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reactor's loop: polls fabric, store, mail and time, steps the core, carries out what it says.
 //
-// While there is work it spins; after a short while without any it sleeps on the descriptors of all
-// its sources, so that several servers on few cores don't fight for them.
+// It turns while there is work and sleeps on the descriptors of all its sources when there is none. One that has
+// a core to itself looks for a moment longer first; anywhere else that time is taken from those who have work.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include "dataplane/chunkd/reactor.h"
 
@@ -294,7 +294,7 @@ void reactor_run(struct reactor *reactor)
     while (!reactor_has_stopped(reactor)) {
         uint64_t now_ns = pawl_clock_ns();
         if (reactor_turn(reactor, now_ns) > 0) {
-            spin_until_ns = reactor->options.no_spin ? 0 : now_ns + REACTOR_SPIN_NS;
+            spin_until_ns = reactor->options.spins ? now_ns + REACTOR_SPIN_NS : 0;
         } else if (now_ns < spin_until_ns) {
             reactor_pause();
         } else {

@@ -54,7 +54,7 @@ struct reactor_options {
     const struct placement_core *core; // to bind the thread to; NULL: none
     bool no_huge;
     bool no_lock;
-    bool no_spin; // sleep as soon as there is nothing to do: others want this core
+    bool spins; // looks for work for a moment before it sleeps: the core is its own
 };
 
 // Opens store, memory and all fabrics, loads all chunks, listens. Logged in full, errors too.

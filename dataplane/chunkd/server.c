@@ -120,8 +120,7 @@ static struct reactor_options options_of(const struct server *server, uint32_t n
         .numa_node = server->bound && core->has_node ? core->numa_node : UINT32_MAX,
         .placement = server->bound ? server->placement : NULL,
         .core = server->bound ? core : NULL,
-        .no_spin = server->count > 1 && server->placement != NULL &&
-                   server->count > placement_pus_count(server->placement),
+        .spins = server->bound && !core->shared,
     };
     for (uint32_t i = 0; i < config->fabrics_count; i++) {
         uint32_t first = config->fabrics[i].port != 0 ? config->fabrics[i].port : ports[i].first;
