@@ -185,21 +185,9 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-static struct file_append *find_pending(struct pawl_file *file, uint64_t sequence, uint32_t flags)
-{
-    pawl_list_for_each (node, &file->pending) {
-        struct file_append *append = pawl_container_of(node, struct file_append, node);
-        if ((flags & WIRE_RECORD_EPOCH) != 0 ? append->bytes == 0 : append->sequence == sequence) {
-            return append;
-        }
-    }
-    return NULL;
-}
-
 static void act_send(struct pawl_file *file, const struct append_action *action)
 {
-    struct file_append *append = find_pending(file, action->sequence, action->record_flags);
-    pawl_assert(append != NULL);
+    struct file_append *append = (struct file_append *)(uintptr_t)action->user;
     struct link_request request = {0};
     struct wire_append *message = &request.message.append;
     message->header.type = WIRE_APPEND;

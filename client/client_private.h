@@ -108,6 +108,7 @@ struct link {
     uint32_t requests_max;
     uint32_t requests_sent;
     uint64_t next_id;
+    uint64_t wake_ns;       // no deadline of its requests is earlier
     struct pawl_list queue; // not sent yet, in order
     struct pawl_list sent;  // unanswered, or answered with a write under way
 };

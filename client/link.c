@@ -64,6 +64,7 @@ static int link_open(struct pawl *pawl, uint64_t place, struct link **ret)
     link->reactors_count = address.reactors_count;
     link->state = LINK_CONNECTING;
     link->next_id = 1;
+    link->wake_ns = UINT64_MAX;
     pawl_list_init(&link->queue);
     pawl_list_init(&link->sent);
     code = fabric_connect(pawl->fabric, address.text, LINK_CONNECT_MS, link, &link->conn);
@@ -285,6 +286,7 @@ int link_submit(struct pawl *pawl, uint64_t place, const struct link_request *te
     if (request->use != NULL) {
         request->use->requests_count++;
     }
+    link->wake_ns = PAWL_MIN(link->wake_ns, request->deadline_ns);
     pawl_list_push_back(&link->queue, &request->node);
     return 0; // sent by the next turn
 }
@@ -309,6 +311,7 @@ void link_cancel(struct pawl *pawl, const void *owner)
                 request->use = NULL;
             } else if (request->drain_ns == 0) {
                 request->drain_ns = pawl_clock_ns() + LINK_DRAIN_MS * PAWL_NS_PER_MS;
+                link->wake_ns = PAWL_MIN(link->wake_ns, request->drain_ns);
             }
         }
     }
@@ -511,7 +514,11 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns)
         if (link->state == LINK_CLOSING) {
             continue;
         }
-        if (PAWL_MIN(list_deadline(&link->queue), list_deadline(&link->sent)) <= now_ns) {
+        if (link->wake_ns <=
+            now_ns) { // most requests end before theirs: only now all are looked at
+            link->wake_ns = PAWL_MIN(list_deadline(&link->queue), list_deadline(&link->sent));
+        }
+        if (link->wake_ns <= now_ns) {
             link_break(link, PAWL_EDEADLINE);
             continue;
         }
@@ -523,9 +530,10 @@ uint64_t link_wake_ns(const struct pawl *pawl)
 {
     uint64_t earliest = UINT64_MAX;
     pawl_list_for_each_safe (node, &pawl->links) {
-        struct link *link = pawl_container_of(node, struct link, node);
-        earliest = PAWL_MIN(earliest, list_deadline(&link->queue));
-        earliest = PAWL_MIN(earliest, list_deadline(&link->sent));
+        const struct link *link = pawl_container_of(node, struct link, node);
+        if (link->state != LINK_CLOSING) {
+            earliest = PAWL_MIN(earliest, link->wake_ns);
+        }
     }
     return earliest;
 }

@@ -88,7 +88,7 @@ struct append_event {
     uint64_t attempt; // as given in the action; answers to older attempts are ignored
     uint64_t server;
     uint64_t deadline_ns;
-    uint64_t user; // given back in APPEND_ACTION_DONE
+    uint64_t user; // given back in APPEND_ACTION_SEND and APPEND_ACTION_DONE
     uint32_t length;
     uint32_t crc;
     uint32_t record_flags; // WIRE_RECORD_EPOCH: opens the producer's epoch, length 0

@@ -416,6 +416,7 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     slot->was_sent = true;
     struct append_action *action = append_action_add(core, APPEND_ACTION_SEND);
     action->sequence = slot->sequence;
+    action->user = slot->user;
     action->attempt = slot->attempt;
     action->server = slot->server;
     action->length = slot->length;
