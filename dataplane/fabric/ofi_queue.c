@@ -86,7 +86,8 @@ static bool completions_read(struct fabric *fabric)
     struct fi_cq_msg_entry entries[CQ_BATCH];
     int room;
     while ((room = fabric_room(fabric)) > 0) {
-        ssize_t count = fi_cq_read(ofi->cq, entries, (size_t)PAWL_MIN(room, CQ_BATCH));
+        ssize_t wanted = PAWL_MIN(room, CQ_BATCH);
+        ssize_t count = fi_cq_read(ofi->cq, entries, (size_t)wanted);
         if (count == -FI_EAGAIN) {
             return true;
         }
@@ -106,6 +107,9 @@ static bool completions_read(struct fabric *fabric)
             if (op) {
                 fabric_op_completed(op, 0, entries[i].len);
             }
+        }
+        if (count < wanted) { // reading again would only tell the same, for a system call
+            return true;
         }
     }
     return false;
