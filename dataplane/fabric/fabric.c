@@ -256,6 +256,11 @@ void fabric_emit_done(struct fabric_op *op, int status)
     event->token = op->token;
 }
 
+bool fabric_awaits_drain(const struct fabric *fabric)
+{
+    return !pawl_list_is_empty(&fabric->lost) || !pawl_list_is_empty(&fabric->closed);
+}
+
 void fabric_drained(struct fabric *fabric)
 {
     fabric->drain_count++;

@@ -210,6 +210,8 @@ void fabric_emit(struct fabric_conn *conn, enum fabric_event_type type, int stat
 void fabric_emit_message(struct fabric_op *packet, const void *message, uint32_t bytes);
 void fabric_emit_done(struct fabric_op *op, int status);
 void fabric_drained(struct fabric *fabric);
+// Something goes on only when nothing was left to report.
+bool fabric_awaits_drain(const struct fabric *fabric);
 struct fabric_greeting fabric_greeting_of(const struct fabric *fabric);
 
 // conn.c

@@ -108,8 +108,10 @@ static bool completions_read(struct fabric *fabric)
                 fabric_op_completed(op, 0, entries[i].len);
             }
         }
-        if (count < wanted) { // reading again would only tell the same, for a system call
-            return true;
+        // Reading again would cost a system call. Errors may still stand behind what was given, so that
+        // only -FI_EAGAIN says empty.
+        if (count < wanted && !fabric_awaits_drain(fabric)) {
+            return false;
         }
     }
     return false;
