@@ -452,7 +452,11 @@ void reactor_post(struct reactor *reactor, const struct chunk_event *event);
 // Steps what was posted.
 void reactor_drain(struct reactor *reactor);
 // An event of this type, at the present time.
-struct chunk_event reactor_event(const struct reactor *reactor, enum chunk_event_type type);
+static inline struct chunk_event reactor_event(const struct reactor *reactor,
+                                               enum chunk_event_type type)
+{
+    return (struct chunk_event){.type = type, .now_ns = reactor->now_ns};
+}
 
 void carry_out(struct reactor *reactor, const struct chunk_action *action);
 

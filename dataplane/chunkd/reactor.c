@@ -26,15 +26,6 @@
 
 // ---- the core ---------------------------------------------------------------------------------
 
-struct chunk_event reactor_event(const struct reactor *reactor, enum chunk_event_type type)
-{
-    struct chunk_event event;
-    memset(&event, 0, sizeof(event));
-    event.type = type;
-    event.now_ns = reactor->now_ns;
-    return event;
-}
-
 static void step_one(struct reactor *reactor, const struct chunk_event *event)
 {
     const struct chunk_actions *actions = NULL;
@@ -137,6 +128,10 @@ static int turn_fabric(struct reactor *reactor, uint32_t fabric)
     struct fabric_event events[REACTOR_BATCH_COUNT];
     int count = fabric_poll(reactor->fabrics[fabric], reactor->now_ns, events, REACTOR_BATCH_COUNT);
     for (int i = 0; i < count; i++) {
+        if (i + 1 < count && events[i + 1].type == FABRIC_MESSAGE) {
+            __builtin_prefetch(events[i + 1].message);
+            __builtin_prefetch((const char *)events[i + 1].message + 64);
+        }
         fabric_deliver(reactor, fabric, &events[i]);
         reactor_drain(reactor);
     }

@@ -62,6 +62,10 @@ void *slab_get(struct slab *slab, uint64_t *ret_name)
     if (slab->free_first != 0) {
         index = slab->free_first - 1;
         slab->free_first = slab_at(slab, index)->next;
+        if (slab->free_first != 0) {
+            __builtin_prefetch(slab_at(slab, slab->free_first - 1),
+                               1); // it is wanted soon, and cold
+        }
     } else {
         index = slab->made_count;
         if (index == slab->pages_count * SLAB_PAGE_COUNT && !slab_grow(slab)) {
