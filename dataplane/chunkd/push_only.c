@@ -47,6 +47,15 @@ void push_only_prepared(struct reactor *reactor, uint64_t number, int status)
     free(only);
 }
 
+// No record has one like it, whatever its producer calls itself; nor has another push of this chunk.
+static struct wire_record_id push_only_id(const struct reactor *reactor, uint64_t number)
+{
+    return (struct wire_record_id){.producer_hi = reactor->server_id,
+                                   .producer_lo = reactor->incarnation,
+                                   .sequence = number,
+                                   .flags = WIRE_RECORD_PUSH};
+}
+
 static void send_to(struct reactor *reactor, const struct wire_push *push,
                     const struct payload *payload, uint64_t number, const uint64_t *servers,
                     uint32_t count)
@@ -58,7 +67,7 @@ static void send_to(struct reactor *reactor, const struct wire_push *push,
                                       .prepare = {.chunk = push->chunk,
                                                   .version = push->version,
                                                   .index = number,
-                                                  .id = push->id,
+                                                  .id = push_only_id(reactor, number),
                                                   .length = push->length,
                                                   .crc = payload->crc,
                                                   .flags = WIRE_PREPARE_PUSH_ONLY}};

@@ -110,6 +110,8 @@ static void expect_prepare(const struct server *server)
     const struct wire_prepare *prepare = &server->client.message.prepare;
     assert_int_equal(prepare->header.type, WIRE_PREPARE);
     assert_int_equal(prepare->flags, WIRE_PREPARE_PUSH_ONLY);
+    assert_int_equal(prepare->id.flags,
+                     WIRE_RECORD_PUSH); // not the client's, which may be a record's
     assert_int_equal(prepare->slot_count, 3);
     assert_int_equal(prepare->crc, pawl_crc32c(0, client.memory, LENGTH));
     assert_memory_equal(server->client.memory, client.memory, LENGTH);
@@ -142,6 +144,9 @@ static void test_push_when_by_chain_then_the_second_gets_it_from_the_first(void 
     assert_int_equal(second.client.message.prepare.slot_count, 0);
     assert_int_equal(first.client.message.prepare.flags, WIRE_PREPARE_PUSH_ONLY);
     assert_true(first.client.messages_count > 2); // HELLO, slices, PREPARE
+    assert_int_equal(second.client.message.prepare.id.flags, WIRE_RECORD_PUSH);
+    assert_memory_equal(&second.client.message.prepare.id, &first.client.message.prepare.id,
+                        sizeof(struct wire_record_id));
 }
 
 static void test_push_when_a_replica_refuses_then_told(void **state)
@@ -211,8 +216,7 @@ static void prepare(uint64_t request, uint32_t crc)
     message.chunk = 42;
     message.version = 3;
     message.index = 7;
-    message.id.producer_lo = 1;
-    message.id.sequence = 1;
+    message.id.flags = WIRE_RECORD_PUSH;
     message.length = LENGTH;
     message.crc = crc;
     message.slot_count = 3;
