@@ -135,6 +135,8 @@ void session_free_all(struct reactor *reactor);
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
 // The core's answer. Of an APPEND it keeps the times for the answer's stages.
 void request_answer(struct reactor *reactor, const struct chunk_action *action);
+// An answer from memory that still waits for its payload: the write failed, so this replica has it no more.
+void request_take_back(struct reactor *reactor, uint64_t name);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
 // The event that a request of the peer is for the core.
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
