@@ -263,6 +263,8 @@ uint64_t slots_mask(uint32_t first, uint32_t count);
 // At the primary: a client's PUSH. TAKES one use of the payload.
 void push_only_begin(struct reactor *reactor, struct request *request, const struct wire_push *push,
                      struct payload *payload);
+// Sends those on that there is room for.
+void push_only_turn(struct reactor *reactor);
 // One of its PREPAREs has ended.
 void push_only_prepared(struct reactor *reactor, uint64_t number, int status);
 // At another replica: the PREPARE and its payload. TAKES one use of it.
@@ -437,6 +439,7 @@ struct reactor {
     struct pawl_list held;        // in the order in which they came
     struct pawl_list push_onlys;  // of clients, under way
     uint64_t push_onlys_count;    // since the start
+    uint32_t push_onlys_slots;    // of those that have begun
     uint64_t relayed_count;       // payloads that we passed on
     uint64_t relays_failed_count; // payloads of ours that a chain did not bring
     struct chunk_event *posted;

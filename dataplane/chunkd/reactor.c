@@ -209,6 +209,7 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     count += commands_turn(reactor);
     turn_tick(reactor);
     peer_turn(reactor);
+    push_only_turn(reactor);
     storage_turn(reactor);
     reactor_drain(reactor);
     for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
