@@ -459,6 +459,9 @@ void reactor_drain(struct reactor *reactor);
 // An event of this type, at the present time.
 struct chunk_event reactor_event(const struct reactor *reactor, enum chunk_event_type type);
 
+// Until the next tick, a deadline of a fabric, or the end of draining.
+uint32_t reactor_sleep_ms(const struct reactor *reactor, uint64_t now_ns);
+
 void carry_out(struct reactor *reactor, const struct chunk_action *action);
 
 #endif
