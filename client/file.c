@@ -284,6 +284,11 @@ int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t pro
         (producer_hi & WIRE_SESSION_BIT) != 0) {
         return PAWL_EINVALID;
     }
+    bool same = file->producer.producer_hi == producer_hi &&
+                file->producer.producer_lo == producer_lo && file->producer.epoch == 0;
+    if (same && append_core_final(file->core) == PAWL_ELOST) {
+        return PAWL_ELOST;
+    }
     int code = file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);
     file->no_producer = file->no_producer && code != 0;
     return code;

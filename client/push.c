@@ -24,7 +24,8 @@ struct client_pusher {
     uint64_t handle;
     uint64_t version;
     uint64_t place;
-    struct wire_record_id id; // none of the file's producer: payloads are told apart by it
+    struct wire_record_id
+        id; // none of the file's producer; the primary passes the payload on under one of its own
     struct pawl_list free;
     struct pawl_list done; // callbacks to run
     struct push_slot slots[];

@@ -61,6 +61,17 @@ static const char *check_id(const struct wire_record_id *id, uint32_t length)
     return NULL;
 }
 
+static const char *check_push_id(const struct wire_record_id *id, uint32_t length)
+{
+    if (id->flags != WIRE_RECORD_PUSH)
+        return "payload is pushed alone under the id of a record";
+    if (length <= WIRE_INLINE_MAX)
+        return "nothing to push";
+    if (length > WIRE_RECORD_MAX)
+        return "record is larger than the limit";
+    return NULL;
+}
+
 static const char *check_payload(uint32_t length, uint16_t slot_first, uint16_t slot_count,
                                  uint32_t inline_bytes)
 {
@@ -177,7 +188,8 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
     const char *why = check_chunk(m->chunk, m->version);
 
     if (!why)
-        why = check_id(&m->id, m->length);
+        why = (m->flags & WIRE_PREPARE_PUSH_ONLY) != 0 ? check_push_id(&m->id, m->length)
+                                                       : check_id(&m->id, m->length);
     if (!why &&
         (m->flags & ~(WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY | WIRE_PREPARE_REPLICATED)) != 0)
         why = "prepare has unknown flags";
@@ -187,8 +199,6 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
                   : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
     if (!why && (m->flags & WIRE_PREPARE_REPLICATED) != 0 && m->id.flags != 0)
         why = "only plain records are acknowledged from memory";
-    if (!why && (m->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && m->length <= WIRE_INLINE_MAX)
-        why = "nothing to push";
     if (!why && m->offset > UINT64_MAX - m->length)
         why = "offset overflows";
     if (!why && m->commit_count > m->index)
@@ -209,7 +219,8 @@ static const char *check_push(const union wire_any *any, uint32_t inline_bytes)
     const char *why = check_chunk(m->chunk, m->version);
 
     if (!why)
-        why = check_id(&m->id, m->length);
+        why = m->id.flags == WIRE_RECORD_PUSH ? check_push_id(&m->id, m->length)
+                                              : check_id(&m->id, m->length);
     if (!why && m->slot_count == 0)
         why = "pushed payload has no slots";
     if (!why)

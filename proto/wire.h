@@ -71,6 +71,7 @@ struct wire_record_id {
 static_assert(sizeof(struct wire_record_id) == 32, "wire_record_id");
 #define WIRE_RECORD_EPOCH 1u // opens an epoch of a named producer; no payload
 #define WIRE_RECORD_WRITE 2u // a write: the payload goes to an offset of the chunk that was written
+#define WIRE_RECORD_PUSH 3u  // no record: a payload that is pushed alone; its id is the primary's
 #define WIRE_RECORD_OFFSET_SHIFT 2u // of that offset in the flags of a write
 #define WIRE_RECORD_OFFSET_MAX ((UINT32_C(1) << 30) - 1)
 

@@ -135,6 +135,8 @@ void session_free_all(struct reactor *reactor);
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply);
 // The core's answer. Of an APPEND it keeps the times for the answer's stages.
 void request_answer(struct reactor *reactor, const struct chunk_action *action);
+// An answer from memory that still waits for its payload: the write failed, so this replica has it no more.
+void request_take_back(struct reactor *reactor, uint64_t name);
 void request_refuse(struct reactor *reactor, struct request *request, int status);
 // The event that a request of the peer is for the core.
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
@@ -261,6 +263,8 @@ uint64_t slots_mask(uint32_t first, uint32_t count);
 // At the primary: a client's PUSH. TAKES one use of the payload.
 void push_only_begin(struct reactor *reactor, struct request *request, const struct wire_push *push,
                      struct payload *payload);
+// Sends those on that there is room for.
+void push_only_turn(struct reactor *reactor);
 // One of its PREPAREs has ended.
 void push_only_prepared(struct reactor *reactor, uint64_t number, int status);
 // At another replica: the PREPARE and its payload. TAKES one use of it.
@@ -435,6 +439,7 @@ struct reactor {
     struct pawl_list held;        // in the order in which they came
     struct pawl_list push_onlys;  // of clients, under way
     uint64_t push_onlys_count;    // since the start
+    uint32_t push_onlys_slots;    // of those that have begun
     uint64_t relayed_count;       // payloads that we passed on
     uint64_t relays_failed_count; // payloads of ours that a chain did not bring
     struct chunk_event *posted;
@@ -457,6 +462,9 @@ static inline struct chunk_event reactor_event(const struct reactor *reactor,
 {
     return (struct chunk_event){.type = type, .now_ns = reactor->now_ns};
 }
+
+// Until the next tick, a deadline of a fabric, or the end of draining.
+uint32_t reactor_sleep_ms(const struct reactor *reactor, uint64_t now_ns);
 
 void carry_out(struct reactor *reactor, const struct chunk_action *action);
 

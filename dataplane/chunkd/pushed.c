@@ -3,7 +3,8 @@
 //
 // The two come by different connections, in any order. A PREPARE without its payload is held, and with it
 // those of the same chunk that came behind it: the core takes records in index order. To the core a held
-// PREPARE has not arrived yet. A payload whose PREPARE doesn't come expires.
+// PREPARE has not arrived yet. A payload whose PREPARE doesn't come expires. Those of a push alone wait for
+// nothing but their own payload, and nothing waits behind them: the core never sees them.
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,12 +21,18 @@ static bool belongs(const struct wire_push *push, const struct wire_prepare *pre
            memcmp(&push->id, &prepare->id, sizeof(push->id)) == 0;
 }
 
+static bool is_push_only(const struct wire_prepare *prepare)
+{
+    return (prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0;
+}
+
 static struct held *held_first(struct reactor *reactor, const struct session *session,
                                uint64_t chunk)
 {
     pawl_list_for_each (node, &reactor->held) {
         struct held *held = pawl_container_of(node, struct held, node);
-        if (held->session == session && held->message.chunk == chunk) {
+        if (held->session == session && held->message.chunk == chunk &&
+            !is_push_only(&held->message)) {
             return held;
         }
     }
@@ -46,16 +53,21 @@ static void held_drop(struct reactor *reactor, struct held *held)
     payload_unuse(reactor, payload);
 }
 
+static void held_step(struct reactor *reactor, struct held *held)
+{
+    struct held now = *held;
+    held_free(held);
+    session_step(reactor, now.session, now.request, &now.message.header,
+                 now.payload != 0 ? payload_find(reactor, now.payload) : NULL);
+}
+
 // Gives the core what nothing is missing of any more.
 static void held_run(struct reactor *reactor, struct session *session, uint64_t chunk)
 {
     struct held *held;
     while ((held = held_first(reactor, session, chunk)) != NULL &&
            (held->payload != 0 || !held->awaited)) {
-        struct held now = *held;
-        held_free(held);
-        session_step(reactor, session, now.request, &now.message.header,
-                     now.payload != 0 ? payload_find(reactor, now.payload) : NULL);
+        held_step(reactor, held);
     }
 }
 
@@ -78,7 +90,11 @@ void pushed_arrive(struct reactor *reactor, struct request *request, const struc
         if (held->awaited && held->payload == 0 && belongs(push, &held->message)) {
             held->payload = payload->name;
             request_refuse(reactor, request, 0);
-            held_run(reactor, held->session, push->chunk);
+            if (is_push_only(&held->message)) {
+                held_step(reactor, held);
+            } else {
+                held_run(reactor, held->session, push->chunk);
+            }
             return;
         }
     }
@@ -130,7 +146,7 @@ bool pushed_hold(struct reactor *reactor, struct request *request,
 {
     struct session *session = request->session;
     held_outdate(reactor, prepare->chunk, prepare->version);
-    bool behind = held_first(reactor, session, prepare->chunk) != NULL;
+    bool behind = !is_push_only(prepare) && held_first(reactor, session, prepare->chunk) != NULL;
     bool awaited = (prepare->flags & WIRE_PREPARE_PUSHED) != 0;
     if (awaited) {
         *payload = arrival_take(reactor, prepare);

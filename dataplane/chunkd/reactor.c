@@ -204,6 +204,7 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     count += commands_turn(reactor);
     turn_tick(reactor);
     peer_turn(reactor);
+    push_only_turn(reactor);
     storage_turn(reactor);
     reactor_drain(reactor);
     for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
@@ -215,9 +216,14 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
 
 // ---- spinning and sleeping --------------------------------------------------------------------
 
-static uint32_t reactor_sleep_ms(const struct reactor *reactor, uint64_t now_ns)
+uint32_t reactor_sleep_ms(const struct reactor *reactor, uint64_t now_ns)
 {
-    uint64_t left_ns = reactor->tick_ns > now_ns ? reactor->tick_ns - now_ns : 0;
+    uint64_t wake_ns =
+        reactor->stopping ? PAWL_MIN(reactor->tick_ns, reactor->stop_ns) : reactor->tick_ns;
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        wake_ns = PAWL_MIN(wake_ns, fabric_deadline_ns(reactor->fabrics[i]));
+    }
+    uint64_t left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
     uint32_t ms = (uint32_t)((left_ns + PAWL_NS_PER_MS - 1) / PAWL_NS_PER_MS);
     // Work that came in since the last tick wants its deadlines watched at the shorter pace.
     return reactor_is_idle(reactor) ? ms : PAWL_MIN(ms, CHUNKD_TICK_MS);

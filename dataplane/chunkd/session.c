@@ -215,6 +215,16 @@ void request_reply(struct reactor *reactor, uint64_t name, const union chunk_rep
     }
 }
 
+void request_take_back(struct reactor *reactor, uint64_t name)
+{
+    struct request *request = slab_find(&reactor->requests, name);
+    if (request != NULL && request->type == WIRE_APPEND && request->replied &&
+        request->reply.header.status == 0) {
+        memset(&request->reply, 0, sizeof(request->reply));
+        request->reply.header.status = PAWL_ESTALE; // as the core tells those who still wait
+    }
+}
+
 void request_answer(struct reactor *reactor, const struct chunk_action *action)
 {
     struct request *request = slab_find(&reactor->requests, action->request);

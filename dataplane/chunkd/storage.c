@@ -369,6 +369,9 @@ void storage_completed(struct reactor *reactor, const struct store_completion *c
         pawl_log_error("chunk %llu: a change was not made durable: %s",
                        (unsigned long long)io->handle, pawl_strerror(status));
     }
+    if (status != 0 && io->payload != NULL) {
+        request_take_back(reactor, io->payload->request);
+    }
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_PERSISTED);
     event.token = io->token;
     event.status = status;

@@ -276,7 +276,7 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
     // Before the payload is copied: what reads fresh memory waits for all stores in front of it.
     journal_entry_encode(&entry);
     memcpy(at, &entry, sizeof(entry));
-    if (op->type == STORE_OP_RECORD) {
+    if (op->type == STORE_OP_RECORD && payload_bytes > 0) { // an epoch has none
         memcpy(at + sizeof(entry), op->payload, payload_bytes);
         store->counters.copied_bytes += payload_bytes;
     }

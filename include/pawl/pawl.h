@@ -233,7 +233,10 @@ PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
 
 // Makes the file's producer an anonymous one whose 128-bit id the caller chose (and may keep), with
 // last_sequence committed already. For repeating appends after a restart. The same conditions. The
-// highest bit of producer_hi must be 0: ids with it are the library's own.
+// highest bit of producer_hi must be 0: ids with it are the library's own. PAWL_ELOST: this file was told
+// that records of this id are lost. The sequences of such an id, from lost_sequence on, stand for the same
+// bytes for ever, as an old message may still bring one of them: in a newly opened file repeat exactly
+// these records, or take another id.
 PAWL_API int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                                uint64_t last_sequence);
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // An appender of the weaker level whose servers are killed, and its account of what it was told.
 //
-//   pawl-trial-ack MASTER PATH PRODUCER
+//   pawl-trial-ack MASTER PATH PRODUCER [LOG]
 //
-// Appends until SIGTERM, or until it is told of a loss. Then each record that was acknowledged is looked for by its id and
-// read back: those before the loss must be there with their bytes, the others must not. Prints one line of JSON;
-// the status is 0 when the account is right.
+// Appends until SIGTERM, or until it is told of a loss; LOG grows by a byte with each acknowledgement. Then each
+// record that was acknowledged is looked for by its id and read back: those before the loss must be there with
+// their bytes, the others must not. Prints one line of JSON; the status is 0 when the account is right.
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -40,6 +40,7 @@ struct trial {
     uint64_t absent_count; // acknowledged and not there
     int status;
     uint32_t in_flight;
+    FILE *log; // or NULL
 };
 
 struct slot {
@@ -74,6 +75,10 @@ static void on_done(void *user, const struct pawl_append_result *result)
         *told = (struct told){.offset = result->offset, .acked = true, .durable = result->durable};
         trial->acked_count++;
         trial->held_count += !result->durable;
+        if (trial->log != NULL) {
+            fputc('.', trial->log);
+            fflush(trial->log);
+        }
     } else if (result->status == PAWL_ELOST) {
         trial->lost_sequence = result->lost_sequence;
     } else {
@@ -185,14 +190,19 @@ static int run(struct trial *trial, char **arguments)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
+    if (argc != 4 && argc != 5) {
         fputs("usage: see the head of tests/system/ack_trial.c\n", stderr);
         return 2;
     }
     signal(SIGTERM, on_stop);
     struct trial trial = {.producer = strtoull(argv[3], NULL, 10),
-                          .told = calloc(RECORDS_MAX, sizeof(struct told))};
-    int code = trial.told != NULL ? run(&trial, argv + 1) : -ENOMEM;
+                          .told = calloc(RECORDS_MAX, sizeof(struct told)),
+                          .log = argc == 5 ? fopen(argv[4], "w") : NULL};
+    bool ready = trial.told != NULL && (argc == 4 || trial.log != NULL);
+    int code = ready ? run(&trial, argv + 1) : -ENOMEM;
+    if (trial.log != NULL) {
+        fclose(trial.log);
+    }
     printf("{\"acked\": %" PRIu64 ", \"from_memory\": %" PRIu64 ", \"lost_sequence\": %" PRIu64
            ", \"absent\": %" PRIu64 "}\n",
            trial.acked_count, trial.held_count, trial.lost_sequence, trial.absent_count);

@@ -243,6 +243,7 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     pawl_assert(chunk != NULL);
     int status =
         server->faults.expect_nonsense ? PAWL_EEARLIER : store(chunk, append, payload, &reply);
+    reply.flags = status == 0 && server->faults.from_memory ? WIRE_APPENDED_REPLICATED : 0;
     struct cluster_chunk *written = written_chunk(server->cluster, chunk);
     pawl_assert(wire_record_is_write(&append->id) == (written != NULL));
     if (status == 0 && written == NULL) {

@@ -69,6 +69,7 @@ struct cluster_faults {
     unsigned forget_left; // stores the next so many records without an answer
     int append_status;    // answers APPEND with this, as a bare header
     unsigned append_status_left;
+    bool from_memory;    // answers APPEND as acknowledged in memory
     unsigned ended_from; // LOOKUP: chunks from this index on refuse the producer's session; 0: none
     bool expect_nonsense; // PAWL_EEARLIER without a chunk
     int read_status;

@@ -317,6 +317,32 @@ static void test_append_when_an_id_is_used_again_then_the_first_offset_is_told(v
     pawl_file_close(other);
 }
 
+// An old message may still bring a lost record: its id is for nothing else.
+static void test_producer_set_when_records_of_the_id_are_lost_then_refused(void **state)
+{
+    struct place *place = *state;
+    struct pawl_append_result result;
+    struct pawl_append_options options = {
+        .size = sizeof options, .deadline_ms = LONG_MS, .ack = PAWL_ACK_REPLICATED};
+    assert_int_equal(pawl_producer_set(place->file, 5, 6, 0), 0);
+    cluster_set_all(&place->cluster, faults.from_memory, true);
+    assert_int_equal(pawl_append(place->file, place->data, 10, &options, &result), 0);
+    assert_false(result.durable);
+    cluster_set(&place->cluster, chunks[0].records_count, 0); // all replicas crash
+    assert_int_equal(pawl_append(place->file, place->data, 20, &options, &result), PAWL_ELOST);
+    assert_int_equal(result.lost_sequence, 1);
+    assert_int_equal(pawl_producer_set(place->file, 5, 6, 0), PAWL_ELOST);
+    assert_int_equal(pawl_append(place->file, place->data, 20, &options, &result), PAWL_ELOST);
+    assert_int_equal(pawl_producer_set(place->file, 5, 7, 0), 0);
+    assert_int_equal(pawl_append(place->file, place->data, 20, &options, &result), 0);
+    cluster_set_all(&place->cluster, faults.from_memory, false);
+    struct pawl_file *other = cluster_open(place->pawl);
+    assert_int_equal(pawl_producer_set(other, 5, 6, 0), 0);
+    assert_int_equal(pawl_append(other, place->data, 10, NULL, &result), 0);
+    assert_int_equal(result.id.sequence, 1);
+    pawl_file_close(other);
+}
+
 static void test_resolve_when_the_record_is_in_an_older_chunk_then_it_is_found(void **state)
 {
     struct place *place = *state;
@@ -411,6 +437,7 @@ int main(void)
         TEST(test_append_when_the_tail_is_no_tail_then_eprotocol),
         TEST(test_append_when_the_file_was_deleted_then_edeleted),
         TEST(test_append_when_an_id_is_used_again_then_the_first_offset_is_told),
+        TEST(test_producer_set_when_records_of_the_id_are_lost_then_refused),
         TEST(test_resolve_when_the_record_is_in_an_older_chunk_then_it_is_found),
         TEST(test_resolve_when_the_master_answers_with_something_else_then_eprotocol),
         TEST(test_producer_when_it_is_opened_then_its_last_sequence_is_told),

@@ -188,6 +188,7 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_APPEND, wire_append, id.sequence, 0),
     WRONG(WIRE_APPEND, wire_append, id.flags, 4),
     WRONG(WIRE_APPEND, wire_append, id.flags, WIRE_RECORD_EPOCH),
+    WRONG(WIRE_APPEND, wire_append, id.flags, WIRE_RECORD_PUSH),
     WRONG(WIRE_APPEND, wire_append, length, 0),
     WRONG(WIRE_APPEND, wire_append, length, 2 * WIRE_SLOT_BYTES + 1),
     WRONG(WIRE_APPEND, wire_append, length, WIRE_RECORD_MAX + 1),
@@ -206,6 +207,8 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, offset, U64_MAX),
     WRONG(WIRE_PREPARE, wire_prepare, id.sequence, 0),
     WRONG(WIRE_PREPARE, wire_prepare, id.flags, 0x80000000),
+    WRONG(WIRE_PREPARE, wire_prepare, id.flags, WIRE_RECORD_PUSH),    // and a record
+    WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSH_ONLY), // and a record's id
     WRONG(WIRE_PREPARE, wire_prepare, commit_count, 6),
     WRONG(WIRE_PREPARE, wire_prepare, length, 0),
     WRONG(WIRE_PREPARE, wire_prepare, length, WIRE_SLOT_BYTES + 1),
@@ -399,6 +402,25 @@ static void test_check_when_an_epoch_record_then_it_has_no_payload(void **state)
     assert_int_equal(check(&m, sizeof(m)), PAWL_EPROTOCOL);
 }
 
+static void test_check_when_pushed_alone_then_under_no_record_id(void **state)
+{
+    (void)state;
+    struct wire_prepare prepare;
+    struct wire_push push;
+    make_message(WIRE_PREPARE, &prepare);
+    make_message(WIRE_PUSH, &push);
+    prepare.flags = WIRE_PREPARE_PUSH_ONLY;
+    prepare.id.flags = WIRE_RECORD_PUSH;
+    push.id.flags = WIRE_RECORD_PUSH;
+    assert_int_equal(check(&prepare, sizeof(prepare)), 0);
+    assert_int_equal(check(&push, sizeof(push)), 0);
+    prepare.length = WIRE_INLINE_MAX;
+    push.length = WIRE_INLINE_MAX;
+    push.bytes = WIRE_INLINE_MAX;
+    assert_int_equal(check(&prepare, sizeof(prepare)), PAWL_EPROTOCOL);
+    assert_int_equal(check(&push, sizeof(push)), PAWL_EPROTOCOL);
+}
+
 static void test_header_init_then_all_fields_are_set(void **state)
 {
     (void)state;
@@ -441,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_check_when_payload_is_inline_then_its_length_must_fit),
         cmocka_unit_test(test_check_when_longer_than_any_message_then_refuses),
         cmocka_unit_test(test_check_when_an_epoch_record_then_it_has_no_payload),
+        cmocka_unit_test(test_check_when_pushed_alone_then_under_no_record_id),
         cmocka_unit_test(test_header_init_then_all_fields_are_set),
         cmocka_unit_test(test_names_and_sizes_when_type_is_unknown_then_say_so),
     };

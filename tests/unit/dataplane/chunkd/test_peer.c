@@ -254,6 +254,21 @@ static void test_peer_when_it_never_says_welcome_is_given_up(void **state)
     assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDEADLINE);
 }
 
+// A tick of a quiet reactor may be further away than the end of a connect.
+static void test_peer_when_not_connected_in_time_then_a_quiet_reactor_wakes_up(void **state)
+{
+    (void)state;
+    bench_pass(&bench, 2000);
+    bench_pass(&bench, 1); // its ticks are far apart from here on
+    connect_action();
+    script_run(&bench);
+    bench_turn(&bench);
+    bench_pass(&bench, CHUNKD_CONNECT_MS - 100);
+    assert_int_equal(reactor_sleep_ms(bench.reactor, bench.now_ns), 100);
+    bench_pass(&bench, 100);
+    assert_non_null(script_last(CHUNK_EVENT_PEER_DOWN));
+}
+
 static void test_peer_when_it_is_another_server_is_given_up(void **state)
 {
     (void)state;
@@ -455,6 +470,7 @@ int main(void)
         T(test_prepare_when_address_is_unknown_fails),
         T(test_peer_when_it_does_not_answer_is_given_up_at_the_deadline),
         T(test_peer_when_it_never_says_welcome_is_given_up),
+        T(test_peer_when_not_connected_in_time_then_a_quiet_reactor_wakes_up),
         T(test_peer_when_it_is_another_server_is_given_up),
         T(test_peer_when_reply_names_no_request_is_given_up),
         T(test_peer_when_lost_is_connected_again_for_the_next_prepare),

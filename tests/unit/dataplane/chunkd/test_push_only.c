@@ -59,6 +59,22 @@ static void connected(void)
     server_welcome(&second, SECOND, 8, 16);
 }
 
+static void push_by(struct client *from, uint64_t request, uint32_t length, uint16_t slot_first)
+{
+    struct wire_push message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.header, WIRE_PUSH, sizeof(message), request);
+    message.chunk = 42;
+    message.version = 3;
+    message.id.producer_lo = 1;
+    message.id.sequence = request;
+    message.length = length;
+    message.bytes = length;
+    message.slot_first = slot_first;
+    message.slot_count = (uint16_t)((length + WIRE_SLOT_BYTES - 1) / WIRE_SLOT_BYTES);
+    client_send(from, &message, sizeof(message));
+}
+
 static void push(uint64_t request, uint64_t next)
 {
     struct wire_push message;
@@ -110,6 +126,8 @@ static void expect_prepare(const struct server *server)
     const struct wire_prepare *prepare = &server->client.message.prepare;
     assert_int_equal(prepare->header.type, WIRE_PREPARE);
     assert_int_equal(prepare->flags, WIRE_PREPARE_PUSH_ONLY);
+    assert_int_equal(prepare->id.flags,
+                     WIRE_RECORD_PUSH); // not the client's, which may be a record's
     assert_int_equal(prepare->slot_count, 3);
     assert_int_equal(prepare->crc, pawl_crc32c(0, client.memory, LENGTH));
     assert_memory_equal(server->client.memory, client.memory, LENGTH);
@@ -142,6 +160,9 @@ static void test_push_when_by_chain_then_the_second_gets_it_from_the_first(void 
     assert_int_equal(second.client.message.prepare.slot_count, 0);
     assert_int_equal(first.client.message.prepare.flags, WIRE_PREPARE_PUSH_ONLY);
     assert_true(first.client.messages_count > 2); // HELLO, slices, PREPARE
+    assert_int_equal(second.client.message.prepare.id.flags, WIRE_RECORD_PUSH);
+    assert_memory_equal(&second.client.message.prepare.id, &first.client.message.prepare.id,
+                        sizeof(struct wire_record_id));
 }
 
 static void test_push_when_a_replica_refuses_then_told(void **state)
@@ -189,6 +210,37 @@ static void test_push_when_client_is_gone_then_it_ends_all_the_same(void **state
     assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
 }
 
+// However many clients push, a record finds one window's worth of them on its way before it.
+static void test_push_when_many_clients_do_then_some_wait_for_others(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 5, EACH = 2, SLOTS = 8, AT_ONCE = WIRE_WINDOW_SLOTS_MAX / SLOTS };
+    struct client clients[CLIENTS];
+    script.secondaries_count = 1;
+    connected();
+    for (int i = 0; i < CLIENTS; i++) {
+        client_open(&clients[i], &bench);
+        client_hello(&clients[i], 0, EACH * SLOTS);
+        for (uint16_t j = 0; j < EACH; j++) {
+            push_by(&clients[i], 5u + j, CLIENT_BYTES, (uint16_t)(j * SLOTS));
+        }
+    }
+    assert_int_equal(bench.reactor->sends.used_count, AT_ONCE);
+    server_turn(&first);
+    for (unsigned i = 1; i <= CLIENTS * EACH; i++) {
+        assert_int_equal(first.client.message.prepare.index, i); // in the order in which they came
+        answer(&first, 0);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(clients[i].messages_count, 1 + EACH);
+        assert_int_equal(clients[i].message.header.status, 0);
+        client_close(&clients[i]);
+    }
+    assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
+    assert_int_equal(bench.reactor->push_onlys_slots, 0);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+}
+
 // A chain is the primary's to make.
 static void test_push_when_a_client_names_the_next_server_then_disconnected(void **state)
 {
@@ -211,8 +263,7 @@ static void prepare(uint64_t request, uint32_t crc)
     message.chunk = 42;
     message.version = 3;
     message.index = 7;
-    message.id.producer_lo = 1;
-    message.id.sequence = 1;
+    message.id.flags = WIRE_RECORD_PUSH;
     message.length = LENGTH;
     message.crc = crc;
     message.slot_count = 3;
@@ -252,6 +303,7 @@ int main(void)
         T(test_push_when_a_replica_is_lost_then_told),
         T(test_push_when_not_the_primary_then_refused),
         T(test_push_when_client_is_gone_then_it_ends_all_the_same),
+        T(test_push_when_many_clients_do_then_some_wait_for_others),
         T(test_push_when_a_client_names_the_next_server_then_disconnected),
         T(test_prepare_when_push_only_then_let_go_and_answered),
     };

@@ -40,25 +40,31 @@ static int teardown(void **state)
     return 0;
 }
 
-static void push(struct client *from, uint64_t request, uint64_t sequence, uint16_t slot_first)
+static void push_as(struct client *from, uint64_t request, struct wire_record_id id,
+                    uint16_t slot_first)
 {
     struct wire_push message;
     memset(&message, 0, sizeof(message));
     wire_header_init(&message.header, WIRE_PUSH, sizeof(message), request);
     message.chunk = 42;
     message.version = 1;
-    message.id.producer_lo = 1;
-    message.id.sequence = sequence;
+    message.id = id;
     message.length = LENGTH;
     message.bytes = LENGTH;
     message.slot_first = slot_first;
     message.slot_count = 2;
     uint64_t remote =
         from->welcome.window_address + (uint64_t)slot_first * from->welcome.slot_bytes;
-    assert_int_equal(fabric_write(from->conn, from->region, from->memory + sequence, LENGTH, remote,
-                                  from->welcome.window_key, 1),
+    assert_int_equal(fabric_write(from->conn, from->region, from->memory + id.sequence, LENGTH,
+                                  remote, from->welcome.window_key, 1),
                      0);
     client_send(from, &message, sizeof(message));
+}
+
+static void push(struct client *from, uint64_t request, uint64_t sequence, uint16_t slot_first)
+{
+    push_as(from, request, (struct wire_record_id){.producer_lo = 1, .sequence = sequence},
+            slot_first);
 }
 
 // Sequence and index are the same here; small ones carry their payload.
@@ -185,6 +191,53 @@ static void test_prepare_when_its_payload_never_comes_is_refused_in_time(void **
     assert_int_equal(CHUNKD_HELD_MS < CHUNKD_PREPARE_MS, 1); // the primary's patience
 }
 
+static void prepare_push_only(uint64_t request, uint64_t number)
+{
+    struct wire_prepare message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.header, WIRE_PREPARE, sizeof(message), request);
+    message.chunk = 42;
+    message.version = version;
+    message.index = number;
+    message.id.sequence = number;
+    message.id.flags = WIRE_RECORD_PUSH;
+    message.length = LENGTH;
+    message.flags = WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY;
+    client_send(&primary, &message, sizeof(message));
+}
+
+// A push alone is in no record's way, and no record in its.
+static void test_prepare_of_a_push_alone_when_its_payload_is_late_holds_up_nothing(void **state)
+{
+    (void)state;
+    prepare_push_only(2, 5);
+    prepare(3, 42, 5, true);
+    settle(stepped(1, 5));
+    prepare(4, 42, 6, false);
+    prepare_push_only(5, 6);
+    push(&neighbour, 2, 6, 0); // the record's, of the same sequence
+    settle(stepped(2, 6));
+    assert_int_equal(primary.message.header.request, 4);
+    bench_pass(&bench, CHUNKD_HELD_MS + 100);
+    assert_int_equal(primary.message.header.request, 5);
+    assert_int_equal(primary.message.header.status, PAWL_EBADPAYLOAD);
+    assert_true(pawl_list_is_empty(&bench.reactor->held));
+}
+
+static void test_prepare_of_a_push_alone_when_its_payload_comes_is_answered(void **state)
+{
+    (void)state;
+    prepare(2, 42, 5, false);
+    prepare_push_only(3, 1);
+    push_as(&neighbour, 2, (struct wire_record_id){.sequence = 1, .flags = WIRE_RECORD_PUSH}, 0);
+    assert_int_equal(primary.messages_count, 2);
+    assert_int_equal(primary.message.header.request, 3);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARE), 0);
+    push(&neighbour, 3, 5, 2);
+    settle(stepped(1, 5));
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+}
+
 // After a recovery, which takes less time than a lost payload: what was held neither holds up the new ones nor takes
 // what is theirs.
 static void test_prepare_when_a_newer_version_comes_is_refused(void **state)
@@ -240,6 +293,8 @@ int main(void)
         T(test_prepares_behind_one_that_waits_keep_their_order),
         T(test_payload_when_the_primary_brings_it_is_taken),
         T(test_prepare_when_its_payload_never_comes_is_refused_in_time),
+        T(test_prepare_of_a_push_alone_when_its_payload_is_late_holds_up_nothing),
+        T(test_prepare_of_a_push_alone_when_its_payload_comes_is_answered),
         T(test_prepare_when_a_newer_version_comes_is_refused),
         T(test_prepare_when_the_primary_is_lost_is_forgotten),
         T(test_payload_when_its_bringer_is_lost_is_used_all_the_same),

@@ -257,6 +257,21 @@ static void test_reactor_when_stopped_answers_what_is_in_flight(void **state)
     mail_free(mail_wait(MAIL_STOPPED));
 }
 
+static void test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end(void **state)
+{
+    (void)state;
+    mailbox_post(reactor_inbox(bench.reactor), mail_new(MAIL_STOP));
+    uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
+    while (!bench.reactor->stopping && bench.now_ns < end_ns) {
+        bench.now_ns = pawl_clock_ns();
+        bench_turn(&bench);
+    }
+    assert_true(bench.reactor->stopping);
+    bench.now_ns = bench.reactor->stop_ns - 20 * PAWL_NS_PER_MS;
+    bench_turn(&bench);
+    assert_int_equal(reactor_sleep_ms(bench.reactor, bench.now_ns), 20);
+}
+
 int main(void)
 {
 #define T(name, provider)                                                                          \
@@ -267,6 +282,7 @@ int main(void)
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "fake"),
         T(test_append_when_crc_is_wrong_is_refused, "fake"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
+        T(test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end, "fake"),
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "tcp"),
         T(test_append_when_crc_is_wrong_is_refused, "tcp"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "tcp"),

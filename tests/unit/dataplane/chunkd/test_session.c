@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of sessions: HELLO, windows and slots, credits, payloads and the replies that wait for them.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -379,6 +380,34 @@ static void test_append_when_payload_is_in_slots_reply_waits_for_the_last_use(vo
     assert_int_equal(script_count(CHUNK_EVENT_APPEND), 2);
 }
 
+// Its answer waits for the slots. By then the primary is one of those that have lost it: let it be repeated.
+static void test_append_when_answered_from_memory_and_not_stored_is_no_success(void **state)
+{
+    (void)state;
+    client_hello(&client, 0, 8);
+    client_append(&client, 11, 300000, 1, 2);
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    assert_non_null(event);
+    struct chunk_action *append = script_action(CHUNK_ACTION_APPEND);
+    append->payload = event->event.payload;
+    append->token = 5;
+    append->handle = 42;
+    append->record.length = 300000;
+    script_run(&bench);
+    struct script_call *call = script_call_last("append");
+    assert_non_null(call);
+    reply_append(event, 0)->reply.appended.flags = WIRE_APPENDED_REPLICATED;
+    release(event);
+    script_run(&bench);
+    script_complete(call->token, -EIO, NULL, 0);
+    bench_turn(&bench);
+    assert_int_equal(client.messages_count, 2);
+    assert_int_equal(client.message.header.request, 11);
+    assert_int_equal(client.message.header.status, PAWL_ESTALE);
+    assert_int_equal(client.message.reply.appended.flags, 0);
+    assert_int_equal(script_last(CHUNK_EVENT_PERSISTED)->event.status, -EIO);
+}
+
 static void test_append_when_slot_changes_while_it_is_stored_is_no_success(void **state)
 {
     (void)state;
@@ -575,6 +604,7 @@ int main(void)
         T(test_append_when_payload_is_in_slots_reply_waits_for_the_last_use),
         T(test_append_when_answered_then_its_stages_add_up),
         T(test_append_when_refused_then_no_stages_are_told),
+        T(test_append_when_answered_from_memory_and_not_stored_is_no_success),
         T(test_append_when_slot_changes_while_it_is_stored_is_no_success),
         T(test_append_when_slot_is_in_use_closes),
         T(test_append_when_slot_is_beyond_the_window_closes),
