@@ -208,8 +208,13 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
 
 static const char *check_prepared(const union wire_any *any, uint32_t inline_bytes)
 {
-    const char *why = check_chunk(any->prepared.chunk, any->prepared.version);
+    const struct wire_prepared *m = &any->prepared;
+    const char *why = check_chunk(m->chunk, m->version);
 
+    if (!why && (m->earlier_count > m->index || m->reserved != 0))
+        why = "an answer for records before the first";
+    if (!why && m->header.status != 0 && m->earlier_count != 0)
+        why = "a refusal for several records";
     return why ? why : check_bare(any, inline_bytes);
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data-plane messages: fixed little-endian structs that travel over the fabric.
 //
-// Every message is a request or the one reply to it. A reply repeats the request's id and type
-// (with WIRE_REPLY set) and carries a status: 0 or a code of <pawl/error.h>. A peer may have at most
-// `requests_count` requests unanswered on a connection (WELCOME says how many): that is the message
-// credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in the same message; a larger one is
-// written by RDMA into slots of the window that the receiver granted in WELCOME, before the message
-// that names them. Slots named by a request belong to the receiver until its reply is sent; the reply
-// returns them.
+// Every message is a request or the one reply to it; only PREPARED may answer for a run of records. A
+// reply repeats the request's id and type (with WIRE_REPLY set) and carries a status: 0 or a code of
+// <pawl/error.h>. A peer may have at most `requests_count` requests unanswered on a connection (WELCOME
+// says how many): that is the message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in
+// the same message; a larger one is written by RDMA into slots of the window that the receiver granted
+// in WELCOME, before the message that names them. Slots named by a request belong to the receiver until
+// its reply is sent; the reply returns them.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
 // PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.
@@ -191,8 +191,10 @@ struct wire_prepared {
     uint64_t chunk;
     uint64_t version;
     uint64_t index;
+    uint32_t earlier_count; // PREPAREs of the records right before it that this answers, too
+    uint32_t reserved;      // 0
 };
-static_assert(sizeof(struct wire_prepared) == 56, "wire_prepared");
+static_assert(sizeof(struct wire_prepared) == 64, "wire_prepared");
 
 // A slice of a record's payload lies in the receiver's slots. Slices of a payload come in order. With `next`
 // the receiver forwards each to that server as it comes (the first slice carries the server's addresses

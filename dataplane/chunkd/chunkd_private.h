@@ -100,6 +100,9 @@ struct session {
     uint64_t slots_used; // bit n: slot n is named by an unanswered request
     uint32_t requests_count;
     struct pawl_list requests;
+    struct pawl_list answers; // in the reactor's list, while `prepared` is held back
+    struct wire_prepared
+        prepared; // the answer that leaves at the end of the turn; header.bytes 0: none
 };
 
 // An unanswered request. The core knows it by `name`, the peer by `id`.
@@ -110,6 +113,7 @@ struct request {
     uint16_t slot_first;
     uint16_t slot_count;
     bool replied; // the core has answered; the payload is still in use
+    bool joins;   // PREPARE: may be answered by the answer for a later record
     struct session *session;
     struct pawl_list node;
     uint64_t payload;        // 0: none or over
@@ -128,6 +132,8 @@ void session_message(struct reactor *reactor, struct session *session,
                      const struct fabric_event *event);
 void session_closed(struct reactor *reactor, struct session *session, int status);
 void session_tick(struct reactor *reactor);
+// Sends what was held back for more of its kind.
+void sessions_answer(struct reactor *reactor);
 void session_close(struct session *session, int status);
 void session_free_all(struct reactor *reactor);
 
@@ -203,6 +209,7 @@ struct send {
     struct landing *landing;
     uint16_t slot_first;
     uint16_t slot_count;
+    bool covered; // PREPARE: the answer for a later record is for this one, too
     union {
         struct wire_header header;
         struct wire_prepare prepare;
@@ -430,6 +437,7 @@ struct reactor {
     struct slab ios;
     struct slab commands;
     struct pawl_list sessions;
+    struct pawl_list answering; // sessions that hold an answer back
     struct pawl_list links;
     struct pawl_list peers;
     struct pawl_list reads;   // struct io: wait for a read buffer

@@ -332,6 +332,47 @@ static const char *reply_check(const struct send *send, const struct wire_header
     return NULL;
 }
 
+// It was answered: its credit and its slots are ours again.
+static void send_answered(struct link *link, const struct send *send)
+{
+    link->requests_count--;
+    if (send->slot_count > 0) {
+        link->slots_used &= ~slots_mask(send->slot_first, send->slot_count);
+    }
+}
+
+static struct send *sent_find(const struct link *link, const struct wire_prepared *prepared,
+                              uint64_t index)
+{
+    pawl_list_for_each (node, &link->sent) { // in order, so that it is among the first
+        struct send *send = pawl_container_of(node, struct send, node);
+        const struct wire_prepare *prepare = &send->message.prepare;
+        if (send->kind == SEND_PREPARE && prepare->chunk == prepared->chunk &&
+            prepare->version == prepared->version && prepare->index == index &&
+            (prepare->flags & WIRE_PREPARE_PUSH_ONLY) == 0) {
+            return send;
+        }
+    }
+    return NULL;
+}
+
+// Ends the PREPAREs of the records before it that a PREPARED answers, too. The core hears of the last one: it
+// takes one count for all. False: there is none of those.
+static bool sends_cover(struct reactor *reactor, struct link *link,
+                        const struct wire_prepared *prepared)
+{
+    for (uint32_t left = prepared->earlier_count; left > 0; left--) {
+        struct send *send = sent_find(link, prepared, prepared->index - left);
+        if (send == NULL) {
+            return false;
+        }
+        send->covered = true;
+        send_answered(link, send);
+        send_end(reactor, send, 0);
+    }
+    return true;
+}
+
 static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
 {
     struct send *send = slab_find(&reactor->sends, header->request);
@@ -344,10 +385,12 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         link_give_up(reactor, link, PAWL_EPROTOCOL, why);
         return;
     }
-    link->requests_count--;
-    if (send->slot_count > 0) {
-        link->slots_used &= ~slots_mask(send->slot_first, send->slot_count);
+    if (send->kind == SEND_PREPARE && header->status == 0 &&
+        !sends_cover(reactor, link, (const void *)header)) {
+        link_give_up(reactor, link, PAWL_EPROTOCOL, "an answer for a record that was not sent");
+        return;
     }
+    send_answered(link, send);
     if (send->kind == SEND_FETCH) {
         fetch_landed(reactor, send, (const void *)header);
     } else {

@@ -88,7 +88,7 @@ void send_end(struct reactor *reactor, struct send *send, int status)
     if (send_is_pledge(send) && send->link != NULL && --send->link->pledges_count == 0) {
         send->link->pledged_slots = 0;
     }
-    if (send->kind == SEND_PREPARE) {
+    if (send->kind == SEND_PREPARE && !send->covered) {
         post_prepared(reactor, send->server_id, &send->message.prepare, status);
     } else if (send->kind == SEND_HOLD) {
         post_held(reactor, send->server_id, &send->message.hold, status);

@@ -207,10 +207,12 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     push_only_turn(reactor);
     storage_turn(reactor);
     reactor_drain(reactor);
+    sessions_answer(reactor);
     for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
         fabric_flush(reactor->fabrics[i]); // peers have a longer way than our disk
     }
     count += turn_store(reactor);
+    sessions_answer(reactor);
     return count;
 }
 

@@ -49,6 +49,44 @@ static void session_send(struct session *session, const void *message, uint32_t 
     }
 }
 
+// ---- PREPARED for a run of records -------------------------------------------------------------
+
+// A flush makes many records durable: one answer for a run of them, at the end of the turn.
+static void prepared_release(struct session *session)
+{
+    if (session->prepared.header.bytes != 0) {
+        struct wire_prepared prepared = session->prepared;
+        session->prepared.header.bytes = 0;
+        pawl_list_remove(&session->answers);
+        session_send(session, &prepared, sizeof(prepared));
+    }
+}
+
+static void prepared_hold(struct reactor *reactor, struct session *session,
+                          const struct wire_prepared *prepared)
+{
+    struct wire_prepared *held = &session->prepared;
+    if (held->header.bytes != 0 && held->chunk == prepared->chunk &&
+        held->version == prepared->version && held->index + 1 == prepared->index) {
+        uint32_t earlier_count = held->earlier_count + 1;
+        *held = *prepared;
+        held->earlier_count = earlier_count;
+        return;
+    }
+    prepared_release(session);
+    *held = *prepared;
+    pawl_list_push_back(&reactor->answering, &session->answers);
+}
+
+void sessions_answer(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->answering) {
+        prepared_release(pawl_container_of(node, struct session, answers));
+    }
+}
+
+// ---- beginning and end -------------------------------------------------------------------------
+
 void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -196,8 +234,14 @@ static void request_send(struct reactor *reactor, struct request *request)
         request_stages(reactor, request, &reply.appended);
     }
     // The slots are the peer's again with the reply, so they are free before it is sent.
+    bool joins = request->joins;
     request_free(reactor, request);
-    session_send(session, &reply, bytes);
+    if (joins) {
+        prepared_hold(reactor, session, &reply.prepared);
+    } else {
+        prepared_release(session); // replies keep their order
+        session_send(session, &reply, bytes);
+    }
 }
 
 void request_reply(struct reactor *reactor, uint64_t name, const union chunk_reply *reply)
@@ -231,6 +275,9 @@ void request_answer(struct reactor *reactor, const struct chunk_action *action)
     if (request != NULL && request->type == WIRE_APPEND) {
         request->durable_ns = action->durable_ns;
         request->committed_ns = reactor->now_ns;
+    }
+    if (request != NULL && request->type == WIRE_PREPARE) {
+        request->joins = action->reply.header.status == 0;
     }
     request_reply(reactor, action->request, &action->reply);
 }
@@ -533,6 +580,9 @@ static void session_requests_free(struct reactor *reactor, struct session *sessi
 static void session_free(struct reactor *reactor, struct session *session)
 {
     session_requests_free(reactor, session);
+    if (session->prepared.header.bytes != 0) {
+        pawl_list_remove(&session->answers);
+    }
     window_unuse(&reactor->buffers, session->window);
     pawl_list_remove(&session->node);
     free(session);

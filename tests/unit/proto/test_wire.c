@@ -234,6 +234,8 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PUSH, wire_push, slot_count, 1),
     WRONG(REPLY(WIRE_PREPARE), wire_prepared, chunk, 0),
     WRONG(REPLY(WIRE_PREPARE), wire_prepared, version, 0),
+    WRONG(REPLY(WIRE_PREPARE), wire_prepared, earlier_count, 1 << 20),
+    WRONG(REPLY(WIRE_PREPARE), wire_prepared, reserved, 1),
     WRONG(WIRE_COMMIT, wire_commit, chunk, 0),
     WRONG(WIRE_COMMIT, wire_commit, version, 0),
     WRONG(WIRE_READ, wire_read, chunk, 0),

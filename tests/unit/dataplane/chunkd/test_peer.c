@@ -68,7 +68,7 @@ static uint64_t payload_bring(uint64_t request, uint32_t length, uint16_t slot_f
     return event->event.payload;
 }
 
-static void answer_prepare(int status, uint64_t index)
+static void answer_prepares(int status, uint64_t index, uint32_t earlier_count)
 {
     struct wire_prepared prepared;
     memset(&prepared, 0, sizeof(prepared));
@@ -78,8 +78,14 @@ static void answer_prepare(int status, uint64_t index)
     prepared.chunk = 42;
     prepared.version = 3;
     prepared.index = index;
+    prepared.earlier_count = earlier_count;
     assert_int_equal(fabric_send(server.client.conn, &prepared, sizeof(prepared)), 0);
     server_turn(&server);
+}
+
+static void answer_prepare(int status, uint64_t index)
+{
+    answer_prepares(status, index, 0);
 }
 
 static void test_prepare_when_small_travels_inline(void **state)
@@ -155,6 +161,45 @@ static void test_prepare_when_no_slot_is_free_waits_in_order(void **state)
     assert_int_equal(server.client.messages_count, 4);
     assert_int_equal(server.client.message.prepare.index, 2);
     assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+}
+
+// The answer to the last one is for those before it, too; their credits come back with it.
+static void test_prepares_when_answered_together_end_together(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    for (uint64_t i = 0; i < 6; i++) {
+        prepare_action(payload, i, 100);
+    }
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 3);
+    assert_int_equal(server.client.message.prepare.index, 2);
+    answer_prepares(0, 2, 2);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 2);
+    assert_int_equal(server.client.message.prepare.index, 5);
+    assert_int_equal(bench.reactor->sends.used_count, 3);
+    answer_prepares(0, 5, 2);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 5);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
+static void test_peer_when_it_answers_for_a_record_that_was_not_sent_is_given_up(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, 100, 0, 0);
+    connect_action();
+    prepare_action(payload, 4, 100);
+    prepare_action(payload, 5, 100);
+    script_run(&bench);
+    server_welcome(&server, PEER, 4, 4);
+    answer_prepares(0, 5, 2); // 3, 4 and 5
+    assert_true(server.client.closed);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 5);
+    assert_int_not_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, 0);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
 }
 
 static void test_prepare_when_credit_is_used_up_waits(void **state)
@@ -464,6 +509,8 @@ int main(void)
         T(test_prepare_when_large_is_written_into_slots_first),
         T(test_prepare_when_refused_hands_the_code_on),
         T(test_prepare_when_no_slot_is_free_waits_in_order),
+        T(test_prepares_when_answered_together_end_together),
+        T(test_peer_when_it_answers_for_a_record_that_was_not_sent_is_given_up),
         T(test_prepare_when_credit_is_used_up_waits),
         T(test_peer_when_lost_fails_what_was_sent_and_what_waits),
         T(test_peer_when_nobody_listens_fails_the_prepare),

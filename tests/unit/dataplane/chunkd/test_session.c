@@ -495,6 +495,98 @@ static void test_prepare_when_sent_by_a_client_closes(void **state)
     assert_int_equal(script_count(CHUNK_EVENT_COMMIT), 0);
 }
 
+static void prepare_send(uint64_t index)
+{
+    struct {
+        struct wire_prepare prepare;
+        unsigned char payload[8];
+    } message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.prepare.header, WIRE_PREPARE, sizeof(message), 100 + index);
+    message.prepare.chunk = 42;
+    message.prepare.version = 1;
+    message.prepare.index = index;
+    message.prepare.id.producer_lo = 1;
+    message.prepare.id.sequence = index + 1;
+    message.prepare.length = sizeof(message.payload);
+    client_send(&client, &message, sizeof(message));
+}
+
+// The core's answer to the PREPARE of `index`, in the next step.
+static void prepared_action(const uint64_t requests[], uint64_t index, int status)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_REPLY);
+    action->request = requests[index];
+    wire_header_init(&action->reply.header, WIRE_PREPARE | WIRE_REPLY, sizeof(struct wire_prepared),
+                     requests[index]);
+    action->reply.header.status = status;
+    action->reply.prepared.chunk = 42;
+    action->reply.prepared.version = 1;
+    action->reply.prepared.index = index;
+}
+
+static void test_prepares_when_answered_in_one_turn_share_an_answer(void **state)
+{
+    (void)state;
+    uint64_t requests[3];
+    client_hello(&client, 0x77, 64);
+    for (uint64_t i = 0; i < 3; i++) {
+        prepare_send(i);
+        requests[i] = script_last(CHUNK_EVENT_PREPARE)->event.request;
+    }
+    unsigned before = client.messages_count;
+    for (uint64_t i = 0; i < 3; i++) {
+        prepared_action(requests, i, 0);
+    }
+    script_run(&bench);
+    bench_turn(&bench);
+    assert_int_equal(client.messages_count, before + 1);
+    assert_int_equal(client.message.header.type, WIRE_PREPARE | WIRE_REPLY);
+    assert_int_equal(client.message.header.request, 102);
+    assert_int_equal(client.message.reply.prepared.index, 2);
+    assert_int_equal(client.message.reply.prepared.earlier_count, 2);
+    assert_int_equal(bench.reactor->requests.used_count, 0);
+}
+
+// One that isn't the next, and a refusal, are answered by themselves, in order.
+static void test_prepares_when_no_run_are_answered_one_by_one(void **state)
+{
+    (void)state;
+    uint64_t requests[4];
+    client_hello(&client, 0x77, 64);
+    for (uint64_t i = 0; i < 4; i++) {
+        prepare_send(i);
+        requests[i] = script_last(CHUNK_EVENT_PREPARE)->event.request;
+    }
+    unsigned before = client.messages_count;
+    prepared_action(requests, 0, 0);
+    prepared_action(requests, 2, 0);
+    prepared_action(requests, 3, PAWL_ESTALE);
+    prepared_action(requests, 1, 0);
+    script_run(&bench);
+    bench_turn(&bench);
+    assert_int_equal(client.messages_count, before + 4);
+    assert_int_equal(client.message.header.request, 101);
+    assert_int_equal(client.message.reply.prepared.earlier_count, 0);
+    assert_int_equal(bench.reactor->requests.used_count, 0);
+}
+
+static void test_prepared_when_connection_ends_while_it_is_held_back_is_dropped(void **state)
+{
+    (void)state;
+    uint64_t requests[1];
+    client_hello(&client, 0x77, 64);
+    prepare_send(0);
+    requests[0] = script_last(CHUNK_EVENT_PREPARE)->event.request;
+    prepared_action(requests, 0, 0);
+    script_run(&bench);
+    assert_false(pawl_list_is_empty(&bench.reactor->answering));
+    session_free_all(bench.reactor);
+    assert_true(pawl_list_is_empty(&bench.reactor->answering));
+    fabric_conn_close(client.conn, 0);
+    client.closed = true;
+}
+
 static void test_commit_when_sent_by_a_server_is_answered_with_a_header(void **state)
 {
     (void)state;
@@ -610,6 +702,9 @@ int main(void)
         T(test_append_when_slot_is_beyond_the_window_closes),
         T(test_requests_when_more_than_granted_close),
         T(test_prepare_when_sent_by_a_client_closes),
+        T(test_prepares_when_answered_in_one_turn_share_an_answer),
+        T(test_prepares_when_no_run_are_answered_one_by_one),
+        T(test_prepared_when_connection_ends_while_it_is_held_back_is_dropped),
         T(test_commit_when_sent_by_a_server_is_answered_with_a_header),
         T(test_reply_when_connection_is_gone_is_dropped),
         T(test_request_when_draining_is_refused),
