@@ -47,7 +47,7 @@ struct file_call {
 
 static void post(struct pawl_file *file, const struct append_event *event)
 {
-    struct file_event *item = malloc(sizeof *item);
+    struct file_event *item = pawl_pool_get(&file->pawl->events);
     pawl_assert(item != NULL); // events are bounded by depth_max; there is no way on without memory
     item->event = *event;
     pawl_list_push_back(&file->events, &item->node);
@@ -71,7 +71,7 @@ void file_disconnected(struct pawl_file *file, uint64_t place)
 
 static struct file_call *call_new(struct pawl_file *file, const struct append_action *action)
 {
-    struct file_call *call = malloc(sizeof *call);
+    struct file_call *call = pawl_pool_get(&file->pawl->calls);
     pawl_assert(call != NULL);
     *call = (struct file_call){
         .file = file, .core_generation = file->core_generation, .action = *action};
@@ -84,7 +84,7 @@ static struct pawl_file *call_end(struct file_call *call)
 {
     struct pawl_file *file = call->file;
     bool current = file->core_generation == call->core_generation && !file->closed;
-    free(call);
+    pawl_pool_put(&file->pawl->calls, call);
     file_outside_done(file);
     return current ? file : NULL;
 }
@@ -385,7 +385,7 @@ bool file_run(struct pawl_file *file, uint64_t now_ns)
         item->event.now_ns = now_ns;
         int code = step(file, &item->event);
         pawl_assert(code == 0);
-        free(item);
+        pawl_pool_put(&file->pawl->events, item);
         busy = true;
     }
     if (append_core_wake_ns(file->core) <= now_ns) {
@@ -395,6 +395,21 @@ bool file_run(struct pawl_file *file, uint64_t now_ns)
         busy = true;
     }
     return busy;
+}
+
+void append_pools_init(struct pawl *pawl)
+{
+    pawl_pool_init(&pawl->appends, sizeof(struct file_append));
+    pawl_pool_init(&pawl->calls, sizeof(struct file_call));
+    pawl_pool_init(&pawl->events, sizeof(struct file_event));
+}
+
+void file_events_drop(struct pawl_file *file)
+{
+    while (!pawl_list_is_empty(&file->events)) {
+        struct pawl_list *node = pawl_list_pop_front(&file->events);
+        pawl_pool_put(&file->pawl->events, pawl_container_of(node, struct file_event, node));
+    }
 }
 
 int file_callbacks(struct pawl_file *file)
@@ -408,7 +423,7 @@ int file_callbacks(struct pawl_file *file)
         }
         pawl_list_remove(&append->node);
         append->done(append->user, &append->result);
-        free(append);
+        pawl_pool_put(&file->pawl->appends, append);
         ran++;
     }
     return ran + pusher_callbacks(file->pusher) + file_reads_callbacks(file);
@@ -424,6 +439,15 @@ void file_fail_pending(struct pawl_file *file, int status)
 }
 
 // ---- submitting ---------------------------------------------------------------------------------
+
+static struct file_append *append_new(struct pawl_file *file)
+{
+    struct file_append *append = pawl_pool_get(&file->pawl->appends);
+    if (append != NULL) {
+        *append = (struct file_append){0};
+    }
+    return append;
+}
 
 static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
                   uint32_t record_flags)
@@ -485,7 +509,7 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
             return code;
         }
     }
-    struct file_append *append = calloc(1, sizeof *append);
+    struct file_append *append = append_new(file);
     if (append == NULL) {
         return -ENOMEM;
     }
@@ -499,7 +523,7 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
     code = submit(file, append,
                   client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0), 0);
     if (code != 0) {
-        free(append);
+        pawl_pool_put(&file->pawl->appends, append);
     }
     return code;
 }
@@ -577,7 +601,7 @@ int file_write_append(struct pawl_file *log, const void *data, size_t bytes, uin
                       uint64_t sequence, uint64_t deadline_ns, struct pawl_append_result *ret)
 {
     struct append_wait wait = {0};
-    struct file_append *append = log->closed ? NULL : calloc(1, sizeof *append);
+    struct file_append *append = log->closed ? NULL : append_new(log);
     if (append == NULL) {
         return log->closed ? PAWL_ESHUTDOWN : -ENOMEM;
     }
@@ -589,7 +613,7 @@ int file_write_append(struct pawl_file *log, const void *data, size_t bytes, uin
     append->user = &wait;
     int code = submit(log, append, deadline_ns, record_flags);
     if (code != 0) {
-        free(append);
+        pawl_pool_put(&log->pawl->appends, append);
         return code;
     }
     while (!wait.done) {
@@ -615,7 +639,7 @@ static void on_epoch_done(void *user, const struct pawl_append_result *result)
 int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *ret_last_sequence)
 {
     struct epoch_wait epoch = {0};
-    struct file_append *append = calloc(1, sizeof *append);
+    struct file_append *append = append_new(file);
     if (append == NULL) {
         return -ENOMEM;
     }
@@ -623,7 +647,7 @@ int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *re
     append->user = &epoch;
     int code = submit(file, append, deadline_ns, WIRE_RECORD_EPOCH);
     if (code != 0) {
-        free(append);
+        pawl_pool_put(&file->pawl->appends, append);
         return code;
     }
     while (!epoch.wait.done) {

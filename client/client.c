@@ -427,6 +427,8 @@ int pawl_connect(const struct pawl_options *options, struct pawl **ret)
     pawl_list_init(&pawl->links);
     pawl_list_init(&pawl->files);
     pawl_list_init(&pawl->memory_extents);
+    pawl_pool_init(&pawl->requests, sizeof(struct link_request));
+    append_pools_init(pawl);
     pawl->master_pause_ms = 10;
     uint64_t seed = 0;
     int code = pawl_random_os(&seed, sizeof seed);
@@ -481,6 +483,10 @@ void pawl_close(struct pawl *pawl)
     while (!pawl_list_is_empty(&pawl->files)) {
         file_free(pawl_container_of(pawl_list_first(&pawl->files), struct pawl_file, node));
     }
+    pawl_pool_fini(&pawl->requests);
+    pawl_pool_fini(&pawl->appends);
+    pawl_pool_fini(&pawl->calls);
+    pawl_pool_fini(&pawl->events);
     free(pawl->servers);
     free(pawl->master_text);
     free(pawl->provider);

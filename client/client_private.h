@@ -14,6 +14,7 @@
 #include "base/addresses.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
 #include "client/registered.h"
@@ -176,6 +177,10 @@ struct pawl {
     struct client_server *servers; // address book
     uint32_t servers_count;
     struct pawl_random random;
+    struct pawl_pool requests; // link_request
+    struct pawl_pool appends;  // what append.c has for each append
+    struct pawl_pool calls;
+    struct pawl_pool events;
     uint64_t read_turn;   // which of equal replicas this client begins with
     uint64_t ahead_bytes; // of staging, by all files together
     uint64_t read_staged_bytes;
@@ -333,6 +338,9 @@ struct pawl_file {
 int file_new(struct pawl *pawl, struct pawl_file **ret) PAWL_MUST_CHECK;
 int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                     uint32_t epoch, uint64_t last_sequence) PAWL_MUST_CHECK;
+void append_pools_init(struct pawl *pawl);
+// Forgets the answers that the file's core hasn't heard of.
+void file_events_drop(struct pawl_file *file);
 // Lets the cores take what is queued for them. Returns true when something was done.
 bool file_run(struct pawl_file *file, uint64_t now_ns);
 int file_callbacks(struct pawl_file *file);

@@ -28,15 +28,6 @@ static void counters_add(struct append_counters *sum, const struct append_counte
     sum->chunks_count += part->chunks_count;
 }
 
-static void drop_events(struct pawl_file *file)
-{
-    while (!pawl_list_is_empty(&file->events)) {
-        struct pawl_list *node = pawl_list_first(&file->events);
-        pawl_list_remove(node);
-        free(node); // the node is the first member of a file_event
-    }
-}
-
 int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t producer_lo,
                     uint32_t epoch, uint64_t last_sequence)
 {
@@ -59,7 +50,7 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
     }
     file->core = core;
     file->core_generation++;
-    drop_events(file);
+    file_events_drop(file);
     file->producer = (struct pawl_record_id){
         .producer_hi = producer_hi, .producer_lo = producer_lo, .epoch = epoch};
     return 0;
@@ -92,7 +83,7 @@ int file_new(struct pawl *pawl, struct pawl_file **ret)
 void file_free(struct pawl_file *file)
 {
     pawl_list_remove(&file->node);
-    drop_events(file);
+    file_events_drop(file);
     append_core_free(file->core);
     file_streams_free(file);
     file_seen_free(file);
@@ -123,7 +114,7 @@ void pawl_file_close(struct pawl_file *file)
     file->closed = true; // first, so that a callback submits nothing more
     file_fail_pending(file, PAWL_EUNKNOWN);
     file_streams_close(file);
-    drop_events(file);
+    file_events_drop(file);
     file_reads_close(file, PAWL_ESHUTDOWN);
     if (pawl->in_callback) { // otherwise the caller's caller does it
         return;

@@ -84,7 +84,7 @@ static void request_free(struct link *link, struct link_request *request)
             staging_put(&link->pawl->staging, request->staged, request->payload_bytes);
         }
         pawl_list_remove(&request->node);
-        free(request);
+        pawl_pool_put(&link->pawl->requests, request);
     }
 }
 
@@ -278,7 +278,7 @@ int link_submit(struct pawl *pawl, uint64_t place, const struct link_request *te
             return code;
         }
     }
-    struct link_request *request = malloc(sizeof *request);
+    struct link_request *request = pawl_pool_get(&pawl->requests);
     if (request == NULL) {
         return -ENOMEM;
     }
