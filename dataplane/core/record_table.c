@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Record table: a growing array of rows and an open-addressing index over their ids.
+// Record table: rows in pages, and an open-addressing index over their ids.
 #include "dataplane/core/record_table.h"
 
 #include <errno.h>
@@ -9,7 +9,10 @@
 #include "base/hash.h"
 #include "base/mutant.h"
 
-#define RECORD_ROWS_MIN 16u
+#define PAGE_ROWS_MIN 16u
+#define PAGE_ROWS_MAX 4096u
+#define PAGES_SMALL 9u // up to the first of PAGE_ROWS_MAX rows
+#define PAGES_MIN 16u
 #define SLOTS_LINE_COUNT 16u // of a cache line
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc)
@@ -19,9 +22,32 @@ void record_table_init(struct record_table *table, const struct pawl_alloc *allo
 
 void record_table_fini(struct record_table *table)
 {
-    pawl_alloc_free(table->alloc, table->rows);
+    for (uint32_t i = 0; i < table->pages_count; i++) {
+        pawl_alloc_free(table->alloc, table->pages[i]);
+    }
+    pawl_alloc_free(table->alloc, table->pages);
     pawl_alloc_free(table->alloc, table->slots);
     record_table_init(table, table->alloc);
+}
+
+static struct pawl_record *row_at(const struct record_table *table, uint64_t index)
+{
+    if (index < PAGE_ROWS_MIN) {
+        return &table->pages[0][index];
+    }
+    if (index < PAGE_ROWS_MAX) { // page n begins at row 8 << n
+        uint32_t log2 = 63u - (uint32_t)__builtin_clzll(index);
+        return &table->pages[log2 - 3][index - (UINT64_C(1) << log2)];
+    }
+    return &table->pages[PAGES_SMALL - 1 + index / PAGE_ROWS_MAX][index % PAGE_ROWS_MAX];
+}
+
+static uint64_t page_rows(uint32_t page)
+{
+    if (page >= PAGES_SMALL) {
+        return PAGE_ROWS_MAX;
+    }
+    return page == 0 ? PAGE_ROWS_MIN : UINT64_C(8) << page;
 }
 
 static bool id_is_epoch(const struct wire_record_id *id)
@@ -55,7 +81,7 @@ static uint32_t *slot_find(const struct record_table *table, const struct wire_r
 {
     uint64_t mask = table->slots_count - 1;
     uint64_t at = id_hash(id) & mask;
-    while (table->slots[at] != 0 && !id_matches(&table->rows[table->slots[at] - 1].id, id)) {
+    while (table->slots[at] != 0 && !id_matches(&row_at(table, table->slots[at] - 1)->id, id)) {
         at = (at + 1) & mask;
     }
     return &table->slots[at];
@@ -64,31 +90,56 @@ static uint32_t *slot_find(const struct record_table *table, const struct wire_r
 static void slots_fill(struct record_table *table)
 {
     for (uint64_t i = 0; i < table->count; i++) {
-        *slot_find(table, &table->rows[i].id) = (uint32_t)(i + 1);
+        *slot_find(table, &row_at(table, i)->id) = (uint32_t)(i + 1);
     }
 }
 
-// Rows double; slots stay at least twice as many as rows, so that probes are short.
-static int table_grow(struct record_table *table)
+static int page_add(struct record_table *table)
 {
-    uint64_t capacity = table->capacity ? table->capacity * 2 : RECORD_ROWS_MIN;
-    uint32_t *slots = pawl_alloc_array(table->alloc, capacity * 2, sizeof(*slots));
+    if (table->pages_count == table->pages_capacity) {
+        uint32_t capacity = table->pages_capacity ? table->pages_capacity * 2 : PAGES_MIN;
+        struct pawl_record **pages = pawl_alloc_grow(
+            table->alloc, table->pages, table->pages_capacity, capacity, sizeof(*pages));
+        if (!pages) {
+            return -ENOMEM;
+        }
+        table->pages = pages;
+        table->pages_capacity = capacity;
+    }
+    uint64_t rows = page_rows(table->pages_count);
+    struct pawl_record *page = pawl_alloc_array(table->alloc, rows, sizeof(*page));
+    if (!page) {
+        return -ENOMEM;
+    }
+    table->pages[table->pages_count++] = page;
+    table->capacity += rows;
+    return 0;
+}
+
+// At least two slots a row, so that probes are short.
+static int slots_grow(struct record_table *table, uint64_t rows)
+{
+    uint64_t count = table->slots_count ? table->slots_count : 2 * PAGE_ROWS_MIN;
+    while (count < 2 * rows) {
+        count *= 2;
+    }
+    uint32_t *slots = pawl_alloc_array(table->alloc, count, sizeof(*slots));
     if (!slots) {
         return -ENOMEM;
     }
-    struct pawl_record *rows =
-        pawl_alloc_grow(table->alloc, table->rows, table->capacity, capacity, sizeof(*rows));
-    if (!rows) {
-        pawl_alloc_free(table->alloc, slots);
-        return -ENOMEM;
-    }
     pawl_alloc_free(table->alloc, table->slots);
-    table->rows = rows;
-    table->capacity = capacity;
     table->slots = slots;
-    table->slots_count = capacity * 2;
+    table->slots_count = count;
     slots_fill(table);
     return 0;
+}
+
+static int table_grow(struct record_table *table)
+{
+    uint64_t rows = table->capacity + page_rows(table->pages_count);
+    int rc = table->slots_count < 2 * rows ? slots_grow(table, rows) : 0;
+
+    return rc ? rc : page_add(table);
 }
 
 int record_table_add(struct record_table *table, const struct pawl_record *record)
@@ -103,7 +154,7 @@ int record_table_add(struct record_table *table, const struct pawl_record *recor
     uint32_t *slot = slot_find(table, &record->id);
     pawl_assert(*slot == 0 ||
                 PAWL_MUTANT(dedupe_skipped)); // the producer table admits every id once
-    table->rows[table->count++] = *record;
+    *row_at(table, table->count++) = *record;
     *slot = (uint32_t)table->count;
     return 0;
 }
@@ -131,7 +182,7 @@ void record_table_truncate(struct record_table *table, uint64_t count)
 const struct pawl_record *record_table_at(const struct record_table *table, uint64_t index)
 {
     pawl_assert(index < table->count);
-    return &table->rows[index];
+    return row_at(table, index);
 }
 
 uint64_t record_table_bytes(const struct record_table *table, uint64_t count)
@@ -140,5 +191,6 @@ uint64_t record_table_bytes(const struct record_table *table, uint64_t count)
     if (count == 0) {
         return 0;
     }
-    return table->rows[count - 1].offset + table->rows[count - 1].length;
+    const struct pawl_record *last = row_at(table, count - 1);
+    return last->offset + last->length;
 }

@@ -15,13 +15,16 @@
 
 #define RECORD_ABSENT UINT64_MAX
 
+// Rows stand in pages and stay where they are: a table that moves as it grows stands still for milliseconds.
 struct record_table {
     const struct pawl_alloc *alloc;
-    struct pawl_record *rows;
-    uint32_t *slots; // hash of the id > index + 1; 0: free
+    struct pawl_record **pages; // of 16, 16, 32, 64, ... 2048 rows, then of 4096 each
+    uint32_t *slots;            // hash of the id > index + 1; 0: free
     uint64_t count;
     uint64_t capacity;
-    uint64_t slots_count; // 0 or a power of two
+    uint32_t pages_count;
+    uint32_t pages_capacity;
+    uint64_t slots_count; // 0 or a power of two, at least twice the capacity
 };
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc);

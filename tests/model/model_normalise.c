@@ -10,6 +10,7 @@
 
 #include <pawl/error.h>
 
+#include "base/assert.h"
 #include "client/core/append_core_private.h"
 #include "controlplane/core/master_core_private.h"
 #include "dataplane/core/chunk_core_private.h"
@@ -40,8 +41,9 @@ static void chunk_normalise(struct chunk *chunk)
         }
     }
     struct record_table *records = &chunk->records;
+    pawl_assert(records->pages_count <= 1); // no model has more rows than a first page
     for (uint64_t i = records->count; i < records->capacity; i++) {
-        records->rows[i] = (struct pawl_record){0};
+        records->pages[0][i] = (struct pawl_record){0};
     }
     uint64_t token = chunk->create_token;
     chunk->create_token = chunk->state == CHUNK_STATE_CREATING ? token : 0;

@@ -32,16 +32,17 @@ static void test_record_table_when_it_grows_finds_every_id(void **state)
     (void)state;
     struct record_table table;
     record_table_init(&table, pawl_alloc_heap());
-    for (uint64_t i = 0; i < 5000; i++) {
+    enum { COUNT = 20000 }; // pages of every size
+    for (uint64_t i = 0; i < COUNT; i++) {
         struct pawl_record record = record_make(i % 7, i / 7 + 1, i * 10);
         assert_int_equal(record_table_add(&table, &record), 0);
     }
-    for (uint64_t i = 0; i < 5000; i++) {
+    for (uint64_t i = 0; i < COUNT; i++) {
         struct pawl_record record = record_make(i % 7, i / 7 + 1, i * 10);
         assert_int_equal(record_table_find(&table, &record.id), i);
         assert_int_equal(record_table_at(&table, i)->offset, i * 10);
     }
-    assert_int_equal(record_table_bytes(&table, 5000), 50000);
+    assert_int_equal(record_table_bytes(&table, COUNT), COUNT * 10);
     record_table_fini(&table);
 }
 
