@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_PAGE_ITEMS 32u
 #define POOL_ALIGN alignof(max_align_t)
 
 static void *next_of(const void *item)
@@ -14,12 +13,6 @@ static void *next_of(const void *item)
     void *next;
     memcpy(&next, item, sizeof(next));
     return next;
-}
-
-static void push(void **list, void *item)
-{
-    memcpy(item, list, sizeof(*list));
-    *list = item;
 }
 
 void pawl_pool_init(struct pawl_pool *pool, size_t item_bytes)
@@ -53,6 +46,14 @@ void pawl_pool_put(struct pawl_pool *pool, void *item)
 }
 
 #else
+
+#define POOL_PAGE_ITEMS 32u
+
+static void push(void **list, void *item)
+{
+    memcpy(item, list, sizeof(*list));
+    *list = item;
+}
 
 // A page begins with the pointer to the next one.
 static void pool_grow(struct pawl_pool *pool)
