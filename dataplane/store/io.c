@@ -2,6 +2,7 @@
 // Disk requests through io_uring, or one by one where the kernel refuses it.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -14,9 +15,9 @@
 
 static bool io_has_operations(struct io_uring *ring)
 {
-    static const int needed[] = {IORING_OP_READ,        IORING_OP_WRITE, IORING_OP_READ_FIXED,
-                                 IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_OPENAT,
-                                 IORING_OP_UNLINKAT};
+    static const int needed[] = {IORING_OP_READ,        IORING_OP_WRITE,    IORING_OP_READ_FIXED,
+                                 IORING_OP_WRITE_FIXED, IORING_OP_FSYNC,    IORING_OP_OPENAT,
+                                 IORING_OP_UNLINKAT,    IORING_OP_RENAMEAT, IORING_OP_FALLOCATE};
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
     bool all = probe != NULL;
 
@@ -183,6 +184,13 @@ static void io_prepare(struct store_io *io, struct io_uring_sqe *sqe,
     case STORE_IO_UNLINK:
         io_uring_prep_unlinkat(sqe, request->fd, request->path, 0);
         break;
+    case STORE_IO_RENAME:
+        io_uring_prep_renameat(sqe, request->fd, request->path, request->fd, request->new_path, 0);
+        break;
+    case STORE_IO_PUNCH:
+        io_uring_prep_fallocate(sqe, request->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                (off_t)request->offset, (off_t)request->bytes);
+        break;
     }
     io_uring_sqe_set_data(sqe, request);
 }
@@ -221,6 +229,13 @@ static int io_execute(struct store_io_request *request)
         break;
     case STORE_IO_UNLINK:
         result = unlinkat(request->fd, request->path, 0);
+        break;
+    case STORE_IO_RENAME:
+        result = renameat(request->fd, request->path, request->fd, request->new_path);
+        break;
+    case STORE_IO_PUNCH:
+        result = fallocate(request->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           (off_t)request->offset, (off_t)request->bytes);
         break;
     }
     return result < 0 ? -errno : result;

@@ -23,6 +23,8 @@ enum store_io_type {
     STORE_IO_SYNC,          // fsync (folders)
     STORE_IO_OPEN,          // `path` in folder fd with `flags`; result: descriptor
     STORE_IO_UNLINK,        // `path` in folder fd
+    STORE_IO_RENAME,        // `path` to `new_path`, both in folder fd
+    STORE_IO_PUNCH,         // gives the blocks of [offset, offset + bytes) back to the file system
 };
 
 struct store_io_request {
@@ -33,7 +35,8 @@ struct store_io_request {
     void *buffer;
     size_t bytes;
     uint64_t offset;
-    const char *path; // BORROWS UNTIL the callback
+    const char *path;     // BORROWS UNTIL the callback
+    const char *new_path; // the same
     size_t done_bytes;
     void (*done)(struct store_io_request *request, int result); // 0 or more; -errno
 };

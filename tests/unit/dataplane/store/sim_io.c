@@ -27,9 +27,10 @@ struct undo {
     uint8_t *old;
     size_t bytes;
     uint64_t offset;
-    // A name: made, or deleted and kept under another name.
+    // A name: made, or deleted and kept under another name, or changed.
     char name[64];
     char aside[80];
+    bool renamed; // from `name` to `aside`
 };
 
 static struct {
@@ -56,7 +57,7 @@ void sim_io_cut(void)
 static void undo_free(struct undo *undo)
 {
     pawl_list_remove(&undo->node);
-    if (undo->aside[0] != '\0') {
+    if (undo->aside[0] != '\0' && !undo->renamed) {
         unlinkat(undo->fd, undo->aside, 0);
     }
     close(undo->fd);
@@ -181,6 +182,27 @@ static int sim_unlink(struct store_io_request *request)
     return 0;
 }
 
+static int sim_rename(struct store_io_request *request)
+{
+    if (renameat(request->fd, request->path, request->fd, request->new_path) != 0) {
+        return -errno;
+    }
+    struct undo *undo = undo_new(request->fd);
+    undo->renamed = true;
+    snprintf(undo->name, sizeof(undo->name), "%s", request->path);
+    snprintf(undo->aside, sizeof(undo->aside), "%s", request->new_path);
+    return 0;
+}
+
+// Nobody needs the bytes: whether they last is the same to all.
+static int sim_punch(struct store_io_request *request)
+{
+    return fallocate(request->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     (off_t)request->offset, (off_t)request->bytes) != 0
+               ? -errno
+               : 0;
+}
+
 static int sim_execute(struct store_io_request *request)
 {
     switch (request->type) {
@@ -195,6 +217,10 @@ static int sim_execute(struct store_io_request *request)
         return 0;
     case STORE_IO_OPEN:
         return sim_open(request);
+    case STORE_IO_RENAME:
+        return sim_rename(request);
+    case STORE_IO_PUNCH:
+        return sim_punch(request);
     default:
         return sim_unlink(request);
     }

@@ -3,7 +3,7 @@
 //
 // Requests end in any order. What was written is kept, with what stood there before, until a flush of
 // its file (or its own durable write) has ended; a power cut puts any part of it back, block by block.
-// Names of files made or deleted last once their folder was synced.
+// Names of files made, changed or deleted last once their folder was synced.
 #ifndef PAWL_TESTS_SIM_IO_H
 #define PAWL_TESTS_SIM_IO_H
 
