@@ -8,6 +8,7 @@
 //                         and beside this file there are only those and the mark
 //   journal/NN            segments: one page with a disk_segment, then batches
 //   chunks/HANDLE.LSN     chunk files (hexadecimal; LSN of the entry that created the chunk)
+//   chunks/spare-N        files of deleted chunks, for new ones
 //   damaged/              chunk files that describe themselves no more, kept for a human
 //
 // Journal. A segment is written with zeros once and used again and again; each use has a generation
@@ -22,6 +23,9 @@
 // times 32 MiB of the file are the places of its footer, used by turns: one page with a
 // disk_footer, then disk_records, then wire_producers. The file is sparse, and its size is set when
 // it is made.
+//
+// A deleted chunk's file may become a spare: it is renamed, then a page of zeros is written over each
+// footer's header, then it is renamed to be a new chunk's. Whatever else stands in it is nobody's.
 //
 // Every struct but the rows of tables begins with magic and format, and has features (an entry's
 // stand in its batch). crc is the crc32c of the struct with crc = 0.
@@ -206,6 +210,7 @@ static_assert(sizeof(struct disk_footer) == 128, "disk_footer");
 
 #define DISK_RECORDS_MAX 262144u
 #define DISK_FOOTER_PLACE_BYTES (32u << 20)
+#define DISK_SPARE_PREFIX "spare-" // a decimal number follows
 static_assert(DISK_PAGE_BYTES + DISK_RECORDS_MAX * sizeof(struct disk_record) +
                       WIRE_TABLE_ROWS_MAX * sizeof(struct wire_producer) <=
                   DISK_FOOTER_PLACE_BYTES,

@@ -128,6 +128,45 @@ static bool write_back_is_over(struct store_write_back *back, int result, const 
     return true;
 }
 
+static void rest_punched(struct store_io_request *request, int result)
+{
+    struct store_write_back *back = pawl_container_of(request, struct store_write_back, io);
+    struct store_replica *replica = back->replica;
+
+    if (result < 0) {
+        pawl_log_warn("chunk %" PRIx64 " file %s keeps blocks that it does not need: %s",
+                      replica->handle, replica->name, pawl_strerror(result));
+    }
+    store_file_release(replica);
+    if (!replica->dropped) {
+        store_replica_space(replica, replica->space_bytes, 0);
+    }
+    write_back_end(back, 0, "");
+}
+
+// A sealed chunk grows no more: what its recycled file has behind the last record is given back.
+static void rest_punch(struct store_write_back *back)
+{
+    struct store_replica *replica = back->replica;
+
+    back->io = (struct store_io_request){
+        .type = STORE_IO_PUNCH,
+        .fd = replica->fd,
+        .bytes = (size_t)(replica->data_end - replica->tail),
+        .offset = replica->tail,
+        .done = rest_punched,
+    };
+    store_io_submit(&replica->store->io, &back->io);
+}
+
+static bool file_has_rest(const struct store_replica *replica)
+{
+    return replica->sealed && !replica->dropped && !replica->damaged &&
+           replica->dirty_generation == 0 &&
+           replica->held_bytes > replica->space_bytes + STORE_UNUSED_BYTES &&
+           replica->data_end > replica->tail;
+}
+
 // The footer is on disk: the new places take effect.
 static void footer_written(struct store_io_request *request, int result)
 {
@@ -139,7 +178,6 @@ static void footer_written(struct store_io_request *request, int result)
     if (write_back_is_over(back, result, "a footer")) {
         return;
     }
-    store_file_release(replica);
     for (uint64_t i = 0; i < back->end; i++) {
         if (!record_is_here(back, i)) {
             continue;
@@ -151,6 +189,11 @@ static void footer_written(struct store_io_request *request, int result)
     if (!replica->dropped) {
         replica->dirty_generation = replica->last_generation > generation ? generation + 1 : 0;
     }
+    if (file_has_rest(replica)) {
+        rest_punch(back);
+        return;
+    }
+    store_file_release(replica);
     write_back_end(back, 0, "");
 }
 
@@ -425,7 +468,7 @@ static void write_back_begin(struct store_write_back *back, struct store_replica
     replica->writing_back = true;
     if (!replica->dropped) {
         back->waiter.ready = write_back_ready;
-        store_file_acquire(replica, &back->waiter, true);
+        store_file_acquire(replica, &back->waiter, STORE_FILE_CREATE);
         return;
     }
     back->io = (struct store_io_request){

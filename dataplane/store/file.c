@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunk files: opened when needed, the least recently used ones closed; large records go straight into
-// them, and writes that queue up to one file share a flush.
+// them, and writes that queue up to one file share a flush. Files of deleted chunks go to spare.c.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -34,14 +34,22 @@ uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t s
     return replica->data_end + (sequence % 2) * (uint64_t)DISK_FOOTER_PLACE_BYTES;
 }
 
-static void file_shut(struct store_replica *replica)
+// The caller gets the descriptor.
+int store_file_detach(struct store_replica *replica)
 {
+    int fd = replica->fd;
+
     pawl_assert(replica->file_state == STORE_FILE_OPEN && replica->file_uses == 0);
-    close(replica->fd);
     replica->fd = -1;
     replica->file_state = STORE_FILE_CLOSED;
     pawl_list_remove(&replica->lru);
     replica->store->files_count--;
+    return fd;
+}
+
+static void file_shut(struct store_replica *replica)
+{
+    close(store_file_detach(replica));
 }
 
 // Keeps the number of open files bounded; files in use stay.
@@ -110,20 +118,25 @@ static void folder_synced(struct store_io_request *request, int result)
     file_is_open(replica);
 }
 
-static void size_synced(struct store_io_request *request, int result)
+static void folder_sync(struct store_replica *replica)
 {
-    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
-
-    if (result < 0) {
-        file_open_failed(replica, result);
-        return;
-    }
     replica->file_io = (struct store_io_request){
         .type = STORE_IO_SYNC,
         .fd = replica->store->chunks_fd,
         .done = folder_synced,
     };
     store_io_submit(&replica->store->io, &replica->file_io);
+}
+
+static void size_synced(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
+
+    if (result < 0) {
+        file_open_failed(replica, result);
+    } else {
+        folder_sync(replica);
+    }
 }
 
 static void file_opened(struct store_io_request *request, int result)
@@ -157,7 +170,54 @@ static void file_opened(struct store_io_request *request, int result)
     store_io_submit(&replica->store->io, &replica->file_io);
 }
 
-void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter, bool create)
+static void file_open(struct store_replica *replica, int flags)
+{
+    struct store *store = replica->store;
+
+    replica->file_io = (struct store_io_request){
+        .type = STORE_IO_OPEN,
+        .fd = store->chunks_fd,
+        .path = replica->name,
+        .flags = O_RDWR | store_file_flags(store) | flags,
+        .done = file_opened,
+    };
+    store_io_submit(&store->io, &replica->file_io);
+}
+
+// Its size has lasted since it was made.
+static void file_recycled(struct store_io_request *request, int result)
+{
+    struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
+    struct store_spare *spare = replica->spare;
+
+    replica->spare = NULL;
+    if (result == 0) {
+        replica->fd = spare->fd;
+        store_replica_space(replica, replica->space_bytes, spare->counted_bytes);
+        replica->store->counters.recycled_files_count++;
+        folder_sync(replica);
+    } else {
+        pawl_log_warn("chunks/%s could not be renamed: %s", spare->name, pawl_strerror(result));
+        close(spare->fd);
+        file_open(replica, O_CREAT);
+    }
+    free(spare);
+}
+
+static void file_recycle(struct store_replica *replica)
+{
+    replica->file_io = (struct store_io_request){
+        .type = STORE_IO_RENAME,
+        .fd = replica->store->chunks_fd,
+        .path = replica->spare->name,
+        .new_path = replica->name,
+        .done = file_recycled,
+    };
+    store_io_submit(&replica->store->io, &replica->file_io);
+}
+
+void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,
+                        enum store_file_how how)
 {
     struct store *store = replica->store;
 
@@ -173,14 +233,14 @@ void store_file_acquire(struct store_replica *replica, struct store_waiter *wait
         return;
     }
     replica->file_state = STORE_FILE_OPENING;
-    replica->file_io = (struct store_io_request){
-        .type = STORE_IO_OPEN,
-        .fd = store->chunks_fd,
-        .path = replica->name,
-        .flags = O_RDWR | store_file_flags(store) | (create && !replica->file_exists ? O_CREAT : 0),
-        .done = file_opened,
-    };
-    store_io_submit(&store->io, &replica->file_io);
+    if (how == STORE_FILE_RECYCLE && !replica->file_exists) {
+        replica->spare = store_spare_take(store, store_file_bytes(replica->chunk_bytes));
+    }
+    if (replica->spare != NULL) {
+        file_recycle(replica);
+    } else {
+        file_open(replica, how != STORE_FILE_EXISTING && !replica->file_exists ? O_CREAT : 0);
+    }
 }
 
 void store_file_release(struct store_replica *replica)
@@ -297,7 +357,7 @@ void store_file_append(struct store_op *op)
     op->place = replica->tail;
     replica->tail += bytes;
     op->waiter.ready = large_ready;
-    store_file_acquire(replica, &op->waiter, true);
+    store_file_acquire(replica, &op->waiter, STORE_FILE_RECYCLE);
 }
 
 void store_file_fail(struct store_replica *replica, int code)
@@ -314,7 +374,8 @@ void store_file_fail(struct store_replica *replica, int code)
     store_replica_release(replica);
 }
 
-static void file_unlinked(struct store_replica *replica)
+// No file has the chunk's name any more.
+void store_file_gone(struct store_replica *replica)
 {
     struct store_op *op = replica->drop_op;
 
@@ -336,17 +397,11 @@ static void file_unlink_done(struct store_io_request *request, int result)
                        replica->name, pawl_strerror(result));
     }
     store_space_refresh(replica->store);
-    file_unlinked(replica);
+    store_file_gone(replica);
 }
 
-// For a chunk that is dropped: nothing large is on its way, so its flush request is free.
-void store_file_unlink(struct store_replica *replica)
+void store_file_delete(struct store_replica *replica)
 {
-    pawl_assert(replica->dropped && !replica->unlinked && replica->large_count == 0);
-    if (!replica->file_exists) {
-        file_unlinked(replica);
-        return;
-    }
     // While it is open its blocks stay, and whoever closes it last has to wait until they are freed:
     // the reactor, or the death of this process, which its peers learn of that much later.
     if (replica->file_state == STORE_FILE_OPEN && replica->file_uses == 0) {
@@ -359,4 +414,15 @@ void store_file_unlink(struct store_replica *replica)
         .done = file_unlink_done,
     };
     store_io_submit(&replica->store->io, &replica->flush_io);
+}
+
+// For a chunk that is dropped: nothing large is on its way, so its flush request is free.
+void store_file_unlink(struct store_replica *replica)
+{
+    pawl_assert(replica->dropped && !replica->unlinked && replica->large_count == 0);
+    if (!replica->file_exists) {
+        store_file_gone(replica);
+    } else if (!store_spare_keep(replica)) {
+        store_file_delete(replica);
+    }
 }

@@ -23,6 +23,7 @@
 #define QUEUE_READY_MIN 256u
 #define QUEUE_FS_LOOK_BYTES (16u << 20)
 #define QUEUE_FS_RESERVE_BYTES (UINT64_C(256) << 20)
+#define QUEUE_SPARES_SHARE 4u // of what is free, one in so many
 
 // Room for the completion of one more operation, so that an end can never fail.
 int store_ready_reserve(struct store *store)
@@ -202,8 +203,9 @@ void store_space_refresh(struct store *store)
     // Others take space too, unseen until the next look, and want places for what their journals hold.
     uint64_t others = store->stores_count > 1 ? store->stores_count - 1 : 0;
     reserve += others * (store_segments_bytes(store) + QUEUE_FS_LOOK_BYTES);
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    store->fs_free_bytes = free_bytes > reserve ? free_bytes - reserve : 0;
+    store->fs_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    store->fs_reserve_bytes = reserve;
+    store_spares_trim(store);
 }
 
 static uint64_t space_used(const struct store *store)
@@ -214,9 +216,9 @@ static uint64_t space_used(const struct store *store)
 static void space_as_seen(const struct store *store, struct store_space *ret_space)
 {
     uint64_t used = space_used(store);
-    uint64_t fs_free = store->fs_free_bytes;
+    uint64_t fs_free = store->fs_free_bytes + store->spares_bytes;
 
-    fs_free -= PAWL_MIN(fs_free, store->fs_since_bytes);
+    fs_free -= PAWL_MIN(fs_free, store->fs_reserve_bytes + store->fs_since_bytes);
     uint64_t total = used + fs_free;
     if (store->space_limit_bytes != 0) {
         total = PAWL_MIN(total, store->space_limit_bytes);
@@ -227,6 +229,15 @@ static void space_as_seen(const struct store *store, struct store_space *ret_spa
         .free_bytes = total > used ? total - used : 0,
         .disk_bytes = fs_free,
     };
+}
+
+bool store_space_allows_spares(const struct store *store, uint64_t more_bytes)
+{
+    struct store_space space;
+    uint64_t kept = store->spares_bytes - store->spares_leaving_bytes + store->unused_bytes;
+
+    space_as_seen(store, &space);
+    return kept + more_bytes <= space.free_bytes / QUEUE_SPARES_SHARE;
 }
 
 // Others write to this file system too: each look is a new one.
@@ -249,16 +260,15 @@ static int space_take(struct store_replica *replica, uint64_t bytes)
     if (space.free_bytes < bytes) {
         return PAWL_ENOSPACE;
     }
-    replica->space_bytes += bytes;
-    store->chunks_space_bytes += bytes;
+    store_replica_space(replica, replica->space_bytes + bytes, replica->held_bytes);
     store->fs_since_bytes += bytes;
+    store_spares_trim(store);
     return 0;
 }
 
 static void space_give(struct store_replica *replica, uint64_t bytes)
 {
-    replica->space_bytes -= bytes;
-    replica->store->chunks_space_bytes -= bytes;
+    store_replica_space(replica, replica->space_bytes - bytes, replica->held_bytes);
 }
 
 static int create_check(const struct store *store, const struct store_chunk *chunk)

@@ -268,7 +268,7 @@ static void read_start(struct store_read *read)
         read_complete(read);
     } else if (read->uses_file) {
         read->waiter.ready = read_file_ready;
-        store_file_acquire(read->replica, &read->waiter, false);
+        store_file_acquire(read->replica, &read->waiter, STORE_FILE_EXISTING);
     } else {
         read_submit(read);
     }

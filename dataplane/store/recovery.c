@@ -29,7 +29,7 @@ struct recovery_file {
     uint64_t handle;
     uint64_t create_lsn;
     uint64_t bytes;
-    bool has_bytes; // not only a name
+    uint64_t held_bytes; // of its blocks; 0: only a name
     char name[40];
 };
 
@@ -37,7 +37,6 @@ struct recovery {
     struct store *store;
     struct recovery_file *files;
     uint8_t *pages; // two
-    bool folder_changed;
 };
 
 void store_replica_damage(struct store_replica *replica, const char *why)
@@ -221,7 +220,12 @@ static int file_visit(struct recovery *recovery, const char *name)
     struct recovery_file *file = calloc(1, sizeof(*file));
     char again[40];
     struct stat stat;
+    uint64_t number;
 
+    if (store_spare_is(name, &number)) {
+        free(file);
+        return store_spare_find(store, name, number);
+    }
     if (file == NULL) {
         return -ENOMEM;
     }
@@ -247,7 +251,7 @@ static int file_visit(struct recovery *recovery, const char *name)
     uint64_t least = store_file_bytes(0);
     if (code == 0) {
         file->bytes = (uint64_t)stat.st_size;
-        file->has_bytes = stat.st_blocks > 0;
+        file->held_bytes = (uint64_t)stat.st_blocks * 512;
     }
     // A shorter one was made by a crash before it got its size: it has no footer.
     if (code == 0 && file->bytes >= least) {
@@ -295,8 +299,7 @@ static void file_discard(struct recovery *recovery, const struct recovery_file *
         const struct store_replica *gone = pawl_container_of(node, struct store_replica, node);
         deleted = deleted || (gone->handle == file->handle && gone->create_lsn >= file->create_lsn);
     }
-    recovery->folder_changed = true;
-    if (deleted || !file->has_bytes) {
+    if (deleted || file->held_bytes == 0) {
         unlinkat(store->chunks_fd, file->name, 0);
         return;
     }
@@ -317,6 +320,7 @@ static int file_adopt(struct store_replica *replica, const struct recovery_file 
     int code = 0;
 
     replica->file_exists = true;
+    replica->met_bytes = file->held_bytes;
     if (file->bytes == bytes) {
         return 0;
     }
@@ -346,10 +350,11 @@ static int files_settle(struct recovery *recovery)
             file_discard(recovery, file);
         }
     }
-    if (recovery->folder_changed &&
-        (fsync(store->chunks_fd) != 0 || fsync(store->damaged_fd) != 0)) {
+    // Also for names that were given, and not synced, by a process that was killed.
+    if (fsync(store->chunks_fd) != 0 || fsync(store->damaged_fd) != 0) {
         return -errno;
     }
+    store_spares_settle(store);
     // Their files are gone for good.
     pawl_list_for_each_safe (node, &store->dropped)
         store_replica_free(pawl_container_of(node, struct store_replica, node));
@@ -378,6 +383,33 @@ static void replica_check(struct store_replica *replica)
         }
         replica->tail =
             PAWL_MAX(replica->tail, pawl_align_up(place + record->length, DISK_PAGE_BYTES));
+    }
+}
+
+// Gives back the rest of a recycled file, if a crash came before the checkpoint did.
+static void replica_trim(struct store_replica *replica)
+{
+    uint64_t end = pawl_align_up(replica->tail, DISK_PAGE_BYTES);
+    int fd = openat(replica->store->chunks_fd, replica->name, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)end,
+                            (off_t)(replica->data_end - end)) != 0) {
+        pawl_log_warn("chunks/%s: %s", replica->name, pawl_strerror(-errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static void replica_hold(struct store_replica *replica)
+{
+    if (replica->met_bytes < replica->space_bytes + STORE_UNUSED_BYTES) {
+        return; // no more than rounding and what the file system adds
+    }
+    if (replica->sealed && !replica->damaged && replica->dirty_generation == 0) {
+        replica_trim(replica);
+    } else {
+        store_replica_space(replica, replica->space_bytes, replica->met_bytes);
     }
 }
 
@@ -411,6 +443,7 @@ static int replica_settle(struct store_replica *replica)
         code = store_op_queue_silent(replica, STORE_OP_DAMAGE, 0);
     }
     store_replica_account(replica);
+    replica_hold(replica);
     return code;
 }
 

@@ -143,6 +143,23 @@ void store_replica_name(struct store_replica *replica)
              replica->create_lsn);
 }
 
+static uint64_t unused_bytes(const struct store_replica *replica)
+{
+    return replica->held_bytes - PAWL_MIN(replica->held_bytes, replica->space_bytes);
+}
+
+void store_replica_space(struct store_replica *replica, uint64_t space_bytes, uint64_t held_bytes)
+{
+    struct store *store = replica->store;
+
+    store->unused_bytes -= unused_bytes(replica);
+    store->chunks_space_bytes -= replica->space_bytes;
+    replica->space_bytes = space_bytes;
+    replica->held_bytes = held_bytes;
+    store->chunks_space_bytes += space_bytes;
+    store->unused_bytes += unused_bytes(replica);
+}
+
 // What the chunk takes on disk once all of it is written back; computed anew after recovery.
 void store_replica_account(struct store_replica *replica)
 {
@@ -155,9 +172,7 @@ void store_replica_account(struct store_replica *replica)
         bytes += large ? pawl_align_up(length, DISK_PAGE_BYTES) : length;
     }
     bytes = PAWL_MAX(bytes, replica->tail) + 2 * rows;
-    replica->store->chunks_space_bytes -= replica->space_bytes;
-    replica->store->chunks_space_bytes += bytes;
-    replica->space_bytes = bytes;
+    store_replica_space(replica, bytes, replica->held_bytes);
 }
 
 void store_replica_drop(struct store_replica *replica)
@@ -173,8 +188,9 @@ void store_replica_drop(struct store_replica *replica)
     }
     pawl_list_remove(&replica->node);
     pawl_list_push_back(&store->dropped, &replica->node);
-    store->chunks_space_bytes -= replica->space_bytes;
-    replica->space_bytes = 0;
+    uint64_t held_bytes = replica->held_bytes;
+    store_replica_space(replica, 0, 0);
+    replica->held_bytes = held_bytes; // counted no more, but it says what the file is worth
     if (!replica->writing_back) {
         store_file_unlink(replica);
     }

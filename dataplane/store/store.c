@@ -236,6 +236,7 @@ static struct store *store_new(void)
     pawl_list_init(&store->replicas);
     pawl_list_init(&store->dropped);
     pawl_list_init(&store->files_open);
+    pawl_list_init(&store->spares);
     pawl_list_init(&store->io.pending);
     return store;
 }
@@ -253,6 +254,7 @@ static void store_free(struct store *store)
 {
     replicas_free(&store->replicas);
     replicas_free(&store->dropped);
+    store_spares_close(store);
     store_checkpoint_close(store);
     if (store->io.event_fd >= 0) {
         store_io_close(&store->io);

@@ -7,6 +7,7 @@
 //   journal.c     gathers queued operations into batches, writes them, applies what is durable
 //   segment.c     the journal's files
 //   file.c        chunk files: opening, large records, deleting
+//   spare.c       files of deleted chunks that new ones get
 //   checkpoint.c  frees the oldest segment: writes its records back, and footers
 //   read.c        reads
 //   recovery.c    chunk files at start-up; replay.c: the journal on top
@@ -43,6 +44,7 @@
     4096u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
 #define STORE_READ_EXTENTS 64u
+#define STORE_UNUSED_BYTES (256u << 10) // of a file's blocks: fewer are not worth giving back
 #define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
 
 // Where a payload lies: 0 nowhere (yet); top bit clear: offset in the chunk file; set: in the journal.
@@ -106,6 +108,25 @@ struct store_op {
 
 enum store_file_state { STORE_FILE_CLOSED = 0, STORE_FILE_OPENING, STORE_FILE_OPEN };
 
+// What to do where a chunk has no file yet.
+enum store_file_how { STORE_FILE_EXISTING = 0, STORE_FILE_CREATE, STORE_FILE_RECYCLE };
+
+// A file that a deleted chunk has left. In store->spares, but while a chunk is taking it.
+struct store_spare {
+    struct pawl_list node;
+    struct store *store;
+    struct store_replica *replica; // whose it still is
+    uint64_t number;
+    uint64_t file_bytes;
+    uint64_t counted_bytes; // of its blocks, in store->spares_bytes
+    unsigned zeroed_count;  // of its footers
+    int fd;                 // locked
+    bool ready;
+    bool leaving; // given up
+    char name[32];
+    struct store_io_request io;
+};
+
 // A chunk.
 struct store_replica {
     struct store *store;
@@ -160,11 +181,13 @@ struct store_replica {
     struct store_io_request file_io;
     struct store_io_request flush_io;
     uint64_t footer_sequence;
+    struct store_spare *spare; // that becomes its file
 
     // Recovery only.
     uint64_t footer_generation; // what the footer covers
     bool damage_found;          // now, and not yet written down
     uint64_t seal_count;        // sealed: rows of the table, also while some are still to come
+    uint64_t met_bytes;         // of its file's blocks
 
     bool writing_back;
     bool dropped;
@@ -172,6 +195,7 @@ struct store_replica {
     struct store_op *drop_op;
     uint32_t uses; // reads under way
     uint64_t space_bytes;
+    uint64_t held_bytes; // of a recycled file's blocks, used or not yet
 };
 
 enum store_segment_state { STORE_SEGMENT_FREE = 0, STORE_SEGMENT_ACTIVE, STORE_SEGMENT_FULL };
@@ -271,6 +295,11 @@ struct store {
     struct pawl_list replicas;   // all in the map
     struct pawl_list dropped;    // deleted, not forgotten yet
     struct pawl_list files_open; // least recently used first
+    struct pawl_list spares;     // oldest first
+    uint32_t spares_count;
+    uint64_t spares_next;  // number
+    uint64_t spares_bytes; // of their blocks
+    uint64_t spares_leaving_bytes;
     uint32_t files_count;
     uint32_t files_max;
     uint32_t stores_count;          // on this file system, this one included
@@ -280,7 +309,9 @@ struct store {
     uint32_t ready_count;
     uint32_t ready_capacity;
     uint64_t chunks_space_bytes;
-    uint64_t fs_free_bytes;  // as of the last look
+    uint64_t unused_bytes;  // blocks of recycled files that their chunks don't use yet
+    uint64_t fs_free_bytes; // as of the last look
+    uint64_t fs_reserve_bytes;
     uint64_t fs_since_bytes; // written since
     struct store_counters counters;
     char describe[160];
@@ -305,6 +336,8 @@ void store_blocked_release(struct store_replica *replica);
 int store_op_queue_silent(struct store_replica *replica, enum store_op_type type,
                           uint64_t argument) PAWL_MUST_CHECK;
 void store_space_refresh(struct store *store);
+// Whether spares, and so many bytes more, are within their share of what is free.
+bool store_space_allows_spares(const struct store *store, uint64_t more_bytes);
 
 // identity.c
 int store_identity_load(struct store *store) PAWL_MUST_CHECK;
@@ -318,6 +351,7 @@ void store_replica_advance(struct store_replica *replica);
 void store_replica_cut(struct store_replica *replica, uint64_t count);
 void store_replica_dirty(struct store_replica *replica, uint64_t generation);
 void store_replica_name(struct store_replica *replica);
+void store_replica_space(struct store_replica *replica, uint64_t space_bytes, uint64_t held_bytes);
 void store_replica_account(struct store_replica *replica);
 // Takes it off the map's list; it is freed once nothing refers to it.
 void store_replica_drop(struct store_replica *replica);
@@ -345,14 +379,30 @@ void store_journal_fail(struct store *store, int code);
 bool store_journal_is_idle(const struct store *store);
 
 // file.c
-void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter, bool create);
+void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,
+                        enum store_file_how how);
 void store_file_release(struct store_replica *replica);
 void store_file_append(struct store_op *op);
 void store_file_fail(struct store_replica *replica, int code);
 void store_file_unlink(struct store_replica *replica);
+void store_file_delete(struct store_replica *replica);
+void store_file_gone(struct store_replica *replica);
+int store_file_detach(struct store_replica *replica);
 int store_file_flags(const struct store *store);
 uint64_t store_file_bytes(uint64_t chunk_bytes);
 uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t sequence);
+
+// spare.c
+// A deleted chunk's file, if it is worth keeping; ends in store_file_gone() or store_file_delete().
+bool store_spare_keep(struct store_replica *replica);
+// The caller gets it, or NULL.
+struct store_spare *store_spare_take(struct store *store, uint64_t file_bytes);
+void store_spares_trim(struct store *store);
+bool store_spare_is(const char *name, uint64_t *ret_number);
+int store_spare_find(struct store *store, const char *name, uint64_t number) PAWL_MUST_CHECK;
+// After the folder was synced.
+void store_spares_settle(struct store *store);
+void store_spares_close(struct store *store);
 
 // checkpoint.c
 int store_checkpoint_open(struct store *store) PAWL_MUST_CHECK;

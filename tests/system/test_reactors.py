@@ -44,7 +44,7 @@ def reactor_of(handle, count):
 def stored(cluster, server, count):
     """Handles of the chunk files of each reactor."""
     folders = [os.path.join(cluster.dir, server, "data", f"reactor-{i:02}", "chunks") for i in range(count)]
-    return [{int(name.split(".")[0], 16) for name in os.listdir(folder)} for folder in folders]
+    return [{int(name.split(".")[0], 16) for name in os.listdir(folder) if not name.startswith("spare-")} for folder in folders]
 
 
 def check_places(cluster, server, count=REACTORS):

@@ -96,6 +96,7 @@ static void writer_create(struct writer *w, uint64_t chunk)
     uint64_t life = w->told->life[chunk] + 1;
     struct store_chunk new_chunk = fixture_new_chunk(handle_of(chunk, life), 1);
 
+    new_chunk.chunk_bytes = CRASH_CHUNK_BYTES;
     w->told->records[chunk] = 0;
     w->told->started[chunk] = 0;
     w->told->version[chunk] = 0;
@@ -236,8 +237,15 @@ static const char *earlier_lives_broken(struct fixture *f, const struct told *to
         }
         if (life % 2 == 1 &&
             (!found.found || !found.chunk.sealed || found.chunk.version != SEAL_VERSION ||
-             found.chunk.records_count != CRASH_RECORDS)) {
+             found.chunk.damaged || found.chunk.records_count != CRASH_RECORDS)) {
             return "a sealed chunk has changed";
+        }
+        // Its bytes, when it is young: later there are too many.
+        for (uint64_t i = 0; found.found && life + 2 >= told->life[chunk] && i < CRASH_RECORDS;
+             i++) {
+            if (fixture_read_record(f, found.chunk.handle, i) != 0) {
+                return "a sealed chunk's record can't be read";
+            }
         }
     }
     return NULL;
@@ -293,6 +301,9 @@ const char *told_broken(struct fixture *f, const struct told *told)
         if (why == NULL) {
             why = chunk_broken(f, told, chunk);
         }
+    }
+    if (why == NULL && fixture_count_files(f, "damaged") > 0) {
+        why = "a chunk file was put aside";
     }
     return why;
 }

@@ -10,7 +10,8 @@
 
 #define CRASH_CHUNKS 4u
 #define CRASH_DEPTH 12u
-#define CRASH_RECORDS 150u // of a chunk, before it is sealed or dropped
+#define CRASH_RECORDS 150u           // of a chunk, before it is sealed or dropped
+#define CRASH_CHUNK_BYTES (3u << 20) // they fill enough of it for its file to be used again
 
 // What the writer was told. May lie in memory that outlives its process.
 struct told {

@@ -12,7 +12,8 @@
 #define STEPS_MAX 160u
 
 // One life of a store: written to, cut off, checked, many times over. NULL, or what was lost.
-static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_lie lie)
+static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_lie lie,
+                                uint64_t *recycled_files)
 {
     struct told *told = calloc(1, sizeof(*told));
     struct pawl_random random;
@@ -33,6 +34,7 @@ static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_li
                 writer_step(writer);
             }
         }
+        *recycled_files += store_counters(f->store)->recycled_files_count;
         sim_io_cut();
         store_close(f->store);
         f->store = NULL;
@@ -46,15 +48,17 @@ static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_li
 static void power_seeds(struct fixture *f, uint64_t first, uint64_t count)
 {
     const char *more = getenv("PAWL_SEEDS");
+    uint64_t recycled_files = 0;
 
     count *= more != NULL ? strtoull(more, NULL, 10) : 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         fixture_remove_tree(f->dir);
-        const char *why = power_rounds(f, seed, SIM_IO_HONEST);
+        const char *why = power_rounds(f, seed, SIM_IO_HONEST, &recycled_files);
         if (why != NULL) {
             fail_msg("seed %lu: %s", (unsigned long)seed, why);
         }
     }
+    assert_true(recycled_files >= count); // drops and what follows them were cut through
 }
 
 static void setup_small(struct fixture *f, uint32_t segments_count)
@@ -88,9 +92,10 @@ static void test_power_when_the_disk_lies_then_loss_is_found(void **state)
     setup_small(f, 2);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(lies); i++) {
         const char *why = NULL;
+        uint64_t recycled_files = 0;
         for (uint64_t seed = 1; why == NULL && seed < 20; seed++) {
             fixture_remove_tree(f->dir);
-            why = power_rounds(f, seed, lies[i]);
+            why = power_rounds(f, seed, lies[i], &recycled_files);
         }
         assert_non_null(why);
     }

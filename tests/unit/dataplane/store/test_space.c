@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of what a store says to be free, on a file system that the test plays.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "store_fixture.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-
-#include <cmocka.h>
-
-#include "dataplane/store/store.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define JOURNAL_BYTES (UINT64_C(4) * (64 << 10))
@@ -72,11 +66,48 @@ static void test_space_when_stores_share_a_disk_holds_back_what_the_others_may_t
     assert_int_equal(space_of(3, 0).free_bytes, 0);
 }
 
+// What a deleted chunk has left counts as free; it goes when others leave no more than a few times as much.
+static void test_space_when_the_disk_gets_full_then_spares_are_given_up(void **state)
+{
+    enum { BYTES = 4 << 20 };
+    struct fixture *f;
+    struct store_space before, after;
+    (void)state;
+    assert_int_equal(fixture_setup((void **)&f), 0);
+    disk_free_bytes = 50 * GIB;
+    fixture_open(f);
+    struct store_chunk chunk = fixture_new_chunk(1, 1);
+    chunk.chunk_bytes = BYTES;
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_create(f->store, &chunk, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    fixture_append(f, 1, BYTES);
+    store_space(f->store, &before);
+    token = fixture_token(f);
+    assert_int_equal(store_drop(f->store, 1, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    fixture_settle(f);
+    store_space(f->store, &after);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1);
+    assert_true(after.disk_bytes >=
+                before.disk_bytes + BYTES - LOOK_BYTES / 16); // the journal holds more
+    disk_free_bytes = GIB / 4 + 32 * (1 << 20);
+    store_space(f->store, &after);
+    fixture_settle(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1); // there is enough besides
+    disk_free_bytes = GIB / 4 + 2 * BYTES;
+    store_space(f->store, &after);
+    fixture_settle(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+    fixture_teardown((void **)&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_space_when_there_is_one_store_is_the_disks),
         cmocka_unit_test(test_space_when_stores_share_a_disk_holds_back_what_the_others_may_take),
+        cmocka_unit_test(test_space_when_the_disk_gets_full_then_spares_are_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
