@@ -152,7 +152,7 @@ int cli_stat(struct cli *cli, int argc, char **argv)
 static int server_json(void *user, const struct pawl_server_info *server)
 {
     json_t *item = json_pack(
-        "{s:o,s:s,s:s,s:o,s:s,s:s,s:I,s:I,s:I,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+        "{s:o,s:s,s:s,s:o,s:s,s:s,s:I,s:I,s:I,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
         "server_id", id_json(server->server_id), "name", server->name, "address", server->address,
         "addresses", addresses_json(server->address), "location", server->location, "state",
         server->state, "space_bytes", (json_int_t)server->space_bytes, "used_bytes",
@@ -164,8 +164,8 @@ static int server_json(void *user, const struct pawl_server_info *server)
         (json_int_t)server->copied_bytes, "written_back_bytes",
         (json_int_t)server->written_back_bytes, "read_bytes", (json_int_t)server->read_bytes,
         "read_copied_bytes", (json_int_t)server->read_copied_bytes, "relayed",
-        (json_int_t)server->relayed_count, "relays_failed",
-        (json_int_t)server->relays_failed_count);
+        (json_int_t)server->relayed_count, "relays_failed", (json_int_t)server->relays_failed_count,
+        "recycled_files", (json_int_t)server->recycled_files_count);
     return json_array_append_new(user, item);
 }
 

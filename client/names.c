@@ -376,7 +376,8 @@ static void fill_server(struct pawl_server_info *server, const Pawl__ServerInfo 
                                         .read_bytes = from->read_bytes,
                                         .read_copied_bytes = from->read_copied_bytes,
                                         .relayed_count = from->relayed_count,
-                                        .relays_failed_count = from->relays_failed_count};
+                                        .relays_failed_count = from->relays_failed_count,
+                                        .recycled_files_count = from->recycled_files_count};
     copy_text(server->name, sizeof server->name, from->name);
     copy_text(server->address, sizeof server->address, from->fabric_address);
     copy_text(server->location, sizeof server->location, from->location);

@@ -142,6 +142,7 @@ struct master_server {
     uint64_t read_copied_bytes;
     uint64_t relayed_count;
     uint64_t relays_failed_count;
+    uint64_t recycled_files_count;
     uint64_t heard_ns;
     uint64_t avoid_ns;  // not placed on before that, if there is a choice
     uint32_t copies_in; // under way to it, and from it

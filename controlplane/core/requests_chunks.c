@@ -329,6 +329,7 @@ static Pawl__ServerInfo *server_info(struct master_core *core, const struct mast
     info->read_copied_bytes = server->read_copied_bytes;
     info->relayed_count = server->relayed_count;
     info->relays_failed_count = server->relays_failed_count;
+    info->recycled_files_count = server->recycled_files_count;
     if (server->state != MASTER_SERVER_UNKNOWN) {
         info->last_heard_ms = (core->now_ns - server->heard_ns) / MASTER_NS_PER_MS;
     }

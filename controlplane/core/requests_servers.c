@@ -235,6 +235,7 @@ void master_request_heartbeat(struct master_core *core, const struct master_even
     server->read_copied_bytes = heartbeat->read_copied_bytes;
     server->relayed_count = heartbeat->relayed_count;
     server->relays_failed_count = heartbeat->relays_failed_count;
+    server->recycled_files_count = heartbeat->recycled_files_count;
     renew(core, server, heartbeat, answer);
     master_reply(core, event->request, reply);
     if (!was_live) {

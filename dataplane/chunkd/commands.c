@@ -161,6 +161,7 @@ static void inventory_send(struct reactor *reactor, bool all, uint64_t round)
     mail->counters.read_copied_bytes = stored->read_copied_bytes;
     mail->counters.relayed_count = reactor->relayed_count;
     mail->counters.relays_failed_count = reactor->relays_failed_count;
+    mail->counters.recycled_files_count = stored->recycled_files_count;
     commands_post(reactor, mail);
 }
 

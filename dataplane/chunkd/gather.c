@@ -60,6 +60,7 @@ static void counters_add(struct mail_counters *sum, const struct mail_counters *
     sum->read_copied_bytes += one->read_copied_bytes;
     sum->relayed_count += one->relayed_count;
     sum->relays_failed_count += one->relays_failed_count;
+    sum->recycled_files_count += one->recycled_files_count;
 }
 
 static void counters_merge(const struct gather *gather, struct mail_counters *ret)

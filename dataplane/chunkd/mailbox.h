@@ -51,6 +51,7 @@ struct mail_counters {
     uint64_t read_copied_bytes;
     uint64_t relayed_count;
     uint64_t relays_failed_count;
+    uint64_t recycled_files_count;
 };
 
 // The pointers are OWNED by the mail.

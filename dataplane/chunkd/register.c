@@ -298,6 +298,7 @@ void heartbeat_send(struct control *control, const struct mail *inventory)
     body.read_copied_bytes = inventory->counters.read_copied_bytes;
     body.relayed_count = inventory->counters.relayed_count;
     body.relays_failed_count = inventory->counters.relays_failed_count;
+    body.recycled_files_count = inventory->counters.recycled_files_count;
     body.replicas = replicas;
     body.n_replicas = inventory->replicas_count;
     request.body_case = PAWL__REQUEST__BODY_HEARTBEAT;

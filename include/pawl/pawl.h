@@ -110,9 +110,10 @@ struct pawl_server_info {
     uint64_t copied_bytes;       // for it
     uint64_t written_back_bytes; // copied later, from the journal to chunk files
     uint64_t read_bytes;
-    uint64_t read_copied_bytes;   // for it
-    uint64_t relayed_count;       // payloads that it passed on in a chain
-    uint64_t relays_failed_count; // payloads of its own that a chain did not bring
+    uint64_t read_copied_bytes;    // for it
+    uint64_t relayed_count;        // payloads that it passed on in a chain
+    uint64_t relays_failed_count;  // payloads of its own that a chain did not bring
+    uint64_t recycled_files_count; // files of deleted chunks that new ones got
 };
 
 struct pawl_cluster_info {
