@@ -12,8 +12,8 @@
 // it is free again when little more than half of another one has been filled. Nothing waits when the journal
 // has nothing to do, or no free segment.
 //
-// A deleted chunk has its turn too: its segment is free only once the deletion of its file is durable,
-// or the file would come back without the entry that deletes it.
+// A deleted chunk has its turn too: its segment is free only once its file's deletion, or its new name as
+// a spare, is durable, or the file would come back without the entry that deletes it.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

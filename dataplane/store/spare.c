@@ -263,8 +263,24 @@ static bool file_is_worth_it(const struct store_replica *replica)
     uint64_t bytes = PAWL_MAX(replica->tail, replica->held_bytes);
 
     return store->failed == 0 && !replica->damaged && replica->file_uses == 0 &&
-           replica->file_state != STORE_FILE_OPENING && store->spares_count < spares_max(store) &&
+           replica->file_state != STORE_FILE_OPENING &&
            bytes >= replica->chunk_bytes / SPARE_WORTH && store_space_allows_spares(store, bytes);
+}
+
+// Room for one more. If there is none, one of another size goes: that size may be in use no more.
+static bool spares_have_room(struct store *store, uint64_t file_bytes)
+{
+    if (store->spares_count < spares_max(store)) {
+        return true;
+    }
+    pawl_list_for_each (node, &store->spares) {
+        struct store_spare *spare = pawl_container_of(node, struct store_spare, node);
+        if (spare->ready && !spare->leaving && spare->file_bytes != file_bytes) {
+            spare_leave(spare);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool store_spare_keep(struct store_replica *replica)
@@ -272,7 +288,8 @@ bool store_spare_keep(struct store_replica *replica)
     struct store *store = replica->store;
     struct store_spare *spare = NULL;
 
-    if (file_is_worth_it(replica)) {
+    if (file_is_worth_it(replica) &&
+        spares_have_room(store, store_file_bytes(replica->chunk_bytes))) {
         spare = spare_new(store, store->spares_next, -1);
     }
     if (spare == NULL) {

@@ -18,6 +18,13 @@
 #define LARGE_BYTES 400000u
 #define SPARES_MAX 32u // of spare.c
 
+// At the next sync of the folder of chunk files this spare still has to have its footers.
+static const char *footers_until_synced;
+static uint32_t syncs_count; // of that folder
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
 static void create(struct fixture *f, uint64_t handle, uint64_t chunk_bytes)
 {
     struct store_chunk chunk = fixture_new_chunk(handle, 1);
@@ -267,6 +274,49 @@ static void test_spare_when_the_dropped_chunks_file_is_closed_then_it_is_kept(vo
     assert_int_equal(store_counters(f->store)->recycled_files_count, 1);
 }
 
+// What a crash, or somebody, has done to the files: a drop and a write go on without a spare.
+static void test_spare_when_it_can_not_be_made_then_the_drop_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    fixture_open(f);
+    write_one(f, 1);
+    fixture_path(f, "chunks/spare-0", path, sizeof(path));
+    assert_int_equal(mkdir(path, 0700), 0);
+    drop(f, 1); // it can't be renamed to that
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+    write_one(f, 2);
+    fixture_find_file(f, "chunks", "0000000000000002", path, sizeof(path));
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    drop(f, 2); // it has not its size
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+    write_one(f, 3);
+    fixture_reopen(f);
+    fixture_find_file(f, "chunks", "0000000000000003", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    drop(f, 3); // it can't be opened
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+    assert_int_equal(f->store->spares_bytes, 0);
+}
+
+static void test_spare_when_it_has_gone_then_a_new_file_is_made(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    fixture_open(f);
+    leave(f, 1);
+    fixture_find_file(f, "chunks", "spare-", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    write_one(f, 2);
+    assert_int_equal(store_counters(f->store)->recycled_files_count, 0);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1);
+}
+
 static void footers_of(const char *path, struct disk_footer ret[2])
 {
     uint64_t data_end = store_file_bytes(CHUNK_BYTES) - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES;
@@ -275,6 +325,30 @@ static void footers_of(const char *path, struct disk_footer ret[2])
         fixture_peek(path, data_end + i * (uint64_t)DISK_FOOTER_PLACE_BYTES, &ret[i],
                      sizeof(ret[i]));
     }
+}
+
+static bool is_folder_of_chunks(int fd)
+{
+    char link[64], path[256];
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t bytes = readlink(link, path, sizeof(path));
+    return bytes > 7 && memcmp(path + bytes - 7, "/chunks", 7) == 0;
+}
+
+int __wrap_fsync(int fd)
+{
+    struct disk_footer footers[2];
+
+    if (is_folder_of_chunks(fd)) {
+        syncs_count++;
+        if (footers_until_synced != NULL) {
+            footers_of(footers_until_synced, footers);
+            assert_int_equal(footers[0].magic, DISK_FOOTER_MAGIC);
+            footers_until_synced = NULL;
+        }
+    }
+    return __real_fsync(fd);
 }
 
 // A chunk with both footers and nothing in the journal.
@@ -306,7 +380,7 @@ static void test_spare_when_ready_then_has_no_footers(void **state)
     assert_memory_equal(footers, none, sizeof(none));
 }
 
-// A crash between the renaming and the zeros: the next start makes up for it.
+// A crash between the renaming and the zeros: the next start makes up for it, once the name lasts.
 static void test_spare_when_it_still_has_footers_then_they_go_at_start(void **state)
 {
     struct fixture *f = *state;
@@ -323,7 +397,9 @@ static void test_spare_when_it_still_has_footers_then_they_go_at_start(void **st
     fixture_path(f, "copy", path, sizeof(path));
     fixture_path(f, "chunks/spare-5", spare, sizeof(spare));
     assert_int_equal(rename(path, spare), 0);
+    footers_until_synced = spare;
     fixture_open(f);
+    assert_null(footers_until_synced);
     assert_int_equal(spares_count(f), 1);
     assert_int_equal(fixture_count_files(f, "damaged"), 0);
     write_one(f, 10);
@@ -333,6 +409,48 @@ static void test_spare_when_it_still_has_footers_then_they_go_at_start(void **st
     assert_false(fixture_find(f, 1).found);
     assert_false(fixture_find(f, 10).chunk.damaged);
     assert_int_equal(fixture_check_chunk(f, 10), 1);
+}
+
+// A process that was killed may have given a name and not synced it: entries refer to the file from now on.
+static void test_spare_when_its_chunk_is_adopted_then_the_folder_is_synced(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    write_one(f, 1);
+    fixture_close(f);
+    syncs_count = 0;
+    fixture_open(f);
+    assert_int_equal(syncs_count, 1);
+}
+
+static void write_half(struct fixture *f, uint64_t handle)
+{
+    create(f, handle, CHUNK_BYTES / 2);
+    fixture_append(f, handle, LARGE_BYTES);
+}
+
+static void test_spare_when_another_size_comes_into_use_then_the_old_ones_go(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    f->store->files_max = 4; // two spares
+    write_one(f, 1);
+    write_one(f, 2);
+    drop(f, 1);
+    drop(f, 2);
+    fixture_settle(f);
+    write_half(f, 3);
+    write_half(f, 4);
+    drop(f, 3);
+    drop(f, 4);
+    fixture_settle(f);
+    assert_int_equal(spares_count(f), 2);
+    write_half(f, 5);
+    write_half(f, 6);
+    assert_int_equal(store_counters(f->store)->recycled_files_count, 2);
+    assert_int_equal(spares_count(f), 0);
 }
 
 // No write is refused for space that a spare holds.
@@ -429,8 +547,12 @@ int main(void)
         FIXTURE_TEST(test_spare_when_there_are_too_many_at_start_then_the_rest_goes),
         FIXTURE_TEST(test_spare_when_restarted_then_is_there_and_taken),
         FIXTURE_TEST(test_spare_when_the_dropped_chunks_file_is_closed_then_it_is_kept),
+        FIXTURE_TEST(test_spare_when_it_can_not_be_made_then_the_drop_goes_on),
+        FIXTURE_TEST(test_spare_when_it_has_gone_then_a_new_file_is_made),
         FIXTURE_TEST(test_spare_when_ready_then_has_no_footers),
         FIXTURE_TEST(test_spare_when_it_still_has_footers_then_they_go_at_start),
+        FIXTURE_TEST(test_spare_when_its_chunk_is_adopted_then_the_folder_is_synced),
+        FIXTURE_TEST(test_spare_when_another_size_comes_into_use_then_the_old_ones_go),
         FIXTURE_TEST(test_spare_when_the_limit_comes_near_then_is_given_up),
         FIXTURE_TEST(test_spare_when_its_chunk_is_sealed_then_the_rest_goes_back),
         FIXTURE_TEST(test_spare_when_restarted_then_unused_blocks_are_known),
