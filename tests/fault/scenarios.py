@@ -227,7 +227,7 @@ def slow_links(world):
 SMALL_JOURNAL = {"journal": {"segment": "512KiB", "segments": 2}}  # so that it is soon written back
 
 
-@scenario(servers=4, disks={"cs1": ("ext4", 96), "cs2": ("tmpfs", 96)}, chunkd=SMALL_JOURNAL)
+@scenario(servers=4, disks={"cs1": ("ext4", 256), "cs2": ("tmpfs", 256)}, chunkd=SMALL_JOURNAL)
 def full_chunkd(world):
     """The disk of one chunk server is full: the file goes on with the others, and comes back to it. cs1
     has filled its disk itself and sees it coming; on the disk of cs2 somebody else takes the last block."""

@@ -262,7 +262,8 @@ static void test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_
     (void)state;
     mailbox_post(reactor_inbox(bench.reactor), mail_new(MAIL_STOP));
     uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
-    while (!bench.reactor->stopping && bench.now_ns < end_ns) {
+    while ((!bench.reactor->stopping || store_busy(bench.reactor->store)) &&
+           bench.now_ns < end_ns) {
         bench.now_ns = pawl_clock_ns();
         bench_turn(&bench);
     }
