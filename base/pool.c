@@ -32,6 +32,12 @@ void pawl_pool_fini(struct pawl_pool *pool)
     pool->free_first = NULL;
 }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1 // as gcc has it
+#endif
+#endif
+
 #ifdef __SANITIZE_ADDRESS__
 
 void *pawl_pool_get(struct pawl_pool *pool)

@@ -45,6 +45,9 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
         return code;
     }
     if (file->core != NULL) {
+        if (append_core_final(file->core) == PAWL_ELOST) {
+            file->lost = file->producer;
+        }
         counters_add(&file->past, append_core_counters(file->core));
         append_core_free(file->core);
     }
@@ -275,9 +278,9 @@ int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t pro
         (producer_hi & WIRE_SESSION_BIT) != 0) {
         return PAWL_EINVALID;
     }
-    bool same = file->producer.producer_hi == producer_hi &&
-                file->producer.producer_lo == producer_lo && file->producer.epoch == 0;
-    if (same && append_core_final(file->core) == PAWL_ELOST) {
+    const struct pawl_record_id *lost =
+        append_core_final(file->core) == PAWL_ELOST ? &file->producer : &file->lost;
+    if (lost->producer_hi == producer_hi && lost->producer_lo == producer_lo && lost->epoch == 0) {
         return PAWL_ELOST;
     }
     int code = file_core_reset(file, producer_hi, producer_lo, 0, last_sequence);

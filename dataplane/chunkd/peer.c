@@ -322,6 +322,9 @@ static const char *reply_check(const struct send *send, const struct wire_header
             prepared->index != prepare->index) {
             return "a reply for another record";
         }
+        if ((prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && prepared->earlier_count != 0) {
+            return "a push is answered together with others";
+        }
     } else if (send->kind == SEND_FETCH) {
         const struct wire_fetched *fetched = (const void *)header;
         if (fetched->chunk != send->message.fetch.chunk ||

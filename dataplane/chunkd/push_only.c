@@ -107,12 +107,24 @@ static void push_only_start(struct reactor *reactor, struct push_only *only)
     payload_unuse(reactor, payload);
 }
 
+// Its client has gone before it began.
+static bool push_only_is_orphan(struct reactor *reactor, const struct push_only *only)
+{
+    return slab_find(&reactor->requests, only->request) == NULL;
+}
+
 // In the order in which they came; those that have begun stand before the others.
 void push_only_turn(struct reactor *reactor)
 {
     pawl_list_for_each_safe (node, &reactor->push_onlys) {
         struct push_only *only = pawl_container_of(node, struct push_only, node);
         if (only->payload == 0) {
+            continue;
+        }
+        if (push_only_is_orphan(reactor, only)) {
+            pawl_list_remove(&only->node);
+            payload_unuse(reactor, payload_find(reactor, only->payload));
+            free(only);
             continue;
         }
         if (reactor->push_onlys_slots + push_only_slots(only) > PUSH_ONLY_SLOTS_MAX) {

@@ -199,6 +199,7 @@ static void file_recycled(struct store_io_request *request, int result)
     } else {
         pawl_log_warn("chunks/%s could not be renamed: %s", spare->name, pawl_strerror(result));
         close(spare->fd);
+        unlinkat(replica->store->chunks_fd, spare->name, 0);
         file_open(replica, O_CREAT);
     }
     free(spare);

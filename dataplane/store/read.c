@@ -152,7 +152,7 @@ static void read_finish(struct store_read *read, const struct store_completion *
 // the front, so nothing is overwritten that is still needed.
 static void read_complete(struct store_read *read)
 {
-    const struct store_replica *replica = read->replica;
+    struct store_replica *replica = read->replica;
     struct store_completion completion = {
         .token = read->token,
         .chunk = replica->handle,
@@ -166,6 +166,7 @@ static void read_complete(struct store_read *read)
         }
         if (read->failed ||
             pawl_crc32c(0, read->buffer + read->at[i], record->length) != record->crc) {
+            replica->unsound = true;
             completion.status = PAWL_ECORRUPT;
             completion.record_index = read->first + i;
             pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " at offset %" PRIu64

@@ -262,8 +262,8 @@ static bool file_is_worth_it(const struct store_replica *replica)
     struct store *store = replica->store;
     uint64_t bytes = PAWL_MAX(replica->tail, replica->held_bytes);
 
-    return store->failed == 0 && !replica->damaged && replica->file_uses == 0 &&
-           replica->file_state != STORE_FILE_OPENING &&
+    return store->failed == 0 && !replica->damaged && !replica->unsound &&
+           replica->file_uses == 0 && replica->file_state != STORE_FILE_OPENING &&
            bytes >= replica->chunk_bytes / SPARE_WORTH && store_space_allows_spares(store, bytes);
 }
 
@@ -342,14 +342,20 @@ bool store_spare_is(const char *name, uint64_t *ret_number)
 int store_spare_find(struct store *store, const char *name, uint64_t number)
 {
     int fd = openat(store->chunks_fd, name, O_RDWR | store_file_flags(store));
-    if (fd < 0) {
-        return -errno;
+    int code = fd < 0 ? -errno : store_file_lock(fd);
+
+    store->spares_next = PAWL_MAX(store->spares_next, number + 1);
+    if (code != 0) { // it holds nothing of anybody's
+        pawl_log_warn("chunks/%s is left alone: %s", name, pawl_strerror(code));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return 0;
     }
-    int code = store_file_lock(fd);
-    struct store_spare *spare = code == 0 ? spare_new(store, number, fd) : NULL;
+    struct store_spare *spare = spare_new(store, number, fd);
     if (spare == NULL) {
         close(fd);
-        return code != 0 ? code : -ENOMEM;
+        return -ENOMEM;
     }
     return spare_measure(spare);
 }

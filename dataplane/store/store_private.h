@@ -189,6 +189,7 @@ struct store_replica {
     uint64_t seal_count;        // sealed: rows of the table, also while some are still to come
     uint64_t met_bytes;         // of its file's blocks
 
+    bool unsound; // a read found bytes that were not what was written
     bool writing_back;
     bool dropped;
     bool unlinked;

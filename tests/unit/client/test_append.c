@@ -335,6 +335,7 @@ static void test_producer_set_when_records_of_the_id_are_lost_then_refused(void 
     assert_int_equal(pawl_append(place->file, place->data, 20, &options, &result), PAWL_ELOST);
     assert_int_equal(pawl_producer_set(place->file, 5, 7, 0), 0);
     assert_int_equal(pawl_append(place->file, place->data, 20, &options, &result), 0);
+    assert_int_equal(pawl_producer_set(place->file, 5, 6, 0), PAWL_ELOST); // still
     cluster_set_all(&place->cluster, faults.from_memory, false);
     struct pawl_file *other = cluster_open(place->pawl);
     assert_int_equal(pawl_producer_set(other, 5, 6, 0), 0);

@@ -241,6 +241,33 @@ static void test_push_when_many_clients_do_then_some_wait_for_others(void **stat
     assert_int_equal(bench.reactor->payloads.used_count, 0);
 }
 
+// What has not begun when its client goes never does.
+static void test_push_when_its_client_goes_before_it_began_then_is_forgotten(void **state)
+{
+    (void)state;
+    enum { SLOTS = 8, AT_ONCE = WIRE_WINDOW_SLOTS_MAX / SLOTS };
+    struct client clients[AT_ONCE + 1];
+    script.secondaries_count = 1;
+    connected();
+    for (int i = 0; i <= AT_ONCE; i++) {
+        client_open(&clients[i], &bench);
+        client_hello(&clients[i], 0, SLOTS);
+        push_by(&clients[i], 5, CLIENT_BYTES, 0);
+    }
+    assert_int_equal(bench.reactor->sends.used_count, AT_ONCE);
+    client_close(&clients[AT_ONCE]);
+    bench_turn(&bench);
+    server_turn(&first);
+    for (int i = 0; i < AT_ONCE; i++) {
+        answer(&first, 0);
+        client_close(&clients[i]);
+    }
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+    assert_true(pawl_list_is_empty(&bench.reactor->push_onlys));
+    assert_int_equal(bench.reactor->push_onlys_slots, 0);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+}
+
 // A chain is the primary's to make.
 static void test_push_when_a_client_names_the_next_server_then_disconnected(void **state)
 {
@@ -304,6 +331,7 @@ int main(void)
         T(test_push_when_not_the_primary_then_refused),
         T(test_push_when_client_is_gone_then_it_ends_all_the_same),
         T(test_push_when_many_clients_do_then_some_wait_for_others),
+        T(test_push_when_its_client_goes_before_it_began_then_is_forgotten),
         T(test_push_when_a_client_names_the_next_server_then_disconnected),
         T(test_prepare_when_push_only_then_let_go_and_answered),
     };

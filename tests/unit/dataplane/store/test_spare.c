@@ -199,6 +199,21 @@ static void test_spare_when_the_chunk_is_damaged_then_file_is_not_kept(void **st
     assert_int_equal(fixture_count_files(f, "chunks"), 0);
 }
 
+// The disk may have a bad spot there: nobody's next records are to lie on it.
+static void test_spare_when_a_read_has_found_rot_then_file_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    fixture_open(f);
+    write_one(f, 1);
+    fixture_find_file(f, "chunks", "0000000000000001", path, sizeof(path));
+    fixture_flip(path, DISK_PAGE_BYTES + LARGE_BYTES / 2);
+    assert_int_equal(fixture_read_record(f, 1, 0), PAWL_ECORRUPT);
+    drop(f, 1);
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+}
+
 static void test_spare_when_many_chunks_are_dropped_then_their_number_is_bounded(void **state)
 {
     struct fixture *f = *state;
@@ -241,6 +256,23 @@ static void test_spare_when_there_are_too_many_at_start_then_the_rest_goes(void 
     assert_int_equal(spares_count(f), SPARES_MAX);
     assert_int_equal(fixture_count_files(f, "chunks"), SPARES_MAX + 1);
     assert_int_equal(fixture_count_files(f, "damaged"), 0);
+}
+
+static void test_spare_when_one_can_not_be_opened_then_the_store_opens_without_it(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    fixture_open(f);
+    fixture_close(f);
+    fixture_path(f, "chunks/spare-3", path, sizeof(path));
+    assert_int_equal(mkdir(path, 0700), 0);
+    fixture_open(f);
+    leave(f, 1); // under another name
+    assert_int_equal(fixture_count_files(f, "chunks"), 2);
+    write_one(f, 2);
+    assert_int_equal(store_counters(f->store)->recycled_files_count, 1);
+    assert_int_equal(rmdir(path), 0);
 }
 
 static void test_spare_when_restarted_then_is_there_and_taken(void **state)
@@ -544,8 +576,10 @@ int main(void)
         FIXTURE_TEST(test_spare_when_little_was_written_then_file_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_file_is_being_read_then_it_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_chunk_is_damaged_then_file_is_not_kept),
+        FIXTURE_TEST(test_spare_when_a_read_has_found_rot_then_file_is_not_kept),
         FIXTURE_TEST(test_spare_when_many_chunks_are_dropped_then_their_number_is_bounded),
         FIXTURE_TEST(test_spare_when_there_are_too_many_at_start_then_the_rest_goes),
+        FIXTURE_TEST(test_spare_when_one_can_not_be_opened_then_the_store_opens_without_it),
         FIXTURE_TEST(test_spare_when_restarted_then_is_there_and_taken),
         FIXTURE_TEST(test_spare_when_the_dropped_chunks_file_is_closed_then_it_is_kept),
         FIXTURE_TEST(test_spare_when_it_can_not_be_made_then_the_drop_goes_on),
