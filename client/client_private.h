@@ -331,8 +331,8 @@ struct pawl_file {
     uint32_t streams_count;
     struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
     bool closed; // takes nothing any more; freed by client_callbacks() once outside_count is 0
-    struct pawl_record_id
-        lost;         // the last producer that was told of a loss, when another took its place
+    // The last producer that was told of a loss, when another took its place.
+    struct pawl_record_id lost;
     bool no_producer; // opening a named producer failed half-way: no appends
 };
 

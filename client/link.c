@@ -514,8 +514,8 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns)
         if (link->state == LINK_CLOSING) {
             continue;
         }
-        if (link->wake_ns <=
-            now_ns) { // most requests end before theirs: only now all are looked at
+        // Most requests end before their deadline: all are looked at only when one may have passed.
+        if (link->wake_ns <= now_ns) {
             link->wake_ns = PAWL_MIN(list_deadline(&link->queue), list_deadline(&link->sent));
         }
         if (link->wake_ns <= now_ns) {
