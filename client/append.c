@@ -16,7 +16,8 @@
 #include "client/client_private.h"
 
 #define APPEND_TAIL_MS 2000u
-#define APPEND_GUARD_MS 10000u // a link's own deadline, behind the core's attempt_ms
+#define APPEND_TAIL_WAIT_MS 200u // asked again, the master hears of it if what is waited for failed
+#define APPEND_GUARD_MS 10000u   // a link's own deadline, behind the core's attempt_ms
 #define LOOKUP_MS 2000u
 
 struct file_append {
@@ -132,6 +133,7 @@ static void act_get_tail(struct pawl_file *file, const struct append_action *act
     request.get_tail = &get;
     get.file_id = file->file_id;
     get.append = true;
+    get.wait_ms = APPEND_TAIL_WAIT_MS;
     if (action->hint_code != 0) {
         hint.handle = action->hint_handle;
         hint.version = action->hint_version;

@@ -310,7 +310,8 @@ static int submit(struct append_core *core, const struct append_event *event)
         core->next_sequence = PAWL_MAX(core->next_sequence, sequence + 1);
     }
     core->counters.appends_count++;
-    if (core->quiet && core->now_ns < PAWL_MIN(core->due_ns, slot->deadline_ns)) {
+    if (core->quiet && core->now_ns < PAWL_MIN(core->due_ns, slot->deadline_ns) &&
+        !append_tail_overflows(core)) {
         append_slot_send(core, slot);
     } else {
         core->quiet = false;

@@ -72,7 +72,9 @@ struct append_core {
     uint64_t next_sequence;
     uint64_t attempt_last;
     struct append_tail tail;
-    uint64_t place; // counts tails
+    uint64_t place;      // counts tails
+    uint64_t tail_end;   // of the tail's bytes, as far as answers have told
+    uint64_t sent_bytes; // of records that are sent to the tail and not answered
     bool tail_known;
     bool tail_asked;
     int tail_status; // of the last answer about the tail
@@ -110,5 +112,7 @@ void append_on_disconnected(struct append_core *core, uint64_t server);
 void append_pump(struct append_core *core);
 // For the last submit, while the core is quiet.
 void append_slot_send(struct append_core *core, struct append_slot *slot);
+// What was sent already does not fit into the tail's chunk.
+bool append_tail_overflows(const struct append_core *core);
 
 #endif

@@ -68,6 +68,8 @@ void append_on_tail(struct append_core *core, const struct append_event *event)
         bool moved = event->tail.handle != core->tail.handle;
         core->tail = event->tail;
         core->tail_known = true;
+        core->tail_end = 0;
+        core->sent_bytes = 0;
         core->place++;
         core->hint = (struct append_action){0};
         core->counters.chunks_count += moved ? 1 : 0;
@@ -115,6 +117,25 @@ static void slot_ask_later(struct append_core *core, struct append_slot *slot)
     slot->retry_ns = core->now_ns + pause_ns(core, slot->lookup_failures);
 }
 
+// Where a record lies says how full its chunk is, if that is the tail's.
+static void tail_learn(struct append_core *core, const struct append_slot *slot,
+                       uint64_t file_offset)
+{
+    if (!core->tail_known || slot->place != core->place || slot->state != APPEND_SLOT_SENT) {
+        return;
+    }
+    core->sent_bytes -= PAWL_MIN(core->sent_bytes, (uint64_t)slot->length);
+    if (file_offset >= core->tail.base_offset) {
+        core->tail_end =
+            PAWL_MAX(core->tail_end, file_offset - core->tail.base_offset + slot->length);
+    }
+}
+
+bool append_tail_overflows(const struct append_core *core)
+{
+    return core->sent_bytes > 0 && core->tail_end + core->sent_bytes > core->tail.chunk_bytes;
+}
+
 static void slot_done(struct append_core *core, uint32_t at, const struct append_event *event,
                       bool duplicate)
 {
@@ -128,6 +149,7 @@ static void slot_done(struct append_core *core, uint32_t at, const struct append
         return;
     }
     core->counters.duplicates_count += duplicate && slot->was_sent ? 1 : 0;
+    tail_learn(core, slot, reply->file_offset);
     append_slot_end(core, at,
                     (struct append_action){.file_offset = reply->file_offset,
                                            .duplicate = duplicate,
@@ -412,6 +434,7 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     core->due_ns = PAWL_MIN(core->due_ns, slot->deadline_ns);
     core->due_ns = PAWL_MIN(core->due_ns, attempt_end_ns(core, slot));
     slot->committed_at_send = core->committed_sequence;
+    core->sent_bytes += slot->length;
     core->counters.retries_count += slot->was_sent ? 1 : 0;
     slot->was_sent = true;
     struct append_action *action = append_action_add(core, APPEND_ACTION_SEND);
@@ -426,13 +449,30 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     action->tail = core->tail;
 }
 
+// What stands sent at the tail is counted anew: an attempt ends in many ways.
+static void sent_count(struct append_core *core)
+{
+    core->sent_bytes = 0;
+    for (uint32_t i = 0; i < core->slots_count; i++) {
+        const struct append_slot *slot = &core->slots[i];
+        bool here = slot->state == APPEND_SLOT_SENT && slot->place == core->place;
+        core->sent_bytes += here ? slot->length : 0;
+    }
+}
+
+// One that does not fit tells the primary that its chunk is full; what would follow it there waits for the next.
 // In order of sequence, and never past one whose answer from an older place is still awaited: the
 // new primary would only refuse what comes behind it.
 static void send_waiting(struct append_core *core)
 {
+    sent_count(core);
     for (uint32_t i = 0; i < core->slots_count; i++) {
         struct append_slot *slot = &core->slots[i];
         if (slot->state == APPEND_SLOT_WAITING) {
+            if (append_tail_overflows(core)) {
+                PAWL_MARK(client_holds_back);
+                return;
+            }
             append_slot_send(core, slot);
         } else if (slot->state == APPEND_SLOT_SENT && slot->chain && slot->place != core->place) {
             PAWL_MARK(client_waits_for_older_place);

@@ -34,6 +34,7 @@ int master_core_new(const struct master_core_options *options, struct master_cor
     master_sessions_init(core);
     pawl_list_init(&core->open_chunks);
     pawl_list_init(&core->active_chunks);
+    pawl_list_init(&core->questions);
     pawl_list_init(&core->heal_surplus);
     for (uint32_t i = 0; i < PAWL_ARRAY_COUNT(core->heal_short); i++) {
         pawl_list_init(&core->heal_short[i]);
@@ -54,6 +55,7 @@ void master_core_free(struct master_core *core)
         return;
     }
     core->started = false; // nobody is told to drop anything
+    master_questions_end(core, 0, NULL);
     master_namespace_fini(core);
     master_servers_fini(core);
     master_sessions_fini(core);
@@ -91,6 +93,7 @@ uint64_t master_core_cluster_id(const struct master_core *core)
 static void step_begin(struct master_core *core, uint64_t now_ns, uint64_t wall_ms)
 {
     core->actions.count = 0;
+    core->moved = false;
     master_arena_reset(core);
     core->now_ns = PAWL_MAX(core->now_ns, now_ns);
     core->wall_ms = wall_ms;
@@ -220,6 +223,16 @@ static void step_event(struct master_core *core, const struct master_event *even
     }
 }
 
+// A lease that is granted moves its chunk; the time that a question may wait is looked at by ticks.
+static void step_questions(struct master_core *core, const struct master_event *event)
+{
+    if (core->halted[0] != '\0') {
+        master_questions_end(core, PAWL_EHISTORY, core->halted);
+    } else if (core->moved || event->type == MASTER_EVENT_TICK) {
+        master_questions_look(core);
+    }
+}
+
 int master_core_step(struct master_core *core, const struct master_event *event,
                      const struct master_actions **ret_actions)
 {
@@ -234,6 +247,7 @@ int master_core_step(struct master_core *core, const struct master_event *event,
     } else {
         step_event(core, event);
     }
+    step_questions(core, event);
     *ret_actions = &core->actions;
     return core->failed;
 }

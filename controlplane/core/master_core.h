@@ -12,7 +12,8 @@
 //    durable. The core has applied the record already: what it decides on top of it can't be seen
 //    before it is durable either.
 //  - A request from a client or chunk server is named by `request` (the driver's number); the core
-//    answers each exactly once with MASTER_ACTION_REPLY.
+//    answers each exactly once with MASTER_ACTION_REPLY, in this step or, where the request allows it
+//    (GetTail.wait_ms), in a later one.
 //  - A command to a chunk server ends in exactly one MASTER_EVENT_ANSWER with its token: the
 //  server's
 //    reply, or a negative status when the connection broke or the deadline passed.

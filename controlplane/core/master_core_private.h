@@ -307,6 +307,17 @@ struct master_chunk {
     struct pawl_list active_node;
 };
 
+// A question for a file's tail that waits for a lease.
+struct master_question {
+    struct pawl_list node;
+    uint64_t request;
+    uint64_t file_id;
+    uint64_t full_handle; // its client was told that this one, under that version, is full; 0: none
+    uint64_t full_version;
+    uint64_t until_ns; // then it gets whatever answer there is
+    bool append;
+};
+
 // ---- sessions of clients -------------------------------------------------------------------------
 
 // Rising numbers, both ends included.
@@ -411,6 +422,9 @@ struct master_core {
     uint64_t next_token;
     uint64_t order; // of the last DROP, COPY or Registered of this term
     struct pawl_list open_chunks;
+    struct pawl_list questions; // struct master_question
+    uint32_t questions_count;
+    bool moved;                                      // a chunk's phase, in this step
     struct pawl_list active_chunks;                  // need to be looked at by every tick
     struct pawl_list heal_short[MASTER_SET_MAX + 1]; // sealed, too few replicas: by good ones
     struct pawl_list heal_surplus;                   // sealed, too many
@@ -743,6 +757,12 @@ void master_replica_damaged(struct master_core *core, struct master_chunk *chunk
 
 void master_request(struct master_core *core, const struct master_event *event);
 void master_request_get_tail(struct master_core *core, const struct master_event *event);
+// Answers the questions for tails that can be answered now.
+void master_questions_look(struct master_core *core);
+// Forgets all; with a code they are answered first.
+void master_questions_end(struct master_core *core, int code, const char *text);
+// Somebody wants to append to the chunk, or to read what only a primary knows to be committed.
+void master_lease_want(struct master_core *core, struct master_chunk *chunk);
 void master_request_get_chunks(struct master_core *core, const struct master_event *event);
 void master_request_open_producer(struct master_core *core, const struct master_event *event);
 void master_request_list_servers(struct master_core *core, const struct master_event *event);

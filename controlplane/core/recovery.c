@@ -42,6 +42,7 @@ void master_chunk_move(struct master_core *core, struct master_chunk *chunk, enu
         primary->primaries_count += phase_has_primary(to) ? 1 : UINT32_MAX;
     }
     work->phase = to;
+    core->moved = true;
 }
 
 void master_chunk_reset_members(struct master_work *work)

@@ -18,6 +18,7 @@ static void carry_out_get_tail(struct sim *sim, struct sim_client *c,
     Pawl__Hint hint = PAWL__HINT__INIT;
     body.file_id = c->notes->file_id;
     body.append = true;
+    body.wait_ms = SIM_TAIL_WAIT_MS;
     if (action->hint_code != 0) {
         hint.handle = action->hint_handle;
         hint.version = action->hint_version;

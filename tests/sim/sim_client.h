@@ -9,7 +9,8 @@
 
 #define SIM_CONNECT_MS 1000u
 #define SIM_CALL_MS 1500u
-#define SIM_LOOK_BYTES 4096u // that a script's reader asks for
+#define SIM_TAIL_WAIT_MS 200u // as the client's driver has it
+#define SIM_LOOK_BYTES 4096u  // that a script's reader asks for
 
 // One submit: a new append, or one that is told again.
 struct sim_job {

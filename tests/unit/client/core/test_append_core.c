@@ -69,7 +69,8 @@ static void submit(struct bench *b, uint32_t crc)
 
 static void tail(struct bench *b, int status, uint64_t handle, uint64_t version, uint64_t primary)
 {
-    struct append_tail t = {.handle = handle, .version = version, .primary_id = primary};
+    struct append_tail t = {
+        .handle = handle, .version = version, .chunk_bytes = 64 << 20, .primary_id = primary};
     assert_int_equal(
         step(b, (struct append_event){.type = APPEND_EVENT_TAIL, .status = status, .tail = t}), 0);
 }
@@ -361,6 +362,62 @@ static void test_full_chunk_asks_for_the_next_one_with_a_hint(void **state)
     assert_int_equal(append_core_counters(b->core)->chunks_count, 2);
     assert_int_equal(append_core_counters(b->core)->failovers_count, 0);
     assert_int_equal(append_core_counters(b->core)->retries_count, 2);
+}
+
+static void small_tail(struct bench *b, uint64_t handle, uint64_t base_offset)
+{
+    struct append_tail t = {.handle = handle,
+                            .version = 1,
+                            .base_offset = base_offset,
+                            .chunk_bytes = 250,
+                            .primary_id = 9};
+    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TAIL, .tail = t}), 0);
+}
+
+// Records of 100 bytes, chunks of 250.
+static void test_what_is_behind_a_full_chunk_is_held_back(void **state)
+{
+    struct bench *b = *state;
+    for (uint32_t i = 1; i <= 4; i++) {
+        submit(b, i);
+    }
+    small_tail(b, 42, 1000);
+    struct append_action s1 = expect_send(b, 1, 9);
+    struct append_action s2 = expect_send(b, 2, 9);
+    struct append_action s3 =
+        expect_send(b, 3, 9); // does not fit: the primary learns that it is full
+    assert_null(nth(b, APPEND_ACTION_SEND, 3));
+    submit(b, 5);
+    expect_none(b, APPEND_ACTION_SEND);
+    reply(b, &s1, 0, 1000);
+    expect_none(b, APPEND_ACTION_SEND);
+    reply(b, &s2, 0, 1100);
+    expect_none(b, APPEND_ACTION_SEND);
+    reply(b, &s3, PAWL_ECHUNKFULL, 0);
+    expect(b, APPEND_ACTION_GET_TAIL);
+    small_tail(b, 43, 1200);
+    for (uint64_t sequence = 3; sequence <= 5; sequence++) {
+        expect_send(b, sequence, 9);
+    }
+    assert_int_equal(append_core_counters(b->core)->retries_count, 1);
+}
+
+// What turns out to be elsewhere takes no room here.
+static void test_what_was_held_back_for_a_duplicate_is_sent(void **state)
+{
+    struct bench *b = *state;
+    for (uint32_t i = 1; i <= 5; i++) {
+        submit(b, i);
+    }
+    small_tail(b, 42, 1000);
+    struct append_action s1 = expect_send(b, 1, 9);
+    struct append_action s2 = expect_send(b, 2, 9);
+    expect_send(b, 3, 9);
+    reply(b, &s1, 0, 500);
+    expect_send(b, 4, 9);
+    assert_null(nth(b, APPEND_ACTION_SEND, 1));
+    reply(b, &s2, PAWL_EEARLIER, 41);
+    expect_send(b, 5, 9);
 }
 
 static void test_silent_primary_is_disconnected_and_reported(void **state)
@@ -759,6 +816,8 @@ int main(void)
         CASE(test_expect_sends_again_from_there),
         CASE(test_expect_of_committed_sequence_ends_the_producer),
         CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
+        CASE(test_what_is_behind_a_full_chunk_is_held_back),
+        CASE(test_what_was_held_back_for_a_duplicate_is_sent),
         CASE(test_silent_primary_is_disconnected_and_reported),
         CASE(test_later_sequence_waits_for_answer_from_older_place),
         CASE(test_earlier_is_followed_chunk_by_chunk),

@@ -62,10 +62,12 @@ static int submit(struct bench *b, bool replicated)
 
 static void tail(struct bench *b, uint64_t version)
 {
-    assert_int_equal(
-        step(b, (struct append_event){.type = APPEND_EVENT_TAIL,
-                                      .tail = {.handle = 3, .version = version, .primary_id = 9}}),
-        0);
+    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TAIL,
+                                                   .tail = {.handle = 3,
+                                                            .version = version,
+                                                            .chunk_bytes = 64 << 20,
+                                                            .primary_id = 9}}),
+                     0);
 }
 
 static void reply(struct bench *b, uint64_t sequence, int status, uint64_t value, uint32_t flags)

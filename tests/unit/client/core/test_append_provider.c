@@ -48,8 +48,10 @@ static void submit(void)
 
 static void tail(uint64_t version, uint64_t primary)
 {
-    step((struct append_event){.type = APPEND_EVENT_TAIL,
-                               .tail = {.handle = 42, .version = version, .primary_id = primary}});
+    step((struct append_event){
+        .type = APPEND_EVENT_TAIL,
+        .tail = {
+            .handle = 42, .version = version, .chunk_bytes = 64 << 20, .primary_id = primary}});
 }
 
 static void reply(const struct append_action *send, int status)

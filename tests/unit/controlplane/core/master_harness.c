@@ -59,13 +59,15 @@ static void take_log(struct world *world, const Pawl__LogRecord *record)
 static void take_reply(struct world *world, const struct master_action *action)
 {
     // Exactly one answer for each request.
-    assert_int_equal(action->request, world->reply_request);
-    assert_null(world->reply);
+    bool late = action->request == world->question;
+    Pawl__Reply **reply = late ? &world->answer : &world->reply;
+    assert_int_equal(action->request, late ? world->question : world->reply_request);
+    assert_null(*reply);
     size_t bytes = pawl__reply__get_packed_size(action->reply);
     uint8_t *data = malloc(bytes + 1);
     pawl__reply__pack(action->reply, data);
-    world->reply = pawl__reply__unpack(NULL, bytes, data);
-    assert_non_null(world->reply);
+    *reply = pawl__reply__unpack(NULL, bytes, data);
+    assert_non_null(*reply);
     free(data);
 }
 
@@ -455,6 +457,32 @@ const Pawl__Reply *world_tail_hint(struct world *world, uint64_t file_id, uint64
     return world_call(world, WORLD_BODY(GET_TAIL), &get_tail);
 }
 
+void world_ask_tail(struct world *world, uint64_t file_id, uint64_t full_handle, uint32_t wait_ms)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__GetTail get_tail = PAWL__GET_TAIL__INIT;
+    Pawl__Hint hint = PAWL__HINT__INIT;
+    request.body_case = WORLD_BODY(GET_TAIL);
+    request.get_tail = &get_tail;
+    get_tail.file_id = file_id;
+    get_tail.append = true;
+    get_tail.wait_ms = wait_ms;
+    hint.handle = full_handle;
+    hint.version = 1;
+    hint.code = PAWL_ECHUNKFULL;
+    get_tail.hint = full_handle ? &hint : NULL;
+    if (world->answer) {
+        pawl__reply__free_unpacked(world->answer, NULL);
+        world->answer = NULL;
+    }
+    world->question = ++world->next_request;
+    struct master_event event = {.type = MASTER_EVENT_REQUEST,
+                                 .conn = 999999,
+                                 .request = world->question,
+                                 .message = &request};
+    world_event(world, &event);
+}
+
 const Pawl__Reply *world_tail(struct world *world, uint64_t file_id)
 {
     return world_tail_hint(world, file_id, 0, 0, 0);
@@ -716,6 +744,9 @@ void world_fini(struct world *world)
     commands_forget(&world->held);
     if (world->reply) {
         pawl__reply__free_unpacked(world->reply, NULL);
+    }
+    if (world->answer) {
+        pawl__reply__free_unpacked(world->answer, NULL);
     }
     for (size_t i = 0; i < world->log_count; i++) {
         free(world->log[i].data);

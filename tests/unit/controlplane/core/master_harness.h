@@ -111,6 +111,8 @@ struct world {
     size_t log_capacity;
     Pawl__Reply *reply; // of the last call
     uint64_t reply_request;
+    uint64_t question;   // for a tail, that may wait; 0: none
+    Pawl__Reply *answer; // to it; NULL: not yet
     char notes[65536];
     size_t notes_bytes;
     uint64_t acked[WORLD_CHUNKS]; // records of each chunk that were acknowledged
@@ -158,6 +160,8 @@ int world_stat(struct world *world, const char *path);
 const Pawl__Reply *world_tail(struct world *world, uint64_t file_id);
 const Pawl__Reply *world_tail_hint(struct world *world, uint64_t file_id, uint64_t handle,
                                    uint64_t version, int code);
+// Asks for the tail with time to wait for it; world->answer is the answer, then or later. One at a time.
+void world_ask_tail(struct world *world, uint64_t file_id, uint64_t full_handle, uint32_t wait_ms);
 // Asks for the tail until a lease is there; fails after `ms`.
 const Pawl__Chunk *world_granted(struct world *world, uint64_t file_id, uint64_t ms);
 const Pawl__Chunk *world_chunk(struct world *world, uint64_t handle);
