@@ -110,11 +110,7 @@ static void write_back_end(struct store_write_back *back, int code, const char *
     if (code != 0 && store->failed == 0) {
         store_fail(store, code, what);
     }
-    if (replica->dropped && !replica->unlinked) {
-        store_file_unlink(replica);
-    } else {
-        store_replica_release(replica);
-    }
+    store_replica_let_go(replica);
 }
 
 // After each request of a write-back: true if it is over, because the request failed or the store has.

@@ -71,6 +71,7 @@ static void file_waiters_call(struct store_replica *replica, int code)
     struct pawl_list waiters;
     struct pawl_list *node;
 
+    replica->uses++; // keeps it until all have heard
     pawl_list_init(&waiters);
     pawl_list_append_all(&waiters, &replica->file_waiters);
     while ((node = pawl_list_pop_front(&waiters)) != NULL) {
@@ -80,6 +81,8 @@ static void file_waiters_call(struct store_replica *replica, int code)
         }
         waiter->ready(waiter, code);
     }
+    replica->uses--;
+    store_replica_release(replica);
 }
 
 static void file_is_open(struct store_replica *replica)
@@ -103,7 +106,6 @@ static void file_open_failed(struct store_replica *replica, int code)
     replica->fd = -1;
     replica->file_state = STORE_FILE_CLOSED;
     file_waiters_call(replica, code);
-    store_replica_release(replica);
 }
 
 static void folder_synced(struct store_io_request *request, int result)
@@ -345,6 +347,38 @@ static void large_ready(struct store_waiter *waiter, int code)
     store_io_submit(&store->io, &op->io);
 }
 
+static bool file_takes_large(const struct store *store, uint64_t file_id)
+{
+    for (unsigned i = 0; i < STORE_LARGE_FILES; i++) {
+        if (store->large_files[i] == file_id) {
+            return file_id != 0;
+        }
+    }
+    return false;
+}
+
+static void made_ahead(struct store_waiter *waiter, int code)
+{
+    struct store_replica *replica = pawl_container_of(waiter, struct store_replica, ahead);
+
+    replica->making_file = false;
+    if (code == 0) { // else whoever needs it tries again, and hears of it
+        store_file_release(replica);
+    }
+    store_replica_let_go(replica);
+}
+
+void store_file_make_ahead(struct store_replica *replica)
+{
+    if (replica->dropped || replica->file_exists || replica->zero_bytes != 0 ||
+        replica->written_handle != 0 || !file_takes_large(replica->store, replica->file_id)) {
+        return;
+    }
+    replica->making_file = true;
+    replica->ahead.ready = made_ahead;
+    store_file_acquire(replica, &replica->ahead, STORE_FILE_RECYCLE);
+}
+
 void store_file_append(struct store_op *op)
 {
     struct store_replica *replica = op->replica;
@@ -354,6 +388,10 @@ void store_file_append(struct store_op *op)
     if (bytes > replica->data_end - replica->tail) {
         large_fail(op, -EFBIG, "a chunk file's data area");
         return;
+    }
+    if (!file_takes_large(replica->store, replica->file_id)) {
+        struct store *store = replica->store;
+        store->large_files[store->large_files_next++ % STORE_LARGE_FILES] = replica->file_id;
     }
     op->place = replica->tail;
     replica->tail += bytes;

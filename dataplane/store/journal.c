@@ -341,6 +341,7 @@ static void op_apply(struct store_op *op, const struct store_batch *batch)
         if (op->replaces != NULL && !op->replaces->drop_queued) {
             store_replica_drop(op->replaces); // else its own operation does that
         }
+        store_file_make_ahead(replica);
         store_blocked_release(replica);
         break;
     case STORE_OP_RECORD:

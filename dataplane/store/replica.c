@@ -191,8 +191,17 @@ void store_replica_drop(struct store_replica *replica)
     uint64_t held_bytes = replica->held_bytes;
     store_replica_space(replica, 0, 0);
     replica->held_bytes = held_bytes; // counted no more, but it says what the file is worth
-    if (!replica->writing_back) {
+    if (!replica->writing_back && !replica->making_file) {
         store_file_unlink(replica);
+    }
+}
+
+void store_replica_let_go(struct store_replica *replica)
+{
+    if (replica->dropped && !replica->unlinked && !replica->writing_back && !replica->making_file) {
+        store_file_unlink(replica);
+    } else {
+        store_replica_release(replica);
     }
 }
 

@@ -44,6 +44,7 @@
     4096u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
 #define STORE_READ_EXTENTS 64u
+#define STORE_LARGE_FILES 16u           // that are remembered
 #define STORE_UNUSED_BYTES (256u << 10) // of a file's blocks: fewer are not worth giving back
 #define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
 
@@ -182,6 +183,8 @@ struct store_replica {
     struct store_io_request flush_io;
     uint64_t footer_sequence;
     struct store_spare *spare; // that becomes its file
+    struct store_waiter ahead; // for the file that is made before it is needed
+    bool making_file;
 
     // Recovery only.
     uint64_t footer_generation; // what the footer covers
@@ -292,11 +295,13 @@ struct store {
     struct store_io io;
     struct store_journal journal;
     struct store_checkpoint checkpoint;
-    struct pawl_map map;         // handle > replica
-    struct pawl_list replicas;   // all in the map
-    struct pawl_list dropped;    // deleted, not forgotten yet
-    struct pawl_list files_open; // least recently used first
-    struct pawl_list spares;     // oldest first
+    struct pawl_map map;                     // handle > replica
+    struct pawl_list replicas;               // all in the map
+    struct pawl_list dropped;                // deleted, not forgotten yet
+    struct pawl_list files_open;             // least recently used first
+    struct pawl_list spares;                 // oldest first
+    uint64_t large_files[STORE_LARGE_FILES]; // ids of files that large records came to; a ring
+    uint32_t large_files_next;
     uint32_t spares_count;
     uint64_t spares_next;  // number
     uint64_t spares_bytes; // of their blocks
@@ -357,6 +362,8 @@ void store_replica_account(struct store_replica *replica);
 // Takes it off the map's list; it is freed once nothing refers to it.
 void store_replica_drop(struct store_replica *replica);
 void store_replica_release(struct store_replica *replica);
+// Somebody who held up the end of a deleted chunk's file is done with it.
+void store_replica_let_go(struct store_replica *replica);
 void store_replica_free(struct store_replica *replica);
 void store_replica_view(const struct store_replica *replica, struct store_chunk *ret);
 
@@ -384,6 +391,8 @@ void store_file_acquire(struct store_replica *replica, struct store_waiter *wait
                         enum store_file_how how);
 void store_file_release(struct store_replica *replica);
 void store_file_append(struct store_op *op);
+// A chunk was created whose file's last one took large records: makes its file now, not when the first comes.
+void store_file_make_ahead(struct store_replica *replica);
 void store_file_fail(struct store_replica *replica, int code);
 void store_file_unlink(struct store_replica *replica);
 void store_file_delete(struct store_replica *replica);

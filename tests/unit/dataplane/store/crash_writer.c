@@ -97,6 +97,7 @@ static void writer_create(struct writer *w, uint64_t chunk)
     struct store_chunk new_chunk = fixture_new_chunk(handle_of(chunk, life), 1);
 
     new_chunk.chunk_bytes = CRASH_CHUNK_BYTES;
+    new_chunk.file_id = 1; // all of one file, so that files are made ahead
     w->told->records[chunk] = 0;
     w->told->started[chunk] = 0;
     w->told->version[chunk] = 0;

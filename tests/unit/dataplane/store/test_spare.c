@@ -58,6 +58,18 @@ static void write_one(struct fixture *f, uint64_t handle)
     fixture_append(f, handle, LARGE_BYTES);
 }
 
+// A chunk of the same file as chunk 1; returns the token of its creation.
+static uint64_t create_next(struct fixture *f, uint64_t handle, uint64_t version)
+{
+    struct store_chunk chunk = fixture_new_chunk(handle, version);
+    uint64_t token = fixture_token(f);
+
+    chunk.file_id = fixture_new_chunk(1, 1).file_id;
+    chunk.chunk_bytes = CHUNK_BYTES;
+    assert_int_equal(store_create(f->store, &chunk, token), 0);
+    return token;
+}
+
 // Leaves the file of a chunk behind.
 static void leave(struct fixture *f, uint64_t handle)
 {
@@ -133,6 +145,65 @@ static void test_spare_when_without_io_uring_then_works_the_same(void **state)
     f->options.no_uring = true;
     f->options.no_direct = true;
     test_spare_when_a_chunk_is_dropped_then_the_next_one_gets_its_file(state);
+}
+
+static void test_file_when_the_last_chunk_took_large_records_then_is_made_ahead(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    leave(f, 3);
+    write_one(f, 1);
+    assert_int_equal(spares_count(f), 0);
+    leave(f, 4);
+    assert_int_equal(spares_count(f), 1);
+    assert_int_equal(fixture_wait(f, create_next(f, 2, 1)), 0);
+    create(f, 5, CHUNK_BYTES); // of a file that nothing is known of
+    fixture_settle(f);
+    assert_int_equal(spares_count(f), 0);
+    assert_int_equal(fixture_count_files(f, "chunks"), 2);
+    ino_t inode = stat_of(f, "0000000000000002").st_ino;
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(stat_of(f, "0000000000000002").st_ino, inode);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
+}
+
+static void test_file_when_the_chunk_is_dropped_while_it_is_made_then_goes(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    write_one(f, 1);
+    for (uint64_t handle = 2; handle < 20; handle++) {
+        uint64_t made = create_next(f, handle, 1);
+        uint64_t token = fixture_token(f);
+        if (handle % 2 == 0) { // else both are in one batch
+            assert_int_equal(fixture_wait(f, made), 0);
+        }
+        assert_int_equal(store_drop(f->store, handle, token), 0);
+        assert_int_equal(fixture_wait(f, token), 0);
+    }
+    fixture_settle(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1);
+    fixture_reopen(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 1);
+}
+
+static void test_file_when_the_chunk_is_replaced_while_it_is_made_then_goes(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    write_one(f, 1);
+    for (uint64_t version = 1; version < 20; version++) {
+        assert_int_equal(fixture_wait(f, create_next(f, 2, version)), 0);
+    }
+    fixture_append(f, 2, LARGE_BYTES);
+    fixture_settle(f);
+    assert_int_equal(fixture_count_files(f, "chunks"), 2);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
 }
 
 static void test_spare_when_of_another_size_then_is_not_taken(void **state)
@@ -571,6 +642,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_spare_when_a_chunk_is_dropped_then_the_next_one_gets_its_file),
         FIXTURE_TEST(test_spare_when_without_io_uring_then_works_the_same),
+        FIXTURE_TEST(test_file_when_the_last_chunk_took_large_records_then_is_made_ahead),
+        FIXTURE_TEST(test_file_when_the_chunk_is_dropped_while_it_is_made_then_goes),
+        FIXTURE_TEST(test_file_when_the_chunk_is_replaced_while_it_is_made_then_goes),
         FIXTURE_TEST(test_spare_when_of_another_size_then_is_not_taken),
         FIXTURE_TEST(test_spare_when_only_small_records_need_a_file_then_is_not_taken),
         FIXTURE_TEST(test_spare_when_little_was_written_then_file_is_not_kept),
