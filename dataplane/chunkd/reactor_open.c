@@ -114,6 +114,11 @@ struct load {
     uint64_t damaged_count;
 };
 
+static const struct pawl_record *record_at(const void *rows, uint64_t index)
+{
+    return store_chunk_record(rows, index);
+}
+
 static void load_chunk(void *user, const struct store_chunk *chunk)
 {
     struct load *load = user;
@@ -136,7 +141,8 @@ static void load_chunk(void *user, const struct store_chunk *chunk)
     core.commit_count = chunk->commit_count;
     core.sealed = chunk->sealed;
     core.damaged = chunk->damaged;
-    core.records = chunk->records;
+    core.record_at = record_at;
+    core.rows = chunk;
     core.records_count = chunk->records_count;
     load->code = chunk_core_load(load->reactor->core, &core);
     if (load->code != 0) {

@@ -227,7 +227,7 @@ static int load_records(struct chunk_core *core, struct chunk *chunk, const stru
 {
     uint64_t version = 0;
     for (uint64_t i = 0; i < load->records_count; i++) {
-        const struct pawl_record *record = &load->records[i];
+        const struct pawl_record *record = load->record_at(load->rows, i);
         if (chunk_record_check(chunk, record) || record->version < version ||
             record->version > load->version) {
             return PAWL_EFORMAT;
@@ -269,7 +269,8 @@ int chunk_core_load(struct chunk_core *core, const struct chunk_load *load)
     chunk->promised = load->version;
     chunk->promised_durable = load->version;
     // Whether something was ordered under the present version is seen from the last record.
-    chunk->promise_used = count && load->records[count - 1].version == load->version;
+    chunk->promise_used =
+        count && record_table_at(&chunk->records, count - 1)->version == load->version;
     chunk->durable_count = count;
     chunk->commit_count = load->sealed ? count : PAWL_MIN(load->commit_count, count);
     // Fewer records than were known to be committed: this log has lost some.

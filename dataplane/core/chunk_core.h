@@ -210,7 +210,8 @@ struct chunk_load {
     uint64_t commit_count;
     bool sealed;
     bool damaged;
-    const struct pawl_record *records; // COPIED
+    const struct pawl_record *(*record_at)(const void *rows, uint64_t index); // COPIED
+    const void *rows;
     uint64_t records_count;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Record table: rows in pages, and an open-addressing index over their ids.
+// Record table: rows in pages, and an open-addressing index over their ids that grows little by little.
 #include "dataplane/core/record_table.h"
 
 #include <errno.h>
@@ -9,45 +9,27 @@
 #include "base/hash.h"
 #include "base/mutant.h"
 
-#define PAGE_ROWS_MIN 16u
-#define PAGE_ROWS_MAX 4096u
-#define PAGES_SMALL 9u // up to the first of PAGE_ROWS_MAX rows
-#define PAGES_MIN 16u
+#define SLOTS_MIN 32u
 #define SLOTS_LINE_COUNT 16u // of a cache line
+#define ROWS_TAKEN_OVER 4u   // with each record; one would do
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc)
 {
     *table = (struct record_table){.alloc = alloc};
+    pawl_paged_init(&table->rows, alloc, sizeof(struct pawl_record));
 }
 
 void record_table_fini(struct record_table *table)
 {
-    for (uint32_t i = 0; i < table->pages_count; i++) {
-        pawl_alloc_free(table->alloc, table->pages[i]);
-    }
-    pawl_alloc_free(table->alloc, table->pages);
-    pawl_alloc_free(table->alloc, table->slots);
+    pawl_paged_fini(&table->rows);
+    pawl_alloc_free(table->alloc, table->slots.items);
+    pawl_alloc_free(table->alloc, table->old.items);
     record_table_init(table, table->alloc);
 }
 
 static struct pawl_record *row_at(const struct record_table *table, uint64_t index)
 {
-    if (index < PAGE_ROWS_MIN) {
-        return &table->pages[0][index];
-    }
-    if (index < PAGE_ROWS_MAX) { // page n begins at row 8 << n
-        uint32_t log2 = 63u - (uint32_t)__builtin_clzll(index);
-        return &table->pages[log2 - 3][index - (UINT64_C(1) << log2)];
-    }
-    return &table->pages[PAGES_SMALL - 1 + index / PAGE_ROWS_MAX][index % PAGE_ROWS_MAX];
-}
-
-static uint64_t page_rows(uint32_t page)
-{
-    if (page >= PAGES_SMALL) {
-        return PAGE_ROWS_MAX;
-    }
-    return page == 0 ? PAGE_ROWS_MIN : UINT64_C(8) << page;
+    return pawl_paged_at(&table->rows, index, sizeof(struct pawl_record));
 }
 
 static bool id_is_epoch(const struct wire_record_id *id)
@@ -77,94 +59,83 @@ static uint64_t id_hash(const struct wire_record_id *id)
 }
 
 // The slot that names the id, or the free one where it belongs. There is always a free slot.
-static uint32_t *slot_find(const struct record_table *table, const struct wire_record_id *id)
+static uint32_t *slot_find(const struct record_table *table, const struct record_slots *slots,
+                           const struct wire_record_id *id)
 {
-    uint64_t mask = table->slots_count - 1;
+    uint64_t mask = slots->count - 1;
     uint64_t at = id_hash(id) & mask;
-    while (table->slots[at] != 0 && !id_matches(&row_at(table, table->slots[at] - 1)->id, id)) {
+    while (slots->items[at] != 0 && !id_matches(&row_at(table, slots->items[at] - 1)->id, id)) {
         at = (at + 1) & mask;
     }
-    return &table->slots[at];
+    return &slots->items[at];
 }
 
-static void slots_fill(struct record_table *table)
+static void slots_take(struct record_table *table, uint64_t index)
 {
-    for (uint64_t i = 0; i < table->count; i++) {
-        *slot_find(table, &row_at(table, i)->id) = (uint32_t)(i + 1);
-    }
+    uint32_t *slot = slot_find(table, &table->slots, &row_at(table, index)->id);
+    pawl_assert(*slot == 0 ||
+                PAWL_MUTANT(dedupe_skipped)); // the producer table admits every id once
+    *slot = (uint32_t)(index + 1);
 }
 
-static int page_add(struct record_table *table)
+static void old_free(struct record_table *table)
 {
-    if (table->pages_count == table->pages_capacity) {
-        uint32_t capacity = table->pages_capacity ? table->pages_capacity * 2 : PAGES_MIN;
-        struct pawl_record **pages = pawl_alloc_grow(
-            table->alloc, table->pages, table->pages_capacity, capacity, sizeof(*pages));
-        if (!pages) {
-            return -ENOMEM;
-        }
-        table->pages = pages;
-        table->pages_capacity = capacity;
+    pawl_alloc_free(table->alloc, table->old.items);
+    table->old = (struct record_slots){0};
+    table->old_end = 0;
+    table->old_next = 0;
+}
+
+static void old_take_over(struct record_table *table)
+{
+    uint64_t end = PAWL_MIN(table->old_next + ROWS_TAKEN_OVER, table->old_end);
+    while (table->old_next < end) {
+        slots_take(table, table->old_next++);
     }
-    uint64_t rows = page_rows(table->pages_count);
-    struct pawl_record *page = pawl_alloc_array(table->alloc, rows, sizeof(*page));
-    if (!page) {
-        return -ENOMEM;
+    if (table->old_next == table->old_end) {
+        old_free(table);
     }
-    table->pages[table->pages_count++] = page;
-    table->capacity += rows;
-    return 0;
 }
 
 // At least two slots a row, so that probes are short.
-static int slots_grow(struct record_table *table, uint64_t rows)
+static int slots_grow(struct record_table *table)
 {
-    uint64_t count = table->slots_count ? table->slots_count : 2 * PAGE_ROWS_MIN;
-    while (count < 2 * rows) {
-        count *= 2;
-    }
-    uint32_t *slots = pawl_alloc_array(table->alloc, count, sizeof(*slots));
-    if (!slots) {
+    pawl_assert(!table->old.items); // so many rows were added since that all were taken over
+    uint64_t count = table->slots.count ? 2 * table->slots.count : SLOTS_MIN;
+    uint32_t *items = pawl_alloc_array(table->alloc, count, sizeof(*items));
+    if (!items) {
         return -ENOMEM;
     }
-    pawl_alloc_free(table->alloc, table->slots);
-    table->slots = slots;
-    table->slots_count = count;
-    slots_fill(table);
+    table->old = table->slots;
+    table->old_end = table->count;
+    table->slots = (struct record_slots){.items = items, .count = count};
     return 0;
-}
-
-static int table_grow(struct record_table *table)
-{
-    uint64_t rows = table->capacity + page_rows(table->pages_count);
-    int rc = table->slots_count < 2 * rows ? slots_grow(table, rows) : 0;
-
-    return rc ? rc : page_add(table);
 }
 
 int record_table_add(struct record_table *table, const struct pawl_record *record)
 {
     pawl_assert(table->count < UINT32_MAX);
-    if (table->count == table->capacity) {
-        int rc = table_grow(table);
-        if (rc) {
-            return rc;
-        }
+    int rc = pawl_paged_reserve(&table->rows, table->count + 1);
+    if (rc == 0 && table->slots.count < 2 * (table->count + 1)) {
+        rc = slots_grow(table);
     }
-    uint32_t *slot = slot_find(table, &record->id);
-    pawl_assert(*slot == 0 ||
-                PAWL_MUTANT(dedupe_skipped)); // the producer table admits every id once
-    *row_at(table, table->count++) = *record;
-    *slot = (uint32_t)table->count;
+    if (rc) {
+        return rc;
+    }
+    *row_at(table, table->count) = *record;
+    slots_take(table, table->count++);
+    if (table->old.items) {
+        old_take_over(table);
+    }
     return 0;
 }
 
 uint64_t record_table_find(const struct record_table *table, const struct wire_record_id *id)
 {
-    if (!table->slots) {
-        return RECORD_ABSENT;
+    uint32_t slot = table->slots.items ? *slot_find(table, &table->slots, id) : 0;
+    if (slot == 0 && table->old.items) {
+        slot = *slot_find(table, &table->old, id);
     }
-    uint32_t slot = *slot_find(table, id);
     return slot ? slot - 1 : RECORD_ABSENT;
 }
 
@@ -175,14 +146,11 @@ void record_table_truncate(struct record_table *table, uint64_t count)
         return;
     }
     table->count = count;
-    memset(table->slots, 0, table->slots_count * sizeof(*table->slots));
-    slots_fill(table);
-}
-
-const struct pawl_record *record_table_at(const struct record_table *table, uint64_t index)
-{
-    pawl_assert(index < table->count);
-    return row_at(table, index);
+    old_free(table);
+    memset(table->slots.items, 0, table->slots.count * sizeof(*table->slots.items));
+    for (uint64_t i = 0; i < count; i++) {
+        slots_take(table, i);
+    }
 }
 
 uint64_t record_table_bytes(const struct record_table *table, uint64_t count)

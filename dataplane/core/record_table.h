@@ -10,21 +10,28 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
+#include "base/paged.h"
 #include "base/util.h"
 #include "proto/record.h"
 
 #define RECORD_ABSENT UINT64_MAX
 
-// Rows stand in pages and stay where they are: a table that moves as it grows stands still for milliseconds.
+struct record_slots {
+    uint32_t *items; // hash of the id > index + 1; 0: free
+    uint64_t count;  // 0 or a power of two, at least twice the rows
+};
+
+// Nothing is moved at once as it grows: rows stay in their pages, and larger slots take over a few rows with each
+// record that is added. A table that did it in one go would stand still for milliseconds.
 struct record_table {
     const struct pawl_alloc *alloc;
-    struct pawl_record **pages; // of 16, 16, 32, 64, ... 2048 rows, then of 4096 each
-    uint32_t *slots;            // hash of the id > index + 1; 0: free
+    struct pawl_paged rows; // of struct pawl_record
     uint64_t count;
-    uint64_t capacity;
-    uint32_t pages_count;
-    uint32_t pages_capacity;
-    uint64_t slots_count; // 0 or a power of two, at least twice the capacity
+    struct record_slots slots;
+    struct record_slots old; // of the rows below old_end, while `slots` takes them over
+    uint64_t old_end;
+    uint64_t old_next; // the first that it has not taken yet
 };
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc);
@@ -39,7 +46,12 @@ uint64_t record_table_find(const struct record_table *table, const struct wire_r
 // Forgets all records from `count` on.
 void record_table_truncate(struct record_table *table, uint64_t count);
 
-const struct pawl_record *record_table_at(const struct record_table *table, uint64_t index);
+static inline const struct pawl_record *record_table_at(const struct record_table *table,
+                                                        uint64_t index)
+{
+    pawl_assert(index < table->count);
+    return pawl_paged_at(&table->rows, index, sizeof(struct pawl_record));
+}
 
 // Bytes of the first `count` records.
 uint64_t record_table_bytes(const struct record_table *table, uint64_t count);

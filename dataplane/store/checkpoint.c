@@ -93,7 +93,7 @@ static bool pace_holds(struct store_write_back *back, void (*resume)(struct stor
 
 static bool record_is_here(const struct store_write_back *back, uint64_t i)
 {
-    uint64_t place = back->replica->places[i];
+    uint64_t place = *store_replica_place(back->replica, i);
 
     return store_place_is_journal(place) &&
            store_place_segment(place) == back->checkpoint->segment->index;
@@ -178,8 +178,8 @@ static void footer_written(struct store_io_request *request, int result)
         if (!record_is_here(back, i)) {
             continue;
         }
-        replica->places[i] = place;
-        place += replica->records[i].length;
+        *store_replica_place(replica, i) = place;
+        place += store_replica_record(replica, i)->length;
     }
     replica->footer_sequence++;
     if (!replica->dropped) {
@@ -258,8 +258,8 @@ static void footer_begin(struct store_write_back *back)
 static void row_make(struct store_write_back *back, struct disk_record *row)
 {
     const struct store_replica *replica = back->replica;
-    const struct pawl_record *record = &replica->records[back->row];
-    uint64_t at = replica->places[back->row];
+    const struct pawl_record *record = store_replica_record(replica, back->row);
+    uint64_t at = *store_replica_place(replica, back->row);
 
     if (back->row < back->end && record_is_here(back, back->row)) {
         at = back->row_place;
@@ -351,9 +351,9 @@ static void rows_write(struct store_write_back *back)
 static void run_take(struct store_write_back *back)
 {
     const struct store_replica *replica = back->replica;
-    const struct pawl_record *record = &replica->records[back->next];
+    const struct pawl_record *record = store_replica_record(replica, back->next);
     const uint8_t *payload =
-        back->checkpoint->staging + store_place_offset(replica->places[back->next]);
+        back->checkpoint->staging + store_place_offset(*store_replica_place(replica, back->next));
     size_t bytes = (size_t)PAWL_MIN(record->length - back->next_at,
                                     (uint64_t)STORE_RUN_BYTES - back->run_bytes);
 
@@ -431,7 +431,7 @@ static void write_back_ready(struct store_waiter *waiter, int code)
     }
     back->end = replica->queued_count;
     for (uint64_t i = 0; i < back->end; i++) {
-        bytes += record_is_here(back, i) ? replica->records[i].length : 0;
+        bytes += record_is_here(back, i) ? store_replica_record(replica, i)->length : 0;
     }
     bytes = pawl_align_up(bytes, DISK_PAGE_BYTES);
     bool fits = bytes <= replica->data_end - replica->tail;

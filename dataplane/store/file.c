@@ -324,7 +324,7 @@ static void large_ready(struct store_waiter *waiter, int code)
     struct store_op *op = pawl_container_of(waiter, struct store_op, waiter);
     struct store_replica *replica = op->replica;
     struct store *store = replica->store;
-    const struct pawl_record *record = &replica->records[op->argument];
+    const struct pawl_record *record = store_replica_record(replica, op->argument);
 
     if (code != 0) {
         large_fail(op, code, "opening a chunk file");
@@ -382,8 +382,8 @@ void store_file_make_ahead(struct store_replica *replica)
 void store_file_append(struct store_op *op)
 {
     struct store_replica *replica = op->replica;
-    uint64_t bytes =
-        pawl_align_up(replica->records[op->argument].length, (uint64_t)DISK_PAGE_BYTES);
+    uint64_t bytes = pawl_align_up(store_replica_record(replica, op->argument)->length,
+                                   (uint64_t)DISK_PAGE_BYTES);
 
     if (bytes > replica->data_end - replica->tail) {
         large_fail(op, -EFBIG, "a chunk file's data area");

@@ -76,7 +76,7 @@ static size_t op_payload_bytes(const struct store_op *op)
     const struct store_replica *replica = op->replica;
 
     if (op->type == STORE_OP_RECORD) {
-        return replica->records[op->argument].length;
+        return store_replica_record(replica, op->argument)->length;
     }
     if (op->type == STORE_OP_CREATE) {
         return sizeof(struct disk_create) + footer_body_bytes(0, replica->producers_count);
@@ -270,7 +270,7 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         entry.record.length = (uint32_t)payload_bytes;
         entry.record.crc = create_encode(replica, at + sizeof(entry));
     } else if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
-        footer_row_encode(&entry.record, &replica->records[op->argument], op->place);
+        footer_row_encode(&entry.record, store_replica_record(replica, op->argument), op->place);
     }
     entry.create_lsn = replica->create_lsn;
     // Before the payload is copied: what reads fresh memory waits for all stores in front of it.
@@ -323,7 +323,7 @@ static void apply_record(struct store_op *op, uint64_t place)
     struct store_replica *replica = op->replica;
 
     replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
-    replica->places[op->argument] = place;
+    *store_replica_place(replica, op->argument) = place;
     store_replica_advance(replica);
 }
 

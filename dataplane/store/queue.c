@@ -407,8 +407,8 @@ int store_append(struct store *store, uint64_t handle, uint64_t index,
     op->argument = index;
     op->version = record->version;
     op->commit_count = commit_count;
-    replica->records[index] = *record;
-    replica->places[index] = 0;
+    *store_replica_record(replica, index) = *record;
+    *store_replica_place(replica, index) = 0;
     replica->queued_count++;
     replica->end_bytes = record->offset + record->length;
     store->counters.stored_bytes += record->length;

@@ -120,9 +120,10 @@ static void read_plan(struct store_read *read, uint64_t end)
     struct store *store = replica->store;
 
     for (uint64_t i = read->first; i < replica->durable_count; i++) {
-        const struct pawl_record *record = &replica->records[i];
-        uint64_t from = store_place_offset(replica->places[i]);
-        struct store_segment *segment = place_segment(store, replica->places[i]);
+        const struct pawl_record *record = store_replica_record(replica, i);
+        uint64_t place = *store_replica_place(replica, i);
+        uint64_t from = store_place_offset(place);
+        struct store_segment *segment = place_segment(store, place);
         if (record->offset >= end || read->records_count == STORE_READ_RECORDS) {
             return;
         }
@@ -160,7 +161,7 @@ static void read_complete(struct store_read *read)
     size_t used = 0;
 
     for (uint32_t i = 0; i < read->records_count; i++) {
-        const struct pawl_record *record = &replica->records[read->first + i];
+        const struct pawl_record *record = store_replica_record(replica, read->first + i);
         if (record->length == 0) {
             continue;
         }
@@ -318,7 +319,7 @@ static uint64_t record_at(const struct store_replica *replica, uint64_t offset)
 
     while (low < high) { // the first one that ends behind offset
         uint64_t middle = low + (high - low) / 2;
-        const struct pawl_record *record = &replica->records[middle];
+        const struct pawl_record *record = store_replica_record(replica, middle);
         if (record->offset + record->length > offset) {
             high = middle;
         } else {
@@ -344,7 +345,7 @@ int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t l
     read->first = record_at(replica, offset);
     read->length = length;
     if (read->first < replica->durable_count && length > 0) {
-        read->skip_bytes = offset - replica->records[read->first].offset;
+        read->skip_bytes = offset - store_replica_record(replica, read->first)->offset;
         read_plan(read, offset + length < offset ? UINT64_MAX : offset + length);
         if (read->records_count == 0) {
             read_cancel(read);
@@ -372,11 +373,11 @@ int store_read_record(struct store *store, uint64_t handle, uint64_t index,
     if (code != 0) {
         return code;
     }
-    const struct pawl_record *record = &replica->records[index];
+    const struct pawl_record *record = store_replica_record(replica, index);
     read->first = index;
     read->length = record->length;
     if (record->length > 0) {
-        uint64_t place = replica->places[index];
+        uint64_t place = *store_replica_place(replica, index);
         uint64_t from = store_place_offset(place);
         if (!extent_add(read, place_segment(store, place), from, record->length)) {
             read_cancel(read);

@@ -81,8 +81,8 @@ static int rows_load(struct store_replica *replica, const struct disk_footer *fo
     for (uint64_t i = 0; i < footer->records_count; i++) {
         struct disk_record row;
         memcpy(&row, body + i * sizeof(row), sizeof(row));
-        footer_row_decode(&row, &replica->records[i]);
-        replica->places[i] = row.place;
+        footer_row_decode(&row, store_replica_record(replica, i));
+        *store_replica_place(replica, i) = row.place;
     }
     replica->queued_count = footer->records_count;
     return 0;
@@ -367,8 +367,8 @@ static void replica_check(struct store_replica *replica)
     uint64_t end = 0;
 
     for (uint64_t i = 0; i < replica->durable_count; i++) {
-        const struct pawl_record *record = &replica->records[i];
-        uint64_t place = replica->places[i];
+        const struct pawl_record *record = store_replica_record(replica, i);
+        uint64_t place = *store_replica_place(replica, i);
         if (record->offset != end || record->length > replica->chunk_bytes - end) {
             store_replica_damage(replica, "its record table has a gap");
             replica->durable_count = i;

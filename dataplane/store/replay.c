@@ -99,8 +99,8 @@ static int apply_row(struct store_replica *replica, const struct disk_entry *ent
     if (code != 0) {
         return code;
     }
-    footer_row_decode(&entry->record, &replica->records[index]);
-    replica->places[index] = place;
+    footer_row_decode(&entry->record, store_replica_record(replica, index));
+    *store_replica_place(replica, index) = place;
     replica->queued_count = PAWL_MAX(replica->queued_count, index + 1);
     return 0;
 }

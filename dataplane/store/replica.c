@@ -11,8 +11,6 @@
 #include "dataplane/store/footer.h"
 #include "dataplane/store/store_private.h"
 
-#define REPLICA_ROWS_MIN 64u
-
 static void replica_lists_init(struct store_replica *replica)
 {
     pawl_list_init(&replica->node);
@@ -32,6 +30,8 @@ int store_replica_new(struct store *store, const struct store_chunk *chunk,
         return -ENOMEM;
     }
     replica_lists_init(replica);
+    pawl_paged_init(&replica->records, pawl_alloc_heap(), sizeof(struct pawl_record));
+    pawl_paged_init(&replica->places, pawl_alloc_heap(), sizeof(uint64_t));
     replica->store = store;
     replica->handle = chunk->handle;
     replica->version = chunk->version;
@@ -71,8 +71,8 @@ void store_replica_free(struct store_replica *replica)
         close(replica->fd);
     }
     free(replica->producers);
-    free(replica->records);
-    free(replica->places);
+    pawl_paged_fini(&replica->records);
+    pawl_paged_fini(&replica->places);
     free(replica);
 }
 
@@ -81,36 +81,17 @@ struct store_replica *store_replica_find(const struct store *store, uint64_t han
     return pawl_map_get(&store->map, handle);
 }
 
-// Both columns, or none: a table that grew by half is still sound.
 int store_replica_grow(struct store_replica *replica, uint64_t count)
 {
-    uint64_t capacity = PAWL_MAX(replica->capacity, (uint64_t)REPLICA_ROWS_MIN);
+    int code = pawl_paged_reserve(&replica->records, count);
 
-    if (count <= replica->capacity) {
-        return 0;
-    }
-    while (capacity < count) {
-        capacity *= 2;
-    }
-    void *records = realloc(replica->records, capacity * sizeof(*replica->records));
-    if (records == NULL) {
-        return -ENOMEM;
-    }
-    replica->records = records;
-    uint64_t *places = realloc(replica->places, capacity * sizeof(*places));
-    if (places == NULL) {
-        return -ENOMEM;
-    }
-    memset(places + replica->capacity, 0, (capacity - replica->capacity) * sizeof(*places));
-    replica->places = places;
-    replica->capacity = capacity;
-    return 0;
+    return code != 0 ? code : pawl_paged_reserve(&replica->places, count);
 }
 
 void store_replica_advance(struct store_replica *replica)
 {
     while (replica->durable_count < replica->queued_count &&
-           replica->places[replica->durable_count] != 0) {
+           *store_replica_place(replica, replica->durable_count) != 0) {
         replica->durable_count++;
     }
 }
@@ -118,13 +99,13 @@ void store_replica_advance(struct store_replica *replica)
 void store_replica_cut(struct store_replica *replica, uint64_t count)
 {
     for (uint64_t i = count; i < replica->queued_count; i++) {
-        replica->places[i] = 0;
+        *store_replica_place(replica, i) = 0;
     }
     replica->queued_count = PAWL_MIN(replica->queued_count, count);
     replica->durable_count = PAWL_MIN(replica->durable_count, count);
     replica->end_bytes = 0;
     if (replica->queued_count > 0) {
-        const struct pawl_record *last = &replica->records[replica->queued_count - 1];
+        const struct pawl_record *last = store_replica_record(replica, replica->queued_count - 1);
         replica->end_bytes = last->offset + last->length;
     }
 }
@@ -167,7 +148,7 @@ void store_replica_account(struct store_replica *replica)
     uint64_t rows = footer_body_bytes(replica->queued_count, replica->producers_count);
 
     for (uint64_t i = 0; i < replica->queued_count; i++) {
-        uint64_t length = replica->records[i].length;
+        uint64_t length = store_replica_record(replica, i)->length;
         bool large = length > replica->store->inline_max_bytes;
         bytes += large ? pawl_align_up(length, DISK_PAGE_BYTES) : length;
     }
@@ -227,7 +208,7 @@ void store_replica_view(const struct store_replica *replica, struct store_chunk 
         .sealed = replica->sealed,
         .damaged = replica->damaged,
         .commit_count = replica->commit_count,
-        .records = replica->records,
+        .records = &replica->records,
         .records_count = replica->durable_count,
         .producers = replica->producers,
         .producers_count = replica->producers_count,

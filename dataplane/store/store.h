@@ -33,6 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/paged.h"
 #include "base/util.h"
 #include "proto/record.h"
 
@@ -62,13 +63,19 @@ struct store_chunk {
     bool damaged;          // recovery met bad bytes in the middle
     uint64_t commit_count; // highest known when the last record was written; at creation 0,
                            // or of a copy what it is to hold
-    const struct pawl_record *records; // BORROWS UNTIL the next mutating call on this chunk
+    const struct pawl_paged *records; // BORROWS UNTIL the next mutating call on this chunk
     uint64_t records_count;
     const struct wire_producer *producers; // inherited table, as given at creation
     uint32_t producers_count;
     uint64_t written_handle; // chunks of a write log: the chunk that it is about
     uint64_t zero_bytes;     // a chunk of so many zeros, without records; never set with the other
 };
+
+static inline const struct pawl_record *store_chunk_record(const struct store_chunk *chunk,
+                                                           uint64_t index)
+{
+    return pawl_paged_at(chunk->records, index, sizeof(struct pawl_record));
+}
 
 struct store_completion {
     uint64_t token;

@@ -25,6 +25,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/paged.h"
 #include "dataplane/store/io.h"
 #include "dataplane/store/store.h"
 #include "proto/disk.h"
@@ -149,9 +150,8 @@ struct store_replica {
     struct wire_producer *producers;
 
     // The table. [0, durable_count) is what a crash would leave; places of later ones may be set.
-    struct pawl_record *records;
-    uint64_t *places;
-    uint64_t capacity;
+    struct pawl_paged records; // of struct pawl_record
+    struct pawl_paged places;  // of uint64_t; 0: none yet
     uint64_t queued_count;
     uint64_t durable_count;
 
@@ -352,7 +352,20 @@ int store_identity_load(struct store *store) PAWL_MUST_CHECK;
 int store_replica_new(struct store *store, const struct store_chunk *chunk,
                       struct store_replica **ret) PAWL_MUST_CHECK;
 struct store_replica *store_replica_find(const struct store *store, uint64_t handle);
+// Room for `count` rows; no row moves. -ENOMEM: the table is still sound.
 int store_replica_grow(struct store_replica *replica, uint64_t count) PAWL_MUST_CHECK;
+
+static inline struct pawl_record *store_replica_record(const struct store_replica *replica,
+                                                       uint64_t index)
+{
+    return pawl_paged_at(&replica->records, index, sizeof(struct pawl_record));
+}
+
+static inline uint64_t *store_replica_place(const struct store_replica *replica, uint64_t index)
+{
+    return pawl_paged_at(&replica->places, index, sizeof(uint64_t));
+}
+
 void store_replica_advance(struct store_replica *replica);
 void store_replica_cut(struct store_replica *replica, uint64_t count);
 void store_replica_dirty(struct store_replica *replica, uint64_t generation);

@@ -41,9 +41,9 @@ static void chunk_normalise(struct chunk *chunk)
         }
     }
     struct record_table *records = &chunk->records;
-    pawl_assert(records->pages_count <= 1); // no model has more rows than a first page
-    for (uint64_t i = records->count; i < records->capacity; i++) {
-        records->pages[0][i] = (struct pawl_record){0};
+    for (uint64_t i = records->count; i < records->rows.capacity; i++) {
+        struct pawl_record *row = pawl_paged_at(&records->rows, i, sizeof(*row));
+        *row = (struct pawl_record){0};
     }
     uint64_t token = chunk->create_token;
     chunk->create_token = chunk->state == CHUNK_STATE_CREATING ? token : 0;

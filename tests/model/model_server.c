@@ -437,13 +437,15 @@ static void touch(uint32_t server)
     }
 }
 
+static const struct pawl_record *record_at(const void *rows, uint64_t index)
+{
+    const struct model_chunk *chunk = rows;
+    return &chunk->records[index].record;
+}
+
 static void load_chunk(uint32_t server, const struct model_chunk *chunk)
 {
     const struct model_server *s = model_server_at(server);
-    struct pawl_record records[MODEL_RECORDS_MAX];
-    for (uint32_t i = 0; i < chunk->records_count; i++) {
-        records[i] = chunk->records[i].record;
-    }
     struct chunk_load load = {.create = {.handle = chunk->handle,
                                          .version = chunk->version,
                                          .file_id = chunk->create.file_id,
@@ -455,7 +457,8 @@ static void load_chunk(uint32_t server, const struct model_chunk *chunk)
                               .version = chunk->version,
                               .commit_count = PAWL_MIN(chunk->commit_count, chunk->records_count),
                               .sealed = chunk->sealed != 0,
-                              .records = records,
+                              .record_at = record_at,
+                              .rows = chunk,
                               .records_count = chunk->records_count};
     int code = chunk_core_load(s->core, &load);
     if (code != 0) {

@@ -434,12 +434,14 @@ static void on_control_tick(struct sim *sim, struct sim_event *event)
 
 // ---- start and stop ----------------------------------------------------------------------------------
 
+static const struct pawl_record *record_at(const void *rows, uint64_t index)
+{
+    const struct sim_chunk *chunk = rows;
+    return &chunk->records[index].record;
+}
+
 static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
 {
-    struct pawl_record *records = sim_alloc((chunk->records_count + 1) * sizeof(*records));
-    for (uint64_t i = 0; i < chunk->records_count; i++) {
-        records[i] = chunk->records[i].record;
-    }
     struct chunk_load load = {.create = {.handle = chunk->handle,
                                          .version = chunk->version,
                                          .file_id = chunk->file_id,
@@ -454,10 +456,10 @@ static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)
                               .commit_count = chunk->commit_count,
                               .sealed = chunk->sealed,
                               .damaged = chunk->damaged,
-                              .records = records,
+                              .record_at = record_at,
+                              .rows = chunk,
                               .records_count = chunk->records_count};
     pawl_assert(chunk_core_load(s->core, &load) == 0);
-    free(records);
 }
 
 static void on_tick(struct sim *sim, struct sim_event *event)

@@ -55,6 +55,12 @@ int h_teardown(void **state)
     return 0;
 }
 
+const struct pawl_record *h_record_at(const void *rows, uint64_t index)
+{
+    const struct pawl_record *records = rows;
+    return &records[index];
+}
+
 static void load(struct harness *h, uint32_t server)
 {
     struct chunk_core_options options = {.server_id = server + 1, .alloc = h->alloc};
@@ -67,7 +73,8 @@ static void load(struct harness *h, uint32_t server)
                               .version = disk->version,
                               .commit_count = disk->commit_count,
                               .sealed = disk->sealed,
-                              .records = disk->records,
+                              .record_at = h_record_at,
+                              .rows = disk->records,
                               .records_count = disk->records_count};
     h->rc = chunk_core_load(h->core[server], &load);
     if (h->rc == 0) {

@@ -25,7 +25,8 @@ static struct chunk_load load_make(void)
         .create = {.handle = 5, .version = 1, .chunk_bytes = 4096, .base_offset = 100},
         .version = 4,
         .commit_count = 2,
-        .records = load_records,
+        .record_at = h_record_at,
+        .rows = load_records,
         .records_count = 3};
 }
 
@@ -71,7 +72,7 @@ static void test_load_when_it_contradicts_itself_is_refused(void **state)
     struct wire_producer twice[2] = {{.producer_lo = 8}, {.producer_lo = 8}};
     struct pawl_record records[3];
     struct chunk_load load = load_make();
-    load.records = records;
+    load.rows = records;
     memcpy(records, load_records, sizeof(records));
     records[1].offset = 11;
     assert_int_equal(chunk_core_load(h->core[0], &load), PAWL_EFORMAT);

@@ -418,7 +418,8 @@ static void load_written(struct harness *h, uint32_t server)
         .version = 1,
         .commit_count = 1,
         .sealed = true,
-        .records = &record,
+        .record_at = h_record_at,
+        .rows = &record,
         .records_count = 1};
     assert_int_equal(chunk_core_load(h->core[server], &load), 0);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the record table: rows in order, ids found, truncation.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -66,6 +68,90 @@ static void test_record_table_when_truncated_forgets_the_end_only(void **state)
     record_table_fini(&table);
 }
 
+// Each id is found after each record, wherever the larger slots have got to with taking it over.
+static void test_record_table_while_its_slots_grow_finds_every_id(void **state)
+{
+    (void)state;
+    enum { COUNT = 600 };
+    struct record_table table;
+    record_table_init(&table, pawl_alloc_heap());
+    for (uint64_t i = 0; i < COUNT; i++) {
+        struct pawl_record record = record_make(i % 3, i / 3 + 1, i * 10);
+        assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
+        assert_int_equal(record_table_add(&table, &record), 0);
+        assert_true(table.slots.count >= 2 * table.count);
+        for (uint64_t j = 0; j <= i; j++) {
+            record = record_make(j % 3, j / 3 + 1, 0);
+            assert_int_equal(record_table_find(&table, &record.id), j);
+        }
+    }
+    record_table_fini(&table);
+}
+
+static void test_record_table_when_truncated_while_its_slots_grow_forgets_the_end_only(void **state)
+{
+    (void)state;
+    struct record_table table;
+    for (uint64_t count = 0; count < 67; count += 6) {
+        record_table_init(&table, pawl_alloc_heap());
+        for (uint64_t i = 0; i < 67; i++) {
+            struct pawl_record record = record_make(1, i + 1, i * 10);
+            assert_int_equal(record_table_add(&table, &record), 0);
+        }
+        assert_non_null(table.old.items); // 64 rows were to be taken over
+        record_table_truncate(&table, count);
+        for (uint64_t i = count; i < 300; i++) {
+            struct pawl_record record = record_make(1, i + 1, i * 10);
+            assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
+            assert_int_equal(record_table_add(&table, &record), 0);
+        }
+        for (uint64_t i = 0; i < 300; i++) {
+            struct pawl_record record = record_make(1, i + 1, 0);
+            assert_int_equal(record_table_find(&table, &record.id), i);
+        }
+        record_table_fini(&table);
+    }
+}
+
+// An allocator that gives so many times.
+static void *short_alloc(void *ctx, size_t bytes)
+{
+    int *left = ctx;
+    return (*left)-- > 0 ? calloc(1, bytes) : NULL;
+}
+
+static void short_free(void *ctx, void *p)
+{
+    (void)ctx;
+    free(p);
+}
+
+static void test_record_table_when_memory_is_short_stays_as_it_was(void **state)
+{
+    (void)state;
+    int left = 0;
+    int refused = 0;
+    const struct pawl_alloc alloc = {.alloc = short_alloc, .free = short_free, .ctx = &left};
+    struct record_table table;
+    record_table_init(&table, &alloc);
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct pawl_record record = record_make(1, i + 1, i * 10);
+        int rc;
+        for (left = 0; (rc = record_table_add(&table, &record)) != 0; left = 1) { // one at a time
+            assert_int_equal(rc, -ENOMEM);
+            assert_int_equal(table.count, i);
+            assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
+            refused++;
+        }
+        for (uint64_t j = i / 2; j <= i; j++) {
+            record = record_make(1, j + 1, 0);
+            assert_int_equal(record_table_find(&table, &record.id), j);
+        }
+    }
+    assert_true(refused > 10);
+    record_table_fini(&table);
+}
+
 static void test_record_table_when_epoch_repeats_a_sequence_keeps_both_apart(void **state)
 {
     (void)state;
@@ -91,6 +177,10 @@ int main(void)
         cmocka_unit_test(test_record_table_when_empty_finds_nothing),
         cmocka_unit_test(test_record_table_when_it_grows_finds_every_id),
         cmocka_unit_test(test_record_table_when_truncated_forgets_the_end_only),
+        cmocka_unit_test(test_record_table_while_its_slots_grow_finds_every_id),
+        cmocka_unit_test(
+            test_record_table_when_truncated_while_its_slots_grow_forgets_the_end_only),
+        cmocka_unit_test(test_record_table_when_memory_is_short_stays_as_it_was),
         cmocka_unit_test(test_record_table_when_epoch_repeats_a_sequence_keeps_both_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

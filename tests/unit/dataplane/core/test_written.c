@@ -40,6 +40,12 @@ static struct pawl_record record_of(uint64_t sequence, uint64_t offset, uint32_t
                                 .length = length};
 }
 
+static const struct pawl_record *record_at(const void *rows, uint64_t index)
+{
+    const struct pawl_record *records = rows;
+    return &records[index];
+}
+
 static int load(struct chunk_create create, const struct pawl_record *records, uint64_t count,
                 uint64_t commit_count, bool sealed)
 {
@@ -50,7 +56,8 @@ static int load(struct chunk_create create, const struct pawl_record *records, u
                               .version = 1,
                               .commit_count = commit_count,
                               .sealed = sealed,
-                              .records = records,
+                              .record_at = record_at,
+                              .rows = records,
                               .records_count = count};
     return chunk_core_load(core, &load);
 }

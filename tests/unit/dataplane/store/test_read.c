@@ -143,7 +143,7 @@ static void test_read_when_arguments_are_wrong_then_is_refused(void **state)
 static void check_rot(struct fixture *f, const char *folder, uint64_t index)
 {
     struct fixture_chunk found = fixture_find(f, CHUNK);
-    const struct pawl_record *record = &found.chunk.records[index];
+    const struct pawl_record *record = store_chunk_record(&found.chunk, index);
     void *payload = fixture_payload(CHUNK, index, record->length);
     char path[192];
 
