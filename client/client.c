@@ -332,7 +332,11 @@ int client_turn(struct pawl *pawl, uint64_t until_ns)
     link_deadlines(pawl, now_ns);
     int ran = client_callbacks(pawl);
     bool idle = events == 0 && !busy && ran == 0;
-    if (control_turn(pawl, now_ns, idle)) {
+    if (!idle) {
+        pawl_patience_renew(&pawl->patience, now_ns);
+    }
+    bool may_sleep = control_turn(pawl, now_ns, idle);
+    if (may_sleep && (now_ns >= until_ns || !pawl_patience_wait(&pawl->patience, now_ns))) {
         sleep_until(pawl, until_ns);
     }
     return ran;

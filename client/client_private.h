@@ -14,6 +14,7 @@
 #include "base/addresses.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/patience.h"
 #include "base/pool.h"
 #include "base/random.h"
 #include "client/core/append_core.h"
@@ -158,6 +159,7 @@ struct pawl {
     uint64_t control_ns;     // when the control plane had its last turn
     bool control_due;        // something has gone on since
     bool control_ready;      // its descriptor said so
+    struct pawl_patience patience;
     uint64_t master_retry_ns;
     uint32_t master_pause_ms;
     uint64_t cluster_id;

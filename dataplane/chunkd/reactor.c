@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reactor's loop: polls fabric, store, mail and time, steps the core, carries out what it says.
 //
-// It turns while there is work and sleeps on the descriptors of all its sources when there is none. One that has
-// a core to itself looks for a moment longer first; anywhere else that time is taken from those who have work.
+// It turns while there is work and sleeps on the descriptors of all its sources when there is none for a moment:
+// in that moment it looks again and again, and gives way between two looks, unless it has a core to itself.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include "dataplane/chunkd/reactor.h"
 
@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/patience.h"
 #include "dataplane/chunkd/chunkd_private.h"
 
 #define REACTOR_BATCH_COUNT 64
@@ -292,15 +293,17 @@ static bool reactor_has_stopped(struct reactor *reactor)
 
 void reactor_run(struct reactor *reactor)
 {
+    struct pawl_patience patience = {0};
     uint64_t spin_until_ns = 0;
     reactor->clock_ns = pawl_clock_ns;
     while (!reactor_has_stopped(reactor)) {
         uint64_t now_ns = pawl_clock_ns();
         if (reactor_turn(reactor, now_ns) > 0) {
             spin_until_ns = reactor->options.spins ? now_ns + REACTOR_SPIN_NS : 0;
+            pawl_patience_renew(&patience, now_ns);
         } else if (now_ns < spin_until_ns) {
             reactor_pause();
-        } else {
+        } else if (!pawl_patience_wait(&patience, now_ns)) {
             reactor_sleep(reactor, now_ns);
         }
     }

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Patience: yields, and what is learnt from them.
+#include "base/patience.h"
+
+#include <sched.h>
+
+#include "base/clock.h"
+
+void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64_t took_ns)
+{
+    if (took_ns >= PAWL_PATIENCE_CROWD_NS) {
+        patience->crowded_until_ns = now_ns + took_ns * PAWL_PATIENCE_CALM;
+    }
+}
+
+bool pawl_patience_wait(struct pawl_patience *patience, uint64_t now_ns)
+{
+    if (!pawl_patience_has(patience, now_ns)) {
+        return false;
+    }
+    uint64_t before_ns = pawl_clock_ns();
+    sched_yield();
+    uint64_t after_ns = pawl_clock_ns();
+    pawl_patience_learn(patience, after_ns, after_ns - before_ns);
+    return true;
+}

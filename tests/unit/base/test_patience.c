@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit tests of base/patience.c.
+#include "base/patience.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define SHORT_NS (PAWL_PATIENCE_CROWD_NS - 1)
+
+static void test_patience_lasts_for_a_moment_after_an_event(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {0};
+    assert_false(pawl_patience_has(&patience, 0));
+    assert_false(pawl_patience_has(&patience, 1000));
+    pawl_patience_renew(&patience, 1000);
+    assert_true(pawl_patience_has(&patience, 1000));
+    assert_true(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_NS - 1));
+    assert_false(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_NS));
+}
+
+static void test_patience_ends_where_others_want_the_core(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {0};
+    uint64_t took_ns = 3000000;
+    uint64_t over_ns = 5000 + took_ns * PAWL_PATIENCE_CALM;
+    pawl_patience_renew(&patience, 5000);
+    pawl_patience_learn(&patience, 5000, took_ns);
+    assert_false(pawl_patience_has(&patience, 5000));
+    pawl_patience_renew(&patience, over_ns - 1); // events alone don't bring it back
+    assert_false(pawl_patience_has(&patience, over_ns - 1));
+    assert_true(pawl_patience_has(&patience, over_ns));
+}
+
+static void test_patience_stays_when_yields_are_short(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {0};
+    pawl_patience_renew(&patience, 5000);
+    for (uint64_t i = 0; i < 100; i++) {
+        pawl_patience_learn(&patience, 5000 + i, SHORT_NS);
+    }
+    assert_true(pawl_patience_has(&patience, 5100));
+}
+
+static void test_patience_that_is_over_does_not_yield(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {.until_ns = 10};
+    assert_false(pawl_patience_wait(&patience, 10));
+    assert_true(pawl_patience_wait(&patience, 9));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_patience_lasts_for_a_moment_after_an_event),
+        cmocka_unit_test(test_patience_ends_where_others_want_the_core),
+        cmocka_unit_test(test_patience_stays_when_yields_are_short),
+        cmocka_unit_test(test_patience_that_is_over_does_not_yield),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
