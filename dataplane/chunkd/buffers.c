@@ -31,6 +31,20 @@ int buffers_open(struct buffers *buffers, const struct memory_options *options)
     return code;
 }
 
+// A quarter of the region, but enough for the largest record and no more than is of use.
+static int divide_reads(struct buffers *buffers, size_t read_bytes)
+{
+    size_t bytes = PAWL_MIN(buffers->region.bytes / 4, (size_t)BUFFERS_READS_MAX_BYTES);
+    bytes = (size_t)pawl_align_up(PAWL_MAX(bytes, read_bytes), BUFFERS_READS_UNIT_BYTES);
+    void *memory = memory_region_carve(&buffers->region, bytes, 4096);
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    buffers->read_bytes = read_bytes;
+    return memory_spans_init(&buffers->reads, pawl_alloc_heap(), memory, bytes,
+                             BUFFERS_READS_UNIT_BYTES);
+}
+
 int buffers_divide(struct buffers *buffers, size_t read_bytes)
 {
     size_t bytes = buffers->region.bytes;
@@ -43,16 +57,9 @@ int buffers_divide(struct buffers *buffers, size_t read_bytes)
             return -ENOMEM;
         }
     }
-    buffers->read_bytes = read_bytes;
-    size_t reads = bytes / 4 / read_bytes;
-    buffers->reads_count =
-        (unsigned)PAWL_MAX(PAWL_MIN(reads, (size_t)BUFFERS_READS_MAX), (size_t)1);
-    for (unsigned i = 0; i < buffers->reads_count; i++) {
-        unsigned char *buffer = memory_region_carve(&buffers->region, read_bytes, 4096);
-        if (buffer == NULL) {
-            return -ENOMEM;
-        }
-        buffers_read_put(buffers, buffer);
+    int code = divide_reads(buffers, read_bytes);
+    if (code != 0) {
+        return code;
     }
     size_t left =
         pawl_align_down(buffers->region.bytes - buffers->region.carved_bytes, BUFFERS_BLOCK_BYTES);
@@ -104,6 +111,7 @@ void buffers_close(struct buffers *buffers)
     if (buffers->windows.used != NULL) {
         memory_pool_fini(&buffers->windows);
     }
+    memory_spans_fini(&buffers->reads);
     memory_region_close(&buffers->region);
     memset(buffers, 0, sizeof(*buffers));
 }
@@ -172,15 +180,15 @@ void window_unuse(struct buffers *buffers, struct window *window)
     free(window);
 }
 
-unsigned char *buffers_read_get(struct buffers *buffers)
+unsigned char *buffers_read_get(struct buffers *buffers, size_t bytes)
 {
-    return buffers->reads_free > 0 ? buffers->reads[--buffers->reads_free] : NULL;
+    pawl_assert(bytes <= buffers->read_bytes);
+    return memory_spans_get(&buffers->reads, bytes);
 }
 
-void buffers_read_put(struct buffers *buffers, unsigned char *buffer)
+void buffers_read_put(struct buffers *buffers, unsigned char *buffer, size_t bytes)
 {
-    pawl_assert(buffers->reads_free < buffers->reads_count);
-    buffers->reads[buffers->reads_free++] = buffer;
+    memory_spans_put(&buffers->reads, buffer, bytes);
 }
 
 struct landing *buffers_landing_get(struct buffers *buffers)

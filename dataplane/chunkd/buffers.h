@@ -5,7 +5,7 @@
 // makes peers wait or turns them away, it never grows.
 // Thread: the reactor's.
 //
-//   [ landings | read buffers | windows: pool of 16 MiB blocks ... ]
+//   [ landings | read buffers: spans, each as long as its read needs | windows: pool of 16 MiB blocks ... ]
 //
 // The whole region is registered once with each fabric, for local use (source of writes). Each window
 // and each landing has a registration of its own on top, so a peer's remote key reaches its own bytes
@@ -25,7 +25,8 @@
 
 #define BUFFERS_REGION_MIN_BYTES (96ull << 20)
 #define BUFFERS_LANDINGS_MAX 2u
-#define BUFFERS_READS_MAX 8u
+#define BUFFERS_READS_MAX_BYTES (128ull << 20)
+#define BUFFERS_READS_UNIT_BYTES (64u << 10)
 
 // A window granted to one peer. The session has one use of it, each payload in it another: the
 // block goes to somebody else only after the last.
@@ -51,15 +52,13 @@ struct buffers {
     struct fabric_region *locals[PAWL_ADDRESSES_MAX]; // by number of the fabric
     struct landing landings[BUFFERS_LANDINGS_MAX];
     unsigned landings_count;
-    unsigned char *reads[BUFFERS_READS_MAX]; // free ones
-    unsigned reads_count;
-    unsigned reads_free;
-    size_t read_bytes;
+    struct memory_spans reads;
+    size_t read_bytes; // the longest buffer of a read
 };
 
 // Takes the region; the store may register it before buffers_divide(). Errors are logged.
 int buffers_open(struct buffers *buffers, const struct memory_options *options) PAWL_MUST_CHECK;
-// read_bytes: what the store wants a read buffer to be.
+// read_bytes: what the store needs for the largest record; there is room for one such read at least.
 int buffers_divide(struct buffers *buffers, size_t read_bytes) PAWL_MUST_CHECK;
 // With the fabric of this number, below PAWL_ADDRESSES_MAX.
 int buffers_register(struct buffers *buffers, struct fabric *fabric,
@@ -75,9 +74,9 @@ struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32
                           bool server);
 void window_unuse(struct buffers *buffers, struct window *window);
 
-// NULL: none is free.
-unsigned char *buffers_read_get(struct buffers *buffers);
-void buffers_read_put(struct buffers *buffers, unsigned char *buffer);
+// NULL: there is no room for so many bytes now. At most read_bytes.
+unsigned char *buffers_read_get(struct buffers *buffers, size_t bytes);
+void buffers_read_put(struct buffers *buffers, unsigned char *buffer, size_t bytes);
 struct landing *buffers_landing_get(struct buffers *buffers);
 void buffers_landing_put(struct buffers *buffers, struct landing *landing);
 

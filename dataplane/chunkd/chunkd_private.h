@@ -360,6 +360,7 @@ struct io {
     struct relay *relay; // IO_RELAY
     uint64_t request;
     unsigned char *buffer;
+    size_t buffer_bytes;
     uint64_t handle; // of what is read at present
     uint64_t index;
     uint64_t committed_bytes;

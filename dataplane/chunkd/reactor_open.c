@@ -222,10 +222,10 @@ static int open_fabrics(struct reactor *reactor)
         reactor->fabrics_count += code == 0;
     }
     if (code == 0) {
-        pawl_log_info("memory: %zu windows of %u MiB at most, %u read buffers",
+        pawl_log_info("memory: %zu windows of %u MiB at most, %zu MiB for reads",
                       reactor->buffers.windows.blocks_count,
                       (unsigned)(reactor->buffers.windows.block_bytes >> 20),
-                      reactor->buffers.reads_count);
+                      reactor->buffers.reads.units_count * reactor->buffers.reads.unit_bytes >> 20);
     }
     return code;
 }

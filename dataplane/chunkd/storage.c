@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store's side of a reactor: mutations that the core asks for, reads and their way to the peer.
 //
-// A read: buffer (or wait for one) > store, which verifies whole records > crc of what goes out >
+// A read: buffer for what it needs (or wait for one) > store, which verifies whole records > crc of what goes out >
 // RDMA write into the peer's buffer > reply, ordered behind the write > the buffer is free when the
 // write is done. A record for a fetcher goes the same way, and so does the table that a chunk has
 // inherited, out of a copy of its rows. A read of several segments (a chunk that was written to) takes
-// the next one when the write of the last is done; its reply follows the last write.
+// the next one, with a buffer of its own, when the write of the last is done; its reply follows the last write.
+//
+// Who waits for a buffer waits in one line, whatever he needs: nobody is overtaken for ever.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +34,7 @@ struct io *io_new(struct reactor *reactor, enum io_kind kind)
 void io_free(struct reactor *reactor, struct io *io)
 {
     pawl_list_remove(&io->node);
-    if (io->buffer != NULL) {
-        buffers_read_put(&reactor->buffers, io->buffer);
-    }
+    buffers_read_put(&reactor->buffers, io->buffer, io->buffer_bytes);
     struct payload *payload = io->payload;
     free(io->rows);
     if (io->segments != &io->first) {
@@ -157,35 +157,52 @@ static void read_fail(struct reactor *reactor, struct io *io, int status)
     io_free(reactor, io);
 }
 
-static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes);
+static void read_send(struct reactor *reactor, struct io *io, const struct store_completion *read);
 
-// Gives the read, or its next segment, to the store. The request may be gone meanwhile.
+// Bytes that don't come from the store.
+static void read_send_own(struct reactor *reactor, struct io *io, uint32_t bytes)
+{
+    struct store_completion own = {.data = io->buffer, .bytes = bytes};
+    read_send(reactor, io, &own);
+}
+
+// What the read, or its next segment, needs of a buffer.
+static size_t read_need(struct reactor *reactor, const struct io *io)
+{
+    if (io->kind == IO_TABLE) {
+        return io->record.length;
+    }
+    if (io->kind == IO_RECORD) {
+        return store_read_record_bytes(reactor->store, io->handle, io->index);
+    }
+    const struct chunk_segment *segment = &io->segments[io->segment];
+    return segment->handle == 0 ? PAWL_MIN((size_t)segment->length, reactor->buffers.read_bytes)
+                                : store_read_bytes(reactor->store, segment->handle, segment->offset,
+                                                   segment->length);
+}
+
+// Gives the read, or its next segment, to the store.
 static void read_start(struct reactor *reactor, struct io *io)
 {
-    if (slab_find(&reactor->requests, io->request) == NULL) {
-        io_free(reactor, io);
-        return;
-    }
     int code;
     if (io->kind == IO_TABLE) {
         memcpy(io->buffer, io->rows, io->record.length);
-        read_send(reactor, io, io->buffer, io->record.length);
+        read_send_own(reactor, io, io->record.length);
         return;
     }
     if (io->kind == IO_READ) {
         const struct chunk_segment *segment = &io->segments[io->segment];
         io->handle = segment->handle;
         if (io->handle == 0) {
-            uint32_t bytes = (uint32_t)PAWL_MIN(segment->length, reactor->buffers.read_bytes);
-            memset(io->buffer, 0, bytes);
-            read_send(reactor, io, io->buffer, bytes);
+            memset(io->buffer, 0, io->buffer_bytes);
+            read_send_own(reactor, io, (uint32_t)io->buffer_bytes);
             return;
         }
         code = store_read(reactor->store, io->handle, segment->offset, segment->length, io->buffer,
-                          reactor->buffers.read_bytes, io->name);
+                          io->buffer_bytes, io->name);
     } else {
         code = store_read_record(reactor->store, io->handle, io->index, &io->record, io->buffer,
-                                 reactor->buffers.read_bytes, io->name);
+                                 io->buffer_bytes, io->name);
     }
     if (code != 0) {
         read_fail(reactor, io, code);
@@ -265,14 +282,30 @@ void storage_table(struct reactor *reactor, const struct chunk_action *action)
 
 void storage_turn(struct reactor *reactor)
 {
-    unsigned char *buffer;
-    while (!pawl_list_is_empty(&reactor->reads) &&
-           (buffer = buffers_read_get(&reactor->buffers)) != NULL) {
-        struct pawl_list *node = pawl_list_pop_front(&reactor->reads);
-        struct io *io = pawl_container_of(node, struct io, node);
-        io->buffer = buffer;
+    while (!pawl_list_is_empty(&reactor->reads)) {
+        struct io *io = pawl_container_of(pawl_list_first(&reactor->reads), struct io, node);
+        if (slab_find(&reactor->requests, io->request) == NULL) {
+            io_free(reactor, io); // its connection is gone
+            continue;
+        }
+        size_t bytes = read_need(reactor, io);
+        io->buffer = buffers_read_get(&reactor->buffers, bytes);
+        if (io->buffer == NULL) {
+            return;
+        }
+        io->buffer_bytes = bytes;
+        pawl_list_remove(&io->node);
         read_start(reactor, io);
     }
+}
+
+// It has waited already, and goes on before those that have not begun.
+static void read_next_segment(struct reactor *reactor, struct io *io)
+{
+    buffers_read_put(&reactor->buffers, io->buffer, io->buffer_bytes);
+    io->buffer = NULL;
+    pawl_list_push_front(&reactor->reads, &io->node);
+    storage_turn(reactor);
 }
 
 // After this segment, is the read over? A segment that was cut short ends it: the peer asks for the rest.
@@ -282,8 +315,18 @@ static bool read_is_over(struct io *io, uint32_t length)
     return io->kind != IO_READ || length < segment->length || io->segment == io->segments_count;
 }
 
+// Of all that goes out, with these bytes. That of a whole record is known: no second pass over it.
+static uint32_t read_crc(const struct io *io, const struct store_completion *read, uint32_t length)
+{
+    if (io->kind != IO_READ) {
+        return io->record.crc;
+    }
+    bool is_known = read->is_record && io->done_bytes == 0 && length == read->bytes;
+    return is_known ? read->crc : pawl_crc32c(io->crc, read->data, length);
+}
+
 // The bytes are verified and in our buffer: write them to the peer, and behind the last of them the reply.
-static void read_send(struct reactor *reactor, struct io *io, const void *data, uint32_t bytes)
+static void read_send(struct reactor *reactor, struct io *io, const struct store_completion *read)
 {
     struct request *request = slab_find(&reactor->requests, io->request);
     if (request == NULL) {
@@ -291,17 +334,17 @@ static void read_send(struct reactor *reactor, struct io *io, const void *data, 
         return;
     }
     uint32_t length =
-        io->kind == IO_READ ? PAWL_MIN(bytes, io->segments[io->segment].length) : bytes;
+        io->kind == IO_READ ? PAWL_MIN(read->bytes, io->segments[io->segment].length) : read->bytes;
     bool over = read_is_over(io, length);
     if (length == 0) {
         read_reply(reactor, io, io->done_bytes, 0);
         io_free(reactor, io);
         return;
     }
-    io->crc = io->kind == IO_READ ? pawl_crc32c(io->crc, data, length) : io->record.crc;
+    io->crc = read_crc(io, read, length);
     struct session *session = request->session;
     int code =
-        fabric_write(session->conn, reactor->buffers.locals[session->fabric], data, length,
+        fabric_write(session->conn, reactor->buffers.locals[session->fabric], read->data, length,
                      request->buffer_address + io->done_bytes, request->buffer_key, io->name);
     if (code != 0) {
         // A reply without its bytes must not go out.
@@ -319,7 +362,7 @@ static void read_completed(struct reactor *reactor, struct io *io,
                            const struct store_completion *completion)
 {
     if (completion->status == 0) {
-        read_send(reactor, io, completion->data, completion->bytes);
+        read_send(reactor, io, completion);
         return;
     }
     if (completion->status == PAWL_ECORRUPT) {
@@ -390,7 +433,7 @@ void storage_written(struct reactor *reactor, uint64_t name)
     } else if (io->kind == IO_FORWARD || io->replied) {
         io_free(reactor, io);
     } else {
-        read_start(reactor, io);
+        read_next_segment(reactor, io);
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pinned memory of a reactor: one region, taken once at start, and pools of blocks inside it.
+// Pinned memory of a reactor: one region, taken once at start, and inside it pools of blocks and spans.
 //
 // OWNS: the mapping. It stays where it is from open to close, so it can be registered with the NIC
 // and the disk ring once. Every page is touched at open: nothing faults later. Thread: the reactor
@@ -80,5 +80,25 @@ void *memory_pool_get(struct memory_pool *pool, size_t bytes);
 void memory_pool_put(struct memory_pool *pool, void *block, size_t bytes);
 // What a get of `bytes` really takes; 0 if it can't be had from this pool.
 size_t memory_pool_class_bytes(const struct memory_pool *pool, size_t bytes);
+
+// A piece of a region that is given away in spans of any length, in whole units, lowest place first.
+struct memory_spans {
+    const struct pawl_alloc *alloc;
+    unsigned char *base;
+    size_t unit_bytes;
+    size_t units_count;
+    size_t used_bytes;
+    uint64_t *used; // bit n: unit n is taken
+};
+
+// BORROWS the memory UNTIL fini; as many whole units as fit. unit_bytes: a power of two. Errors: -EINVAL, -ENOMEM.
+int memory_spans_init(struct memory_spans *spans, const struct pawl_alloc *alloc, void *memory,
+                      size_t bytes, size_t unit_bytes) PAWL_MUST_CHECK;
+void memory_spans_fini(struct memory_spans *spans);
+
+// At least `bytes` and one unit; NULL: there is no gap of this size now (wait for a put).
+void *memory_spans_get(struct memory_spans *spans, size_t bytes);
+// Gives back what memory_spans_get() returned, with the same `bytes`. NULL is fine.
+void memory_spans_put(struct memory_spans *spans, void *span, size_t bytes);
 
 #endif

@@ -191,6 +191,8 @@ static void read_complete(struct store_read *read)
         size_t bytes = (size_t)(read->buffer + used - (const uint8_t *)completion.data);
         completion.data = (const uint8_t *)completion.data + read->skip_bytes;
         completion.bytes = (uint32_t)PAWL_MIN(bytes - read->skip_bytes, (uint64_t)read->length);
+        completion.is_record = read->records_count == 1 && completion.bytes == bytes;
+        completion.crc = store_replica_record(replica, read->first)->crc;
         replica->store->counters.read_bytes += completion.bytes;
     }
     read_finish(read, &completion);
@@ -329,6 +331,38 @@ static uint64_t record_at(const struct store_replica *replica, uint64_t offset)
     return low;
 }
 
+// Finds the first record and plans from there.
+static void range_plan(struct store_read *read, uint64_t offset, uint32_t length)
+{
+    const struct store_replica *replica = read->replica;
+
+    read->first = record_at(replica, offset);
+    read->length = length;
+    if (read->first < replica->durable_count && length > 0) {
+        read->skip_bytes = offset - store_replica_record(replica, read->first)->offset;
+        read_plan(read, offset + length < offset ? UINT64_MAX : offset + length);
+    }
+}
+
+size_t store_read_bytes(struct store *store, uint64_t handle, uint64_t offset, uint32_t length)
+{
+    struct store_replica *replica = store_replica_find(store, handle);
+    struct store_read plan;
+
+    if (replica == NULL) {
+        return 0;
+    }
+    memset(&plan, 0, offsetof(struct store_read, extents));
+    plan.replica = replica;
+    plan.buffer_bytes = store_read_buffer_bytes(store);
+    range_plan(&plan, offset, length);
+    if (plan.extents_count == 0) {
+        return 0;
+    }
+    const struct store_read_extent *last = &plan.extents[plan.extents_count - 1];
+    return extent_buffer_end(store, last, last->end);
+}
+
 int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t length, void *buffer,
                size_t buffer_bytes, uint64_t token)
 {
@@ -342,18 +376,27 @@ int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t l
     if (code != 0) {
         return code;
     }
-    read->first = record_at(replica, offset);
-    read->length = length;
-    if (read->first < replica->durable_count && length > 0) {
-        read->skip_bytes = offset - store_replica_record(replica, read->first)->offset;
-        read_plan(read, offset + length < offset ? UINT64_MAX : offset + length);
-        if (read->records_count == 0) {
-            read_cancel(read);
-            return -EINVAL; // the buffer doesn't hold the first record
-        }
+    range_plan(read, offset, length);
+    if (read->first < replica->durable_count && length > 0 && read->records_count == 0) {
+        read_cancel(read);
+        return -EINVAL; // the buffer doesn't hold the first record
     }
     read_start(read);
     return 0;
+}
+
+size_t store_read_record_bytes(struct store *store, uint64_t handle, uint64_t index)
+{
+    const struct store_replica *replica = store_replica_find(store, handle);
+
+    if (replica == NULL || index >= replica->durable_count ||
+        store_replica_record(replica, index)->length == 0) {
+        return 0;
+    }
+    uint64_t from = store_place_offset(*store_replica_place(replica, index));
+    return (size_t)(pawl_align_up(from + store_replica_record(replica, index)->length,
+                                  store->block_bytes) -
+                    pawl_align_down(from, store->block_bytes));
 }
 
 int store_read_record(struct store *store, uint64_t handle, uint64_t index,

@@ -82,6 +82,8 @@ struct store_completion {
     int status;
     const void *data; // reads: the bytes asked for, inside the caller's buffer
     uint32_t bytes;
+    bool is_record; // reads: the bytes are a whole record, and `crc` is its checksum
+    uint32_t crc;
     uint64_t chunk; // reads that found damage: where
     uint64_t record_index;
 };
@@ -135,7 +137,8 @@ int store_drop(struct store *store, uint64_t handle, uint64_t token) PAWL_MUST_C
 // Reads bytes [offset, offset+length) of the chunk, or a prefix of them that is at least one record's
 // part, into `buffer`; every record that is touched is read whole and verified. On success
 // data/bytes tell where inside the buffer the bytes lie. PAWL_ECORRUPT: a record failed its checksum
-// (chunk and record_index say which). Buffer: aligned to 4096, store_read_buffer_bytes() at least.
+// (chunk and record_index say which). Buffer: aligned to 4096; what doesn't fit is left out, but with less than the first
+// record needs the read is refused.
 int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t length, void *buffer,
                size_t buffer_bytes, uint64_t token) PAWL_MUST_CHECK;
 
@@ -144,6 +147,10 @@ int store_read_record(struct store *store, uint64_t handle, uint64_t index,
                       struct pawl_record *ret_record, void *buffer, size_t buffer_bytes,
                       uint64_t token) PAWL_MUST_CHECK;
 
+// What these two need of a buffer to give all that they can, as the records lie now; 0: nothing, or it will be refused.
+size_t store_read_bytes(struct store *store, uint64_t handle, uint64_t offset, uint32_t length);
+size_t store_read_record_bytes(struct store *store, uint64_t handle, uint64_t index);
+// The most that store_read_bytes() says: enough for the largest record.
 size_t store_read_buffer_bytes(const struct store *store);
 
 // Submits what is queued and returns up to `count` completions.

@@ -85,8 +85,21 @@ static void test_read_when_bytes_are_good_writes_them_before_the_reply(void **st
     assert_int_equal(client.message.reply.read_done.sealed, 1);
     assert_memory_equal(client.memory, data, 2000);
     assert_int_equal(client.message.reply.read_done.crc, pawl_crc32c(0, client.memory, 2000));
-    assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->buffers.reads.used_bytes, 0);
     assert_int_equal(bench.reactor->ios.used_count, 0);
+}
+
+static void test_read_when_of_a_whole_record_goes_with_the_records_checksum(void **state)
+{
+    (void)state;
+    read_begin(5, 3000);
+    struct script_call *call = script_call_last("read");
+    script_complete(call->token, 0, call->memory, 3000);
+    script.completions[script.completions_count - 1].is_record = true;
+    script.completions[script.completions_count - 1].crc = 0x1234;
+    bench_turn(&bench);
+    assert_int_equal(client.message.header.status, 0);
+    assert_int_equal(client.message.reply.read_done.crc, 0x1234);
 }
 
 static void test_read_when_bytes_are_damaged_says_so_to_peer_and_core(void **state)
@@ -101,23 +114,68 @@ static void test_read_when_bytes_are_damaged_says_so_to_peer_and_core(void **sta
     struct script_event *event = script_last(CHUNK_EVENT_DAMAGED);
     assert_non_null(event);
     assert_int_equal(event->event.handle, 42);
-    assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->buffers.reads.used_bytes, 0);
+}
+
+// Begins reads that need so many bytes each until one has to wait; returns its number.
+static unsigned read_until_full(uint64_t request, uint32_t bytes)
+{
+    for (unsigned i = 0;; i++) {
+        unsigned before = script.calls_count;
+        read_begin(request + i, bytes);
+        if (script.calls_count == before) {
+            return i;
+        }
+    }
+}
+
+static void test_read_when_pieces_are_of_a_mebibyte_many_are_under_way(void **state)
+{
+    (void)state;
+    bench.reactor->options.requests_count = 64;
+    // 24 MiB of the least region, and a page of slack for each
+    assert_int_equal(read_until_full(10, (1u << 20) + 4096), 22);
 }
 
 static void test_read_when_no_buffer_is_free_waits_for_one(void **state)
 {
     (void)state;
-    unsigned count = bench.reactor->buffers.reads_count;
-    assert_true(count < 4); // the credit of the bench's peers
-    for (unsigned i = 0; i <= count; i++) {
-        read_begin(10 + i, 100);
-    }
+    unsigned count = read_until_full(10, 16u << 20);
+    assert_int_equal(count, 1);
     assert_int_equal(script.calls_count, count);
-    uint64_t first = script.calls[0].token;
-    script_complete(first, -EIO, NULL, 0);
+    script_complete(script.calls[0].token, -EIO, NULL, 0);
     bench_turn(&bench);
     assert_int_equal(client.message.header.request, 10);
     assert_int_equal(script.calls_count, count + 1);
+}
+
+static void test_read_when_a_large_one_waits_small_ones_wait_behind_it(void **state)
+{
+    (void)state;
+    read_begin(10, 10u << 20);
+    read_begin(11, 16u << 20);
+    read_begin(12, 4096);
+    assert_int_equal(script.calls_count, 1);
+    script_complete(script.calls[0].token, -EIO, NULL, 0);
+    bench_turn(&bench);
+    assert_int_equal(script.calls_count, 3); // side by side
+    assert_int_equal(script.calls[1].length, 16u << 20);
+    assert_int_equal(script.calls[2].length, 4096);
+}
+
+static void test_read_when_peer_of_a_waiting_one_is_gone_forgets_it(void **state)
+{
+    (void)state;
+    read_begin(10, 16u << 20);
+    read_begin(11, 16u << 20);
+    fabric_conn_close(client.conn, 0);
+    bench_turn(&bench);
+    assert_int_equal(bench.reactor->ios.used_count, 1); // the one that the store has
+    script_complete(script.calls[0].token, 0, script.calls[0].memory, 100);
+    bench_turn(&bench);
+    assert_int_equal(script.calls_count, 1);
+    assert_int_equal(bench.reactor->ios.used_count, 0);
+    assert_int_equal(bench.reactor->buffers.reads.used_bytes, 0);
 }
 
 static void test_read_when_store_refuses_is_answered(void **state)
@@ -139,7 +197,7 @@ static void test_read_when_peer_is_gone_gives_its_buffer_back(void **state)
     bench_turn(&bench);
     script_complete(script_call_last("read")->token, 0, script_call_last("read")->memory, 100);
     bench_turn(&bench);
-    assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->buffers.reads.used_bytes, 0);
     assert_int_equal(bench.reactor->ios.used_count, 0);
 }
 
@@ -177,7 +235,7 @@ static void test_read_when_of_several_segments_replies_behind_the_last(void **st
     assert_int_equal(client.memory[149], 0);
     assert_int_equal(client.memory[150], 2);
     assert_int_equal(client.memory[180], 0xee);
-    assert_int_equal(bench.reactor->buffers.reads_free, bench.reactor->buffers.reads_count);
+    assert_int_equal(bench.reactor->buffers.reads.used_bytes, 0);
     assert_int_equal(bench.reactor->ios.used_count, 0);
 }
 
@@ -416,8 +474,12 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_read_when_bytes_are_good_writes_them_before_the_reply),
+        T(test_read_when_of_a_whole_record_goes_with_the_records_checksum),
         T(test_read_when_bytes_are_damaged_says_so_to_peer_and_core),
+        T(test_read_when_pieces_are_of_a_mebibyte_many_are_under_way),
         T(test_read_when_no_buffer_is_free_waits_for_one),
+        T(test_read_when_a_large_one_waits_small_ones_wait_behind_it),
+        T(test_read_when_peer_of_a_waiting_one_is_gone_forgets_it),
         T(test_read_when_store_refuses_is_answered),
         T(test_read_when_peer_is_gone_gives_its_buffer_back),
         T(test_read_when_of_several_segments_replies_behind_the_last),

@@ -8,6 +8,8 @@
 
 #include <pawl/error.h>
 
+#include "base/crc32c.h"
+
 #define CHUNK 1u
 
 // Appends the records and returns all their bytes in a row.
@@ -108,6 +110,68 @@ static void test_read_when_records_are_small_then_one_read_gives_many(void **sta
     free(all);
 }
 
+static void test_read_when_buffer_is_as_long_as_said_then_nothing_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes;
+    uint64_t seed = 11;
+
+    fixture_open(f);
+    free(fill(f, MIXED, PAWL_ARRAY_COUNT(MIXED), &bytes));
+    assert_true(store_read_bytes(f->store, CHUNK, 0, 10) <= 2 * 4096);
+    for (int i = 0; i < 40; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        uint64_t offset = (seed >> 20) % bytes;
+        uint32_t length = (uint32_t)(1 + (seed >> 40) % (bytes - offset));
+        size_t needed = store_read_bytes(f->store, CHUNK, offset, length);
+        uint64_t token = fixture_token(f);
+        assert_true(needed >= length && needed <= store_read_buffer_bytes(f->store));
+        assert_int_equal(store_read(f->store, CHUNK, offset, length, f->buffer, needed, token), 0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        assert_int_equal(f->last.bytes, length);
+    }
+    for (uint64_t i = 0; i < PAWL_ARRAY_COUNT(MIXED); i++) {
+        struct pawl_record record;
+        uint64_t token = fixture_token(f);
+        size_t needed = store_read_record_bytes(f->store, CHUNK, i);
+        assert_int_equal(store_read_record(f->store, CHUNK, i, &record, f->buffer, needed, token),
+                         0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        assert_int_equal(f->last.bytes, MIXED[i]);
+    }
+    assert_int_equal(store_read_bytes(f->store, CHUNK, bytes, 10), 0);
+    assert_int_equal(store_read_bytes(f->store, 2, 0, 10), 0);
+    assert_int_equal(store_read_record_bytes(f->store, CHUNK, PAWL_ARRAY_COUNT(MIXED)), 0);
+}
+
+static void test_read_when_of_a_whole_record_then_its_checksum_comes_along(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes;
+    static const struct {
+        uint64_t offset;
+        uint32_t length;
+        bool is_record;
+    } CASES[] = {{1003, 40000, true},  {1000, 3, true},      {1003, 39999, false},
+                 {1004, 39999, false}, {1000, 40003, false}, {0, 1003, false}};
+
+    fixture_open(f);
+    uint8_t *all = fill(f, MIXED, PAWL_ARRAY_COUNT(MIXED), &bytes);
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(CASES); i++) {
+        uint64_t token = fixture_token(f);
+        assert_int_equal(store_read(f->store, CHUNK, CASES[i].offset, CASES[i].length, f->buffer,
+                                    store_read_buffer_bytes(f->store), token),
+                         0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        assert_int_equal(f->last.bytes, CASES[i].length);
+        assert_int_equal(f->last.is_record, CASES[i].is_record);
+        if (CASES[i].is_record) {
+            assert_int_equal(f->last.crc, pawl_crc32c(0, all + CASES[i].offset, CASES[i].length));
+        }
+    }
+    free(all);
+}
+
 static void test_read_when_past_the_end_then_gives_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -185,6 +249,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_read_when_records_are_mixed_then_gives_their_bytes),
         FIXTURE_TEST(test_read_when_records_are_small_then_one_read_gives_many),
+        FIXTURE_TEST(test_read_when_buffer_is_as_long_as_said_then_nothing_is_left_out),
+        FIXTURE_TEST(test_read_when_of_a_whole_record_then_its_checksum_comes_along),
         FIXTURE_TEST(test_read_when_past_the_end_then_gives_nothing),
         FIXTURE_TEST(test_read_when_arguments_are_wrong_then_is_refused),
         FIXTURE_TEST(test_read_when_bytes_have_rotted_then_corrupt_and_where),
