@@ -1,173 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the append core: order, retries, unknown outcomes, in virtual time.
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <pawl/error.h>
-
-#include "client/core/append_core.h"
-
-#define MS 1000000ull
-
-struct bench {
-    struct append_core *core;
-    uint64_t now_ns;
-    const struct append_actions *actions;
-};
-
-static void bench_init(struct bench *b, struct append_core_options options)
-{
-    *b = (struct bench){.now_ns = 1000 * MS};
-    options.file_id = 1;
-    options.producer_lo = 7;
-    options.random_seed = 1;
-    options.alloc = pawl_alloc_heap();
-    assert_int_equal(append_core_new(&options, &b->core), 0);
-}
-
-static int setup(void **state)
-{
-    static struct bench bench;
-    bench_init(&bench, (struct append_core_options){0});
-    *state = &bench;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bench *b = *state;
-    append_core_free(b->core);
-    return 0;
-}
-
-static int step(struct bench *b, struct append_event event)
-{
-    event.now_ns = b->now_ns;
-    return append_core_step(b->core, &event, &b->actions);
-}
-
-static int submit_at(struct bench *b, uint64_t sequence, uint32_t crc, uint64_t deadline_ms)
-{
-    return step(b, (struct append_event){.type = APPEND_EVENT_SUBMIT,
-                                         .sequence = sequence,
-                                         .length = 100,
-                                         .crc = crc,
-                                         .user = 1000 + crc,
-                                         .deadline_ns = b->now_ns + deadline_ms * MS});
-}
-
-static void submit(struct bench *b, uint32_t crc)
-{
-    assert_int_equal(submit_at(b, 0, crc, 10000), 0);
-}
-
-static void tail(struct bench *b, int status, uint64_t handle, uint64_t version, uint64_t primary)
-{
-    struct append_tail t = {
-        .handle = handle, .version = version, .chunk_bytes = 64 << 20, .primary_id = primary};
-    assert_int_equal(
-        step(b, (struct append_event){.type = APPEND_EVENT_TAIL, .status = status, .tail = t}), 0);
-}
-
-static void reply(struct bench *b, const struct append_action *send, int status, uint64_t value)
-{
-    struct append_event event = {.type = APPEND_EVENT_REPLY,
-                                 .status = status,
-                                 .sequence = send->sequence,
-                                 .attempt = send->attempt};
-    event.reply.sequence = status == 0 ? send->sequence : value;
-    event.reply.file_offset = status == 0 ? value : 0;
-    event.reply.earlier_chunk = value;
-    assert_int_equal(step(b, event), 0);
-}
-
-static void looked_up(struct bench *b, const struct append_action *lookup, int status,
-                      uint64_t value)
-{
-    struct append_event event = {.type = APPEND_EVENT_LOOKED_UP,
-                                 .status = status,
-                                 .sequence = lookup->sequence,
-                                 .attempt = lookup->attempt};
-    event.reply.sequence = lookup->sequence;
-    event.reply.file_offset = value;
-    event.reply.earlier_chunk = value;
-    assert_int_equal(step(b, event), 0);
-}
-
-static void disconnected(struct bench *b, uint64_t server)
-{
-    assert_int_equal(
-        step(b, (struct append_event){.type = APPEND_EVENT_DISCONNECTED, .server = server}), 0);
-}
-
-// Goes on to the time that the core asked for.
-static void wake(struct bench *b)
-{
-    uint64_t wake_ns = append_core_wake_ns(b->core);
-    assert_true(wake_ns != UINT64_MAX);
-    assert_true(wake_ns > b->now_ns);
-    b->now_ns = wake_ns;
-    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TICK}), 0);
-}
-
-static void tick_after(struct bench *b, uint64_t ms)
-{
-    b->now_ns += ms * MS;
-    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TICK}), 0);
-}
-
-static const struct append_action *nth(const struct bench *b, enum append_action_type type,
-                                       uint32_t n)
-{
-    for (uint32_t i = 0; i < b->actions->count; i++) {
-        if (b->actions->items[i].type == type && n-- == 0) {
-            return &b->actions->items[i];
-        }
-    }
-    return NULL;
-}
-
-static struct append_action expect(const struct bench *b, enum append_action_type type)
-{
-    const struct append_action *action = nth(b, type, 0);
-    assert_non_null(action);
-    return *action;
-}
-
-static struct append_action expect_send(const struct bench *b, uint64_t sequence, uint64_t server)
-{
-    for (uint32_t n = 0;; n++) {
-        const struct append_action *action = nth(b, APPEND_ACTION_SEND, n);
-        assert_non_null(action);
-        if (action->sequence == sequence) {
-            assert_int_equal(action->server, server);
-            return *action;
-        }
-    }
-}
-
-static void expect_done(const struct bench *b, uint64_t sequence, int status)
-{
-    for (uint32_t n = 0;; n++) {
-        const struct append_action *action = nth(b, APPEND_ACTION_DONE, n);
-        assert_non_null(action);
-        if (action->sequence == sequence) {
-            assert_int_equal(action->status, status);
-            return;
-        }
-    }
-}
-
-static void expect_none(const struct bench *b, enum append_action_type type)
-{
-    assert_null(nth(b, type, 0));
-}
+#include "append_bench.h"
 
 static void test_append_when_answered_is_done_with_its_offset(void **state)
 {
@@ -335,89 +168,6 @@ static void test_expect_of_committed_sequence_ends_the_producer(void **state)
     reply(b, &send, PAWL_EEXPECT, 1);
     expect_done(b, 2, PAWL_EPROTOCOL);
     assert_int_equal(submit_at(b, 0, 3, 1000), PAWL_EPROTOCOL);
-}
-
-static void test_full_chunk_asks_for_the_next_one_with_a_hint(void **state)
-{
-    struct bench *b = *state;
-    submit(b, 1);
-    submit(b, 2);
-    tail(b, 0, 42, 5, 9);
-    struct append_action s1 = expect_send(b, 1, 9);
-    struct append_action s2 = expect_send(b, 2, 9);
-    reply(b, &s1, PAWL_ECHUNKFULL, 0);
-    struct append_action ask = expect(b, APPEND_ACTION_GET_TAIL);
-    assert_int_equal(ask.hint_handle, 42);
-    assert_int_equal(ask.hint_version, 5);
-    assert_int_equal(ask.hint_code, PAWL_ECHUNKFULL);
-    reply(b, &s2, PAWL_EEXPECT, 1);
-    expect_none(b, APPEND_ACTION_GET_TAIL); // one question at a time
-    tail(b, PAWL_EBUSY, 0, 0, 0);
-    expect_none(b, APPEND_ACTION_GET_TAIL);
-    wake(b);
-    expect(b, APPEND_ACTION_GET_TAIL);
-    tail(b, 0, 43, 1, 8);
-    expect_send(b, 1, 8);
-    expect_send(b, 2, 8);
-    assert_int_equal(append_core_counters(b->core)->chunks_count, 2);
-    assert_int_equal(append_core_counters(b->core)->failovers_count, 0);
-    assert_int_equal(append_core_counters(b->core)->retries_count, 2);
-}
-
-static void small_tail(struct bench *b, uint64_t handle, uint64_t base_offset)
-{
-    struct append_tail t = {.handle = handle,
-                            .version = 1,
-                            .base_offset = base_offset,
-                            .chunk_bytes = 250,
-                            .primary_id = 9};
-    assert_int_equal(step(b, (struct append_event){.type = APPEND_EVENT_TAIL, .tail = t}), 0);
-}
-
-// Records of 100 bytes, chunks of 250.
-static void test_what_is_behind_a_full_chunk_is_held_back(void **state)
-{
-    struct bench *b = *state;
-    for (uint32_t i = 1; i <= 4; i++) {
-        submit(b, i);
-    }
-    small_tail(b, 42, 1000);
-    struct append_action s1 = expect_send(b, 1, 9);
-    struct append_action s2 = expect_send(b, 2, 9);
-    struct append_action s3 =
-        expect_send(b, 3, 9); // does not fit: the primary learns that it is full
-    assert_null(nth(b, APPEND_ACTION_SEND, 3));
-    submit(b, 5);
-    expect_none(b, APPEND_ACTION_SEND);
-    reply(b, &s1, 0, 1000);
-    expect_none(b, APPEND_ACTION_SEND);
-    reply(b, &s2, 0, 1100);
-    expect_none(b, APPEND_ACTION_SEND);
-    reply(b, &s3, PAWL_ECHUNKFULL, 0);
-    expect(b, APPEND_ACTION_GET_TAIL);
-    small_tail(b, 43, 1200);
-    for (uint64_t sequence = 3; sequence <= 5; sequence++) {
-        expect_send(b, sequence, 9);
-    }
-    assert_int_equal(append_core_counters(b->core)->retries_count, 1);
-}
-
-// What turns out to be elsewhere takes no room here.
-static void test_what_was_held_back_for_a_duplicate_is_sent(void **state)
-{
-    struct bench *b = *state;
-    for (uint32_t i = 1; i <= 5; i++) {
-        submit(b, i);
-    }
-    small_tail(b, 42, 1000);
-    struct append_action s1 = expect_send(b, 1, 9);
-    struct append_action s2 = expect_send(b, 2, 9);
-    expect_send(b, 3, 9);
-    reply(b, &s1, 0, 500);
-    expect_send(b, 4, 9);
-    assert_null(nth(b, APPEND_ACTION_SEND, 1));
-    reply(b, &s2, PAWL_EEARLIER, 41);
-    expect_send(b, 5, 9);
 }
 
 static void test_silent_primary_is_disconnected_and_reported(void **state)
@@ -801,46 +551,41 @@ static void test_reply_of_another_sequence_is_a_protocol_error(void **state)
     assert_int_equal(submit_at(b, 0, 2, 100), PAWL_EPROTOCOL);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_append_when_answered_is_done_with_its_offset),
-        CASE(test_appends_are_sent_in_order_up_to_depth),
-        CASE(test_reply_to_older_attempt_is_ignored),
-        CASE(test_busy_pauses_and_sends_again_to_the_same_place),
-        CASE(test_busy_for_long_asks_for_the_tail),
-        CASE(test_busy_patience_begins_anew_after_a_success),
-        CASE(test_refused_submit_when_a_pause_is_over_keeps_the_wake_up),
-        CASE(test_expect_sends_again_from_there),
-        CASE(test_expect_of_committed_sequence_ends_the_producer),
-        CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
-        CASE(test_what_is_behind_a_full_chunk_is_held_back),
-        CASE(test_what_was_held_back_for_a_duplicate_is_sent),
-        CASE(test_silent_primary_is_disconnected_and_reported),
-        CASE(test_later_sequence_waits_for_answer_from_older_place),
-        CASE(test_earlier_is_followed_chunk_by_chunk),
-        CASE(test_deadline_of_unsent_ends_it_and_what_follows),
-        CASE(test_deadline_of_unsent_while_the_master_is_silent_is_a_deadline),
-        CASE(test_deadline_of_refused_is_no_unknown),
-        CASE(test_deadline_of_sent_is_unknown_until_repeated),
-        CASE(test_unknown_is_resolved_by_a_later_commit),
-        CASE(test_unknown_is_resolved_by_the_caller),
-        CASE(test_later_in_flight_waits_behind_unknown),
-        CASE(test_given_up_in_doubt_is_unknown),
-        CASE(test_fenced_without_doubt_is_fenced),
-        CASE(test_ended_session_leaves_only_older_places_in_doubt),
-        CASE(test_full_chunk_under_several_in_flight_keeps_their_order),
-        CASE(test_deleted_file_ends_everything),
-        CASE(test_reused_id_ends_one_append_only),
-        CASE(test_repeat_of_old_sequence_is_sent_to_the_tail),
-        CASE(test_named_sequence_unsent_at_deadline_is_unknown),
-        CASE(test_epoch_record_goes_alone_and_tells_the_last_sequence),
-        CASE(test_epoch_record_needs_a_named_producer),
-        CASE(test_lost_master_is_asked_again_with_the_hint),
-        CASE(test_idle_disconnect_does_not_drop_the_tail),
-        CASE(test_reply_of_another_sequence_is_a_protocol_error),
+        BENCH_CASE(test_append_when_answered_is_done_with_its_offset),
+        BENCH_CASE(test_appends_are_sent_in_order_up_to_depth),
+        BENCH_CASE(test_reply_to_older_attempt_is_ignored),
+        BENCH_CASE(test_busy_pauses_and_sends_again_to_the_same_place),
+        BENCH_CASE(test_busy_for_long_asks_for_the_tail),
+        BENCH_CASE(test_busy_patience_begins_anew_after_a_success),
+        BENCH_CASE(test_refused_submit_when_a_pause_is_over_keeps_the_wake_up),
+        BENCH_CASE(test_expect_sends_again_from_there),
+        BENCH_CASE(test_expect_of_committed_sequence_ends_the_producer),
+        BENCH_CASE(test_silent_primary_is_disconnected_and_reported),
+        BENCH_CASE(test_later_sequence_waits_for_answer_from_older_place),
+        BENCH_CASE(test_earlier_is_followed_chunk_by_chunk),
+        BENCH_CASE(test_deadline_of_unsent_ends_it_and_what_follows),
+        BENCH_CASE(test_deadline_of_unsent_while_the_master_is_silent_is_a_deadline),
+        BENCH_CASE(test_deadline_of_refused_is_no_unknown),
+        BENCH_CASE(test_deadline_of_sent_is_unknown_until_repeated),
+        BENCH_CASE(test_unknown_is_resolved_by_a_later_commit),
+        BENCH_CASE(test_unknown_is_resolved_by_the_caller),
+        BENCH_CASE(test_later_in_flight_waits_behind_unknown),
+        BENCH_CASE(test_given_up_in_doubt_is_unknown),
+        BENCH_CASE(test_fenced_without_doubt_is_fenced),
+        BENCH_CASE(test_ended_session_leaves_only_older_places_in_doubt),
+        BENCH_CASE(test_full_chunk_under_several_in_flight_keeps_their_order),
+        BENCH_CASE(test_deleted_file_ends_everything),
+        BENCH_CASE(test_reused_id_ends_one_append_only),
+        BENCH_CASE(test_repeat_of_old_sequence_is_sent_to_the_tail),
+        BENCH_CASE(test_named_sequence_unsent_at_deadline_is_unknown),
+        BENCH_CASE(test_epoch_record_goes_alone_and_tells_the_last_sequence),
+        BENCH_CASE(test_epoch_record_needs_a_named_producer),
+        BENCH_CASE(test_lost_master_is_asked_again_with_the_hint),
+        BENCH_CASE(test_idle_disconnect_does_not_drop_the_tail),
+        BENCH_CASE(test_reply_of_another_sequence_is_a_protocol_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
