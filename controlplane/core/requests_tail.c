@@ -219,11 +219,11 @@ void master_questions_look(struct master_core *core)
 {
     pawl_list_for_each_safe (node, &core->questions) {
         struct master_question *question = pawl_container_of(node, struct master_question, node);
-        question_renew(core, question);
         if (core->failed) {
-            return;
+            return; // chunks may be half made
         }
-        if (question_answer(core, question)) {
+        question_renew(core, question);
+        if (!core->failed && question_answer(core, question)) {
             pawl_list_remove(node);
             core->questions_count--;
             pawl_alloc_free(core->alloc, question);
