@@ -26,6 +26,8 @@
 #include "proto/wire.h"
 
 #define CHUNKD_REQUESTS_COUNT 128u
+// Another server forwards the records of all clients, and has no more of them in one flush than half of this.
+#define CHUNKD_PEER_REQUESTS_COUNT 512u
 #define CHUNKD_CONNECTIONS_COUNT 512u
 #define CHUNKD_HELLO_MS 5000u   // a connection has so long to say HELLO
 #define CHUNKD_LINGER_MS 1000u  // a refused one so long to read the refusal
@@ -127,6 +129,8 @@ struct request {
     union chunk_reply reply;
 };
 
+// Requests that a client or another server may have unanswered over that fabric.
+uint32_t session_requests_limit(const struct reactor *reactor, uint32_t fabric, bool is_server);
 void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric);
 void session_message(struct reactor *reactor, struct session *session,
                      const struct fabric_event *event);

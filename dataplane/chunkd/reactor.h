@@ -46,10 +46,10 @@ struct reactor_options {
     uint32_t journal_segment_bytes;
     uint32_t journal_segments_count;
     uint32_t inline_max_bytes;
-    uint32_t chain_bytes;              // payloads from so many bytes on go by chain; 0: none
-    uint32_t requests_count;           // a peer may have unanswered; 0: 128
-    uint32_t connections_count;        // of each fabric; 0: 512
-    uint32_t numa_node;                // of its memory; UINT32_MAX: any
+    uint32_t chain_bytes;       // payloads from so many bytes on go by chain; 0: none
+    uint32_t requests_count;    // a client may have unanswered, another server no fewer; 0: 128
+    uint32_t connections_count; // of each fabric; 0: 512
+    uint32_t numa_node;         // of its memory; UINT32_MAX: any
     const struct placement *placement; // BORROWED UNTIL reactor_thread_start() returns
     const struct placement_core *core; // to bind the thread to; NULL: none
     bool no_huge;

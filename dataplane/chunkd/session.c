@@ -87,6 +87,15 @@ void sessions_answer(struct reactor *reactor)
 
 // ---- beginning and end -------------------------------------------------------------------------
 
+uint32_t session_requests_limit(const struct reactor *reactor, uint32_t fabric, bool is_server)
+{
+    uint32_t count = reactor->options.requests_count;
+
+    return is_server && fabric_is_stream(reactor->fabrics[fabric])
+               ? PAWL_MAX(count, CHUNKD_PEER_REQUESTS_COUNT)
+               : count;
+}
+
 void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t fabric)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -160,7 +169,8 @@ static void session_hello(struct reactor *reactor, struct session *session,
     welcome.server_id = reactor->server_id;
     welcome.incarnation = reactor->incarnation;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
-    welcome.requests_count = reactor->options.requests_count;
+    welcome.requests_count =
+        session_requests_limit(reactor, session->fabric, hello->server_id != 0);
     welcome.reactor = (uint16_t)reactor->options.number;
     welcome.reactors_count = wire_reactors_count(reactor->options.reactors_count);
     if (code == 0) {
@@ -470,7 +480,8 @@ static const char *session_check(const struct reactor *reactor, const struct ses
     if (for_servers && session->server_id == 0) {
         return "a client sent what only chunk servers may";
     }
-    if (session->requests_count >= reactor->options.requests_count) {
+    if (session->requests_count >=
+        session_requests_limit(reactor, session->fabric, session->server_id != 0)) {
         return "more unanswered requests than were granted";
     }
     return NULL;

@@ -166,6 +166,11 @@ const char *fabric_provider(const struct fabric *fabric)
     return fabric->description;
 }
 
+bool fabric_is_stream(const struct fabric *fabric)
+{
+    return fabric->is_stream;
+}
+
 struct fabric_greeting fabric_greeting_of(const struct fabric *fabric)
 {
     return (struct fabric_greeting){

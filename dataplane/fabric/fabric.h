@@ -88,6 +88,10 @@ const char *fabric_address(const struct fabric *fabric);
 // Name of the provider in use and the device or interface, for logs and `doctor`.
 const char *fabric_provider(const struct fabric *fabric);
 
+// True: a message that finds no receive posted waits in the peer's socket and harms nothing, so peers may
+// have more requests unanswered than receives are posted. On a device each needs its receive.
+bool fabric_is_stream(const struct fabric *fabric);
+
 // Starts to connect. Ends in FABRIC_CONNECTED or FABRIC_CLOSED within deadline_ms. `user` is handed
 // back in every event. An address of another provider than this fabric's: PAWL_EINVALID.
 int fabric_connect(struct fabric *fabric, const char *address, uint32_t deadline_ms, void *user,

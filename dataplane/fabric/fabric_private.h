@@ -175,6 +175,7 @@ struct fabric {
     char description[128];
     bool is_listening;
     bool needs_local; // the provider wants registered local memory
+    bool is_stream;   // what finds no receive waits in a socket, and the peer is held back by it
     bool can_probe;   // it takes FABRIC_OP_PROBE, and the peer's host answers without its process
     uint16_t format;  // of the greeting; tests change it
     uint32_t receives_count;

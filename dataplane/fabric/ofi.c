@@ -305,6 +305,7 @@ static int ofi_open(struct fabric *fabric)
         strcmp(name, "tcp") == 0 || strcmp(name, "net") == 0 || strcmp(name, "sockets") == 0;
     const char *host = fabric->options.host;
     if (ofi->is_tcp) {
+        fabric->is_stream = true;
         fabric->packet_bytes *= FABRIC_PACKET_TCP_FACTOR;
         fabric->receives_count = PAWL_MAX(fabric->receives_count / FABRIC_PACKET_TCP_FACTOR,
                                           PAWL_MIN(fabric->receives_count, 4u));

@@ -20,6 +20,7 @@ static void test_connect_when_a_peer_listens_then_both_sides_know(void **state)
     assert_int_equal(strncmp(fabric_address(pair.b.fabric), pair.provider, strlen(pair.provider)),
                      0);
     assert_true(strstr(fabric_provider(pair.b.fabric), pair.provider) != NULL);
+    assert_int_equal(fabric_is_stream(pair.b.fabric), strcmp(pair.provider, "tcp") == 0);
     pair_connect(&pair);
     assert_int_equal(pair.a.connected, 1);
     assert_int_equal(pair.b.accepted, 1);
