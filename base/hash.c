@@ -1,18 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hashes for tables: the finaliser of splitmix64, alone and over words.
+// Hash of bytes: the finaliser of splitmix64 over words.
 #include "base/hash.h"
 
 #include <string.h>
-
-uint64_t pawl_hash_u64(uint64_t value)
-{
-    value ^= value >> 30;
-    value *= UINT64_C(0xbf58476d1ce4e5b9);
-    value ^= value >> 27;
-    value *= UINT64_C(0x94d049bb133111eb);
-    value ^= value >> 31;
-    return value;
-}
 
 uint64_t pawl_hash_bytes(const void *data, size_t bytes, uint64_t seed)
 {

@@ -48,24 +48,29 @@ static bool id_matches(const struct wire_record_id *a, const struct wire_record_
     return id_is_epoch(a) ? a->epoch == b->epoch : a->sequence == b->sequence;
 }
 
-// Neighbours of one producer come one after the other: they share a cache line of slots.
+// Neighbours of one producer share a cache line of slots. Where in it the first of them lies differs from line
+// to line: sequences that are multiples of something fill all of it, too.
 static uint64_t id_hash(const struct wire_record_id *id)
 {
     uint64_t number = id_is_epoch(id) ? ~(uint64_t)id->epoch : id->sequence;
-    uint64_t hash = pawl_hash_u64(id->producer_hi + 0x9e3779b97f4a7c15u);
-    hash = pawl_hash_u64(hash ^ id->producer_lo);
+    uint64_t hash = pawl_hash_u64(id->producer_hi + 0x9e3779b97f4a7c15u) ^ id->producer_lo;
     hash = pawl_hash_u64(hash ^ (number / SLOTS_LINE_COUNT));
-    return (hash & ~(uint64_t)(SLOTS_LINE_COUNT - 1)) | (number % SLOTS_LINE_COUNT);
+    uint64_t place = ((hash >> 60) + number) % SLOTS_LINE_COUNT;
+    return (hash & ~(uint64_t)(SLOTS_LINE_COUNT - 1)) | place;
 }
 
-// The slot that names the id, or the free one where it belongs. There is always a free slot.
+// The slot that names the id, or the free one where it belongs. There is always a free slot. Who finds his place
+// taken looks at the same place of the next line: neighbours would all find the next ones taken as well.
 static uint32_t *slot_find(const struct record_table *table, const struct record_slots *slots,
                            const struct wire_record_id *id)
 {
     uint64_t mask = slots->count - 1;
     uint64_t at = id_hash(id) & mask;
-    while (slots->items[at] != 0 && !id_matches(&row_at(table, slots->items[at] - 1)->id, id)) {
-        at = (at + 1) & mask;
+    uint64_t lines = slots->count / SLOTS_LINE_COUNT;
+    for (uint64_t probes = 1;
+         slots->items[at] != 0 && !id_matches(&row_at(table, slots->items[at] - 1)->id, id);
+         probes++) {
+        at = (at + (probes % lines == 0 ? SLOTS_LINE_COUNT + 1 : SLOTS_LINE_COUNT)) & mask;
     }
     return &slots->items[at];
 }

@@ -88,6 +88,29 @@ static void test_record_table_while_its_slots_grow_finds_every_id(void **state)
     record_table_fini(&table);
 }
 
+// Producers that write to many files by turns leave every 16th sequence, or every 5th, in each.
+static void test_record_table_when_sequences_have_gaps_finds_every_id(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000 };
+    static const uint64_t steps[] = {1, 2, 5, 16, 17, 32, 1024};
+    for (size_t s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
+        struct record_table table;
+        record_table_init(&table, pawl_alloc_heap());
+        for (uint64_t i = 0; i < COUNT; i++) {
+            struct pawl_record record = record_make(7, i * steps[s] + 1, i * 10);
+            assert_int_equal(record_table_add(&table, &record), 0);
+        }
+        for (uint64_t i = 0; i < COUNT; i++) {
+            struct pawl_record record = record_make(7, i * steps[s] + 1, 0);
+            assert_int_equal(record_table_find(&table, &record.id), i);
+            record = record_make(8, i * steps[s] + 1, 0);
+            assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
+        }
+        record_table_fini(&table);
+    }
+}
+
 static void test_record_table_when_truncated_while_its_slots_grow_forgets_the_end_only(void **state)
 {
     (void)state;
@@ -178,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_record_table_when_it_grows_finds_every_id),
         cmocka_unit_test(test_record_table_when_truncated_forgets_the_end_only),
         cmocka_unit_test(test_record_table_while_its_slots_grow_finds_every_id),
+        cmocka_unit_test(test_record_table_when_sequences_have_gaps_finds_every_id),
         cmocka_unit_test(
             test_record_table_when_truncated_while_its_slots_grow_forgets_the_end_only),
         cmocka_unit_test(test_record_table_when_memory_is_short_stays_as_it_was),
