@@ -7,10 +7,15 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <pawl/error.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "dataplane/chunkd/reactor.h"
+#include "dataplane/memory/heap_ahead.h"
 #include "dataplane/memory/placement.h"
+
+#define REACTOR_AHEAD_BYTES ((size_t)16 << 20) // tables of 100,000 records
 
 struct reactor_thread {
     pthread_t thread;
@@ -19,6 +24,20 @@ struct reactor_thread {
     int status; // of opening; read after `opened`
     struct reactor *reactor;
 };
+
+// Before the thread is bound: the helper is to run on other cores.
+static void begin_heap(const struct reactor_options *options)
+{
+    struct heap_ahead_options heap = {
+        .ahead_bytes = REACTOR_AHEAD_BYTES,
+        .any_node = options->numa_node == UINT32_MAX,
+        .numa_node = options->numa_node,
+    };
+    int code = heap_ahead_begin(&heap, NULL);
+    if (code != 0) {
+        pawl_log_info("memory of tables is taken when it is wanted: %s", pawl_strerror(code));
+    }
+}
 
 // Before anything is allocated: memory goes to the node of the thread that touches it first.
 static void bind_thread(const struct reactor_options *options)
@@ -36,6 +55,7 @@ static void bind_thread(const struct reactor_options *options)
 static void *reactor_thread_main(void *user)
 {
     struct reactor_thread *self = user;
+    begin_heap(&self->options);
     bind_thread(&self->options);
     self->status = reactor_open(&self->options, pawl_clock_ns(), &self->reactor);
     bool opened = self->status == 0;

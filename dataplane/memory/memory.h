@@ -55,6 +55,10 @@ const char *memory_region_describe(const struct memory_region *region);
 // NULL when it doesn't fit. There is no way to give it back but to close the region.
 void *memory_region_carve(struct memory_region *region, size_t bytes, size_t align);
 
+// Pages of that range that are not there yet are to come from this memory node (the kernel's number). False: no such
+// node, or the kernel has none.
+bool memory_prefer_node(void *base, size_t bytes, unsigned node);
+
 // A pool over a piece of a region: blocks of block_bytes, each of which may be split into quarters
 // and sixteenths. With blocks of 16 MiB the classes are 16, 4 and 1 MiB. All bookkeeping lies
 // outside of the blocks, so a late remote write can't harm it.

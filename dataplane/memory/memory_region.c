@@ -21,7 +21,7 @@
 #define MEMORY_MPOL_PREFERRED 1
 #define MEMORY_PAGE_BYTES 4096u
 
-static bool region_bind(void *base, size_t bytes, unsigned node)
+bool memory_prefer_node(void *base, size_t bytes, unsigned node)
 {
     unsigned long mask[16] = {0};
     const unsigned word_bits = 8 * sizeof(mask[0]);
@@ -61,7 +61,8 @@ static int region_map_huge(struct memory_region *region, const struct memory_opt
     if (base == MAP_FAILED) {
         return -errno;
     }
-    region->node_bound = !options->any_node && region_bind(base, region->bytes, options->numa_node);
+    region->node_bound =
+        !options->any_node && memory_prefer_node(base, region->bytes, options->numa_node);
     int code = region_populate(base, region->bytes, true);
     if (code != 0) {
         munmap(base, region->bytes);
@@ -92,7 +93,8 @@ static int region_map_normal(struct memory_region *region, const struct memory_o
     if (!options->no_huge && madvise(base, region->bytes, MADV_HUGEPAGE) == 0) {
         region->pages = MEMORY_PAGES_TRANSPARENT;
     }
-    region->node_bound = !options->any_node && region_bind(base, region->bytes, options->numa_node);
+    region->node_bound =
+        !options->any_node && memory_prefer_node(base, region->bytes, options->numa_node);
     int code = region_populate(base, region->bytes, false);
     if (code != 0) {
         munmap(base, region->bytes);

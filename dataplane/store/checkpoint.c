@@ -29,15 +29,26 @@
 #include "dataplane/store/footer.h"
 #include "dataplane/store/store_private.h"
 
+// Memory for a whole segment, now and not when it is needed: it takes the kernel a while, and records would wait. Until
+// there is a checkpoint, the replay has it.
 int store_checkpoint_open(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
+    void *staging;
 
     checkpoint->store = store;
     for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
         checkpoint->write_backs[i].checkpoint = checkpoint;
     }
-    return 0;
+    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
+        uint64_t bytes = store->journal.segments[i].bytes;
+        checkpoint->staging_bytes = PAWL_MAX(checkpoint->staging_bytes, (size_t)bytes);
+    }
+    int code = store_huge_new(checkpoint->staging_bytes, &staging);
+    if (code == 0) {
+        checkpoint->staging = staging;
+    }
+    return code;
 }
 
 void store_checkpoint_close(struct store *store)
@@ -577,19 +588,11 @@ static void checkpoint_begin(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
     struct store_segment *segment = store_segments_oldest_full(store);
-    void *staging;
 
     if (segment == NULL || 2 * store_segments_free_count(store) >= store->journal.segments_count) {
         return;
     }
-    if (checkpoint->staging_bytes < segment->bytes) {
-        if (store_huge_new((size_t)segment->bytes, &staging) != 0) {
-            return; // tried again at the next poll
-        }
-        free(checkpoint->staging);
-        checkpoint->staging = staging;
-        checkpoint->staging_bytes = (size_t)segment->bytes;
-    }
+    pawl_assert(segment->bytes <= checkpoint->staging_bytes);
     checkpoint->segment = segment;
     checkpoint->staged_bytes = segment->tail;
     checkpoint->staging_at = 0;

@@ -6,7 +6,6 @@
 // oldest generation that the newest header names) are free; from there to the newest none may be missing.
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <pawl/error.h>
@@ -363,21 +362,10 @@ static int segments_replay(struct replay *replay)
 
 int store_replay(struct store *store)
 {
-    struct replay replay = {.store = store};
-    uint64_t bytes = 0;
-    void *data;
+    struct replay replay = {.store = store, .data = store->checkpoint.staging};
 
-    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
-        bytes = PAWL_MAX(bytes, store->journal.segments[i].bytes);
-    }
-    int code = store_aligned_new((size_t)bytes, &data);
-    if (code != 0) {
-        return code;
-    }
-    replay.data = data;
     store->journal.next_lsn = 1;
-    code = segments_replay(&replay);
-    free(data);
+    int code = segments_replay(&replay);
     pawl_list_for_each (node, &store->replicas) {
         const struct store_replica *replica = pawl_container_of(node, struct store_replica, node);
         store->journal.next_lsn = PAWL_MAX(store->journal.next_lsn, replica->create_lsn + 1);
