@@ -294,7 +294,7 @@ static void link_welcome(struct reactor *reactor, struct link *link,
     link->window_key = welcome->window_key;
     link->window_slots = welcome->window_slots;
     link->slot_bytes = welcome->slot_bytes;
-    // The fabric has room for as many replies as we take requests.
+    // A device has a receive posted for as many replies as we take requests; of tcp the rest waits in the socket.
     link->requests_limit =
         PAWL_MIN(welcome->requests_count, session_requests_limit(reactor, link->fabric, true));
     pawl_log_info("connected to server %llx at %s over %s, window of %u slots",

@@ -53,7 +53,8 @@ static bool id_matches(const struct wire_record_id *a, const struct wire_record_
 static uint64_t id_hash(const struct wire_record_id *id)
 {
     uint64_t number = id_is_epoch(id) ? ~(uint64_t)id->epoch : id->sequence;
-    uint64_t hash = pawl_hash_u64(id->producer_hi + 0x9e3779b97f4a7c15u) ^ id->producer_lo;
+    uint64_t hash = pawl_hash_u64(id->producer_hi + 0x9e3779b97f4a7c15u);
+    hash = pawl_hash_u64(hash ^ id->producer_lo);
     hash = pawl_hash_u64(hash ^ (number / SLOTS_LINE_COUNT));
     uint64_t place = ((hash >> 60) + number) % SLOTS_LINE_COUNT;
     return (hash & ~(uint64_t)(SLOTS_LINE_COUNT - 1)) | place;

@@ -221,12 +221,14 @@ int heap_ahead_begin(const struct heap_ahead_options *options, const struct heap
     heap->ahead_bytes = (size_t)pawl_align_up(options->ahead_bytes, HEAP_PIECE_BYTES);
     sem_init(&heap->wanted, 0, 0);
     int code = range_map(heap, options);
-    if (code == 0) {
-        code = -pthread_create(&helper, NULL, helper_main, heap);
+    if (code == 0 && pthread_create(&helper, NULL, helper_main, heap) != 0) {
+        munmap(heap->base, HEAP_RANGE_BYTES);
+        code = -ENOMEM;
     }
     if (code != 0) {
-        free(heap); // a mapped range stays: nothing but addresses
-        return code < 0 && code != -ENOSYS ? -ENOMEM : code;
+        sem_destroy(&heap->wanted);
+        free(heap);
+        return code;
     }
     pthread_detach(helper);
     code = arena_begin(heap); // once jemalloc has the hooks, they stay

@@ -2,8 +2,8 @@
 // Heap ahead: what a thread gets from malloc() was handed out by the kernel before.
 //
 // A reactor's tables grow with every record, so it touches new memory all the time. The kernel clears that page by
-// page, or 2 MiB at once, and the thread waits: 0.1 ms for 2 MiB on a bare machine, 2 to 5 ms where a hypervisor has to
-// find the memory first. So jemalloc's arena of that thread takes its memory from one range of addresses, in order, and
+// page, or 2 MiB at once, and the thread waits: 0.3 ms for 2 MiB were seen where the memory was there, 2 to 5 ms where a
+// hypervisor had to find it first. So jemalloc's arena of that thread takes its memory from one range of addresses, in order, and
 // a helper thread has the kernel fill that range some way ahead of it. See jemalloc(3), "arena.<i>.extent_hooks".
 //
 // Memory that is freed stays with the arena; the kernel gets its pages back after a while, as of any jemalloc heap.
@@ -24,7 +24,7 @@ struct heap_ahead_options {
 };
 
 // From now on malloc() of the calling thread works so; once per thread, and for good. The helper may run wherever the
-// calling thread may run now. *ret_heap lives as long as the process (NULL: not wanted). Errors change nothing: -ENOSYS,
+// calling thread may run now. *ret_heap lives as long as the process (NULL: not wanted). Errors leave malloc() as it is: -ENOSYS,
 // malloc() isn't jemalloc's, or the kernel is older than 5.14; -ENOMEM, no such range, or no thread; -EIO, jemalloc
 // refuses.
 int heap_ahead_begin(const struct heap_ahead_options *options,

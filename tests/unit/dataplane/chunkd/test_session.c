@@ -11,6 +11,7 @@
 #include <pawl/error.h>
 
 #include "base/crc32c.h"
+#include "dataplane/fabric/fabric_private.h"
 #include "scripted.h"
 
 static struct bench bench;
@@ -91,6 +92,22 @@ static void test_hello_when_all_is_well_grants_a_window(void **state)
     assert_int_equal(client.welcome.slot_bytes, WIRE_SLOT_BYTES);
     assert_int_equal(client.welcome.requests_count, 4);
     assert_true(client.welcome.window_slots >= 4 && client.welcome.window_slots <= 64);
+}
+
+// What a server may have unanswered: as much as a client where each request needs its receive, more over a stream.
+static void test_hello_of_a_server_grants_more_requests_over_a_stream_only(void **state)
+{
+    (void)state;
+    assert_int_equal(session_requests_limit(bench.reactor, 0, true), 4);
+    bench.reactor->fabrics[0]->is_stream = true;
+    assert_int_equal(session_requests_limit(bench.reactor, 0, false), 4);
+    client_hello(&client, 0x77, 8);
+    assert_int_equal(client.welcome.requests_count, CHUNKD_PEER_REQUESTS_COUNT);
+    for (uint64_t i = 1; i <= 5; i++) { // one more than a client
+        client_append(&client, i, 10, 0, 0);
+    }
+    assert_false(client.closed);
+    assert_int_equal(script_count(CHUNK_EVENT_APPEND), 5);
 }
 
 static void hello_refused(uint64_t cluster_id, uint64_t target_id, int expected)
@@ -681,6 +698,7 @@ int main(void)
         T(test_ticks_when_nothing_comes_for_a_second_are_few_until_something_does),
         T(test_ticks_when_a_request_is_under_way_are_many),
         T(test_hello_when_all_is_well_grants_a_window),
+        T(test_hello_of_a_server_grants_more_requests_over_a_stream_only),
         T(test_hello_when_cluster_differs_is_refused),
         T(test_hello_when_another_server_is_wanted_is_refused),
         T(test_hello_when_another_reactor_is_wanted_is_refused),

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "dataplane/memory/heap_ahead.h"
 
 #define MIB ((size_t)1 << 20)
@@ -39,7 +40,10 @@ static bool is_resident(const void *memory, size_t bytes)
 
 static void wait_ready(const struct heap_ahead *heap)
 {
+    uint64_t end_ns = pawl_clock_ns() + 60 * PAWL_NS_PER_S;
+
     while (heap_ahead_ready_bytes(heap) < heap_ahead_taken_bytes(heap) + AHEAD_BYTES) {
+        assert_true(pawl_clock_ns() < end_ns);
         sched_yield();
     }
 }
@@ -50,9 +54,9 @@ static void *allocate(void *user)
     struct heap_ahead_options options = {.ahead_bytes = AHEAD_BYTES, .any_node = true};
     const struct heap_ahead *heap = NULL;
 
-    (void)user;
     int code = heap_ahead_begin(&options, &heap);
     if (code == -ENOSYS) { // a kernel that is too old
+        *(bool *)user = true;
         return NULL;
     }
     assert_int_equal(code, 0);
@@ -90,10 +94,14 @@ static void test_heap_when_begun_then_memory_is_ready_before_it_is_wanted(void *
 {
     pthread_t thread;
     void *left;
+    bool too_old = false;
 
     (void)state;
-    assert_int_equal(pthread_create(&thread, NULL, allocate, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, allocate, &too_old), 0);
     assert_int_equal(pthread_join(thread, &left), 0);
+    if (too_old) {
+        skip();
+    }
     free(left); // by another thread, after the end of its own
 }
 
