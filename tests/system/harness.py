@@ -171,6 +171,19 @@ class Cluster:
     def tail(self, path):
         return self.stat(path)["chunks"][-1]
 
+    def wait_primary(self, path, process, seconds=120):
+        """The primary of the tail that `process` appends to. A chunk exists before its lease is granted, and a file
+        before its first chunk."""
+        until = time.monotonic() + seconds
+        while True:
+            stat = self.pawl("--json", "stat", "--quick", path, code=None)
+            chunks = json.loads(stat.stdout)["chunks"] if stat.returncode == 0 else []
+            if chunks and chunks[-1]["primary"]:
+                return chunks[-1]["primary"]
+            check(process.poll() is None, f"{process.args[:2]} has given up")
+            check(time.monotonic() < until, f"{path} has no primary after {seconds} s")
+            time.sleep(0.05)
+
     def log(self, server):
         with open(os.path.join(self.dir, server, "log"), encoding="utf-8", errors="replace") as file:
             return file.read()

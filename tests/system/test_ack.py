@@ -25,18 +25,6 @@ def wait_for_appends(cluster, count, trial):
         time.sleep(0.05)
 
 
-def first_chunk(cluster, path, trial):
-    """The servers' counts may still grow by what an earlier trial has appended."""
-    until = time.monotonic() + 120
-    while True:
-        stat = cluster.pawl("--json", "stat", "--quick", path, code=None)
-        chunks = json.loads(stat.stdout)["chunks"] if stat.returncode == 0 else []
-        if chunks:
-            return chunks[-1]
-        check(time.monotonic() < until and trial.poll() is None, f"{path} has no chunk")
-        time.sleep(0.05)
-
-
 def end(trial):
     trial.terminate()
     out, error = trial.communicate(timeout=300)
@@ -49,9 +37,10 @@ def end(trial):
 def one_killed(cluster, number):
     path = f"/one{number}"
     trial = cluster.start("pawl-trial-ack", cluster.master, path, str(1000 + number))
-    replicas = first_chunk(cluster, path, trial)
+    # The servers' counts may still grow by what an earlier trial has appended.
+    cluster.wait_primary(path, trial)
     wait_for_appends(cluster, 50, trial)
-    victim = replicas["primary"] if number % 2 == 0 else f"cs{1 + number % 3}"
+    victim = cluster.wait_primary(path, trial) if number % 2 == 0 else f"cs{1 + number % 3}"
     cluster.kill(victim)
     wait_for_appends(cluster, 50, trial)
     cluster.restart(victim)

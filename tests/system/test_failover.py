@@ -27,7 +27,7 @@ def pause_ms(cluster, path):
     before = cluster.json("servers")["recoveries"]
     bench = cluster.start("pawl-trial", "bench", cluster.master, path, "1", "600", "1024", "1")
     wait_for_appends(cluster, 20, bench)
-    primary = cluster.json("stat", "--quick", path)["chunks"][-1]["primary"]
+    primary = cluster.wait_primary(path, bench)
     cluster.kill(primary)
     until = time.monotonic() + 120
     while cluster.json("servers")["recoveries"] == before:
