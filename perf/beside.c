@@ -38,7 +38,7 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     if (roofline_options_check(&roofline, ret_why) != 0) {
         return PAWL_EINVALID;
     }
-    *ret_beside = (struct perf_beside){.options = roofline};
+    *ret_beside = (struct perf_beside){.options = roofline, .has_duties = options->duties};
     return 0;
 }
 
@@ -53,6 +53,22 @@ static int failed(const struct roofline_result *result)
     return PERF_FAILED;
 }
 
+// The same point with all duties, for the round's explanation.
+static int duties_round(const struct roofline_options *roofline, enum roofline_wait wait,
+                        struct roofline_result *result, struct perf_round *round)
+{
+    struct roofline_options options = *roofline;
+    options.duties = ROOFLINE_DUTIES_ALL;
+    options.wait = wait;
+    if (roofline_run(&options, result) != 0) {
+        return failed(result);
+    }
+    round->roofline.duties_ops_per_s = result->ops_per_s;
+    round->roofline.duties_p999_us = result->p999_us;
+    round->roofline.duties_replica_cpu_s_per_gb = result->replica_cpu_s_per_gb;
+    return 0;
+}
+
 int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
 {
     struct roofline_options *roofline = &beside->options;
@@ -63,13 +79,18 @@ int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
     }
     int code = 0;
     if (beside->files.count == 0) {
-        code = roofline_files_open(roofline, &beside->files, result->error);
+        struct roofline_options files = *roofline;
+        files.duties = beside->has_duties ? ROOFLINE_DUTIES_ALL : 0; // they need a data file
+        code = roofline_files_open(&files, &beside->files, result->error);
     }
     roofline->files = &beside->files;
     code = code != 0 || roofline_run(roofline, result) != 0 ? failed(result) : 0;
     if (code == 0) {
         round->roofline =
-            (struct perf_roofline){.ops_per_s = result->ops_per_s,
+            (struct perf_roofline){.duties_ops_per_s = NAN,
+                                   .duties_p999_us = NAN,
+                                   .duties_replica_cpu_s_per_gb = NAN,
+                                   .ops_per_s = result->ops_per_s,
                                    .bytes_per_s = result->bytes_per_s,
                                    .p50_us = result->p50_us,
                                    .p999_us = result->p999_us,
@@ -87,6 +108,9 @@ int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
         beside->slice_bytes = result->slice_bytes;
         beside->records_per_flush = result->records_per_flush;
         beside->records_per_message = result->records_per_message;
+    }
+    if (code == 0 && beside->has_duties) {
+        code = duties_round(roofline, result->wait, result, round);
     }
     free(result);
     return code;

@@ -9,6 +9,7 @@
 // What is measured beside a verb: the options, and what the last round was like: the check takes parts as large.
 struct perf_beside {
     struct roofline_options options;
+    bool has_duties;             // they are measured, too
     struct roofline_files files; // the same for all rounds; the processes are new ones in each
     uint32_t slice_bytes;
     double records_per_flush, records_per_message;

@@ -103,6 +103,9 @@ static const struct option table[] = {
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
     {"--roofline", NULL, TYPE_FLAG, ON(PERF_APPEND) | ON(PERF_READ), AT(roofline), 0, 0,
      "measure the roofline by turns with the rounds, and what share of it was reached", NULL},
+    {"--duties", NULL, TYPE_FLAG, ON(PERF_APPEND), AT(duties), 0, 0,
+     "with --roofline: also what is left of it once its servers check, note and write back records",
+     NULL},
     {"--unregistered", NULL, TYPE_FLAG, ON_PAYLOADS, AT(unregistered), 0, 0,
      "payload in ordinary memory, not in that of pawl_mem_alloc()", NULL},
     {"--suite", "NAME", TYPE_CHOICE, ON(PERF_REPORT), AT(suite), 0, 0,
@@ -422,6 +425,9 @@ int perf_options_check(const struct perf_options *options, struct perf_options_e
 {
     uint64_t record_max = PAWL_MIN(PERF_RECORD_MAX, options->chunk_bytes / 4);
     bool files = (ON(options->verb) & ON_FILES) != 0;
+    if (options->duties && !options->roofline) {
+        return refuse(ret_error, "--duties: right is together with --roofline");
+    }
     bool calls = options->verb != PERF_APPEND && options->verb != PERF_PUSH &&
                  (ON(options->verb) & ON_LOOPS) != 0;
     if (options->chunk_bytes % 4096 != 0) {

@@ -73,6 +73,7 @@ struct perf_options {
     const char *output;
     bool keep;
     bool roofline;
+    bool duties;
     bool unregistered;
     bool json;
     bool help;

@@ -20,7 +20,7 @@ int perf_result_init(struct perf_result *result, const struct perf_options *opti
         struct perf_round *round = &result->rounds[i];
         pawl_histogram_init(&round->latency_ns);
         perf_stages_init(&round->stages);
-        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN, NAN};
+        round->roofline = (struct perf_roofline){NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
         round->cpu_client_s = round->cpu_master_s = round->cpu_servers_s = NAN;
         for (size_t k = 0; k < PERF_KINDS_COUNT; k++) {
             pawl_histogram_init(&round->kinds[k].latency_ns);
@@ -71,8 +71,11 @@ struct perf_roofline perf_result_roofline(const struct perf_result *result)
                                      offsetof(struct perf_roofline, p50_us),
                                      offsetof(struct perf_roofline, p999_us),
                                      offsetof(struct perf_roofline, cpu_s_per_gb),
-                                     offsetof(struct perf_roofline, replica_cpu_s_per_gb)};
-    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN, NAN};
+                                     offsetof(struct perf_roofline, replica_cpu_s_per_gb),
+                                     offsetof(struct perf_roofline, duties_ops_per_s),
+                                     offsetof(struct perf_roofline, duties_p999_us),
+                                     offsetof(struct perf_roofline, duties_replica_cpu_s_per_gb)};
+    struct perf_roofline median = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     double values[PERF_REPEAT_MAX];
     for (size_t k = 0; k < PAWL_ARRAY_COUNT(members); k++) {
         for (uint32_t i = 0; i < result->rounds_count; i++) {
@@ -104,6 +107,23 @@ double perf_result_roof(const struct perf_result *result, enum perf_figure figur
         [PERF_FIGURE_replica_cpu_s_per_gb] = median.replica_cpu_s_per_gb,
     };
     return roofs[figure] > 0 ? roofs[figure] : NAN;
+}
+
+double perf_result_duties(const struct perf_result *result, enum perf_figure figure)
+{
+    struct perf_roofline median = perf_result_roofline(result);
+    switch (figure) {
+    case PERF_FIGURE_ops_per_s:
+        return median.duties_ops_per_s;
+    case PERF_FIGURE_bytes_per_s:
+        return median.duties_ops_per_s * (double)result->options.bytes;
+    case PERF_FIGURE_p999_us:
+        return median.duties_p999_us;
+    case PERF_FIGURE_replica_cpu_s_per_gb:
+        return median.duties_replica_cpu_s_per_gb;
+    default:
+        return NAN;
+    }
 }
 
 // Medians of the figures as shares of the roofline's; NaN: there is none.
@@ -199,6 +219,22 @@ static void print_kind(FILE *out, const struct perf_result *result, enum perf_ki
     }
 }
 
+static void print_duties(FILE *out, const struct perf_result *result)
+{
+    if (!result->options.duties) {
+        return;
+    }
+    fputs("  of the roofline with its duties:\n", out);
+    for (unsigned i = 0; i < PERF_FIGURES_COUNT; i++) {
+        double duties = perf_result_duties(result, i);
+        if (!isnan(duties)) {
+            fprintf(out, "    %-22s %12.2f of %.*f\n", perf_figure_text(i),
+                    perf_result_spread(result, i).median / duties,
+                    i == PERF_FIGURE_bytes_per_s ? 4 : 1, perf_figure_shown(i, duties));
+        }
+    }
+}
+
 static void print_roofline(FILE *out, const struct perf_result *result)
 {
     double ratios[PERF_FIGURES_COUNT];
@@ -214,6 +250,7 @@ static void print_roofline(FILE *out, const struct perf_result *result)
                     perf_figure_shown(i, perf_result_spread(result, i).median / ratios[i]));
         }
     }
+    print_duties(out, result);
     fprintf(out, "  roofline: %s%s%s\n", result->roofline_valid ? "valid" : "NOT VALID",
             result->roofline_why[0] != '\0' ? ": " : "", result->roofline_why);
 }
@@ -336,11 +373,17 @@ static json_t *files_json(const struct perf_round *round)
 
 static json_t *roofline_json(const struct perf_roofline *roofline)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
+    json_t *duties =
+        isnan(roofline->duties_ops_per_s)
+            ? json_null()
+            : json_pack("{s:o,s:o,s:o}", "ops_per_s", number(roofline->duties_ops_per_s), "p999_us",
+                        number(roofline->duties_p999_us), "replica_cpu_s_per_gb",
+                        number(roofline->duties_replica_cpu_s_per_gb));
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "ops_per_s", number(roofline->ops_per_s),
                      "bytes_per_s", number(roofline->bytes_per_s), "p50_us",
                      number(roofline->p50_us), "p999_us", number(roofline->p999_us), "cpu_s_per_gb",
                      number(roofline->cpu_s_per_gb), "replica_cpu_s_per_gb",
-                     number(roofline->replica_cpu_s_per_gb));
+                     number(roofline->replica_cpu_s_per_gb), "duties", duties);
 }
 
 // Medians over rounds, and the share of them that the medians of the figures are.
@@ -410,6 +453,7 @@ static json_t *options_json(const struct perf_options *options)
                   (json_int_t)options->chunk_bytes, "repeat", (json_int_t)options->repeat);
     json_object_set_new(object, "mix", mix);
     json_object_set_new(object, "roofline", json_boolean(options->roofline));
+    json_object_set_new(object, "duties", json_boolean(options->duties));
     return object;
 }
 

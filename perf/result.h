@@ -39,6 +39,10 @@ struct perf_roofline {
     double p999_us;
     double cpu_s_per_gb; // of all its processes
     double replica_cpu_s_per_gb;
+    // Of the same with its duties, docs/roofline.md: they explain a share and are never the denominator.
+    double duties_ops_per_s;
+    double duties_p999_us;
+    double duties_replica_cpu_s_per_gb;
 };
 
 struct perf_round {
@@ -82,6 +86,8 @@ void perf_result_fini(struct perf_result *result);
 struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
 // The roofline's median of a figure; NaN: there is none.
 double perf_result_roof(const struct perf_result *result, enum perf_figure figure);
+// The same with its duties.
+double perf_result_duties(const struct perf_result *result, enum perf_figure figure);
 // Medians over rounds.
 struct perf_roofline perf_result_roofline(const struct perf_result *result);
 struct perf_spread perf_result_kind_spread(const struct perf_result *result, enum perf_kind kind,

@@ -32,6 +32,7 @@ struct perf_target {
 // Of a target and a result; NaN: not measured.
 struct perf_target_state {
     double reached, roofline, share;
+    double duties;                    // the roofline's with its duties
     bool is_met;                      // the bound holds, as far as the figures count
     bool is_valid;                    // the roofline of that run counts
     const struct perf_result *result; // NULL: there was no such run

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 
 #define CONNECT_MS 5000u
 
@@ -191,6 +192,7 @@ static struct append_entry *entry_add(struct client *client, struct outbox_messa
     entry->sequence = client->next_sequence;
     entry->client = client->index;
     entry->length = client->shape.record_bytes;
+    entry->crc = client->crc;
     return entry;
 }
 
@@ -244,6 +246,9 @@ static int append_add(struct client *client, struct outbox_message *message)
     client->starts_ns[place] = options->rate_per_s > 0 ? due_ns(client) : client->now_ns;
     shape_payload_fill(slot, shape->record_bytes, client->index, client->next_sequence,
                        options->is_verified);
+    if ((options->duties & ROOFLINE_DUTY_CHECKSUM) != 0) {
+        client->crc = pawl_crc32c(0, slot, shape->record_bytes);
+    }
     if (shape->is_pushed) {
         rc = payload_push(client, message, slot);
     } else {

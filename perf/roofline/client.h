@@ -40,7 +40,8 @@ struct client {
     uint8_t *memory; // a slot for each record in flight
     struct transport_region region;
     uint64_t next_sequence, answered_count; // over all runs
-    uint64_t *starts_ns;                    // by slot; 0: free
+    uint32_t crc;        // of the record that is being sent, where checksums are a duty
+    uint64_t *starts_ns; // by slot; 0: free
     struct client_slots slots;
     const struct client_run *run;
     uint64_t run_first; // sequence of the first record of this run

@@ -10,7 +10,7 @@
 #include "perf/roofline/roofline.h"
 
 #define DISK_ENTRIES 512u
-#define DISK_BUFFERS_MAX 2u
+#define DISK_BUFFERS_MAX 3u
 
 enum disk_file { DISK_JOURNAL = 0, DISK_DATA };
 

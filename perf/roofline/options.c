@@ -93,6 +93,10 @@ static const char *options_why(const struct roofline_options *options)
         options->wait > ROOFLINE_WAIT_YIELD || options->flush > ROOFLINE_DSYNC) {
         return "an unknown kind of work, route, flush or way to wait";
     }
+    if ((options->duties & ~(uint32_t)ROOFLINE_DUTIES_ALL) != 0 ||
+        (options->duties != 0 && options->what == ROOFLINE_READ)) {
+        return "duties are those of appends";
+    }
     const char *why = shape_why(options);
     if (why != NULL) {
         return why;
@@ -136,6 +140,21 @@ const char *roofline_route_name(enum roofline_route route)
     static const char *const names[] = {"best", "star", "chain"};
 
     return (size_t)route < PAWL_ARRAY_COUNT(names) ? names[route] : "?";
+}
+
+const char *roofline_duty_name(enum roofline_duty duty)
+{
+    switch (duty) {
+    case ROOFLINE_DUTY_CHECKSUM:
+        return "checksum";
+    case ROOFLINE_DUTY_TABLE:
+        return "table";
+    case ROOFLINE_DUTY_SECOND_WRITE:
+        return "second-write";
+    case ROOFLINE_DUTIES_ALL:
+        return "all";
+    }
+    return "?";
 }
 
 const char *roofline_flush_name(enum roofline_flush flush)

@@ -67,8 +67,9 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
 {
     const struct roofline_point best = best_of(result);
 
-    fprintf(out, "%s, %u bytes, depth %u, %u clients, %u %s, %s\n", what_name(options),
-            options->record_bytes, options->depth, options->clients, options->replicas,
+    fprintf(out, "%s%s, %u bytes, depth %u, %u clients, %u %s, %s\n", what_name(options),
+            options->duties != 0 ? " with duties" : "", options->record_bytes, options->depth,
+            options->clients, options->replicas,
             options->what == ROOFLINE_READ ? "servers" : "replicas", options->provider);
     fprintf(out, "%5s %-6s %8s %-6s %-9s %7s %12s %9s %9s %9s %9s %8s %8s %8s %8s\n", "batch",
             "wait", "slice", "route", "flush", "sources", "records/s", "GB/s", "p50 us", "p99 us",
@@ -76,7 +77,7 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
     for (uint32_t i = 0; result->points_count > 1 && i < result->points_count; i++) {
         point_print(out, &result->points[i], "");
     }
-    point_print(out, &best, "<- roofline");
+    point_print(out, &best, options->duties != 0 ? "<- with duties" : "<- roofline");
     fprintf(out,
             "%" PRIu64 " records; of all processes: %" PRIu64 " messages, %" PRIu64
             " one-sided writes, %" PRIu64 " disk writes, %" PRIu64 " flushes, %" PRIu64
@@ -113,13 +114,13 @@ static json_t *part_json(const struct roofline_part *part)
 
 static json_t *options_json(const struct roofline_options *options)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:f}", "what",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:f, s:I}", "what",
                      options->what == ROOFLINE_READ ? "read" : "append", "provider",
                      options->provider, "record_bytes", (json_int_t)options->record_bytes, "depth",
                      (json_int_t)options->depth, "clients", (json_int_t)options->clients,
                      "replicas", (json_int_t)options->replicas, "route",
                      roofline_route_name(options->route), "is_durable", options->is_durable,
-                     "rate_per_s", options->rate_per_s);
+                     "rate_per_s", options->rate_per_s, "duties", (json_int_t)options->duties);
 }
 
 static json_t *counts_json(const struct roofline_result *result)

@@ -48,6 +48,15 @@ struct roofline_files {
     uint32_t block_bytes;              // what O_DIRECT wants
 };
 
+// What a store with Pawl's promises has to do beside, as bits: each server at its least. They explain a figure and are no
+// part of the roofline.
+enum roofline_duty {
+    ROOFLINE_DUTY_CHECKSUM = 1, // clients sum payloads, servers check what came
+    ROOFLINE_DUTY_TABLE = 2,    // each record is looked up and noted, so that none is stored twice
+    ROOFLINE_DUTY_SECOND_WRITE = 4, // what the journal holds goes to the data file, too
+    ROOFLINE_DUTIES_ALL = 7,
+};
+
 // What a thread does that has nothing to do.
 enum roofline_wait {
     ROOFLINE_WAIT_BEST = 0, // all are tried
@@ -70,6 +79,7 @@ struct roofline_options {
     enum roofline_route route; // of appends
     enum roofline_flush flush; // of appends
     uint32_t sources;          // reads: servers that are read from, up to `replicas`; 0: sweep
+    uint32_t duties;           // enum roofline_duty, of appends; 0: the roofline
     bool is_durable;           // false: answered from memory, the disk is not written at all
     uint32_t duration_ms;      // of the measurement; points of the sweep take a quarter
     uint32_t warm_up_ms;       // before the measurement and before each point
@@ -177,6 +187,7 @@ void roofline_refute(const struct roofline_options *options, struct roofline_res
 
 const char *roofline_wait_name(enum roofline_wait wait);
 const char *roofline_route_name(enum roofline_route route);
+const char *roofline_duty_name(enum roofline_duty duty);
 const char *roofline_flush_name(enum roofline_flush flush);
 
 // The program pawl-roofline, and what a verb `roofline` of another program may call. Returns the exit status.

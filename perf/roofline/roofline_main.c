@@ -25,6 +25,8 @@ static const char usage[] =
     "  --flush HOW         of large payloads: fdatasync or dsync (sweep)\n"
     "  --sources N         servers that reads come from (sweep up to --replicas)\n"
     "  --memory            answered from memory; the disk is not written\n"
+    "  --duty NAME         not the roofline, but what a store has to do beside: checksum, table,\n"
+    "                      second-write or all; may be repeated\n"
     "  --duration MS       of the measurement; points of the sweep take a quarter (2000)\n"
     "  --warm-up MS        (200)\n"
     "  --batch N           records per message and flush at most (sweep)\n"
@@ -54,6 +56,7 @@ enum option_name {
     OPTION_FLUSH,
     OPTION_SOURCES,
     OPTION_MEMORY,
+    OPTION_DUTY,
     OPTION_DURATION,
     OPTION_WARM_UP,
     OPTION_BATCH,
@@ -82,6 +85,7 @@ static const struct option long_options[] = {
     {"flush", required_argument, NULL, OPTION_FLUSH},
     {"sources", required_argument, NULL, OPTION_SOURCES},
     {"memory", no_argument, NULL, OPTION_MEMORY},
+    {"duty", required_argument, NULL, OPTION_DUTY},
     {"duration", required_argument, NULL, OPTION_DURATION},
     {"warm-up", required_argument, NULL, OPTION_WARM_UP},
     {"batch", required_argument, NULL, OPTION_BATCH},
@@ -180,6 +184,20 @@ static int flush_parse(const char *text, enum roofline_flush *ret)
     return -EINVAL;
 }
 
+static int duty_parse(const char *text, uint32_t *duties)
+{
+    static const enum roofline_duty all[] = {ROOFLINE_DUTY_CHECKSUM, ROOFLINE_DUTY_TABLE,
+                                             ROOFLINE_DUTY_SECOND_WRITE, ROOFLINE_DUTIES_ALL};
+
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(all); i++) {
+        if (strcmp(text, roofline_duty_name(all[i])) == 0) {
+            *duties |= (uint32_t)all[i];
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 // Options with a number.
 static int number_take(struct roofline_options *options, int name, const char *text)
 {
@@ -247,6 +265,8 @@ static int option_take(struct command *command, int name, const char *text)
         return 0;
     case OPTION_ROUTE:
         return route_parse(text, &options->route);
+    case OPTION_DUTY:
+        return duty_parse(text, &options->duties);
     case OPTION_FLUSH:
         return flush_parse(text, &options->flush);
     case OPTION_WAIT:

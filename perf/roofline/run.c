@@ -50,7 +50,9 @@ static int server_files(struct nodes *nodes, const struct roofline_options *opti
     shape_init(&shape, options);
     bool is_read = options->what == ROOFLINE_READ;
     bool has_journal = !is_read && options->is_durable;
-    bool has_data = is_read || (options->is_durable && shape.is_in_place);
+    bool has_data =
+        is_read || (options->is_durable &&
+                    (shape.is_in_place || (options->duties & ROOFLINE_DUTY_SECOND_WRITE) != 0));
 
     fds[0] = nodes_file(nodes, options->dir, has_journal ? options->file_bytes : 4096, 0,
                         ret_block_bytes);

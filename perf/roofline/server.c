@@ -167,16 +167,19 @@ static int server_open(struct server *server, uint16_t *ret_port)
     rc = rc == 0 ? outboxes_open(server) : rc;
     rc = rc == 0 ? server_append_open(server) : rc;
     rc = rc == 0 ? server_disk_open(server) : rc;
+    rc = rc == 0 ? duties_open(&server->duties, &config->options) : rc;
     if (rc == 0 && config->options.what == ROOFLINE_READ) {
         rc = server_read_open(server);
     }
     if (rc == 0) {
         const int fds[2] = {CONTROL_JOURNAL_FD, CONTROL_DATA_FD};
-        const struct iovec buffers[2] = {
+        const struct iovec buffers[3] = {
             {.iov_base = server->window, .iov_len = server->window_bytes},
             {.iov_base = server->journal.memory, .iov_len = server->journal.memory_bytes},
+            duties_memory(&server->duties),
         };
-        rc = disk_open(&server->disk, fds, buffers, 2, server);
+        uint32_t count = buffers[2].iov_len > 0 ? 3 : 2;
+        rc = disk_open(&server->disk, fds, buffers, count, server);
     }
     rc = rc == 0 ? transport_listen(&server->transport, ret_port) : rc;
     return rc == 0 ? 0 : server_fail(server, rc, strerror(-rc));
@@ -192,6 +195,7 @@ static void server_close(struct server *server)
     writes_close(&server->writes);
     server_read_close(server);
     server_disk_close(server);
+    duties_close(&server->duties);
     server_append_close(server);
     free(server->window);
 }

@@ -5,9 +5,11 @@
 //   server_append.c  records: taking, passing on, answering
 //   server_disk.c    the journal (group commit, one write in flight) and the data file
 //   server_read.c    reads
+//   duties.c         what a store with Pawl's promises does beside, when it is asked for
 #ifndef PAWL_PERF_ROOFLINE_SERVER_H
 #define PAWL_PERF_ROOFLINE_SERVER_H
 
+#include "perf/roofline/duties.h"
 #include "perf/roofline/node.h"
 
 // A record that is not answered or passed back yet; index & mask is its place.
@@ -88,6 +90,7 @@ struct server {
     uint64_t answered_count;
     struct outbox_message *prepare; // being filled
     struct journal journal;
+    struct duties duties;
     uint64_t data_offset;
     struct record **unflushed, **flushing;
     uint32_t unflushed_count, flushing_count;

@@ -127,7 +127,13 @@ static int record_take(struct server *server, const struct prepare_entry *entry,
     record->is_durable = false;
     server->stats.records_count++;
     server->taken_count++;
-    int rc = 0;
+    const char *why = NULL;
+    int rc = duties_check(&server->duties, slot != NULL ? slot : payload, entry->length, entry->crc,
+                          &why);
+    rc = rc == 0 ? duties_note(&server->duties, record, &why) : rc;
+    if (rc != 0) {
+        return server_fail(server, rc, why);
+    }
     if (server->hops_count > 0) {
         rc = slot != NULL ? slice_forward(server, slot, entry) : 0;
         rc = rc == 0 ? prepare_add(server, entry, payload) : rc;
@@ -163,6 +169,7 @@ static int client_entry(struct server *server, struct server_client *client,
         .length = entry->length,
         .offset = entry->offset,
         .bytes = entry->bytes,
+        .crc = entry->crc,
     };
 
     // Slices of later records may overtake the message that a record waits in.

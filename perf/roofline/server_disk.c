@@ -128,12 +128,21 @@ static void batch_written(void *user, struct disk_request *request)
     struct journal *journal = &server->journal;
     struct batch *batch = request->owner;
     uint32_t at = sizeof(struct journal_batch);
+    bool is_written_twice =
+        !server->shape.is_in_place && (server->duties.which & ROOFLINE_DUTY_SECOND_WRITE) != 0;
+    int rc = 0;
 
     journal->is_in_flight = false;
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct journal_entry *entry = (const void *)(batch->buffer + at);
         record_durable(server, entry->index);
+        if (is_written_twice) {
+            rc = rc == 0 ? duties_write(server, entry + 1, entry->length) : rc;
+        }
         at += entry->bytes;
+    }
+    if (rc != 0) {
+        (void)server_fail(server, rc, "the second write");
     }
     journal->oldest++;
     batch_begin(batch);
@@ -144,7 +153,8 @@ static int journal_write(struct server *server)
     struct journal *journal = &server->journal;
     struct batch *batch = batch_at(journal, journal->oldest);
 
-    if (journal->is_in_flight || batch->count == 0) {
+    if (journal->is_in_flight || batch->count == 0 ||
+        !duties_has_room(&server->duties, batch->bytes)) {
         return 0;
     }
     uint32_t bytes = (uint32_t)pawl_align_up(batch->bytes, server->config->block_bytes);

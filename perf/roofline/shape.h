@@ -62,8 +62,8 @@ struct append_entry {
     uint32_t length;
     uint64_t offset; // of the slice that has landed
     uint32_t bytes;  // of that slice; 0: the payload is in the message
-    uint32_t reserved;
-    uint64_t index; // of a slice between servers
+    uint32_t crc;    // of the payload, where checksums are a duty
+    uint64_t index;  // of a slice between servers
     uint8_t reserved2[sizeof(struct wire_append) - sizeof(struct wire_header) - 40];
 };
 static_assert(sizeof(struct append_entry) == sizeof(struct wire_append) - sizeof(struct frame),
@@ -76,7 +76,7 @@ struct prepare_entry {
     uint32_t length;
     uint64_t offset;
     uint32_t bytes;
-    uint32_t reserved;
+    uint32_t crc;
     uint8_t reserved2[sizeof(struct wire_prepare) - sizeof(struct wire_header) - 40];
 };
 static_assert(sizeof(struct prepare_entry) == sizeof(struct wire_prepare) - sizeof(struct frame),

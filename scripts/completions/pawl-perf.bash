@@ -9,11 +9,11 @@ _pawl_perf_options() { # verb
     local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
-    append) echo "$times $loops $appends --ack --files --roofline --unregistered" ;;
+    append) echo "$times $loops $appends --ack --files --roofline --duties --unregistered" ;;
     read) echo "$times $loops $appends $files --roofline --unregistered" ;;
     write) echo "$times $loops $appends $files --unregistered" ;;
     roofline)
-        echo "--read --bytes --depth --clients --replicas --route --flush --sources --memory --duration --warm-up --batch --wait --slice" \
+        echo "--read --bytes --depth --clients --replicas --route --flush --sources --memory --duty --duration --warm-up --batch --wait --slice" \
             "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
         ;;
     mixed) echo "$times $loops $appends --ack $files --mix --unregistered" ;;
@@ -50,6 +50,7 @@ _pawl_perf() {
         [[ $verb == roofline ]] || words="auto $words"
         ;;
     --rate) words="half" ;;
+    --duty) words="checksum table second-write all" ;;
     --flush) words="fdatasync dsync" ;;
     --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --mix | \

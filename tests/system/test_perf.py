@@ -270,6 +270,13 @@ def beside(cluster, _where):
         check(not (above and roofline["valid"]), f"faster than the roofline, and valid: {ratio}")
 
 
+def duties(cluster, _where):
+    """What is left of the roofline once its servers do what a store has to."""
+    result = perf(cluster, "append", "--roofline", "--duties", *SHORT, "--repeat", "1", rounds=1)
+    found = result["roofline"]["duties"]
+    check(found["ops_per_s"] > 0 and found["p999_us"] > 0 and found["replica_cpu_s_per_gb"] > 0, f"{found}")
+
+
 def check_half(result):
     """Half of the peak was found and offered; all that was due is in the latencies."""
     peak, rate = result["peak_ops_per_s"], result["options"]["rate_per_s"]
@@ -312,6 +319,8 @@ def targets(cluster, where):
         why = run["roofline"]["why"]
         check(not target["valid"] and ("was not compared" in why or "faster" in why), f"valid without tools: {why}")
         check(close_to(share * target["roofline"], target["reached"]), f"{target}")
+    many = next(target for target in result["targets"] if target["figure"] == "ops_per_s")
+    check(many["with_duties"] == runs[many["run"]]["roofline"]["duties"]["ops_per_s"], f"{many}")
     with open(page, encoding="utf-8") as file:
         text = file.read()
     check("<h2>Targets</h2>" in text and all(target["what"] in text for target in result["targets"]), "the page")
@@ -331,6 +340,7 @@ def refusals(cluster, where):
                               (["append", "--cluster", os.path.join(where, "none")], 3, b"cluster.yaml"),
                               (["append", "--dir", os.path.join(where, "none")], 2, b"--dir"),
                               (["append", "--roofline", "--depth", "4096"], 2, b"--roofline: there is none of this shape"),
+                              (["append", "--duties"], 2, b"--duties: right is together with --roofline"),
                               (["write", "--roofline"], 2, b"--roofline is no option of write"), ([], 2, b"a verb is missing")):
         error = cluster.run("pawl-perf", *words, code=code).stderr
         check(text in error, f"{words}: {error}")
@@ -382,7 +392,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, beside, half, targets, table,
+PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, beside, duties, half, targets, table,
          refusals, own_cluster, interrupted]
 
 

@@ -129,6 +129,19 @@ class Appends(Case):
                                        "--flush", "fdatasync", "--wait", "sleep", "--slice", slice_bytes, "--file-bytes", "16M")
                 self.assertLessEqual(counts["flushes"], 24 * 3 * 2)
 
+    def test_with_duties_all_are_there_and_are_written_twice(self):
+        records, clients, replicas = 700, 3, 3
+        counts = self.verified(records, clients, replicas, "--duty", "all", "--route", "star", "--depth", 32, "--batch", 16,
+                               "--wait", "sleep", "--bytes", KIB, "--file-bytes", "32M")
+        pieces = replicas * (records * clients * KIB // (256 * KIB))
+        self.assertEqual(counts["disk_writes"], counts["flushes"] + pieces)
+
+    def test_duties_of_large_ones_in_slices(self):
+        counts = self.verified(12, 2, 3, "--duty", "checksum", "--duty", "table", "--route", "chain", "--bytes", 300000,
+                               "--depth", 6, "--batch", 4, "--flush", "dsync", "--wait", "sleep", "--slice", SLICE,
+                               "--file-bytes", "16M")
+        self.assertEqual(counts["disk_writes"], counts["flushes"])
+
     def test_in_memory_the_disk_is_left_alone(self):
         counts = self.run_to_end("--memory", "--records", 50, "--depth", 8, "--batch", 8, "--wait", "sleep")["counts"]
         self.assertEqual((counts["sent"], counts["answered"]), (50, 50))

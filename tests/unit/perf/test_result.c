@@ -60,14 +60,20 @@ static void test_json_when_roofline_then_ratios_of_medians(void **state)
     (void)state;
     struct perf_result result;
     two_rounds(&result, (double[]){100, 300}, (double[]){50, 70});
-    result.rounds[0].roofline = (struct perf_roofline){300, 300 * 1024, 20, 90, 2, 0.5};
-    result.rounds[1].roofline = (struct perf_roofline){500, 500 * 1024, 28, 110, 4, 0.7};
+    result.rounds[0].roofline = (struct perf_roofline){300, 300 * 1024, 20, 90, 2, 0.5, 200, 30, 1};
+    result.rounds[1].roofline =
+        (struct perf_roofline){500, 500 * 1024, 28, 110, 4, 0.7, 300, 50, 3};
     json_t *root = perf_result_json(&result, &cluster);
     assert_non_null(root);
     assert_true(real_at(root, "roofline", "ops_per_s") == 400);
     assert_true(real_at(root, "ratio", "ops") == 0.5);
     assert_true(real_at(root, "ratio", "bytes") == 0.5);
     assert_true(real_at(root, "ratio", "p50") == 2.5);
+    const json_t *duties = json_object_get(json_object_get(root, "roofline"), "duties");
+    assert_true(json_real_value(json_object_get(duties, "ops_per_s")) == 250);
+    assert_true(json_real_value(json_object_get(duties, "p999_us")) == 40);
+    assert_true(json_real_value(json_object_get(duties, "replica_cpu_s_per_gb")) == 2);
+    assert_true(perf_result_duties(&result, PERF_FIGURE_bytes_per_s) == 250 * 1024);
     json_decref(root);
     perf_result_fini(&result);
 }

@@ -54,6 +54,21 @@ static void test_options_when_out_of_bounds_then_refused(void **state)
     refused(&options);
 }
 
+static void test_options_when_duties_then_known_ones_of_appends(void **state)
+{
+    (void)state;
+    struct roofline_options options = options_sound();
+    const char *why = NULL;
+    options.duties = ROOFLINE_DUTIES_ALL;
+    assert_int_equal(roofline_options_check(&options, &why), 0);
+    options.duties = ROOFLINE_DUTIES_ALL + 1;
+    refused(&options);
+    options.duties = ROOFLINE_DUTY_CHECKSUM;
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 4096;
+    refused(&options);
+}
+
 static void test_options_when_another_version_then_refused(void **state)
 {
     (void)state;
@@ -146,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_when_defaults_then_sound),
         cmocka_unit_test(test_options_when_out_of_bounds_then_refused),
+        cmocka_unit_test(test_options_when_duties_then_known_ones_of_appends),
         cmocka_unit_test(test_options_when_another_version_then_refused),
         cmocka_unit_test(test_options_when_records_in_flight_too_large_then_refused),
         cmocka_unit_test(test_options_when_rate_is_no_number_then_refused),
