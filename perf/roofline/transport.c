@@ -268,6 +268,9 @@ static int completions_poll(struct transport *t)
             }
         }
         taken += (int)count;
+        if (t->calls->is_spinning && count < CQ_BATCH) {
+            break; // it looks again at once, and has something to send before that
+        }
     }
     return taken;
 }
