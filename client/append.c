@@ -187,7 +187,7 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-static void act_send(struct pawl_file *file, const struct append_action *action)
+static void act_send(struct pawl_file *file, const struct append_action *action, uint64_t now_ns)
 {
     struct file_append *append = (struct file_append *)(uintptr_t)action->user;
     struct link_request request = {0};
@@ -207,7 +207,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action)
     request.owner = append;
     request.payload_bytes = append->bytes;
     request.use = &append->use;
-    request.deadline_ns = client_deadline_ns(file->pawl, APPEND_GUARD_MS);
+    request.deadline_ns = now_ns + APPEND_GUARD_MS * PAWL_NS_PER_MS;
     request.done = on_appended;
     request.user = call_new(file, action);
     int code = link_submit(file->pawl, action->tail.primary_id, &request);
@@ -339,7 +339,7 @@ static void act_done(struct pawl_file *file, const struct append_action *action)
     append_end(file, append, action->status);
 }
 
-static void carry_out(struct pawl_file *file, const struct append_actions *actions)
+static void carry_out(struct pawl_file *file, const struct append_actions *actions, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < actions->count; i++) {
         const struct append_action *action = &actions->items[i];
@@ -348,7 +348,7 @@ static void carry_out(struct pawl_file *file, const struct append_actions *actio
             act_get_tail(file, action);
             break;
         case APPEND_ACTION_SEND:
-            act_send(file, action);
+            act_send(file, action, now_ns);
             break;
         case APPEND_ACTION_LOOKUP:
             act_lookup(file, action);
@@ -368,7 +368,7 @@ static int step(struct pawl_file *file, const struct append_event *event)
     const struct append_actions *actions;
     int code = append_core_step(file->core, event, &actions);
     if (code == 0) {
-        carry_out(file, actions);
+        carry_out(file, actions, event->now_ns);
     }
     return code;
 }
@@ -451,16 +451,18 @@ static struct file_append *append_new(struct pawl_file *file)
     return append;
 }
 
-static int submit(struct pawl_file *file, struct file_append *append, uint64_t deadline_ns,
-                  uint32_t record_flags)
+static int submit(struct pawl_file *file, struct file_append *append, uint64_t now_ns,
+                  uint64_t deadline_ns, uint32_t record_flags)
 {
     // Devices and memory may need longer than an attempt has. That is this side's time: a server that
     // was not asked yet must not be reported for it.
-    int code = client_fabric(file->pawl);
-    if (code != 0) {
-        return code;
+    if (file->pawl->fabric == NULL) {
+        int code = client_fabric(file->pawl);
+        if (code != 0) {
+            return code;
+        }
+        now_ns = pawl_clock_ns();
     }
-    uint64_t now_ns = pawl_clock_ns();
     struct append_event event = {.type = APPEND_EVENT_SUBMIT,
                                  .now_ns = now_ns,
                                  .sequence = append->sequence,
@@ -478,7 +480,7 @@ static int submit(struct pawl_file *file, struct file_append *append, uint64_t d
     append->result.id.sequence = append->sequence;
     pawl_list_push_back(&file->pending, &append->node);
     file->pending_count++;
-    code = step(file, &event);
+    int code = step(file, &event);
     if (code != 0) {
         pawl_list_remove(&append->node);
         file->pending_count--;
@@ -522,8 +524,10 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
     append->crc = pawl_crc32c(0, data, bytes);
     append->done = done;
     append->user = user;
-    code = submit(file, append,
-                  client_deadline_ns(file->pawl, options != NULL ? options->deadline_ms : 0), 0);
+    uint64_t now_ns = pawl_clock_ns();
+    uint32_t deadline_ms = options != NULL && options->deadline_ms != 0 ? options->deadline_ms
+                                                                        : file->pawl->deadline_ms;
+    code = submit(file, append, now_ns, now_ns + deadline_ms * PAWL_NS_PER_MS, 0);
     if (code != 0) {
         pawl_pool_put(&file->pawl->appends, append);
     }
@@ -613,7 +617,7 @@ int file_write_append(struct pawl_file *log, const void *data, size_t bytes, uin
     append->crc = pawl_crc32c(0, data, bytes);
     append->done = on_append_done;
     append->user = &wait;
-    int code = submit(log, append, deadline_ns, record_flags);
+    int code = submit(log, append, pawl_clock_ns(), deadline_ns, record_flags);
     if (code != 0) {
         pawl_pool_put(&log->pawl->appends, append);
         return code;
@@ -647,7 +651,7 @@ int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *re
     }
     append->done = on_epoch_done;
     append->user = &epoch;
-    int code = submit(file, append, deadline_ns, WIRE_RECORD_EPOCH);
+    int code = submit(file, append, pawl_clock_ns(), deadline_ns, WIRE_RECORD_EPOCH);
     if (code != 0) {
         pawl_pool_put(&file->pawl->appends, append);
         return code;

@@ -11,6 +11,25 @@
 #define ACTIONS_MIN 16u
 #define OPS_MIN 16u
 
+// Bytes of an action that are cleared: all that its type has. What every record needs is short.
+static size_t action_bytes(enum chunk_action_type type)
+{
+    size_t head = offsetof(struct chunk_action, record); // where the union begins
+
+    switch (type) {
+    case CHUNK_ACTION_RELEASE:
+        return head;
+    case CHUNK_ACTION_APPEND:
+        return head + sizeof(struct pawl_record);
+    case CHUNK_ACTION_PREPARE:
+        return head + sizeof(struct wire_prepare);
+    case CHUNK_ACTION_REPLY:
+        return head + sizeof(union chunk_reply);
+    default:
+        return sizeof(struct chunk_action);
+    }
+}
+
 struct chunk_action *chunk_action_add(struct chunk_core *core, enum chunk_action_type type)
 {
     struct chunk_actions *actions = &core->actions;
@@ -30,7 +49,7 @@ struct chunk_action *chunk_action_add(struct chunk_core *core, enum chunk_action
     if (actions->count < actions->capacity) {
         action = &actions->items[actions->count++];
     }
-    memset(action, 0, sizeof(*action));
+    memset(action, 0, action_bytes(type));
     action->type = type;
     return action;
 }
