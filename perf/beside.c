@@ -53,13 +53,13 @@ static int failed(const struct roofline_result *result)
     return PERF_FAILED;
 }
 
-// The same point with all duties, for the round's explanation.
-static int duties_round(const struct roofline_options *roofline, enum roofline_wait wait,
-                        struct roofline_result *result, struct perf_round *round)
+// The same point with all duties, for the round's explanation. These are processes of their own, so how to wait is tried
+// once more.
+static int duties_round(const struct roofline_options *roofline, struct roofline_result *result,
+                        struct perf_round *round)
 {
     struct roofline_options options = *roofline;
     options.duties = ROOFLINE_DUTIES_ALL;
-    options.wait = wait;
     if (roofline_run(&options, result) != 0) {
         return failed(result);
     }
@@ -110,7 +110,7 @@ int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
         beside->records_per_message = result->records_per_message;
     }
     if (code == 0 && beside->has_duties) {
-        code = duties_round(roofline, result->wait, result, round);
+        code = duties_round(roofline, result, round);
     }
     free(result);
     return code;

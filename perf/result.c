@@ -112,18 +112,13 @@ double perf_result_roof(const struct perf_result *result, enum perf_figure figur
 double perf_result_duties(const struct perf_result *result, enum perf_figure figure)
 {
     struct perf_roofline median = perf_result_roofline(result);
-    switch (figure) {
-    case PERF_FIGURE_ops_per_s:
-        return median.duties_ops_per_s;
-    case PERF_FIGURE_bytes_per_s:
-        return median.duties_ops_per_s * (double)result->options.bytes;
-    case PERF_FIGURE_p999_us:
-        return median.duties_p999_us;
-    case PERF_FIGURE_replica_cpu_s_per_gb:
-        return median.duties_replica_cpu_s_per_gb;
-    default:
-        return NAN;
-    }
+    const double duties[PERF_FIGURES_COUNT] = {
+        [PERF_FIGURE_ops_per_s] = median.duties_ops_per_s,
+        [PERF_FIGURE_bytes_per_s] = median.duties_ops_per_s * (double)result->options.bytes,
+        [PERF_FIGURE_p999_us] = median.duties_p999_us,
+        [PERF_FIGURE_replica_cpu_s_per_gb] = median.duties_replica_cpu_s_per_gb,
+    };
+    return duties[figure] > 0 ? duties[figure] : NAN;
 }
 
 // Medians of the figures as shares of the roofline's; NaN: there is none.

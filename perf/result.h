@@ -86,7 +86,7 @@ void perf_result_fini(struct perf_result *result);
 struct perf_spread perf_result_spread(const struct perf_result *result, enum perf_figure figure);
 // The roofline's median of a figure; NaN: there is none.
 double perf_result_roof(const struct perf_result *result, enum perf_figure figure);
-// The same with its duties.
+// The same of it with its duties.
 double perf_result_duties(const struct perf_result *result, enum perf_figure figure);
 // Medians over rounds.
 struct perf_roofline perf_result_roofline(const struct perf_result *result);

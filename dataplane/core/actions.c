@@ -50,6 +50,10 @@ struct chunk_action *chunk_action_add(struct chunk_core *core, enum chunk_action
         action = &actions->items[actions->count++];
     }
     memset(action, 0, action_bytes(type));
+#ifdef __SANITIZE_ADDRESS__ // who reads what its type hasn't must not find zeros by chance
+    memset((unsigned char *)action + action_bytes(type), 0xa5,
+           sizeof(*action) - action_bytes(type));
+#endif
     action->type = type;
     return action;
 }

@@ -12,12 +12,13 @@
 #include "perf/roofline/server.h"
 
 #define CHUNK_BYTES (64u << 20)
+#define ROWS_MAX 65536u
 
 static int table_open(struct duties *duties, const struct roofline_options *options)
 {
     uint32_t places = 2;
 
-    duties->rows_max = PAWL_MAX(CHUNK_BYTES / options->record_bytes, 1u);
+    duties->rows_max = PAWL_MIN(PAWL_MAX(CHUNK_BYTES / options->record_bytes, 1u), ROWS_MAX);
     while (places < 2 * duties->rows_max) {
         places *= 2;
     }

@@ -6,10 +6,16 @@
 #ifndef PAWL_PERF_ROOFLINE_DUTIES_H
 #define PAWL_PERF_ROOFLINE_DUTIES_H
 
+#include <assert.h>
+
 #include "perf/roofline/disk.h"
 
 #define DUTIES_PIECE_BYTES (256u << 10) // of the second write, as Pawl's write-back has them
 #define DUTIES_PIECES_COUNT 64u
+
+// A batch fits beside a piece that is not full yet, which is not written before.
+static_assert((DUTIES_PIECES_COUNT - 1) * (uint64_t)DUTIES_PIECE_BYTES >= ROOFLINE_SECOND_WRITE_MAX,
+              "pieces");
 
 struct record;
 struct server;
@@ -27,7 +33,7 @@ struct duties_piece {
 struct duties {
     uint32_t which; // enum roofline_duty
     struct duties_row *rows;
-    uint32_t rows_count, rows_max; // as many as a chunk has; then the table begins anew
+    uint32_t rows_count, rows_max; // as many as a chunk has, within bounds; then it begins anew
     uint32_t *places;              // hashed: row + 1; 0: none
     uint32_t places_mask;
     uint8_t *memory;

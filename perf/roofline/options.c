@@ -61,6 +61,27 @@ static const char *shape_why(const struct roofline_options *options)
     return NULL;
 }
 
+static const char *duties_why(const struct roofline_options *options)
+{
+    bool is_small = options->record_bytes <= SHAPE_JOURNALED_MAX;
+    uint64_t entry_bytes = options->record_bytes + sizeof(struct journal_entry) + 8;
+
+    if ((options->duties & ~(uint32_t)ROOFLINE_DUTIES_ALL) != 0 ||
+        (options->duties != 0 && options->what == ROOFLINE_READ)) {
+        return "duties are those of appends";
+    }
+    if ((options->duties & ROOFLINE_DUTY_SECOND_WRITE) == 0) {
+        return NULL;
+    }
+    if (!options->is_durable || (options->duties == ROOFLINE_DUTY_SECOND_WRITE && !is_small)) {
+        return "a second write is of what the journal has: small records that are durable";
+    }
+    if (is_small && options->batch * entry_bytes > ROOFLINE_SECOND_WRITE_MAX) {
+        return "a batch that is written a second time has 15 MiB at most";
+    }
+    return NULL;
+}
+
 // Files that are verified must not be written twice at the same place.
 static const char *verified_why(const struct roofline_options *options)
 {
@@ -93,11 +114,8 @@ static const char *options_why(const struct roofline_options *options)
         options->wait > ROOFLINE_WAIT_YIELD || options->flush > ROOFLINE_DSYNC) {
         return "an unknown kind of work, route, flush or way to wait";
     }
-    if ((options->duties & ~(uint32_t)ROOFLINE_DUTIES_ALL) != 0 ||
-        (options->duties != 0 && options->what == ROOFLINE_READ)) {
-        return "duties are those of appends";
-    }
     const char *why = shape_why(options);
+    why = why == NULL ? duties_why(options) : why;
     if (why != NULL) {
         return why;
     }

@@ -112,15 +112,26 @@ static json_t *part_json(const struct roofline_part *part)
                      part->ratio, "steadiness", part->steadiness);
 }
 
+static json_t *duties_json(uint32_t duties)
+{
+    json_t *names = json_array();
+    for (uint32_t duty = 1; duty < ROOFLINE_DUTIES_ALL; duty *= 2) {
+        if ((duties & duty) != 0) {
+            json_array_append_new(names, json_string(roofline_duty_name((enum roofline_duty)duty)));
+        }
+    }
+    return names;
+}
+
 static json_t *options_json(const struct roofline_options *options)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:f, s:I}", "what",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:f, s:o}", "what",
                      options->what == ROOFLINE_READ ? "read" : "append", "provider",
                      options->provider, "record_bytes", (json_int_t)options->record_bytes, "depth",
                      (json_int_t)options->depth, "clients", (json_int_t)options->clients,
                      "replicas", (json_int_t)options->replicas, "route",
                      roofline_route_name(options->route), "is_durable", options->is_durable,
-                     "rate_per_s", options->rate_per_s, "duties", (json_int_t)options->duties);
+                     "rate_per_s", options->rate_per_s, "duties", duties_json(options->duties));
 }
 
 static json_t *counts_json(const struct roofline_result *result)

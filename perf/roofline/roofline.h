@@ -24,6 +24,7 @@
 #define ROOFLINE_POINTS_MAX 64u
 #define ROOFLINE_PARTS_MAX 8u
 #define ROOFLINE_TEXT_MAX 320u
+#define ROOFLINE_SECOND_WRITE_MAX (15u << 20) // of one batch of the journal
 
 enum roofline_what { ROOFLINE_APPEND = 0, ROOFLINE_READ };
 
@@ -153,7 +154,7 @@ void roofline_options_init(struct roofline_options *options);
 int roofline_options_check(const struct roofline_options *options,
                            const char **ret_why) PAWL_MUST_CHECK;
 
-// Files for runs of such a shape. 0, or a negative errno with `error` (of ROOFLINE_TEXT_MAX) filled.
+// Files for runs of such a shape; the options have the duties of all these runs. 0, or a negative errno with `error` (of ROOFLINE_TEXT_MAX) filled.
 int roofline_files_open(const struct roofline_options *options, struct roofline_files *ret_files,
                         char *error) PAWL_MUST_CHECK;
 void roofline_files_close(struct roofline_files *files);

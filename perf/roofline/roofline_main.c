@@ -25,8 +25,9 @@ static const char usage[] =
     "  --flush HOW         of large payloads: fdatasync or dsync (sweep)\n"
     "  --sources N         servers that reads come from (sweep up to --replicas)\n"
     "  --memory            answered from memory; the disk is not written\n"
-    "  --duty NAME         not the roofline, but what a store has to do beside: checksum, table,\n"
-    "                      second-write or all; may be repeated\n"
+    "  --duty NAME         with a duty of a store, so that the result is not the roofline: "
+    "checksum,\n"
+    "                      table, second-write (of records up to 32K) or all; may be repeated\n"
     "  --duration MS       of the measurement; points of the sweep take a quarter (2000)\n"
     "  --warm-up MS        (200)\n"
     "  --batch N           records per message and flush at most (sweep)\n"
@@ -331,6 +332,10 @@ int roofline_main(int argc, char **argv)
     if (command.is_help) {
         fputs(usage, stdout);
         return 0;
+    }
+    if (command.is_checked && command.options.duties != 0) {
+        fputs("pawl-roofline: --check is of the roofline, without --duty\n", stderr);
+        return EXIT_USAGE;
     }
     if (roofline_options_check(&command.options, &why) != 0) {
         fprintf(stderr, "pawl-roofline: %s\n", why);

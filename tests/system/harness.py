@@ -181,7 +181,7 @@ class Cluster:
             if chunks and chunks[-1]["primary"]:
                 return chunks[-1]["primary"]
             check(process.poll() is None, f"{process.args[:2]} has given up")
-            check(time.monotonic() < until, f"{path} has no primary after {seconds} s")
+            check(time.monotonic() < until, f"{path} has no primary after {seconds} s {stat.stderr}")
             time.sleep(0.05)
 
     def log(self, server):

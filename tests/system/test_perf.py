@@ -320,7 +320,7 @@ def targets(cluster, where):
         check(not target["valid"] and ("was not compared" in why or "faster" in why), f"valid without tools: {why}")
         check(close_to(share * target["roofline"], target["reached"]), f"{target}")
     many = next(target for target in result["targets"] if target["figure"] == "ops_per_s")
-    check(many["with_duties"] == runs[many["run"]]["roofline"]["duties"]["ops_per_s"], f"{many}")
+    check((many["with_duties"] or 0) == runs[many["run"]]["roofline"]["duties"]["ops_per_s"], f"{many}")
     with open(page, encoding="utf-8") as file:
         text = file.read()
     check("<h2>Targets</h2>" in text and all(target["what"] in text for target in result["targets"]), "the page")

@@ -136,6 +136,12 @@ class Appends(Case):
         pieces = replicas * (records * clients * KIB // (256 * KIB))
         self.assertEqual(counts["disk_writes"], counts["flushes"] + pieces)
 
+    def test_second_writes_go_in_circles(self):
+        counts = self.run_to_end("--duty", "second-write", "--records", 3000, "--depth", 32, "--batch", 32, "--wait", "sleep",
+                                 "--bytes", KIB, "--file-bytes", "1M")["counts"]
+        self.assertEqual(counts["answered"], 3000)
+        self.assertEqual(counts["disk_writes"], counts["flushes"] + 3 * (3000 * KIB // (256 * KIB)))
+
     def test_duties_of_large_ones_in_slices(self):
         counts = self.verified(12, 2, 3, "--duty", "checksum", "--duty", "table", "--route", "chain", "--bytes", 300000,
                                "--depth", 6, "--batch", 4, "--flush", "dsync", "--wait", "sleep", "--slice", SLICE,

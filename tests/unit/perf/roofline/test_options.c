@@ -63,6 +63,15 @@ static void test_options_when_duties_then_known_ones_of_appends(void **state)
     assert_int_equal(roofline_options_check(&options, &why), 0);
     options.duties = ROOFLINE_DUTIES_ALL + 1;
     refused(&options);
+    options.duties = ROOFLINE_DUTY_SECOND_WRITE;
+    options.batch = ROOFLINE_SECOND_WRITE_MAX / options.record_bytes;
+    refused(&options);
+    options.batch = 0;
+    options.is_durable = false;
+    refused(&options);
+    options.is_durable = true;
+    options.record_bytes = 1 << 20;
+    refused(&options);
     options.duties = ROOFLINE_DUTY_CHECKSUM;
     options.what = ROOFLINE_READ;
     options.record_bytes = 4096;
