@@ -207,7 +207,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action,
     request.owner = append;
     request.payload_bytes = append->bytes;
     request.use = &append->use;
-    request.deadline_ns = now_ns + APPEND_GUARD_MS * PAWL_NS_PER_MS;
+    request.deadline_ns = client_deadline_from(file->pawl, now_ns, APPEND_GUARD_MS);
     request.done = on_appended;
     request.user = call_new(file, action);
     int code = link_submit(file->pawl, action->tail.primary_id, &request);
@@ -525,9 +525,8 @@ int pawl_append_submit(struct pawl_file *file, const void *data, size_t bytes,
     append->done = done;
     append->user = user;
     uint64_t now_ns = pawl_clock_ns();
-    uint32_t deadline_ms = options != NULL && options->deadline_ms != 0 ? options->deadline_ms
-                                                                        : file->pawl->deadline_ms;
-    code = submit(file, append, now_ns, now_ns + deadline_ms * PAWL_NS_PER_MS, 0);
+    uint32_t deadline_ms = options != NULL ? options->deadline_ms : 0;
+    code = submit(file, append, now_ns, client_deadline_from(file->pawl, now_ns, deadline_ms), 0);
     if (code != 0) {
         pawl_pool_put(&file->pawl->appends, append);
     }

@@ -27,10 +27,14 @@
 #define CLIENT_CONTROL_NS 1000000u
 #define CLIENT_ATTEMPT_MS 3000u
 
+uint64_t client_deadline_from(const struct pawl *pawl, uint64_t now_ns, uint32_t deadline_ms)
+{
+    return now_ns + (deadline_ms != 0 ? deadline_ms : pawl->deadline_ms) * PAWL_NS_PER_MS;
+}
+
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms)
 {
-    return pawl_clock_ns() +
-           (uint64_t)(deadline_ms != 0 ? deadline_ms : pawl->deadline_ms) * 1000000u;
+    return client_deadline_from(pawl, pawl_clock_ns(), deadline_ms);
 }
 
 uint64_t client_attempt_ns(uint64_t deadline_ns)

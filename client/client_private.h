@@ -193,6 +193,9 @@ struct pawl {
 
 // Opens the data plane unless it is open.
 int client_fabric(struct pawl *pawl) PAWL_MUST_CHECK;
+// So many milliseconds after `now_ns`; 0: as many as the connection's own deadline has.
+uint64_t client_deadline_from(const struct pawl *pawl, uint64_t now_ns, uint32_t deadline_ms);
+// The same, from now.
 uint64_t client_deadline_ns(const struct pawl *pawl, uint32_t deadline_ms);
 // Deadline of one attempt at one server: others may be better.
 uint64_t client_attempt_ns(uint64_t deadline_ns);
