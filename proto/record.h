@@ -20,4 +20,13 @@ struct pawl_record {
     uint8_t reserved[7]; // 0: rows are compared as bytes
 };
 
+// Makes of a record of a run the one behind it, whose row this is.
+static inline void pawl_record_follow(struct pawl_record *record, const struct wire_run_row *row)
+{
+    record->offset += record->length;
+    record->id.sequence++;
+    record->length = row->length;
+    record->crc = row->crc;
+}
+
 #endif

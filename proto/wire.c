@@ -10,6 +10,7 @@
 
 #include <pawl/error.h>
 
+#include "base/crc32c.h"
 #include "proto/reactor.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -146,6 +147,39 @@ static const char *check_welcome(const union wire_any *any, uint32_t inline_byte
     return why ? why : check_bare(any, inline_bytes);
 }
 
+// Of a run; its rows are looked at by check_rows().
+static const char *check_run(const struct wire_record_id *id, uint16_t run_count,
+                             uint16_t slot_first, uint16_t slot_count, uint32_t inline_bytes)
+{
+    if (run_count < 2 || run_count > WIRE_RUN_MAX)
+        return "run of a record, or of too many";
+    if (id->flags != 0)
+        return "run of records that are not plain";
+    if (id->sequence > UINT64_MAX - run_count)
+        return "run's sequences overflow";
+    if (slot_first != 0 || slot_count != 0)
+        return "run whose payload is in slots";
+    if (inline_bytes > WIRE_INLINE_MAX || inline_bytes < wire_rows_bytes(run_count))
+        return "run is larger than the limit, or shorter than its rows";
+    return NULL;
+}
+
+static const char *check_rows(const unsigned char *at, uint16_t run_count, uint32_t length,
+                              uint32_t inline_bytes)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < run_count; i++) {
+        struct wire_run_row row;
+        memcpy(&row, at + i * sizeof(row), sizeof(row));
+        if (row.length == 0)
+            return "run with a record without a payload";
+        sum += row.length;
+    }
+    if (sum != length || sum + wire_rows_bytes(run_count) != inline_bytes)
+        return "run is not as long as its records";
+    return NULL;
+}
+
 static const char *check_append(const union wire_any *any, uint32_t inline_bytes)
 {
     const struct wire_append *m = &any->append;
@@ -154,7 +188,9 @@ static const char *check_append(const union wire_any *any, uint32_t inline_bytes
     if (!why)
         why = check_id(&m->id, m->length);
     if (!why)
-        why = check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
+        why = m->run_count != 0
+                  ? check_run(&m->id, m->run_count, m->slot_first, m->slot_count, inline_bytes)
+                  : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
     if (!why && (m->flags & ~WIRE_APPEND_REPLICATED) != 0)
         why = "append has unknown flags";
     if (!why && m->flags != 0 && m->id.flags != 0)
@@ -193,7 +229,11 @@ static const char *check_prepare(const union wire_any *any, uint32_t inline_byte
     if (!why &&
         (m->flags & ~(WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY | WIRE_PREPARE_REPLICATED)) != 0)
         why = "prepare has unknown flags";
-    if (!why)
+    if (!why && m->run_count != 0)
+        why = m->flags & (WIRE_PREPARE_PUSHED | WIRE_PREPARE_PUSH_ONLY)
+                  ? "run that is pushed"
+                  : check_run(&m->id, m->run_count, m->slot_first, m->slot_count, inline_bytes);
+    else if (!why)
         why = (m->flags & WIRE_PREPARE_PUSHED) != 0
                   ? check_pushed(m, inline_bytes)
                   : check_payload(m->length, m->slot_first, m->slot_count, inline_bytes);
@@ -437,7 +477,14 @@ static const char *check_message(const void *message, uint32_t message_bytes)
         return check_bare(&any, message_bytes - struct_bytes);
     memcpy(&any, message, struct_bytes);
     wire_check_fn *check = is_reply ? wire_types[type].check_reply : wire_types[type].check;
-    return check(&any, message_bytes - struct_bytes);
+    uint32_t inline_bytes = message_bytes - struct_bytes;
+    const unsigned char *rows = (const unsigned char *)message + struct_bytes;
+    why = check(&any, inline_bytes);
+    if (!why && any.header.type == WIRE_APPEND && any.append.run_count != 0)
+        why = check_rows(rows, any.append.run_count, any.append.length, inline_bytes);
+    if (!why && any.header.type == WIRE_PREPARE && any.prepare.run_count != 0)
+        why = check_rows(rows, any.prepare.run_count, any.prepare.length, inline_bytes);
+    return why;
 }
 
 int wire_check(const void *message, uint32_t message_bytes, const char **ret_why)
@@ -448,6 +495,22 @@ int wire_check(const void *message, uint32_t message_bytes, const char **ret_why
         return 0;
     *ret_why = why;
     return PAWL_EPROTOCOL;
+}
+
+uint32_t wire_run_crc(const struct wire_run_row *rows, uint16_t run_count, const void *bytes,
+                      uint32_t length, uint32_t crc)
+{
+    uint32_t rows_crc = pawl_crc32c(0, rows, wire_rows_bytes(run_count));
+    const unsigned char *at = bytes;
+    if (rows_crc != crc)
+        return rows_crc; // nothing that they say is looked at
+    for (uint32_t i = 0; i < run_count; i++) {
+        if (rows[i].length > length || pawl_crc32c(0, at, rows[i].length) != rows[i].crc)
+            return ~crc;
+        at += rows[i].length;
+        length -= rows[i].length;
+    }
+    return length == 0 ? crc : ~crc;
 }
 
 void wire_header_init(struct wire_header *header, uint16_t type, uint32_t bytes, uint64_t request)

@@ -23,7 +23,7 @@
 #include "base/util.h"
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
-#define WIRE_FORMAT 1u
+#define WIRE_FORMAT 2u // 2: runs
 #define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
 #define WIRE_INLINE_MAX 8192u // payload bytes that may travel inside a message
@@ -134,6 +134,19 @@ struct wire_welcome {
 };
 static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
 
+// A run: records of one producer with consecutive sequences, plain ones, that travel and are answered as one. The id
+// is the first one's; `length` counts the payload bytes of all, and `crc` is over the rows: as many of them as there
+// are records stand in front of the payload, and all of it is inline. A run is taken whole or refused whole, and
+// lies in its chunk in one piece, each record a record as if it had come alone. One that does not begin with what
+// comes next of its producer is put off (PAWL_EBUSY), unless it is too early: its records are then sent one by one.
+// Its answer is that of its last record.
+struct wire_run_row {
+    uint32_t length; // payload bytes, not 0
+    uint32_t crc;    // crc32c of the payload
+};
+static_assert(sizeof(struct wire_run_row) == 8, "wire_run_row");
+#define WIRE_RUN_MAX 64u // records of a run; the fewest are 2
+
 struct wire_append {
     struct wire_header header;
     uint64_t chunk;
@@ -143,7 +156,8 @@ struct wire_append {
     uint32_t crc;    // crc32c of the payload
     uint16_t slot_first;
     uint16_t slot_count; // 0: the payload is inline
-    uint32_t flags;      // WIRE_APPEND_*
+    uint16_t flags;      // WIRE_APPEND_*
+    uint16_t run_count;  // records of the run that it carries; 0: one record, and no run
 };
 static_assert(sizeof(struct wire_append) == 96, "wire_append");
 #define WIRE_APPEND_REPLICATED 1u // to be answered as soon as every replica has it in memory
@@ -179,7 +193,8 @@ struct wire_prepare {
     uint32_t crc;
     uint16_t slot_first;
     uint16_t slot_count;
-    uint32_t flags; // WIRE_PREPARE_*
+    uint16_t flags;     // WIRE_PREPARE_*
+    uint16_t run_count; // as in wire_append; index and offset are the first record's
 };
 static_assert(sizeof(struct wire_prepare) == 120, "wire_prepare");
 #define WIRE_PREPARE_PUSHED 1u // no slots are named: the payload comes from another server by PUSH
@@ -190,8 +205,8 @@ struct wire_prepared {
     struct wire_header header;
     uint64_t chunk;
     uint64_t version;
-    uint64_t index;
-    uint32_t earlier_count; // PREPAREs of the records right before it that this answers, too
+    uint64_t index;         // of a run, its last record's
+    uint32_t earlier_count; // records right before it that this answers, too: all of one or several PREPAREs
     uint32_t reserved;      // 0
 };
 static_assert(sizeof(struct wire_prepared) == 64, "wire_prepared");
@@ -361,6 +376,23 @@ static inline uint64_t wire_session_of(const struct wire_record_id *id)
 // arrived. Returns 0, or PAWL_EPROTOCOL with `ret_why` set to a static text for the log.
 // Any thread. Never reads past message_bytes.
 int wire_check(const void *message, uint32_t message_bytes, const char **ret_why) PAWL_MUST_CHECK;
+
+// Bytes of the rows in front of a run's payload; 0: no run.
+static inline uint32_t wire_rows_bytes(uint16_t run_count)
+{
+    return run_count * (uint32_t)sizeof(struct wire_run_row);
+}
+
+// Records that a message carries.
+static inline uint32_t wire_records_count(uint16_t run_count)
+{
+    return run_count == 0 ? 1 : run_count;
+}
+
+// The checksum of a payload as it landed, to be compared with the message's `crc`: of the rows, if each record in
+// `bytes` matches its row, else something else. `length` bytes, of all records. Any thread.
+uint32_t wire_run_crc(const struct wire_run_row *rows, uint16_t run_count, const void *bytes,
+                      uint32_t length, uint32_t crc);
 
 // Fills a header: magic, format, type, bytes, status, request, features.
 void wire_header_init(struct wire_header *header, uint16_t type, uint32_t bytes, uint64_t request);

@@ -436,8 +436,9 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     slot->committed_at_send = core->committed_sequence;
     core->sent_bytes += slot->length;
     core->counters.retries_count += slot->was_sent ? 1 : 0;
-    slot->was_sent = true;
     struct append_action *action = append_action_add(core, APPEND_ACTION_SEND);
+    action->fresh = !slot->was_sent && !slot->doubt;
+    slot->was_sent = true;
     action->sequence = slot->sequence;
     action->user = slot->user;
     action->attempt = slot->attempt;

@@ -157,11 +157,16 @@ struct chunk_action *chunk_persist_add(struct chunk_core *core, struct chunk *ch
     return action;
 }
 
-void chunk_persist_record(struct chunk_core *core, struct chunk *chunk, uint64_t index,
-                          uint64_t payload)
+void chunk_persist_records(struct chunk_core *core, struct chunk *chunk, uint64_t index,
+                           uint32_t count, uint64_t payload)
 {
     struct chunk_action *action = chunk_persist_add(core, chunk, CHUNK_OP_APPEND, index);
+    struct chunk_op *op = chunk_op_find(core, action->token);
+    if (op) { // else no_memory
+        op->count = count;
+    }
     action->index = index;
+    action->count = count;
     action->record = *record_table_at(&chunk->records, index);
     action->payload = payload;
     action->commit_count = chunk->commit_count;

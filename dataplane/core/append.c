@@ -111,23 +111,24 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
 {
     const struct wire_append *message = (const void *)event->message;
     uint64_t index = chunk->records.count;
-    uint32_t prepare_flags = waiter->replicated ? WIRE_PREPARE_REPLICATED : 0;
+    uint32_t count = wire_records_count(message->run_count);
+    bool is_run = message->run_count != 0;
+    uint16_t prepare_flags = waiter->replicated ? WIRE_PREPARE_REPLICATED : 0;
     struct pawl_record record = {.offset = chunk_bytes_at(chunk, index),
                                  .id = message->id,
                                  .version = chunk->promised,
-                                 .length = message->length,
-                                 .crc = message->crc,
+                                 .length = is_run ? event->rows[0].length : message->length,
+                                 .crc = is_run ? event->rows[0].crc : message->crc,
                                  .replicated = waiter->replicated};
     if (message->id.flags & WIRE_RECORD_EPOCH) {
         const struct wire_producer *row = producer_table_find(&chunk->producers, &message->id);
         record.id.sequence = row ? row->last_sequence : 0;
     }
-    chunk_record_add(core, chunk, &record);
-    (void)inflight_push(core, &chunk->inflight);
+    chunk_records_add(core, chunk, &record, event->rows, count);
     if (core->no_memory) {
         return;
     }
-    chunk_persist_record(core, chunk, index, event->payload);
+    chunk_persist_records(core, chunk, index, count, event->payload);
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
         struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_PREPARE);
         action->server = chunk->lease.secondaries[i].server_id;
@@ -144,16 +145,18 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
                                                 .offset = record.offset,
                                                 .id = record.id,
                                                 .commit_count = chunk->commit_count,
-                                                .length = record.length,
-                                                .crc = record.crc,
-                                                .flags = prepare_flags};
+                                                .length = message->length,
+                                                .crc = message->crc,
+                                                .flags = prepare_flags,
+                                                .run_count = message->run_count};
     }
     chunk->lease.told_count = chunk->commit_count;
     chunk->lease.quiet = false;
     if (PAWL_MUTANT(epoch_not_committed) && record.length == 0) {
         chunk_reply_place(core, chunk, index, waiter, WIRE_APPEND);
     } else {
-        append_wait(core, chunk, index, waiter); // its HOLD goes out behind the PREPAREs
+        // The last of a run answers for all of it. Its HOLD goes out behind the PREPAREs.
+        append_wait(core, chunk, index + count - 1, waiter);
     }
 }
 
@@ -161,19 +164,22 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
 static int append_admit(struct chunk_core *core, struct chunk *chunk,
                         const struct wire_append *message)
 {
+    uint32_t count = wire_records_count(message->run_count);
     if (message->length > chunk->chunk_bytes / CHUNK_RECORD_SHARE) {
-        return PAWL_ETOOLARGE; // would not fit in the next chunk either
+        // It would not fit in the next chunk either; the records of a run may, each by itself.
+        return message->run_count != 0 ? PAWL_EBUSY : PAWL_ETOOLARGE;
     }
     if (producer_table_is_full(&chunk->producers, &message->id)) {
         return PAWL_ELIMIT; // nor would the next chunk's table have room
     }
     // What a broken member doesn't get can't be committed any more: don't begin it.
-    if (chunk_has_broken_member(chunk) || !inflight_has_room(&chunk->inflight)) {
+    if (chunk_has_broken_member(chunk) || !inflight_has_room(&chunk->inflight, count)) {
         PAWL_MARK(append_while_member_broken);
         return PAWL_EBUSY;
     }
     uint64_t end = chunk_bytes_at(chunk, chunk->records.count);
-    if (message->length > chunk->chunk_bytes - end || chunk->records.count >= CHUNK_RECORDS_MAX) {
+    if (message->length > chunk->chunk_bytes - end ||
+        chunk->records.count + count > CHUNK_RECORDS_MAX) {
         PAWL_MARK(append_fills_chunk);
         chunk->full = true;
     }
@@ -202,7 +208,13 @@ static void append_judge(struct chunk_core *core, struct chunk *chunk,
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EFENCED);
         break;
     case PRODUCER_REPEATED:
-        append_repeated(core, chunk, message, waiter);
+        if (message->run_count != 0) {
+            // Some of it may be elsewhere, or new: its records are judged one by one.
+            PAWL_MARK(append_repeats_run);
+            append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EBUSY);
+        } else {
+            append_repeated(core, chunk, message, waiter);
+        }
         break;
     case PRODUCER_EARLY:
         // Never held: a gap that is filled by somebody's later record would be no order at all.
@@ -239,6 +251,8 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
         PAWL_MARK(append_payload_torn);
         rc = PAWL_EBADPAYLOAD;
         core->counters.mismatches_count++;
+    } else if (message->run_count != 0 && chunk->written_handle != 0) {
+        rc = PAWL_EINVALID; // writes come alone
     } else if (!(message->id.flags & WIRE_RECORD_EPOCH) || chunk->written_handle != 0) {
         rc = written_record_check(core, chunk, &message->id, message->length);
     }

@@ -204,6 +204,20 @@ void chunk_record_add(struct chunk_core *core, struct chunk *chunk,
     core->no_memory |= rc != 0;
 }
 
+void chunk_records_add(struct chunk_core *core, struct chunk *chunk,
+                       const struct pawl_record *first, const struct wire_run_row *rows,
+                       uint32_t count)
+{
+    struct pawl_record record = *first;
+    for (uint32_t i = 0; i < count && !core->no_memory; i++) {
+        if (i > 0) {
+            pawl_record_follow(&record, &rows[i]);
+        }
+        chunk_record_add(core, chunk, &record);
+        (void)inflight_push(core, &chunk->inflight);
+    }
+}
+
 void chunk_producers_rebuild(struct chunk_core *core, struct chunk *chunk)
 {
     int rc = producer_table_inherit(&chunk->producers, chunk->inherited, chunk->inherited_count);

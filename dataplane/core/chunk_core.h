@@ -55,7 +55,8 @@ enum chunk_event_type {
     CHUNK_EVENT_LEASE,    // the master has renewed handle/version until `until_ns`
     CHUNK_EVENT_APPEND,   // message: wire_append
     CHUNK_EVENT_PREPARE,  // message: wire_prepare
-    CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure
+    CHUNK_EVENT_PREPARED, // reply of `server` to prepare (handle, version, index), or its failure; of
+                          // a run the index of its last record
     CHUNK_EVENT_COMMIT,   // message: wire_commit
     CHUNK_EVENT_HOLD,     // message: wire_hold
     CHUNK_EVENT_HELD, // reply of `server` to hold (handle, version, index: its count), or its failure
@@ -80,7 +81,9 @@ struct chunk_event {
     uint64_t request;
     uint64_t server;
     uint64_t payload;     // transfers one use to the core
-    uint32_t payload_crc; // crc32c of the bytes that landed, computed by the driver
+    uint32_t payload_crc; // crc32c of the bytes that landed, computed by the driver; of a run
+                          // wire_run_crc()
+    const struct wire_run_row *rows; // of a run; BORROWS UNTIL the step returns
     int status;
     uint64_t token;
     uint64_t handle;
@@ -97,7 +100,8 @@ struct chunk_event {
 enum chunk_action_type {
     // Store; each ends in CHUNK_EVENT_PERSISTED(token).
     CHUNK_ACTION_CREATE = 1, // create: the new chunk
-    CHUNK_ACTION_APPEND,     // handle, index, record, payload, commit_count
+    CHUNK_ACTION_APPEND,     // handle, index, record, count, payload, commit_count: of a run `record` is the
+                             // first, the others follow from the rows that came with the payload
     CHUNK_ACTION_PROMISE,    // handle, version
     CHUNK_ACTION_SEAL,       // handle, version, count
     CHUNK_ACTION_DROP,       // handle

@@ -201,6 +201,7 @@ struct chunk_op {
     uint32_t generation; // a token is used once: late or repeated ends find nothing
     uint32_t next_free;  // slot + 1
     uint64_t value;      // record index, or version
+    uint32_t count;      // records from that index on
     struct chunk *chunk;
     void *owned; // freed with the operation
 };
@@ -257,6 +258,11 @@ int chunk_record_check(const struct chunk *chunk, const struct pawl_record *reco
 // Puts a record behind the last one: record table, producer table.
 void chunk_record_add(struct chunk_core *core, struct chunk *chunk,
                       const struct pawl_record *record);
+// Puts what a message carries behind the last one, in flight: `first`, and if it carries a run those behind it in
+// `rows`. There is room for them.
+void chunk_records_add(struct chunk_core *core, struct chunk *chunk,
+                       const struct pawl_record *first, const struct wire_run_row *rows,
+                       uint32_t count);
 // Rebuilds the producer table from what was inherited and the records.
 void chunk_producers_rebuild(struct chunk_core *core, struct chunk *chunk);
 void chunk_activate(struct chunk_core *core, struct chunk *chunk);
@@ -280,8 +286,9 @@ union chunk_reply *chunk_reply_add(struct chunk_core *core, uint64_t conn, uint6
 // A store operation: its action, with a new token.
 struct chunk_action *chunk_persist_add(struct chunk_core *core, struct chunk *chunk,
                                        enum chunk_op_kind kind, uint64_t value);
-void chunk_persist_record(struct chunk_core *core, struct chunk *chunk, uint64_t index,
-                          uint64_t payload);
+// `count` records from `index` on that came with one payload.
+void chunk_persist_records(struct chunk_core *core, struct chunk *chunk, uint64_t index,
+                           uint32_t count, uint64_t payload);
 uint64_t chunk_op_add(struct chunk_core *core, struct chunk *chunk, enum chunk_op_kind kind,
                       uint64_t value);
 // The operation of a token; NULL when there is none (any more).
@@ -299,7 +306,7 @@ void chunk_answer_memory_free(struct chunk_core *core);
 
 // inflight.c
 
-bool inflight_has_room(const struct inflight *inflight);
+bool inflight_has_room(const struct inflight *inflight, uint32_t count);
 static inline bool inflight_is_empty(const struct inflight *inflight)
 {
     return inflight->first == inflight->end;

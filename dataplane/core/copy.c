@@ -187,11 +187,8 @@ static void record_take(struct chunk_core *core, struct chunk *chunk,
     if (core->no_memory || !inflight_push(core, &chunk->inflight)) {
         return;
     }
-    struct chunk_action *action = chunk_persist_add(core, chunk, CHUNK_OP_APPEND, index);
-    action->index = index;
-    action->record = *record;
-    action->payload = payload;
-    action->commit_count = chunk->copy->count;
+    chunk_persist_records(core, chunk, index, 1, payload);
+    chunk_action_last(core)->commit_count = chunk->copy->count;
 }
 
 // Takes what has come, in order; asks for more; seals when all of it is durable.

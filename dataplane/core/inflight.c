@@ -5,9 +5,9 @@
 
 #define INFLIGHT_MIN 16u
 
-bool inflight_has_room(const struct inflight *inflight)
+bool inflight_has_room(const struct inflight *inflight, uint32_t count)
 {
-    return inflight->end - inflight->first < CHUNK_INFLIGHT_MAX;
+    return inflight->end - inflight->first + count <= CHUNK_INFLIGHT_MAX;
 }
 
 struct inflight_slot *inflight_at(const struct inflight *inflight, uint64_t index)
@@ -35,7 +35,7 @@ static bool inflight_grow(struct chunk_core *core, struct inflight *inflight)
 
 struct inflight_slot *inflight_push(struct chunk_core *core, struct inflight *inflight)
 {
-    pawl_assert(inflight_has_room(inflight));
+    pawl_assert(inflight_has_room(inflight, 1));
     if (inflight->end - inflight->first == inflight->capacity && !inflight_grow(core, inflight)) {
         return NULL;
     }

@@ -149,6 +149,6 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event)
     }
     chunk_record_add(core, chunk, &record);
     if (!core->no_memory && inflight_push(core, &chunk->inflight)) {
-        chunk_persist_record(core, chunk, chunk->records.count - 1, event->payload);
+        chunk_persist_records(core, chunk, chunk->records.count - 1, 1, event->payload);
     }
 }

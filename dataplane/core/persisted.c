@@ -78,17 +78,20 @@ void chunk_damaged(struct chunk_core *core, uint64_t handle)
     }
 }
 
-static void record_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index)
+static void records_durable(struct chunk_core *core, struct chunk *chunk, uint64_t index,
+                            uint32_t count)
 {
     if (index != chunk->durable_count) {
         PAWL_MARK(durable_out_of_order);
     }
     if (PAWL_MUTANT(durable_out_of_order)) {
-        chunk->durable_count = PAWL_MAX(chunk->durable_count, index + 1);
+        chunk->durable_count = PAWL_MAX(chunk->durable_count, index + count);
     } else {
-        struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
-        slot->durable = true;
-        slot->durable_ns = core->now_ns;
+        for (uint64_t end = index + count; index < end; index++) {
+            struct inflight_slot *slot = inflight_at(&chunk->inflight, index);
+            slot->durable = true;
+            slot->durable_ns = core->now_ns;
+        }
     }
     // The store may finish records out of order; what counts is what has no hole before it.
     while (chunk->durable_count < chunk->records.count &&
@@ -106,7 +109,7 @@ static void persist_done(struct chunk_core *core, struct chunk *chunk, const str
 {
     switch (op->kind) {
     case CHUNK_OP_APPEND:
-        record_durable(core, chunk, op->value);
+        records_durable(core, chunk, op->value, op->count);
         break;
     case CHUNK_OP_CREATE:
     case CHUNK_OP_PROMISE:

@@ -50,28 +50,59 @@ int chunk_order_check(const struct chunk *chunk, uint64_t version)
     return chunk->damaged ? chunk->damage_code : 0;
 }
 
+// The first record that a PREPARE carries.
+static struct pawl_record prepare_record(const struct chunk_event *event)
+{
+    const struct wire_prepare *message = (const void *)event->message;
+    bool is_run = message->run_count != 0;
+    return (struct pawl_record){.offset = message->offset,
+                                .id = message->id,
+                                .version = message->version,
+                                .length = is_run ? event->rows[0].length : message->length,
+                                .crc = is_run ? event->rows[0].crc : message->crc,
+                                .replicated = (message->flags & WIRE_PREPARE_REPLICATED) != 0};
+}
+
+static bool record_is(const struct pawl_record *record, const struct pawl_record *other)
+{
+    const struct wire_record_id *a = &record->id;
+    const struct wire_record_id *b = &other->id;
+    return a->producer_hi == b->producer_hi && a->producer_lo == b->producer_lo &&
+           a->sequence == b->sequence && a->epoch == b->epoch && a->flags == b->flags &&
+           record->offset == other->offset && record->length == other->length &&
+           record->crc == other->crc;
+}
+
 // A repeated PREPARE is answered like the first one; another record at a used index is refused.
 static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
-                            const struct wire_prepare *message, const struct chunk_waiter *waiter)
+                            const struct chunk_event *event, const struct chunk_waiter *waiter)
 {
-    const struct pawl_record *record = record_table_at(&chunk->records, message->index);
-    const struct wire_record_id *a = &record->id;
-    const struct wire_record_id *b = &message->id;
+    const struct wire_prepare *message = (const void *)event->message;
+    struct pawl_record record = prepare_record(event);
+    uint32_t count = wire_records_count(message->run_count);
+    uint64_t last = message->index + count - 1;
 
-    if (a->producer_hi != b->producer_hi || a->producer_lo != b->producer_lo ||
-        a->sequence != b->sequence || a->epoch != b->epoch || a->flags != b->flags ||
-        record->offset != message->offset || record->length != message->length ||
-        record->crc != message->crc) {
+    // Of a run that was cut short there is no answer for the whole. What its rows say is looked at only if it is sound.
+    if (last >= chunk->records.count ||
+        (message->run_count != 0 && event->payload_crc != message->crc)) {
         return PAWL_EEXPECT;
     }
-    if (message->index < chunk->durable_count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0) {
+            pawl_record_follow(&record, &event->rows[i]);
+        }
+        if (!record_is(record_table_at(&chunk->records, message->index + i), &record)) {
+            return PAWL_EEXPECT;
+        }
+    }
+    if (last < chunk->durable_count) {
         struct wire_prepared place = {
-            .chunk = chunk->handle, .version = chunk->promised, .index = message->index};
+            .chunk = chunk->handle, .version = chunk->promised, .index = last};
         PAWL_MARK(prepare_repeats_durable);
         prepare_reply(core, waiter, &place, 0);
     } else {
         PAWL_MARK(prepare_joins_inflight);
-        inflight_wait(core, inflight_at(&chunk->inflight, message->index), waiter);
+        inflight_wait(core, inflight_at(&chunk->inflight, last), waiter);
     }
     return 0;
 }
@@ -80,42 +111,43 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
                         const struct chunk_event *event, const struct chunk_waiter *waiter)
 {
     const struct wire_prepare *message = (const void *)event->message;
-    struct pawl_record record = {.offset = message->offset,
-                                 .id = message->id,
-                                 .version = message->version,
-                                 .length = message->length,
-                                 .crc = message->crc,
-                                 .replicated = (message->flags & WIRE_PREPARE_REPLICATED) != 0};
+    uint32_t count = wire_records_count(message->run_count);
     // What landed is checked, not what was sent: a slot may have been torn or overwritten.
     if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_secondary)) {
         PAWL_MARK(prepare_payload_torn);
         core->counters.mismatches_count++;
         return PAWL_EBADPAYLOAD;
     }
+    struct pawl_record record = prepare_record(event);
     if (PAWL_MUTANT(prepare_hole_filled)) {
         record.offset = chunk_bytes_at(chunk, chunk->records.count);
     }
-    int rc = chunk_record_check(chunk, &record);
+    // As one record that is as long as all: what the others need beyond that follows from the first.
+    struct pawl_record whole = record;
+    whole.length = message->length;
+    int rc = chunk_record_check(chunk, &whole);
     if (rc) {
         return rc;
     }
-    if (!inflight_has_room(&chunk->inflight)) {
+    if (chunk->records.count + count > CHUNK_RECORDS_MAX) {
+        return PAWL_ECHUNKFULL;
+    }
+    if (!inflight_has_room(&chunk->inflight, count)) {
         return PAWL_EBUSY;
     }
     uint64_t index = chunk->records.count;
-    chunk_record_add(core, chunk, &record);
-    struct inflight_slot *slot = inflight_push(core, &chunk->inflight);
+    chunk_records_add(core, chunk, &record, event->rows, count);
     if (core->no_memory) {
         return 0;
     }
     if (PAWL_MUTANT(prepared_before_durable)) {
         struct wire_prepared place = {
-            .chunk = chunk->handle, .version = chunk->promised, .index = index};
+            .chunk = chunk->handle, .version = chunk->promised, .index = index + count - 1};
         prepare_reply(core, waiter, &place, 0);
     } else {
-        inflight_wait(core, slot, waiter);
+        inflight_wait(core, inflight_at(&chunk->inflight, index + count - 1), waiter);
     }
-    chunk_persist_record(core, chunk, index, event->payload);
+    chunk_persist_records(core, chunk, index, count, event->payload);
     chunk->promise_used = true;
     chunk_hold_answer(core, chunk, 0);
     return 0;
@@ -131,7 +163,7 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
     if (rc == 0) {
         commit_learn(chunk, message->commit_count);
         if (message->index < chunk->records.count) {
-            rc = prepare_repeated(core, chunk, message, &waiter);
+            rc = prepare_repeated(core, chunk, event, &waiter);
         } else if (message->index > chunk->records.count && !PAWL_MUTANT(prepare_hole_filled)) {
             PAWL_MARK(prepare_leaves_hole);
             rc = PAWL_EEXPECT; // a hole is never filled later: the primary reports it

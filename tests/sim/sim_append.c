@@ -62,7 +62,9 @@ static void carry_out_send(struct sim *sim, struct sim_client *c,
     link_ask_server(sim, c, node->index,
                     (struct sim_ask){.kind = SIM_CALL_APPEND,
                                      .attempt = action->attempt,
-                                     .sequence = action->sequence},
+                                     .sequence = action->sequence,
+                                     .length = action->length,
+                                     .fresh = action->fresh},
                     frame);
 }
 

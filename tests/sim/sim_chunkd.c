@@ -108,26 +108,67 @@ static void store_create(struct sim *sim, struct sim_chunkd *s, const struct chu
     disk_queue(sim, s, &op);
 }
 
+// The disk takes the records of a run one by one; the core hears of the last that ends.
+static void run_add(struct sim_chunkd *s, const struct chunk_action *action)
+{
+    s->runs = realloc(s->runs, (s->runs_count + 1) * sizeof(s->runs[0]));
+    pawl_assert(s->runs != NULL);
+    s->runs[s->runs_count++] =
+        (struct sim_run){.token = action->token, .left = (uint32_t)action->count};
+}
+
+// False: others of its run are still under way.
+static bool run_ends(struct sim_chunkd *s, uint64_t token, int *status)
+{
+    for (uint32_t i = 0; i < s->runs_count; i++) {
+        struct sim_run *run = &s->runs[i];
+        if (run->token != token) {
+            continue;
+        }
+        run->status = run->status != 0 ? run->status : *status;
+        *status = run->status;
+        if (--run->left > 0) {
+            return false;
+        }
+        *run = s->runs[--s->runs_count];
+        return true;
+    }
+    return true;
+}
+
 static void store_append(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action)
 {
-    struct sim_disk_op op = {.kind = SIM_DISK_APPEND,
-                             .token = action->token,
-                             .handle = action->handle,
-                             .index = action->index,
-                             .commit_count = action->commit_count,
-                             .record = {.record = action->record}};
+    struct sim_payload *payload = NULL;
+    struct pawl_record record = action->record;
+    uint64_t begin = record.offset;
     if (action->payload != 0) {
-        struct sim_payload *payload = payload_of(sim, s, action->payload);
-        if (payload == NULL || payload->bytes < action->record.length) {
+        payload = payload_of(sim, s, action->payload);
+        if (payload == NULL || payload->bytes < record.length) {
             sim_violation(sim, "%s stores a record without its payload", s->node->name);
             return;
         }
-        payload->uses++;
-        op.payload = payload->number;
-        op.source = payload->data;
     }
-    sim_oracle_handed(sim, s->node->index, &op);
-    disk_queue(sim, s, &op);
+    if (action->count > 1) {
+        run_add(s, action);
+    }
+    for (uint64_t i = 0; i < action->count; i++) {
+        if (i > 0) {
+            pawl_record_follow(&record, &payload->rows[i]);
+        }
+        struct sim_disk_op op = {.kind = SIM_DISK_APPEND,
+                                 .token = action->token,
+                                 .handle = action->handle,
+                                 .index = action->index + i,
+                                 .commit_count = action->commit_count,
+                                 .record = {.record = record}};
+        if (payload != NULL) {
+            payload->uses++;
+            op.payload = payload->number;
+            op.source = payload->data + (record.offset - begin);
+        }
+        sim_oracle_handed(sim, s->node->index, &op);
+        disk_queue(sim, s, &op);
+    }
 }
 
 static void store_other(struct sim *sim, struct sim_chunkd *s, const struct chunk_action *action,
@@ -205,9 +246,11 @@ void sim_chunkd_persisted(struct sim *sim, struct sim_node *node, const struct s
         }
         payload_release(sim, s, done->payload);
     }
-    chunkd_step(sim, s,
-                (struct chunk_event){
-                    .type = CHUNK_EVENT_PERSISTED, .token = done->token, .status = status});
+    if (run_ends(s, done->token, &status)) {
+        chunkd_step(sim, s,
+                    (struct chunk_event){
+                        .type = CHUNK_EVENT_PERSISTED, .token = done->token, .status = status});
+    }
 }
 
 // ---- registration and heartbeats -------------------------------------------------------------------
@@ -529,6 +572,7 @@ void sim_chunkd_stop(struct sim *sim, struct sim_node *node)
     pawl_map_fini(&s->commands);
     fabric_fini(s);
     windows_fini(s);
+    free(s->runs);
     chunk_core_free(s->core);
     free(s);
     node->state = NULL;

@@ -25,10 +25,18 @@ struct sim_payload {
     uint32_t bytes;
     uint32_t uses; // core, disk, messages that wait for their connection
     uint8_t *data;
-    struct sim_window *window; // that holds `data`; NULL: the payload does
+    const struct wire_run_row *rows; // of a run, in front of `data`
+    struct sim_window *window;       // that holds `data`; NULL: the payload does
     uint64_t conn;             // of the request that brought it; 0: none
     uint64_t request;
     struct sim_frame *held; // its reply, until all uses are over
+};
+
+// A run that the core has handed to the disk.
+struct sim_run {
+    uint64_t token;
+    uint32_t left; // records whose ends are still to come
+    int status;    // the first failure
 };
 
 // A request of our own to a peer.
@@ -87,6 +95,8 @@ struct sim_chunkd {
     uint64_t command_last;
     // Data plane.
     struct sim_peer peers[SIM_SERVERS_MAX];
+    struct sim_run *runs;     // that the disk has parts of
+    uint32_t runs_count;
     struct pawl_map payloads; // number > struct sim_payload
     uint64_t payload_last;
     uint64_t call_last;

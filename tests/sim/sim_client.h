@@ -88,6 +88,8 @@ struct sim_ask {
     uint32_t crc;
     uint16_t slot_first;
     uint16_t slot_count;
+    bool fresh;   // APPEND: may go in a run
+    uint64_t run; // of the run that it went in behind the first: that one's request
     uint32_t flags;
     uint32_t server; // SIM_CALL_LOOK: to read from
     uint64_t
@@ -103,6 +105,7 @@ struct sim_link {
     struct sim_frame **waiting; // until it is open
     uint32_t waiting_count;
     uint64_t slots_used; // of the server's window
+    bool gathers;        // what waits goes out in a moment
 };
 
 enum sim_client_state { SIM_CREATING = 1, SIM_OPENING, SIM_EPOCH, SIM_RUNNING, SIM_RESTING };

@@ -52,7 +52,7 @@ static void payload_free(struct sim_payload *payload)
 {
     sim_frame_free(payload->held);
     if (payload->window == NULL) {
-        free(payload->data);
+        free(payload->rows != NULL ? (void *)(uintptr_t)payload->rows : payload->data);
     }
     free(payload);
 }
@@ -147,6 +147,31 @@ static void reply_send(struct sim *sim, struct sim_chunkd *s, struct sim_served 
     served_remove(s, served);
 }
 
+// The answer of a run is its last record's: backwards from there.
+static void oracle_answer(struct sim *sim, const struct sim_chunkd *s,
+                          const struct sim_frame *request, const struct wire_appended *answer)
+{
+    struct wire_append append;
+    struct wire_appended reply = *answer;
+    memcpy(&append, request->data, sizeof(append));
+    if (append.run_count == 0) {
+        sim_oracle_answer(sim, s->node->index, &append, &reply);
+        return;
+    }
+    uint64_t first = append.id.sequence;
+    for (uint32_t i = append.run_count; i > 0 && !sim->violated; i--) {
+        struct wire_run_row row;
+        memcpy(&row, request->data + sizeof(append) + wire_rows_bytes((uint16_t)(i - 1)),
+               sizeof(row));
+        reply.file_offset -= i < append.run_count ? row.length : 0;
+        reply.sequence = first + i - 1;
+        append.id.sequence = first + i - 1;
+        append.length = row.length;
+        append.crc = row.crc;
+        sim_oracle_answer(sim, s->node->index, &append, &reply);
+    }
+}
+
 static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
                             const struct chunk_action *action)
 {
@@ -163,9 +188,7 @@ static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
         return;
     }
     if (request.type == WIRE_APPEND && header->status == 0) {
-        struct wire_append append;
-        memcpy(&append, served->frame->data, sizeof(append));
-        sim_oracle_answer(sim, s->node->index, &append, &action->reply.appended);
+        oracle_answer(sim, s, served->frame, &action->reply.appended);
     }
     if (request.type == WIRE_PREPARE && header->status == 0) {
         sim_watch_prepared(sim, s->node->index, &action->reply.prepared);
@@ -348,14 +371,16 @@ static struct sim_frame *prepare_frame(const struct sim_call *call,
 {
     struct wire_prepare prepare;
     memcpy(&prepare, call->frame->data, sizeof(prepare));
-    uint32_t bytes = payload != NULL ? prepare.length : 0;
+    uint32_t rows_bytes = wire_rows_bytes(prepare.run_count);
+    uint32_t bytes = payload != NULL ? prepare.length + rows_bytes : 0;
     uint32_t inside = call->slot_count == 0 ? bytes : 0;
     prepare.slot_first = call->slot_first;
     prepare.slot_count = call->slot_count;
     wire_header_init(&prepare.header, WIRE_PREPARE, (uint32_t)sizeof(prepare) + inside,
                      call->request);
     struct sim_frame *frame =
-        sim_frame_wire(&prepare, sizeof(prepare), inside != 0 ? payload->data : NULL, inside);
+        sim_frame_wire(&prepare, sizeof(prepare),
+                       inside != 0 ? payload->data - rows_bytes : NULL, inside);
     if (call->slot_count != 0) {
         sim_frame_extra(frame, payload->data, bytes);
         frame->target = SIM_TARGET_WINDOW;
@@ -450,11 +475,11 @@ static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
                             .type = WIRE_PREPARE,
                             .handle = prepare->chunk,
                             .version = prepare->version,
-                            .index = prepare->index};
+                            .index = prepare->index + wire_records_count(prepare->run_count) - 1};
     if (payload != NULL) {
         payload->uses++;
         call.payload = payload->number;
-        call.slot_count = sim_slots_count(sim, prepare->length);
+        call.slot_count = prepare->run_count != 0 ? 0 : sim_slots_count(sim, prepare->length);
     }
     call.frame = sim_frame_wire(prepare, sizeof(*prepare), NULL, 0);
     peer_call(sim, s, action->server, call);
@@ -702,6 +727,37 @@ static void slots_check(struct sim *sim, struct sim_chunkd *s, const struct sim_
     }
 }
 
+// Records of the run that a request carries.
+static uint16_t run_count_of(const struct sim_frame *frame)
+{
+    struct wire_header header;
+    memcpy(&header, frame->data, sizeof(header));
+    if (header.type == WIRE_APPEND) {
+        struct wire_append append;
+        memcpy(&append, frame->data, sizeof(append));
+        return append.run_count;
+    }
+    if (header.type == WIRE_PREPARE) {
+        struct wire_prepare prepare;
+        memcpy(&prepare, frame->data, sizeof(prepare));
+        return prepare.run_count;
+    }
+    return 0;
+}
+
+// As the message says it.
+static uint32_t run_crc_of(const struct sim_frame *frame, const struct sim_payload *payload)
+{
+    struct wire_header header;
+    struct wire_append append = {0};
+    struct wire_prepare prepare = {0};
+    memcpy(&header, frame->data, sizeof(header));
+    memcpy(header.type == WIRE_APPEND ? (void *)&append : (void *)&prepare, frame->data,
+           wire_struct_bytes(header.type));
+    return wire_run_crc(payload->rows, run_count_of(frame), payload->data, payload->bytes,
+                        header.type == WIRE_APPEND ? append.crc : prepare.crc);
+}
+
 // The bytes that came with a request: inside it, or in the slots that it names.
 static struct sim_payload *payload_of_frame(struct sim *sim, struct sim_chunkd *s,
                                             struct sim_conn *conn, const struct sim_frame *frame,
@@ -710,6 +766,16 @@ static struct sim_payload *payload_of_frame(struct sim *sim, struct sim_chunkd *
     struct wire_header header;
     memcpy(&header, frame->data, sizeof(header));
     uint32_t fixed_bytes = wire_struct_bytes(header.type);
+    uint32_t rows_bytes = wire_rows_bytes(run_count_of(frame));
+    if (rows_bytes != 0) {
+        uint32_t bytes = frame->bytes - fixed_bytes;
+        struct sim_payload *payload = payload_new(s, frame->data + fixed_bytes, bytes);
+        tear(sim, payload->data, bytes);
+        payload->rows = (const void *)payload->data;
+        payload->data += rows_bytes;
+        payload->bytes -= rows_bytes;
+        return payload;
+    }
     if (frame->bytes > fixed_bytes) {
         return payload_new(s, frame->data + fixed_bytes, frame->bytes - fixed_bytes);
     }
@@ -745,17 +811,24 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
     uint32_t fixed_bytes = wire_struct_bytes(header.type);
     struct sim_served served = {.conn = conn->id,
                                 .request = header.request,
-                                .frame = sim_frame_wire(frame->data, fixed_bytes, NULL, 0)};
+                                .frame = sim_frame_wire(
+                                    frame->data, fixed_bytes + wire_rows_bytes(run_count_of(frame)),
+                                    NULL, 0)};
     struct chunk_event event = {
         .type = chunk_event_of(header.type), .conn = conn->id, .request = header.request};
     struct sim_payload *payload = payload_of_frame(sim, s, conn, frame, &served);
     if (payload != NULL) {
         payload->conn = conn->id;
         payload->request = header.request;
-        tear(sim, payload->data, payload->bytes);
         served.payload = payload->number;
         event.payload = payload->number;
-        event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+        event.rows = payload->rows;
+        if (payload->rows != NULL) {
+            event.payload_crc = run_crc_of(frame, payload);
+        } else {
+            tear(sim, payload->data, payload->bytes);
+            event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);
+        }
     }
     served_add(s, served);
     // The frame stays where it is for the length of the step.

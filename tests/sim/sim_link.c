@@ -73,10 +73,135 @@ static bool frame_push(const struct sim *sim, struct sim_link *link, struct sim_
     return true;
 }
 
+// ---- runs ----------------------------------------------------------------------------------------------
+
+static struct sim_ask *ask_of(struct sim_link *link, uint64_t request)
+{
+    for (uint32_t i = 0; i < link->asks_count; i++) {
+        if (link->asks[i].request == request) {
+            return &link->asks[i];
+        }
+    }
+    return NULL;
+}
+
+// The append in a frame that may go in a run; false: it may not.
+static bool run_part(struct sim_link *link, const struct sim_frame *frame, struct wire_append *ret)
+{
+    struct wire_header header;
+    if (frame->control) {
+        return false;
+    }
+    memcpy(&header, frame->data, sizeof(header));
+    if (header.type != WIRE_APPEND) {
+        return false;
+    }
+    memcpy(ret, frame->data, sizeof(*ret));
+    const struct sim_ask *ask = ask_of(link, header.request);
+    return ask != NULL && ask->fresh && ret->id.flags == 0 && ret->run_count == 0 &&
+           frame->target == 0;
+}
+
+static bool follows(const struct wire_append *a, const struct wire_append *b)
+{
+    return a->chunk == b->chunk && a->version == b->version && a->flags == b->flags &&
+           a->id.producer_hi == b->id.producer_hi && a->id.producer_lo == b->id.producer_lo &&
+           a->id.epoch == b->id.epoch && a->id.sequence + 1 == b->id.sequence;
+}
+
+// How many of the frames from `at` on may go as one.
+static uint32_t run_reach(const struct sim *sim, struct sim_link *link, uint32_t at)
+{
+    uint32_t most = sim->params.window_slots != 0
+                        ? PAWL_MIN(sim->params.inline_max, WIRE_INLINE_MAX)
+                        : WIRE_INLINE_MAX;
+    struct wire_append last;
+    struct wire_append next;
+    if (!run_part(link, link->waiting[at], &last)) {
+        return 1;
+    }
+    uint32_t count = 1;
+    uint64_t bytes = last.length + wire_rows_bytes(1);
+    while (count < WIRE_RUN_MAX && at + count < link->waiting_count &&
+           run_part(link, link->waiting[at + count], &next) && follows(&last, &next) &&
+           bytes + next.length + wire_rows_bytes(1) <= most) {
+        bytes += next.length + wire_rows_bytes(1);
+        last = next;
+        count++;
+    }
+    return count;
+}
+
+static struct sim_frame *run_frame(struct sim_link *link, uint32_t at, uint32_t count)
+{
+    struct wire_run_row rows[WIRE_RUN_MAX];
+    uint8_t bytes[WIRE_INLINE_MAX];
+    uint32_t rows_bytes = wire_rows_bytes((uint16_t)count);
+    struct wire_append run;
+    memcpy(&run, link->waiting[at]->data, sizeof(run));
+    run.length = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sim_frame *frame = link->waiting[at + i];
+        struct wire_append one;
+        memcpy(&one, frame->data, sizeof(one));
+        rows[i] = (struct wire_run_row){.length = one.length, .crc = one.crc};
+        memcpy(bytes + rows_bytes + run.length, frame->data + sizeof(one), one.length);
+        run.length += one.length;
+        ask_of(link, one.header.request)->run = i > 0 ? run.header.request : 0;
+    }
+    memcpy(bytes, rows, rows_bytes);
+    run.crc = pawl_crc32c(0, rows, rows_bytes);
+    run.run_count = (uint16_t)count;
+    run.header.bytes = (uint32_t)sizeof(run) + rows_bytes + run.length;
+    return sim_frame_wire(&run, sizeof(run), bytes, rows_bytes + run.length);
+}
+
+// What waits and may go as one becomes one.
+static void runs_form(const struct sim *sim, struct sim_link *link)
+{
+    for (uint32_t at = 0; at < link->waiting_count; at++) {
+        uint32_t count = run_reach(sim, link, at);
+        if (count == 1) {
+            continue;
+        }
+        struct sim_frame *run = run_frame(link, at, count);
+        for (uint32_t i = 0; i < count; i++) {
+            sim_frame_free(link->waiting[at + i]);
+        }
+        link->waiting[at] = run;
+        link->waiting_count -= count - 1;
+        memmove(&link->waiting[at + 1], &link->waiting[at + count],
+                (link->waiting_count - at - 1) * sizeof(link->waiting[0]));
+    }
+}
+
+// The appends that a reply answers: of a run all, in order. They are the caller's to free.
+static struct sim_ask *run_take(struct sim_link *link, const struct sim_ask *first,
+                                uint32_t *ret_count)
+{
+    struct sim_ask *asks = sim_alloc((link->asks_count + 1) * sizeof(*asks));
+    uint32_t count = 0;
+    asks[count++] = *first;
+    for (uint32_t i = 0; i < link->asks_count;) {
+        struct sim_ask ask = link->asks[i];
+        if (first->kind == SIM_CALL_APPEND && ask.run == first->request) {
+            asks[count++] = ask;
+            (void)link_take(link, ask.request, &ask);
+        } else {
+            i++;
+        }
+    }
+    *ret_count = count;
+    return asks;
+}
+
 // Sends what may go now, in order.
 static void link_pump(struct sim *sim, struct sim_link *link)
 {
     uint32_t sent = 0;
+    if (link->open && sim->params.gather_us != 0) {
+        runs_form(sim, link);
+    }
     while (link->open && sent < link->waiting_count &&
            (link->waiting[sent]->control || frame_push(sim, link, link->waiting[sent]))) {
         sim_send(sim, link->conn, 0, link->waiting[sent++]);
@@ -93,7 +218,35 @@ static void link_send(struct sim *sim, struct sim_link *link, struct sim_frame *
     link->waiting = realloc(link->waiting, (link->waiting_count + 1) * sizeof(link->waiting[0]));
     pawl_assert(link->waiting != NULL);
     link->waiting[link->waiting_count++] = frame;
-    link_pump(sim, link);
+    if (!link->gathers) {
+        link_pump(sim, link);
+    }
+}
+
+static void on_gathered(struct sim *sim, struct sim_event *event)
+{
+    if (!sim_alive(event->node, event->life)) {
+        return;
+    }
+    struct sim_client *c = event->node->state;
+    struct sim_link *link = &c->servers[event->b];
+    if (link->conn != NULL && link->conn->id == event->a) {
+        link->gathers = false;
+        link_pump(sim, link);
+    }
+}
+
+// What is sent in one turn may go together; here a turn is as long as it likes.
+static void link_gather(struct sim *sim, struct sim_client *c, uint32_t server)
+{
+    struct sim_link *link = &c->servers[server];
+    if (sim->params.gather_us == 0 || link->gathers) {
+        return;
+    }
+    link->gathers = true;
+    sim_at(sim, sim_below(sim, sim->params.gather_us) * SIM_US,
+           (struct sim_event){
+               .run = on_gathered, .node = c->node, .a = link->conn->id, .b = server});
 }
 
 static void link_lost(struct sim *sim, struct sim_client *c, struct sim_link *link, uint32_t server)
@@ -169,6 +322,7 @@ void link_ask_server(struct sim *sim, struct sim_client *c, uint32_t server, str
     memcpy(frame->data, &header, sizeof(header));
     link_connect(sim, c, link, server);
     link_add(link, ask);
+    link_gather(sim, c, server);
     link_send(sim, link, frame);
 }
 
@@ -337,5 +491,20 @@ void sim_client_frame(struct sim *sim, struct sim_conn *conn, int side, struct s
     }
     struct wire_appended reply = {0};
     memcpy(&reply, frame->data, PAWL_MIN(sizeof(reply), (size_t)frame->bytes));
-    client_server_answer(sim, c, &ask, header.status, &reply);
+    uint32_t count = 0;
+    struct sim_ask *asks = run_take(link, &ask, &count);
+    uint64_t offset = reply.file_offset;
+    for (uint32_t i = count - 1; i > 0; i--) { // the answer is the last one's
+        offset -= asks[i - 1].length;
+    }
+    for (uint32_t i = 0; i < count && !sim->violated; i++) {
+        struct wire_appended one = reply;
+        if (count > 1 && header.status == 0) {
+            one.sequence = asks[i].sequence;
+            one.file_offset = offset;
+            offset += asks[i].length;
+        }
+        client_server_answer(sim, c, &asks[i], header.status, &one);
+    }
+    free(asks);
 }

@@ -96,6 +96,13 @@ static void draw_levels(struct sim_params *p, const struct pawl_random *random)
     }
 }
 
+static void draw_runs(struct sim_params *p, const struct pawl_random *random)
+{
+    struct pawl_random own = *random;
+    pawl_random_seed(&own, pawl_random_next(&own) ^ 0x9a7e5);
+    p->gather_us = PICK(&own, 0, 0, 300, 5000);
+}
+
 static const struct {
     const char *name;
     size_t at;
@@ -124,6 +131,7 @@ static const struct {
     FIELD(attempt_ms, attempt_ms),
     FIELD(inline, inline_max),
     FIELD(slots, window_slots),
+    FIELD(gather_us, gather_us),
     FIELD(delay_us, delay_max_us),
     FIELD(spike, spike_permille),
     FIELD(disk_us, disk_max_us),
@@ -232,6 +240,7 @@ void sim_params_draw(struct sim_params *params, struct pawl_random *random)
     draw_sessions(params, random);
     draw_writers(params, random);
     draw_levels(params, random);
+    draw_runs(params, random);
 }
 
 void sim_params_losses(struct sim_params *params, uint64_t seed)
