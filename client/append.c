@@ -187,6 +187,13 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
+// A run must be no larger than the largest record of its chunk, or it is put off.
+static uint32_t run_bytes_max(const struct append_action *action)
+{
+    bool plain = action->fresh && action->record_flags == 0;
+    return plain ? (uint32_t)PAWL_MIN((uint64_t)WIRE_INLINE_MAX, action->tail.chunk_bytes / 4) : 0;
+}
+
 static void act_send(struct pawl_file *file, const struct append_action *action, uint64_t now_ns)
 {
     struct file_append *append = (struct file_append *)(uintptr_t)action->user;
@@ -202,10 +209,11 @@ static void act_send(struct pawl_file *file, const struct append_action *action,
     message->id.flags = action->record_flags;
     message->length = append->bytes;
     message->crc = append->crc;
-    message->flags = action->replicated ? WIRE_APPEND_REPLICATED : 0;
+    message->flags = (uint16_t)(action->replicated ? WIRE_APPEND_REPLICATED : 0);
     request.payload = append->data;
     request.owner = append;
     request.payload_bytes = append->bytes;
+    request.run_bytes_max = run_bytes_max(action);
     request.use = &append->use;
     request.deadline_ns = client_deadline_from(file->pawl, now_ns, APPEND_GUARD_MS);
     request.done = on_appended;

@@ -79,6 +79,8 @@ struct link_request {
     const void *payload;
     const void *owner; // of the payload
     uint32_t payload_bytes;
+    uint32_t run_bytes_max; // APPEND: it may go in a run of so many bytes; 0: alone
+    uint32_t run_count;     // it was sent as the first of so many that share its id
     uint32_t slot_first;
     uint32_t slot_count;
     void *staged;                // its copy
@@ -132,6 +134,18 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns);
 uint64_t link_wake_ns(const struct pawl *pawl);
 void link_fail_all(struct pawl *pawl);
 bool link_exists(const struct pawl *pawl, uint64_t place);
+
+// run.c
+// How many requests of the queue, from its first on, go as one message.
+uint32_t run_reach(const struct link *link, const struct link_request *first);
+// Sends so many of them, 2 at least, as one; their place is still the queue. As fabric_send().
+int run_send(struct link *link, struct link_request *first, uint32_t count) PAWL_MUST_CHECK;
+// What the answer to a run is for each of it, the first one first. False: it is none for this run. `rest_bytes`:
+// payload of those behind this one.
+bool run_answer_is_sound(const struct link *link, const struct link_request *first,
+                         const struct wire_header *reply, uint64_t *ret_rest_bytes);
+struct wire_appended run_answer(const struct link_request *request, const struct wire_header *reply,
+                                uint64_t rest_bytes);
 
 // ---- the client ---------------------------------------------------------------------------------
 

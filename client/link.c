@@ -237,18 +237,26 @@ static int request_send(struct link *link, struct link_request *request)
     request->id = link->next_id++;
     wire_header_init(&request->message.header, type, bytes + inline_bytes, request->id);
     int code = fabric_send2(link->conn, &request->message, bytes, request->payload, inline_bytes);
-    if (code == 0) {
-        if (inline_bytes > 0) {
-            request->use->copied_bytes += inline_bytes; // into the message
-        }
-        link->requests_sent++;
-        pawl_list_remove(&request->node);
-        pawl_list_push_back(&link->sent, &request->node);
-    } else if (code == -EAGAIN && push) {
+    if (code == -EAGAIN && push) {
         // The bytes are on their way but the message that names them can't follow: start afresh.
         return PAWL_EDISCONNECTED;
     }
     return code;
+}
+
+// The queue's first `count` are on their way, in one message.
+static void queue_sent(struct link *link, uint32_t count)
+{
+    link->requests_sent++;
+    for (uint32_t i = 0; i < count; i++) {
+        struct link_request *request =
+            pawl_container_of(pawl_list_first(&link->queue), struct link_request, node);
+        if (request->slot_count == 0 && request->payload_bytes > 0) {
+            request->use->copied_bytes += request->payload_bytes; // into the message
+        }
+        pawl_list_remove(&request->node);
+        pawl_list_push_back(&link->sent, &request->node);
+    }
 }
 
 static void link_pump(struct link *link)
@@ -257,7 +265,11 @@ static void link_pump(struct link *link)
            link->requests_sent < link->requests_max) {
         struct link_request *request =
             pawl_container_of(pawl_list_first(&link->queue), struct link_request, node);
-        int code = request_send(link, request);
+        uint32_t count = run_reach(link, request);
+        int code = count > 1 ? run_send(link, request, count) : request_send(link, request);
+        if (code == 0) {
+            queue_sent(link, count);
+        }
         if (code == -EAGAIN) {
             return;
         }
@@ -390,6 +402,40 @@ static void request_stages(const struct link_request *request, const struct wire
     stages->push_ns = whole_ns > there_ns ? whole_ns - there_ns : 0;
 }
 
+static void request_answered(struct link *link, struct link_request *request,
+                             const struct wire_header *header)
+{
+    request_stages(request, header);
+    if (request->slot_count != 0) {
+        link->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
+        request->slot_count = 0;
+    }
+    request_end(link, request, 0, header);
+}
+
+// They stand behind each other, as they were sent.
+static void run_answered(struct link *link, struct link_request *first,
+                         const struct wire_header *header)
+{
+    uint64_t rest_bytes;
+    if (!run_answer_is_sound(link, first, header, &rest_bytes)) {
+        pawl_log_warn("server %016llx answered a run with another record's place",
+                      (unsigned long long)link->server_id);
+        link_break(link, PAWL_EPROTOCOL);
+        return;
+    }
+    struct link_request *request = first;
+    for (uint32_t left = first->run_count; left > 0; left--) {
+        struct wire_appended one = run_answer(request, header, rest_bytes);
+        struct pawl_list *next = request->node.next;
+        request_answered(link, request, &one.header);
+        if (left > 1) {
+            request = pawl_container_of(next, struct link_request, node);
+            rest_bytes -= request->payload_bytes;
+        }
+    }
+}
+
 static void link_reply(struct link *link, const struct wire_header *header)
 {
     pawl_list_for_each_safe (node, &link->sent) {
@@ -401,12 +447,11 @@ static void link_reply(struct link *link, const struct wire_header *header)
             break;
         }
         link->requests_sent--;
-        request_stages(request, header);
-        if (request->slot_count != 0) {
-            link->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
-            request->slot_count = 0;
+        if (request->run_count > 1) {
+            run_answered(link, request, header);
+        } else {
+            request_answered(link, request, header);
         }
-        request_end(link, request, 0, header);
         return;
     }
     pawl_log_warn("server %016llx answered a request that was not made",

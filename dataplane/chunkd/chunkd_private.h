@@ -60,7 +60,8 @@ struct payload {
     uint32_t length;
     uint32_t crc;
     unsigned char *bytes;
-    struct fabric_op *packet; // PAYLOAD_INLINE: held
+    const struct wire_run_row *rows; // of a run, in front of the bytes; NULL: none
+    struct fabric_op *packet;        // PAYLOAD_INLINE: held
     struct window *window;    // PAYLOAD_SLOTS: one use of it
     struct landing *landing;  // PAYLOAD_LANDING
     uint64_t request;         // whose reply waits for the last use; 0: none
@@ -114,7 +115,8 @@ struct request {
     uint16_t type;
     uint16_t slot_first;
     uint16_t slot_count;
-    bool replied; // the core has answered; the payload is still in use
+    uint16_t run_count; // PREPARE: as in the message
+    bool replied;       // the core has answered; the payload is still in use
     bool joins;   // PREPARE: may be answered by the answer for a later record
     struct session *session;
     struct pawl_list node;

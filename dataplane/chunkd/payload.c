@@ -39,7 +39,7 @@ void payload_unuse(struct reactor *reactor, struct payload *payload)
         fabric_packet_release(payload->packet);
         break;
     case PAYLOAD_COPIED:
-        free(payload->bytes);
+        free(payload->rows != NULL ? (void *)(uintptr_t)payload->rows : payload->bytes);
         break;
     case PAYLOAD_SLOTS:
         window_unuse(&reactor->buffers, payload->window);

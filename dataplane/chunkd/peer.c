@@ -320,7 +320,7 @@ static const char *reply_check(const struct send *send, const struct wire_header
         const struct wire_prepared *prepared = (const void *)header;
         const struct wire_prepare *prepare = &send->message.prepare;
         if (prepared->chunk != prepare->chunk || prepared->version != prepare->version ||
-            prepared->index != prepare->index) {
+            prepared->index != prepare->index + wire_records_count(prepare->run_count) - 1) {
             return "a reply for another record";
         }
         if ((prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && prepared->earlier_count != 0) {
@@ -360,21 +360,23 @@ static struct send *sent_find(const struct link *link, const struct wire_prepare
     return NULL;
 }
 
-// Ends the PREPAREs of the records before it that a PREPARED answers, too. The core hears of the last one: it
-// takes one count for all. False: there is none of those.
-static bool sends_cover(struct reactor *reactor, struct link *link,
+// Ends the PREPAREs before `last` that its PREPARED answers, too. The core hears of the last one: it takes one
+// count for all. False: there is none of those, or it answers a part of one.
+static bool sends_cover(struct reactor *reactor, struct link *link, const struct send *last,
                         const struct wire_prepared *prepared)
 {
-    for (uint32_t left = prepared->earlier_count; left > 0; left--) {
-        struct send *send = sent_find(link, prepared, prepared->index - left);
+    uint64_t index = prepared->index - prepared->earlier_count;
+    while (index < last->message.prepare.index) {
+        struct send *send = sent_find(link, prepared, index);
         if (send == NULL) {
             return false;
         }
+        index += wire_records_count(send->message.prepare.run_count);
         send->covered = true;
         send_answered(link, send);
         send_end(reactor, send, 0);
     }
-    return true;
+    return index == last->message.prepare.index;
 }
 
 static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
@@ -390,7 +392,7 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         return;
     }
     if (send->kind == SEND_PREPARE && header->status == 0 &&
-        !sends_cover(reactor, link, (const void *)header)) {
+        !sends_cover(reactor, link, send, (const void *)header)) {
         link_give_up(reactor, link, PAWL_EPROTOCOL, "an answer for a record that was not sent");
         return;
     }

@@ -44,7 +44,7 @@ static void post_prepared(struct reactor *reactor, uint64_t server_id,
     event.server = server_id;
     event.handle = prepare->chunk;
     event.version = prepare->version;
-    event.index = prepare->index;
+    event.index = prepare->index + wire_records_count(prepare->run_count) - 1;
     event.status = status;
     reactor_post(reactor, &event);
 }
@@ -217,11 +217,13 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
     prepare->slot_first = send->slot_first;
     prepare->slot_count = send->slot_count;
     uint32_t inline_bytes = send->slot_count == 0 && payload != NULL ? payload->length : 0;
-    wire_header_init(&prepare->header, WIRE_PREPARE, (uint32_t)sizeof(*prepare) + inline_bytes,
-                     send->name);
+    uint32_t rows_bytes = wire_rows_bytes(prepare->run_count);
+    wire_header_init(&prepare->header, WIRE_PREPARE,
+                     (uint32_t)sizeof(*prepare) + rows_bytes + inline_bytes, send->name);
     if (inline_bytes > 0) {
         reactor->copied_bytes += inline_bytes;
-        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes, inline_bytes);
+        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes - rows_bytes,
+                            rows_bytes + inline_bytes);
     }
     if (send->slot_count > 0) {
         int code = link_slice_bytes(link, send) != 0

@@ -62,19 +62,21 @@ static void prepared_release(struct session *session)
     }
 }
 
+// The answer for `count` records of which it names the last.
 static void prepared_hold(struct reactor *reactor, struct session *session,
-                          const struct wire_prepared *prepared)
+                          const struct wire_prepared *prepared, uint32_t count)
 {
     struct wire_prepared *held = &session->prepared;
     if (held->header.bytes != 0 && held->chunk == prepared->chunk &&
-        held->version == prepared->version && held->index + 1 == prepared->index) {
-        uint32_t earlier_count = held->earlier_count + 1;
+        held->version == prepared->version && held->index + count == prepared->index) {
+        uint32_t earlier_count = held->earlier_count + count;
         *held = *prepared;
         held->earlier_count = earlier_count;
         return;
     }
     prepared_release(session);
     *held = *prepared;
+    held->earlier_count = count - 1;
     pawl_list_push_back(&reactor->answering, &session->answers);
 }
 
@@ -245,9 +247,10 @@ static void request_send(struct reactor *reactor, struct request *request)
     }
     // The slots are the peer's again with the reply, so they are free before it is sent.
     bool joins = request->joins;
+    uint32_t records_count = wire_records_count(request->run_count);
     request_free(reactor, request);
     if (joins) {
-        prepared_hold(reactor, session, &reply.prepared);
+        prepared_hold(reactor, session, &reply.prepared, records_count);
     } else {
         prepared_release(session); // replies keep their order
         session_send(session, &reply, bytes);
@@ -315,6 +318,8 @@ void request_refuse(struct reactor *reactor, struct request *request, int status
 // Where the payload of an APPEND or PREPARE is, in the two structs' own places.
 struct payload_place {
     uint32_t length;
+    uint32_t crc; // as the message says it
+    uint16_t run_count;
     uint16_t slot_first;
     uint16_t slot_count;
     const unsigned char *bytes; // inline
@@ -331,12 +336,16 @@ static struct payload_place payload_place(const struct wire_header *header)
         place.slot_first = append->slot_first;
         place.slot_count = append->slot_count;
         place.bytes = start + sizeof(*append);
+        place.run_count = append->run_count;
+        place.crc = append->crc;
     } else if (header->type == WIRE_PREPARE) {
         const struct wire_prepare *prepare = (const void *)header;
         place.length = prepare->length;
         place.slot_first = prepare->slot_first;
         place.slot_count = prepare->slot_count;
         place.bytes = start + sizeof(*prepare);
+        place.run_count = prepare->run_count;
+        place.crc = prepare->crc;
         if ((prepare->flags & WIRE_PREPARE_PUSHED) != 0) {
             place.length = 0; // it comes by itself
         }
@@ -390,22 +399,27 @@ static struct payload *payload_of_message(struct reactor *reactor,
                                           const struct payload_place *place)
 {
     struct payload *payload = payload_new(reactor, PAYLOAD_INLINE);
+    uint32_t rows_bytes = wire_rows_bytes(place->run_count);
     if (payload == NULL) {
         return NULL;
     }
     if (fabric_packet_hold(place->packet)) {
         payload->packet = place->packet;
         payload->bytes = (unsigned char *)(uintptr_t)place->bytes; // nobody writes to it
-        return payload;
+    } else {
+        payload->kind = PAYLOAD_COPIED;
+        payload->bytes = malloc(rows_bytes + place->length);
+        if (payload->bytes == NULL) {
+            slab_put(&reactor->payloads, payload->name);
+            return NULL;
+        }
+        memcpy(payload->bytes, place->bytes, rows_bytes + place->length);
+        reactor->copied_bytes += place->length;
     }
-    payload->kind = PAYLOAD_COPIED;
-    payload->bytes = malloc(place->length);
-    if (payload->bytes == NULL) {
-        slab_put(&reactor->payloads, payload->name);
-        return NULL;
+    if (rows_bytes > 0) {
+        payload->rows = (const void *)payload->bytes;
+        payload->bytes += rows_bytes;
     }
-    memcpy(payload->bytes, place->bytes, place->length);
-    reactor->copied_bytes += place->length;
     return payload;
 }
 
@@ -423,7 +437,9 @@ static int request_payload(struct reactor *reactor, struct request *request,
         return PAWL_EBUSY;
     }
     payload->length = place->length;
-    payload->crc = pawl_crc32c(0, payload->bytes, place->length);
+    payload->crc = payload->rows != NULL ? wire_run_crc(payload->rows, place->run_count,
+                                                        payload->bytes, place->length, place->crc)
+                                         : pawl_crc32c(0, payload->bytes, place->length);
     payload->request = request->name;
     request->payload = payload->name;
     *ret_payload = payload;
@@ -458,6 +474,9 @@ static struct request *request_new(struct reactor *reactor, struct session *sess
     request->session = session;
     request->arrived_ns = header->type == WIRE_APPEND ? fine_ns(reactor) : 0;
     request_keep_buffer(request, header);
+    if (header->type == WIRE_PREPARE) {
+        request->run_count = ((const struct wire_prepare *)(const void *)header)->run_count;
+    }
     pawl_list_push_back(&session->requests, &request->node);
     session->requests_count++;
     return request;
@@ -503,6 +522,7 @@ void session_step(struct reactor *reactor, struct session *session, uint64_t req
     if (payload != NULL) {
         event.payload = payload->name;
         event.payload_crc = payload->crc;
+        event.rows = payload->rows;
     }
     reactor_step(reactor, &event);
 }

@@ -70,12 +70,17 @@ static int persist_append(struct reactor *reactor, const struct chunk_action *ac
     struct payload *payload = NULL;
     if (action->payload != 0) {
         payload = payload_find(reactor, action->payload);
-        pawl_assert(payload != NULL && payload->length == action->record.length);
+        pawl_assert(payload != NULL && payload->length >= action->record.length);
         payload_use(payload);
         io->payload = payload;
     }
-    return store_append(reactor->store, action->handle, action->index, &action->record,
-                        payload != NULL ? payload->bytes : NULL, action->commit_count, io->name);
+    const void *bytes = payload != NULL ? payload->bytes : NULL;
+    return action->count > 1
+               ? store_append_run(reactor->store, action->handle, action->index, &action->record,
+                                  payload->rows, (uint32_t)action->count, bytes,
+                                  action->commit_count, io->name)
+               : store_append(reactor->store, action->handle, action->index, &action->record, bytes,
+                              action->commit_count, io->name);
 }
 
 static int persist_start(struct reactor *reactor, const struct chunk_action *action, struct io *io)

@@ -210,7 +210,6 @@ static void append_judge(struct chunk_core *core, struct chunk *chunk,
     case PRODUCER_REPEATED:
         if (message->run_count != 0) {
             // Some of it may be elsewhere, or new: its records are judged one by one.
-            PAWL_MARK(append_repeats_run);
             append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EBUSY);
         } else {
             append_repeated(core, chunk, message, waiter);

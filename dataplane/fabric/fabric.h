@@ -22,6 +22,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/util.h"
 
@@ -131,7 +132,11 @@ uint64_t fabric_region_remote(const struct fabric_region *region, const void *me
 // connection isn't up yet.
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes) PAWL_MUST_CHECK;
 
-// The same from two pieces (struct and inline payload), gathered in order.
+// The same from several pieces, gathered in order.
+int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces,
+                 uint32_t pieces_count) PAWL_MUST_CHECK;
+
+// From two: struct and inline payload.
 int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
                  uint32_t tail_bytes) PAWL_MUST_CHECK;
 

@@ -87,26 +87,30 @@ void fabric_flush(struct fabric *fabric)
     }
 }
 
-static void packet_add(struct fabric_op *op, const void *head, uint32_t head_bytes,
-                       const void *tail, uint32_t tail_bytes)
+static void packet_add(struct fabric_op *op, const struct iovec *pieces, uint32_t pieces_count,
+                       uint32_t bytes)
 {
     unsigned char *at = (unsigned char *)op->memory + op->bytes;
-    uint32_t bytes = head_bytes + tail_bytes;
     struct fabric_frame frame = {.bytes = bytes};
     uint64_t end = fabric_frame_bytes(bytes);
-    memcpy(at, &frame, sizeof(frame));
-    memcpy(at + sizeof(frame), head, head_bytes);
-    if (tail_bytes > 0) {
-        memcpy(at + sizeof(frame) + head_bytes, tail, tail_bytes);
-    }
-    memset(at + sizeof(frame) + bytes, 0, end - sizeof(frame) - bytes);
     op->bytes += end;
+    memcpy(at, &frame, sizeof(frame));
+    at += sizeof(frame);
+    for (uint32_t i = 0; i < pieces_count; i++) {
+        if (pieces[i].iov_len > 0) {
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+        }
+        at += pieces[i].iov_len;
+    }
+    memset(at, 0, end - sizeof(frame) - bytes);
 }
 
-int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
-                 uint32_t tail_bytes)
+int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count)
 {
-    uint64_t bytes = (uint64_t)head_bytes + tail_bytes;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < pieces_count; i++) {
+        bytes += pieces[i].iov_len;
+    }
     uint32_t message_max = PAWL_MIN(conn->peer_message_bytes, conn->fabric->options.message_bytes);
     uint32_t packet_max = PAWL_MIN(conn->peer_packet_bytes, conn->fabric->packet_bytes);
     if (bytes == 0) {
@@ -126,9 +130,17 @@ int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes
         rc = packet_begin(conn);
     }
     if (rc == 0) {
-        packet_add(conn->gathered, head, head_bytes, tail, tail_bytes);
+        packet_add(conn->gathered, pieces, pieces_count, (uint32_t)bytes);
     }
     return rc;
+}
+
+int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
+                 uint32_t tail_bytes)
+{
+    struct iovec pieces[] = {{.iov_base = (void *)(uintptr_t)head, .iov_len = head_bytes},
+                             {.iov_base = (void *)(uintptr_t)tail, .iov_len = tail_bytes}};
+    return fabric_sendv(conn, pieces, PAWL_ARRAY_COUNT(pieces));
 }
 
 int fabric_send(struct fabric_conn *conn, const void *message, uint32_t bytes)

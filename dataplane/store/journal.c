@@ -71,6 +71,13 @@ size_t store_journal_room_bytes(const struct store *store)
     return (size_t)(bytes - DISK_PAGE_BYTES - sizeof(struct disk_batch));
 }
 
+// Of a record of a run.
+static size_t record_entry_bytes(const struct store_op *op, uint32_t number)
+{
+    return journal_entry_bytes(store_replica_record(op->replica, op->argument + number)->length);
+}
+
+// Of an operation's first entry.
 static size_t op_payload_bytes(const struct store_op *op)
 {
     const struct store_replica *replica = op->replica;
@@ -86,7 +93,12 @@ static size_t op_payload_bytes(const struct store_op *op)
 
 size_t store_journal_op_bytes(const struct store_op *op)
 {
-    return journal_entry_bytes(op_payload_bytes(op));
+    size_t bytes = journal_entry_bytes(op_payload_bytes(op));
+
+    for (uint32_t i = 1; i < op->count; i++) {
+        bytes += record_entry_bytes(op, i);
+    }
+    return bytes;
 }
 
 void store_journal_fail(struct store *store, int code)
@@ -248,11 +260,11 @@ static uint32_t create_encode(const struct store_replica *replica, uint8_t *at)
     return pawl_crc32c(0, at, sizeof(create) + producers_bytes);
 }
 
-static void batch_encode(struct store *store, struct store_batch *batch, struct store_op *op,
-                         size_t bytes)
+static void entry_add(struct store *store, struct store_batch *batch, struct store_op *op,
+                      uint64_t argument, const uint8_t *payload, size_t payload_bytes)
 {
     struct store_replica *replica = op->replica;
-    size_t payload_bytes = op_payload_bytes(op);
+    size_t bytes = journal_entry_bytes(payload_bytes);
     uint8_t *at = batch->buffer + batch->bytes;
     struct disk_entry entry = {
         .type = (uint16_t)op_entry_type(op),
@@ -260,7 +272,7 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         .lsn = store->journal.next_lsn++,
         .handle = replica->handle,
         .version = op->version,
-        .argument = op->argument,
+        .argument = argument,
         .commit_count = op->commit_count,
     };
 
@@ -270,21 +282,34 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         entry.record.length = (uint32_t)payload_bytes;
         entry.record.crc = create_encode(replica, at + sizeof(entry));
     } else if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
-        footer_row_encode(&entry.record, store_replica_record(replica, op->argument), op->place);
+        footer_row_encode(&entry.record, store_replica_record(replica, argument), op->place);
     }
     entry.create_lsn = replica->create_lsn;
     // Before the payload is copied: what reads fresh memory waits for all stores in front of it.
     journal_entry_encode(&entry);
     memcpy(at, &entry, sizeof(entry));
     if (op->type == STORE_OP_RECORD && payload_bytes > 0) { // an epoch has none
-        memcpy(at + sizeof(entry), op->payload, payload_bytes);
+        memcpy(at + sizeof(entry), payload, payload_bytes);
         store->counters.copied_bytes += payload_bytes;
     }
     memset(at + sizeof(entry) + payload_bytes, 0, bytes - sizeof(entry) - payload_bytes);
-    op->batch_at = batch->bytes + sizeof(entry);
     batch->bytes += bytes;
     batch->entries_count++;
-    store_replica_dirty(replica, batch->segment->generation);
+}
+
+static void batch_encode(struct store *store, struct store_batch *batch, struct store_op *op)
+{
+    const uint8_t *payload = op->payload;
+    size_t payload_bytes = op_payload_bytes(op);
+
+    op->batch_at = batch->bytes;
+    entry_add(store, batch, op, op->argument, payload, payload_bytes);
+    for (uint32_t i = 1; i < op->count; i++) {
+        payload += payload_bytes;
+        payload_bytes = store_replica_record(op->replica, op->argument + i)->length;
+        entry_add(store, batch, op, op->argument + i, payload, payload_bytes);
+    }
+    store_replica_dirty(op->replica, batch->segment->generation);
 }
 
 static void journal_gather(struct store *store)
@@ -302,7 +327,7 @@ static void journal_gather(struct store *store)
         if (batch->bytes + bytes > batch->limit) {
             return;
         }
-        batch_encode(store, batch, op, bytes);
+        batch_encode(store, batch, op);
         pawl_list_remove(node);
         pawl_list_push_back(&batch->ops, node);
     }
@@ -318,12 +343,26 @@ static void apply_seal(struct store_op *op)
                    replica->handle, replica->version, op->argument);
 }
 
-static void apply_record(struct store_op *op, uint64_t place)
+static void apply_large(struct store_op *op)
 {
     struct store_replica *replica = op->replica;
 
     replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
-    *store_replica_place(replica, op->argument) = place;
+    *store_replica_place(replica, op->argument) = op->place;
+    store_replica_advance(replica);
+}
+
+static void apply_records(struct store_op *op, const struct store_batch *batch)
+{
+    struct store_replica *replica = op->replica;
+    uint64_t at = batch->offset + op->batch_at + sizeof(struct disk_entry);
+
+    replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
+    for (uint32_t i = 0; i < op->count; i++) {
+        *store_replica_place(replica, op->argument + i) =
+            store_place_journal(batch->segment->index, at);
+        at += record_entry_bytes(op, i);
+    }
     store_replica_advance(replica);
 }
 
@@ -345,10 +384,10 @@ static void op_apply(struct store_op *op, const struct store_batch *batch)
         store_blocked_release(replica);
         break;
     case STORE_OP_RECORD:
-        apply_record(op, store_place_journal(batch->segment->index, batch->offset + op->batch_at));
+        apply_records(op, batch);
         break;
     case STORE_OP_LARGE:
-        apply_record(op, op->place);
+        apply_large(op);
         replica->large_count--;
         store_blocked_release(replica);
         break;

@@ -73,6 +73,7 @@ static int op_new(struct store_replica *replica, enum store_op_type type, uint64
     op->type = type;
     op->token = token;
     op->replica = replica;
+    op->count = 1;
     replica->ops_count++;
     replica->store->ops_count++;
     *ret = op;
@@ -336,18 +337,19 @@ fail:
     return code;
 }
 
+// `length`: of all records from `index` on, `record` being the first.
 static int append_check(const struct store_replica *replica, uint64_t index,
-                        const struct pawl_record *record)
+                        const struct pawl_record *record, uint64_t length, uint32_t count)
 {
     if (replica->damaged) {
         return PAWL_EDAMAGED;
     }
     if (replica->seal_queued || replica->drop_queued || index != replica->queued_count ||
-        record->offset != replica->end_bytes || record->length > WIRE_RECORD_MAX ||
-        record->length > replica->chunk_bytes - record->offset) {
+        record->offset != replica->end_bytes || length > WIRE_RECORD_MAX ||
+        length > replica->chunk_bytes - record->offset) {
         return -EINVAL;
     }
-    return index < DISK_RECORDS_MAX ? 0 : PAWL_ELIMIT;
+    return index + count <= DISK_RECORDS_MAX ? 0 : PAWL_ELIMIT;
 }
 
 // O_DIRECT takes whole blocks from aligned memory: another payload is copied now, while failing is
@@ -370,22 +372,51 @@ static int op_bounce(struct store_op *op, const void *payload, size_t bytes)
     return 0;
 }
 
+// The rows of what an operation appends.
+static void append_rows(struct store_replica *replica, uint64_t index,
+                        const struct pawl_record *first, const struct wire_run_row *rows,
+                        uint32_t count)
+{
+    struct pawl_record record = *first;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0) {
+            pawl_record_follow(&record, &rows[i]);
+        }
+        *store_replica_record(replica, index + i) = record;
+        *store_replica_place(replica, index + i) = 0;
+    }
+    replica->queued_count += count;
+    replica->end_bytes = record.offset + record.length;
+}
+
 int store_append(struct store *store, uint64_t handle, uint64_t index,
                  const struct pawl_record *record, const void *payload, uint64_t commit_count,
                  uint64_t token)
 {
+    return store_append_run(store, handle, index, record, NULL, 1, payload, commit_count, token);
+}
+
+int store_append_run(struct store *store, uint64_t handle, uint64_t index,
+                     const struct pawl_record *record, const struct wire_run_row *rows,
+                     uint32_t count, const void *payload, uint64_t commit_count, uint64_t token)
+{
     struct store_replica *replica = store_replica_find(store, handle);
+    uint64_t length = record->length;
     struct store_op *op;
 
     if (replica == NULL) {
         return PAWL_ENOCHUNK;
     }
-    bool large = record->length > store->inline_max_bytes;
-    uint64_t bytes = large ? pawl_align_up(record->length, DISK_PAGE_BYTES) : record->length;
-    bytes += 2 * sizeof(struct disk_record);
-    int code = append_check(replica, index, record);
+    for (uint32_t i = 1; i < count; i++) {
+        length += rows[i].length;
+    }
+    bool large = count == 1 && length > store->inline_max_bytes;
+    uint64_t bytes = large ? pawl_align_up(length, DISK_PAGE_BYTES) : length;
+    bytes += 2 * count * sizeof(struct disk_record);
+    int code = append_check(replica, index, record, length, count);
     if (code == 0) {
-        code = store_replica_grow(replica, index + 1);
+        code = store_replica_grow(replica, index + count);
     }
     if (code == 0) {
         code = space_take(replica, bytes);
@@ -405,13 +436,11 @@ int store_append(struct store *store, uint64_t handle, uint64_t index,
         return code;
     }
     op->argument = index;
+    op->count = count;
     op->version = record->version;
     op->commit_count = commit_count;
-    *store_replica_record(replica, index) = *record;
-    *store_replica_place(replica, index) = 0;
-    replica->queued_count++;
-    replica->end_bytes = record->offset + record->length;
-    store->counters.stored_bytes += record->length;
+    append_rows(replica, index, record, rows, count);
+    store->counters.stored_bytes += length;
     store_op_launch(op);
     return 0;
 }

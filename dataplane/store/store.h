@@ -122,6 +122,14 @@ int store_append(struct store *store, uint64_t handle, uint64_t index,
                  const struct pawl_record *record, const void *payload, uint64_t commit_count,
                  uint64_t token) PAWL_MUST_CHECK;
 
+// Appends a run: `count` records from number `index` on, of which `first` is the first and the others follow from
+// their rows (rows[0] is the first's). Their payloads lie behind each other; all commit in the journal, whatever
+// inline_max_bytes says. One completion; a crash may leave a part of it. The same otherwise.
+int store_append_run(struct store *store, uint64_t handle, uint64_t index,
+                     const struct pawl_record *first, const struct wire_run_row *rows,
+                     uint32_t count, const void *payload, uint64_t commit_count,
+                     uint64_t token) PAWL_MUST_CHECK;
+
 // Makes the promise to a newer version durable.
 int store_promise(struct store *store, uint64_t handle, uint64_t version,
                   uint64_t token) PAWL_MUST_CHECK;

@@ -98,11 +98,12 @@ struct store_op {
     struct store_replica *replica;
     struct store_replica *replaces; // create: the empty chunk that goes
     uint64_t argument;              // record index or count
+    uint32_t count;                 // records from that index on; their payloads lie behind each other
     uint64_t version;
     uint64_t commit_count;
     const void *payload; // BORROWS UNTIL the completion
     uint64_t place;      // large record: in the chunk file
-    size_t batch_at;     // record: of its payload in the batch
+    size_t batch_at;     // record: of its first entry in the batch
     void *bounce;        // large record whose payload is not aligned
     struct store_waiter waiter;
     struct store_io_request io;

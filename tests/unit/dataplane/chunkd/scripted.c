@@ -169,6 +169,18 @@ int store_append(struct store *store, uint64_t handle, uint64_t index,
     return code;
 }
 
+int store_append_run(struct store *store, uint64_t handle, uint64_t index,
+                     const struct pawl_record *first, const struct wire_run_row *rows,
+                     uint32_t count, const void *payload, uint64_t commit_count, uint64_t token)
+{
+    int code = store_append(store, handle, index, first, payload, commit_count, token);
+    script.calls[script.calls_count - 1].count = count;
+    for (uint32_t i = 1; i < count; i++) {
+        script.calls[script.calls_count - 1].length += rows[i].length;
+    }
+    return code;
+}
+
 int store_promise(struct store *store, uint64_t handle, uint64_t version, uint64_t token)
 {
     (void)store;

@@ -28,6 +28,7 @@ struct script_call {
     uint64_t version;
     const void *memory; // payload or buffer
     uint32_t length;
+    uint32_t count; // records of a run; 0: none
 };
 
 struct script {
