@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoint: makes the oldest segment of the journal free.
 //
-// The segment is read into memory as a whole; then each chunk that has entries in it gets its records
-// of that segment written into its file, in packed runs, and a new footer that covers every entry of the
-// chunk up to that generation. Order per chunk: runs and footer rows, one flush, footer header (durable
+// Each chunk that has entries in it gets its records of that segment written into its file, in packed runs
+// out of the segment's image, and a new footer that covers every entry of the chunk up to that generation. Order per chunk: runs and footer rows, one flush, footer header (durable
 // by itself). Only then do the new places take effect. A footer may have rows that are not there yet
 // (place 0): their entries are in later generations.
 //
-// Records wait for the same disk, so a checkpoint keeps the journal's pace: STORE_PACE bytes are read and
-// written for each byte that the journal takes. A segment is read and written once, footers come on top: so
-// it is free again when little more than half of another one has been filled. Nothing waits when the journal
+// Records wait for the same disk, so a checkpoint keeps the journal's pace: STORE_PACE bytes are
+// written for each byte that the journal takes. A segment is written once, footers come on top: so
+// it is free again when little more than a quarter of another one has been filled. Nothing waits when the journal
 // has nothing to do, or no free segment.
 //
 // A deleted chunk has its turn too: its segment is free only once its file's deletion, or its new name as
@@ -29,26 +28,14 @@
 #include "dataplane/store/footer.h"
 #include "dataplane/store/store_private.h"
 
-// Memory for a whole segment, now and not when it is needed: it takes the kernel a while, and records would wait. Until
-// there is a checkpoint, the replay has it.
-int store_checkpoint_open(struct store *store)
+void store_checkpoint_open(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
-    void *staging;
 
     checkpoint->store = store;
     for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
         checkpoint->write_backs[i].checkpoint = checkpoint;
     }
-    for (uint32_t i = 0; i < store->journal.segments_count; i++) {
-        uint64_t bytes = store->journal.segments[i].bytes;
-        checkpoint->staging_bytes = PAWL_MAX(checkpoint->staging_bytes, (size_t)bytes);
-    }
-    int code = store_huge_new(checkpoint->staging_bytes, &staging);
-    if (code == 0) {
-        checkpoint->staging = staging;
-    }
-    return code;
 }
 
 void store_checkpoint_close(struct store *store)
@@ -59,7 +46,6 @@ void store_checkpoint_close(struct store *store)
         free(checkpoint->write_backs[i].run);
         free(checkpoint->write_backs[i].header);
     }
-    free(checkpoint->staging);
 }
 
 static bool write_backs_are_idle(const struct store_checkpoint *checkpoint)
@@ -75,8 +61,7 @@ static bool write_backs_are_idle(const struct store_checkpoint *checkpoint)
 bool store_checkpoint_is_idle(const struct store *store)
 {
     return store->checkpoint.segment == NULL ||
-           (store->failed != 0 && !store->checkpoint.staging_busy &&
-            write_backs_are_idle(&store->checkpoint));
+           (store->failed != 0 && write_backs_are_idle(&store->checkpoint));
 }
 
 void store_checkpoint_pace(struct store *store, size_t journal_bytes)
@@ -363,8 +348,8 @@ static void run_take(struct store_write_back *back)
 {
     const struct store_replica *replica = back->replica;
     const struct pawl_record *record = store_replica_record(replica, back->next);
-    const uint8_t *payload =
-        back->checkpoint->staging + store_place_offset(*store_replica_place(replica, back->next));
+    const uint8_t *payload = back->checkpoint->segment->image +
+                             store_place_offset(*store_replica_place(replica, back->next));
     size_t bytes = (size_t)PAWL_MIN(record->length - back->next_at,
                                     (uint64_t)STORE_RUN_BYTES - back->run_bytes);
 
@@ -546,44 +531,6 @@ static void write_backs_fill(struct store *store)
     }
 }
 
-static void staging_read(struct store_checkpoint *checkpoint);
-
-static void staging_done(struct store_io_request *request, int result)
-{
-    struct store_checkpoint *checkpoint = pawl_container_of(request, struct store_checkpoint, io);
-
-    checkpoint->staging_busy = false;
-    if (result >= 0 && (size_t)result < request->bytes) {
-        result = -EIO;
-    }
-    if (result < 0) {
-        store_fail(checkpoint->store, result, "reading the journal");
-        return;
-    }
-    checkpoint->staging_at += request->bytes;
-    staging_read(checkpoint);
-}
-
-static void staging_read(struct store_checkpoint *checkpoint)
-{
-    uint64_t left = checkpoint->staged_bytes - checkpoint->staging_at;
-
-    if (left == 0 || !pace_allows(checkpoint->store)) {
-        return;
-    }
-    checkpoint->staging_busy = true;
-    checkpoint->io = (struct store_io_request){
-        .type = STORE_IO_READ,
-        .fd = checkpoint->segment->fd,
-        .buffer = checkpoint->staging + checkpoint->staging_at,
-        .bytes = (size_t)PAWL_MIN(left, (uint64_t)STORE_RUN_BYTES),
-        .offset = checkpoint->staging_at,
-        .done = staging_done,
-    };
-    checkpoint->budget_bytes -= (int64_t)checkpoint->io.bytes;
-    store_io_submit(&checkpoint->store->io, &checkpoint->io);
-}
-
 static void checkpoint_begin(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
@@ -592,12 +539,8 @@ static void checkpoint_begin(struct store *store)
     if (segment == NULL || 2 * store_segments_free_count(store) >= store->journal.segments_count) {
         return;
     }
-    pawl_assert(segment->bytes <= checkpoint->staging_bytes);
     checkpoint->segment = segment;
-    checkpoint->staged_bytes = segment->tail;
-    checkpoint->staging_at = 0;
     checkpoint->drained = false;
-    staging_read(checkpoint);
 }
 
 // Goes on with what the pace has held up.
@@ -614,9 +557,6 @@ static void checkpoint_resume(struct store_checkpoint *checkpoint)
             resume(back);
         }
     }
-    if (!checkpoint->staging_busy && checkpoint->store->failed == 0) {
-        staging_read(checkpoint);
-    }
 }
 
 bool store_checkpoint_step(struct store *store)
@@ -632,7 +572,7 @@ bool store_checkpoint_step(struct store *store)
     if (checkpoint->segment == NULL) {
         checkpoint_begin(store);
     }
-    if (checkpoint->segment == NULL || checkpoint->staging_at < checkpoint->staged_bytes) {
+    if (checkpoint->segment == NULL) {
         return false;
     }
     write_backs_fill(store);

@@ -41,7 +41,7 @@ struct store_io_request {
     void (*done)(struct store_io_request *request, int result); // 0 or more; -errno
 };
 
-#define STORE_IO_FIXED_MAX 3 // the caller's region and the journal's two buffers
+#define STORE_IO_FIXED_MAX 2 // the journal's images and the caller's region
 
 struct store_io {
     bool uring;

@@ -2,7 +2,7 @@
 // Group commit: queued operations become entries of a batch, and one direct, durable write per batch
 // acknowledges them all.
 //
-// One batch is in flight at a time; operations that come meanwhile gather in the other buffer. So at
+// One batch is in flight at a time; operations that come meanwhile gather in the other one. So at
 // most the last batch of the newest segment can be torn, and whatever stands before a sound batch was
 // acknowledged. A segment's header goes out alone, once the last batch of the segment before is
 // durable, for the same reason.
@@ -32,15 +32,8 @@ int store_journal_open(struct store *store)
 
     pawl_list_init(&journal->waiting);
     for (int i = 0; i < 2; i++) {
-        struct store_batch *batch = &journal->batches[i];
-        void *buffer = NULL;
-        pawl_list_init(&batch->ops);
-        batch->store = store;
-        if (code == 0) {
-            code = store_aligned_new(STORE_BATCH_BYTES, &buffer);
-        }
-        batch->buffer = buffer;
-        batch->capacity = STORE_BATCH_BYTES;
+        pawl_list_init(&journal->batches[i].ops);
+        journal->batches[i].store = store;
     }
     return code;
 }
@@ -48,8 +41,6 @@ int store_journal_open(struct store *store)
 void store_journal_close(struct store *store)
 {
     free(store->journal.header);
-    free(store->journal.batches[0].buffer);
-    free(store->journal.batches[1].buffer);
 }
 
 bool store_journal_is_idle(const struct store *store)
@@ -168,33 +159,8 @@ static void segment_open_next(struct store *store)
     store_io_submit(&store->io, &journal->header_io);
 }
 
-// A buffer that holds `bytes`; only a large producer table needs more than there is.
-static bool batch_reserve(struct store_batch *batch, size_t bytes)
-{
-    void *buffer;
-
-    bytes = (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES);
-    if (bytes <= batch->capacity) {
-        return true;
-    }
-    if (store_aligned_new(bytes, &buffer) != 0) {
-        return false;
-    }
-    // The first buffers may be registered with the ring: the larger one is used for this batch only.
-    batch->first_buffer = batch->buffer;
-    batch->buffer = buffer;
-    batch->capacity = bytes;
-    return true;
-}
-
 static void batch_reset(struct store_batch *batch)
 {
-    if (batch->first_buffer != NULL) {
-        free(batch->buffer);
-        batch->buffer = batch->first_buffer;
-        batch->first_buffer = NULL;
-        batch->capacity = STORE_BATCH_BYTES;
-    }
     batch->bytes = 0;
     batch->entries_count = 0;
 }
@@ -215,12 +181,12 @@ static bool batch_begin(struct store *store, struct store_batch *batch, size_t n
         }
         return false;
     }
-    if (!batch_reserve(batch, needed)) {
-        return false; // tried again at the next poll
-    }
     batch->segment = active;
     batch->offset = active->tail;
-    batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail, (uint64_t)batch->capacity);
+    batch->buffer = active->image + active->tail;
+    // Only a large producer table needs more than a batch usually has.
+    batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail,
+                                    (uint64_t)PAWL_MAX(needed, (size_t)STORE_BATCH_BYTES));
     batch->first_lsn = journal->next_lsn;
     batch->entries_count = 0;
     batch->bytes = sizeof(struct disk_batch);

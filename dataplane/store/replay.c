@@ -19,7 +19,6 @@
 struct replay {
     struct store *store;
     struct store_segment *segment;
-    uint8_t *data; // the segment
     uint64_t applied_count;
     uint64_t unknown_count; // entries of chunks that are gone
 };
@@ -184,7 +183,7 @@ static int replay_visit(void *user, const struct disk_entry *entry, size_t paylo
         return 0;
     }
     if (entry->type == DISK_ENTRY_CREATE) {
-        return apply_create(replay, entry, replay->data + payload_at);
+        return apply_create(replay, entry, replay->segment->image + payload_at);
     }
     if (replica == NULL || replica->create_lsn != entry->create_lsn) {
         replay->unknown_count++;
@@ -207,12 +206,12 @@ static int segment_guess(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
     struct journal_scan scan = {
-        .data = replay->data,
+        .data = replay->segment->image,
         .bytes = (size_t)segment->bytes,
         .store_id = replay->store->identity.store_id,
     };
     struct disk_batch batch;
-    int code = store_read_whole(segment->fd, replay->data, (size_t)segment->bytes, 0);
+    int code = store_read_whole(segment->fd, replay->segment->image, (size_t)segment->bytes, 0);
 
     if (code != 0) {
         return code;
@@ -243,10 +242,10 @@ static bool pages_are_zero(const uint8_t *data, size_t bytes)
 static int header_read(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
-    int code = store_read_whole(segment->fd, replay->data, 2 * DISK_PAGE_BYTES, 0);
+    int code = store_read_whole(segment->fd, replay->segment->image, 2 * DISK_PAGE_BYTES, 0);
 
     if (code == 0) {
-        code = journal_segment_decode(replay->data, DISK_PAGE_BYTES, header);
+        code = journal_segment_decode(replay->segment->image, DISK_PAGE_BYTES, header);
     }
     if (code == 0 &&
         (header->store_id != replay->store->identity.store_id || header->bytes != segment->bytes)) {
@@ -259,7 +258,7 @@ static int header_read(struct replay *replay, struct disk_segment *header)
     }
     *header = (struct disk_segment){0};
     // Never used, if there is nothing behind the empty header either.
-    return pages_are_zero(replay->data, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
+    return pages_are_zero(replay->segment->image, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
 }
 
 // Learns every segment's generation; *ret_oldest: the low mark.
@@ -299,7 +298,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
 {
     struct store_segment *segment = replay->segment;
     struct journal_scan scan = {
-        .data = replay->data,
+        .data = replay->segment->image,
         .bytes = (size_t)segment->bytes,
         .store_id = replay->store->identity.store_id,
         .generation = segment->generation,
@@ -309,7 +308,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
         .visit = replay_visit,
         .lost = replay_lost,
     };
-    int code = store_read_whole(segment->fd, replay->data, (size_t)segment->bytes, 0);
+    int code = store_read_whole(segment->fd, replay->segment->image, (size_t)segment->bytes, 0);
 
     if (code == 0) {
         code = journal_scan(&scan);
@@ -362,7 +361,7 @@ static int segments_replay(struct replay *replay)
 
 int store_replay(struct store *store)
 {
-    struct replay replay = {.store = store, .data = store->checkpoint.staging};
+    struct replay replay = {.store = store};
 
     store->journal.next_lsn = 1;
     int code = segments_replay(&replay);

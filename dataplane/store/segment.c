@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The journal's files: made of zeros once, used by turns in the order of their generations.
+//
+// Each has its image in memory: batches are encoded where they will lie and written from there, and the checkpoint
+// takes records from there. So nothing of the journal is read but at the start, to replay it.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,8 +19,9 @@
 #include "base/log.h"
 #include "dataplane/store/store_private.h"
 
-#define SEGMENT_BYTES_DEFAULT (32u << 20)
-#define SEGMENTS_DEFAULT 4u
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 // of linux/mman.h; the C library's may be older
+#endif
 
 static int segment_fill(int fd, uint64_t bytes)
 {
@@ -91,6 +96,43 @@ static int segment_open(struct store *store, const char *name, struct store_segm
     return 0;
 }
 
+// The memory is there now and not when it is needed: it takes the kernel a while, and records would wait.
+static void images_populate(uint8_t *images, size_t bytes)
+{
+    if (madvise(images, bytes, MADV_POPULATE_WRITE) != 0) { // Linux 5.14 and later
+        for (size_t at = 0; at < bytes; at += DISK_PAGE_BYTES) {
+            images[at] = 0;
+        }
+    }
+}
+
+static int images_new(struct store_journal *journal)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < journal->segments_count; i++) {
+        bytes += journal->segments[i].bytes;
+    }
+    if (bytes > STORE_JOURNAL_BYTES_MAX) {
+        pawl_log_error("the journal has %" PRIu64 " bytes, %" PRIu64
+                       " are allowed, for it is kept in memory: take fewer or smaller segments",
+                       bytes, (uint64_t)STORE_JOURNAL_BYTES_MAX);
+        return PAWL_ELIMIT;
+    }
+    int code = store_huge_new((size_t)bytes, &journal->images);
+    if (code != 0) {
+        return code;
+    }
+    journal->images_bytes = (size_t)bytes;
+    images_populate(journal->images, (size_t)bytes);
+    uint8_t *image = journal->images;
+    for (uint32_t i = 0; i < journal->segments_count; i++) {
+        journal->segments[i].image = image;
+        image += journal->segments[i].bytes;
+    }
+    return 0;
+}
+
 // Those that are there stay as they are; more are made when the options ask for more.
 int store_segments_open(struct store *store, const struct store_options *options)
 {
@@ -98,8 +140,8 @@ int store_segments_open(struct store *store, const struct store_options *options
     uint32_t wanted = options->journal_segments_count;
     uint64_t bytes = options->journal_segment_bytes;
 
-    wanted = wanted != 0 ? wanted : SEGMENTS_DEFAULT;
-    bytes = bytes != 0 ? pawl_align_up(bytes, DISK_PAGE_BYTES) : SEGMENT_BYTES_DEFAULT;
+    wanted = wanted != 0 ? wanted : STORE_JOURNAL_SEGMENTS;
+    bytes = bytes != 0 ? pawl_align_up(bytes, DISK_PAGE_BYTES) : STORE_JOURNAL_SEGMENT_BYTES;
     if (wanted < 2 || wanted > STORE_SEGMENTS_MAX || bytes < STORE_SEGMENT_BYTES_MIN ||
         bytes > STORE_SEGMENT_BYTES_MAX) {
         return -EINVAL;
@@ -130,7 +172,7 @@ int store_segments_open(struct store *store, const struct store_options *options
             break;
         }
     }
-    return 0;
+    return images_new(journal);
 }
 
 void store_segments_close(struct store *store)
@@ -141,7 +183,9 @@ void store_segments_close(struct store *store)
         close(journal->segments[i].fd);
     }
     free(journal->segments);
+    free(journal->images);
     journal->segments = NULL;
+    journal->images = NULL;
     journal->segments_count = 0;
 }
 

@@ -174,17 +174,14 @@ static int io_start(struct store *store, const struct store_options *options)
         pawl_log_warn("io_uring is not used: %s; requests are carried out one by one", why);
         return 0;
     }
-    for (int i = 0; i < 2; i++) {
-        struct store_batch *batch = &store->journal.batches[i];
-        iov[count++] = (struct iovec){.iov_base = batch->buffer, .iov_len = batch->capacity};
-    }
+    iov[count++] = (struct iovec){store->journal.images, store->journal.images_bytes};
     if (options->fixed_memory != NULL && options->fixed_bytes > 0) {
         iov[count++] = (struct iovec){options->fixed_memory, options->fixed_bytes};
     }
     code = store_io_register(&store->io, iov, count);
     if (code != 0 &&
-        count > 2) { // the region may be too much for RLIMIT_MEMLOCK, the journal's not
-        code = store_io_register(&store->io, iov, 2);
+        count > 1) { // the region may be too much for RLIMIT_MEMLOCK, the journal not
+        code = store_io_register(&store->io, iov, 1);
     }
     if (store->io.fixed_count < count) {
         pawl_log_warn("%s not registered with io_uring (%s; RLIMIT_MEMLOCK?): somewhat slower",
@@ -219,7 +216,7 @@ static void describe(struct store *store)
     }
     snprintf(store->describe, sizeof(store->describe), "%s%s, %s, journal %u x %" PRIu64 " KiB",
              store->io.uring ? "io_uring" : "no io_uring",
-             store->io.fixed_count > 2 ? " with registered memory" : "", disk,
+             store->io.fixed_count > 1 ? " with registered memory" : "", disk,
              store->journal.segments_count, store->journal.segments[0].bytes >> 10);
 }
 
@@ -308,17 +305,15 @@ static int store_start(struct store *store, const struct store_options *options)
         code = store_journal_open(store);
     }
     if (code == 0) {
-        code = io_start(store, options);
-    }
-    if (code == 0) {
         code = store_segments_open(store, options);
     }
     if (code == 0) {
-        code = store_checkpoint_open(store);
+        code = io_start(store, options);
     }
     if (code != 0) {
         return code;
     }
+    store_checkpoint_open(store);
     limits_set(store, options);
     code = store_recover(store);
     if (code != 0) {

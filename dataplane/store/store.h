@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store: chunks of one reactor on one directory: a journal with group commit and chunk files.
 //
-// OWNS: the directory (locked), the journal's segments, chunk files, an io_uring, its buffers.
+// OWNS: the directory (locked), the journal's segments and their images in memory, chunk files, an io_uring, its
+// buffers.
 // Thread: the reactor that polls it. Nothing blocks but store_open() and store_close().
 //
 // Every mutating call is asynchronous: it is queued, joins a group commit, and ends in exactly one
@@ -38,6 +39,10 @@
 #include "proto/record.h"
 
 struct store;
+
+#define STORE_JOURNAL_SEGMENT_BYTES (32u << 20) // of a segment, and
+#define STORE_JOURNAL_SEGMENTS 4u               // so many, unless the options say otherwise
+#define STORE_JOURNAL_BYTES_MAX (UINT64_C(1) << 30) // of all of them: they are kept in memory
 
 struct store_options {
     const char *dir;

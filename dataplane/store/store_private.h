@@ -214,12 +214,11 @@ struct store_segment {
     uint64_t first_lsn;
     uint64_t tail; // of what is written or in flight
     uint32_t readers;
+    uint8_t *image; // its bytes in memory, `bytes` of them; while it is free, anything
 };
 
 struct store_batch {
-    uint8_t *buffer;
-    uint8_t *first_buffer; // aside, while a larger one is needed
-    size_t capacity;
+    uint8_t *buffer; // its place in the segment's image
     size_t limit;
     size_t bytes; // 0: not begun
     uint32_t entries_count;
@@ -234,6 +233,8 @@ struct store_batch {
 struct store_journal {
     struct store_segment *segments; // by index
     uint32_t segments_count;
+    void *images; // of all segments
+    size_t images_bytes;
     struct store_segment *active; // NULL: the next entry opens a segment
     struct store_segment *opening;
     void *header; // a page
@@ -270,14 +271,8 @@ struct store_write_back {
 struct store_checkpoint {
     struct store *store;
     struct store_segment *segment; // NULL: nothing to do
-    uint8_t *staging;
-    size_t staging_bytes;
-    uint64_t staged_bytes;
-    uint64_t staging_at;
-    bool staging_busy;
     bool drained;         // no replica is left to write back
-    int64_t budget_bytes; // that may be read and written until the journal has gone on
-    struct store_io_request io;
+    int64_t budget_bytes; // that may be written until the journal has gone on
     struct store_write_back write_backs[STORE_WRITE_BACKS];
 };
 
@@ -429,7 +424,7 @@ void store_spares_settle(struct store *store);
 void store_spares_close(struct store *store);
 
 // checkpoint.c
-int store_checkpoint_open(struct store *store) PAWL_MUST_CHECK;
+void store_checkpoint_open(struct store *store);
 void store_checkpoint_close(struct store *store);
 void store_checkpoint_pace(struct store *store, size_t journal_bytes);
 // True: a segment has become free.

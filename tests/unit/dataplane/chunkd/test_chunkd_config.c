@@ -147,6 +147,7 @@ static void test_chunkd_config_when_wrong_says_what(void **state)
         {MINIMAL "memory: {region: 1MiB}\n", "memory.region"},
         {MINIMAL "journal: {segment: 1KiB}\n", "journal.segment"},
         {MINIMAL "journal: {segments: 1}\n", "journal.segments"},
+        {MINIMAL "journal: {segment: 512MiB}\n", "more than 1GiB"},
         {MINIMAL "inline_max: 1MiB\n", "inline_max"},
         {MINIMAL "push: {route: ring}\n", "ring"},
         {MINIMAL "push: {chain_min: 17MiB}\n", "push.chain_min"},
