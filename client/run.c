@@ -98,7 +98,8 @@ struct wire_appended run_answer(const struct link_request *request, const struct
                                 uint64_t rest_bytes)
 {
     struct wire_appended one = {0};
-    memcpy(&one, reply, PAWL_MIN((size_t)reply->bytes, sizeof one)); // a refusal may be a bare header
+    memcpy(&one, reply,
+           PAWL_MIN((size_t)reply->bytes, sizeof one)); // a refusal may be a bare header
     if (reply->status == 0) {
         one.sequence = request->message.append.id.sequence;
         one.file_offset -= rest_bytes;

@@ -23,8 +23,8 @@
 #include "base/util.h"
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
-#define WIRE_FORMAT 2u // 2: runs
-#define WIRE_FEATURES 0u // bits of optional features; none yet
+#define WIRE_FORMAT 2u         // 2: runs
+#define WIRE_FEATURES 0u       // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
 #define WIRE_INLINE_MAX 8192u // payload bytes that may travel inside a message
 #define WIRE_MESSAGE_MAX (WIRE_INLINE_MAX + 256u)
@@ -205,9 +205,10 @@ struct wire_prepared {
     struct wire_header header;
     uint64_t chunk;
     uint64_t version;
-    uint64_t index;         // of a run, its last record's
-    uint32_t earlier_count; // records right before it that this answers, too: all of one or several PREPAREs
-    uint32_t reserved;      // 0
+    uint64_t index; // of a run, its last record's
+    uint32_t
+        earlier_count; // records right before it that this answers, too: all of one or several PREPAREs
+    uint32_t reserved; // 0
 };
 static_assert(sizeof(struct wire_prepared) == 64, "wire_prepared");
 

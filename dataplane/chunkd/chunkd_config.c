@@ -194,10 +194,9 @@ static int fill_sizes(const char *name, const struct chunkd_yaml *yaml,
         return pawl_config_refuse(ret_error, name, "journal.segments %u is not between 2 and 256",
                                   config->journal_segments_count);
     }
-    uint64_t journal_bytes =
-        (segment_bytes != 0 ? segment_bytes : STORE_JOURNAL_SEGMENT_BYTES) *
-        (config->journal_segments_count != 0 ? config->journal_segments_count
-                                             : STORE_JOURNAL_SEGMENTS);
+    uint64_t journal_bytes = (segment_bytes != 0 ? segment_bytes : STORE_JOURNAL_SEGMENT_BYTES) *
+                             (config->journal_segments_count != 0 ? config->journal_segments_count
+                                                                  : STORE_JOURNAL_SEGMENTS);
     if (journal_bytes > STORE_JOURNAL_BYTES_MAX) {
         return pawl_config_refuse(ret_error, name,
                                   "journal.segments times journal.segment is more than 1GiB: each "

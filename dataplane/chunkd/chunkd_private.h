@@ -62,9 +62,9 @@ struct payload {
     unsigned char *bytes;
     const struct wire_run_row *rows; // of a run, in front of the bytes; NULL: none
     struct fabric_op *packet;        // PAYLOAD_INLINE: held
-    struct window *window;    // PAYLOAD_SLOTS: one use of it
-    struct landing *landing;  // PAYLOAD_LANDING
-    uint64_t request;         // whose reply waits for the last use; 0: none
+    struct window *window;           // PAYLOAD_SLOTS: one use of it
+    struct landing *landing;         // PAYLOAD_LANDING
+    uint64_t request;                // whose reply waits for the last use; 0: none
 };
 
 // With one use. NULL: none to be had.
@@ -117,7 +117,7 @@ struct request {
     uint16_t slot_count;
     uint16_t run_count; // PREPARE: as in the message
     bool replied;       // the core has answered; the payload is still in use
-    bool joins;   // PREPARE: may be answered by the answer for a later record
+    bool joins;         // PREPARE: may be answered by the answer for a later record
     struct session *session;
     struct pawl_list node;
     uint64_t payload;        // 0: none or over

@@ -100,11 +100,11 @@ struct chunk_event {
 enum chunk_action_type {
     // Store; each ends in CHUNK_EVENT_PERSISTED(token).
     CHUNK_ACTION_CREATE = 1, // create: the new chunk
-    CHUNK_ACTION_APPEND,     // handle, index, record, count, payload, commit_count: of a run `record` is the
-                             // first, the others follow from the rows that came with the payload
-    CHUNK_ACTION_PROMISE,    // handle, version
-    CHUNK_ACTION_SEAL,       // handle, version, count
-    CHUNK_ACTION_DROP,       // handle
+    CHUNK_ACTION_APPEND, // handle, index, record, count, payload, commit_count: of a run `record` is the
+                         // first, the others follow from the rows that came with the payload
+    CHUNK_ACTION_PROMISE, // handle, version
+    CHUNK_ACTION_SEAL,    // handle, version, count
+    CHUNK_ACTION_DROP,    // handle
     // Fabric.
     CHUNK_ACTION_REPLY,   // conn, request, reply (its header's status and type are set)
     CHUNK_ACTION_PREPARE, // server, prepare, payload, relay_to, relayed_by

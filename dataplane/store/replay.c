@@ -258,7 +258,9 @@ static int header_read(struct replay *replay, struct disk_segment *header)
     }
     *header = (struct disk_segment){0};
     // Never used, if there is nothing behind the empty header either.
-    return pages_are_zero(replay->segment->image, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
+    return pages_are_zero(replay->segment->image, 2 * DISK_PAGE_BYTES)
+               ? 0
+               : segment_guess(replay, header);
 }
 
 // Learns every segment's generation; *ret_oldest: the low mark.

@@ -40,8 +40,8 @@
 
 struct store;
 
-#define STORE_JOURNAL_SEGMENT_BYTES (32u << 20) // of a segment, and
-#define STORE_JOURNAL_SEGMENTS 4u               // so many, unless the options say otherwise
+#define STORE_JOURNAL_SEGMENT_BYTES (32u << 20)     // of a segment, and
+#define STORE_JOURNAL_SEGMENTS 4u                   // so many, unless the options say otherwise
 #define STORE_JOURNAL_BYTES_MAX (UINT64_C(1) << 30) // of all of them: they are kept in memory
 
 struct store_options {

@@ -98,7 +98,7 @@ struct store_op {
     struct store_replica *replica;
     struct store_replica *replaces; // create: the empty chunk that goes
     uint64_t argument;              // record index or count
-    uint32_t count;                 // records from that index on; their payloads lie behind each other
+    uint32_t count; // records from that index on; their payloads lie behind each other
     uint64_t version;
     uint64_t commit_count;
     const void *payload; // BORROWS UNTIL the completion
@@ -271,8 +271,8 @@ struct store_write_back {
 struct store_checkpoint {
     struct store *store;
     struct store_segment *segment; // NULL: nothing to do
-    bool drained;         // no replica is left to write back
-    int64_t budget_bytes; // that may be written until the journal has gone on
+    bool drained;                  // no replica is left to write back
+    int64_t budget_bytes;          // that may be written until the journal has gone on
     struct store_write_back write_backs[STORE_WRITE_BACKS];
 };
 

@@ -64,7 +64,7 @@ struct sim_params {
     uint32_t wipe_permyriad;      // crashes after which a disk is empty
     uint32_t lose_permyriad;      // messages that are lost with the rest of their stream
     uint32_t late_permille;       // one-sided writes of broken streams that land all the same
-    uint32_t gather_us; // appends wait so long for others to go with them; 0: not at all
+    uint32_t gather_us;           // appends wait so long for others to go with them; 0: not at all
     uint32_t inline_max;          // payloads above it are pushed into slots
     uint32_t window_slots;        // that a receiver grants to a connection
     uint32_t clock_ppm;           // clocks run faster or slower by so much at most

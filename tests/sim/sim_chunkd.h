@@ -27,7 +27,7 @@ struct sim_payload {
     uint8_t *data;
     const struct wire_run_row *rows; // of a run, in front of `data`
     struct sim_window *window;       // that holds `data`; NULL: the payload does
-    uint64_t conn;             // of the request that brought it; 0: none
+    uint64_t conn;                   // of the request that brought it; 0: none
     uint64_t request;
     struct sim_frame *held; // its reply, until all uses are over
 };
@@ -95,7 +95,7 @@ struct sim_chunkd {
     uint64_t command_last;
     // Data plane.
     struct sim_peer peers[SIM_SERVERS_MAX];
-    struct sim_run *runs;     // that the disk has parts of
+    struct sim_run *runs; // that the disk has parts of
     uint32_t runs_count;
     struct pawl_map payloads; // number > struct sim_payload
     uint64_t payload_last;

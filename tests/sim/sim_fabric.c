@@ -378,9 +378,8 @@ static struct sim_frame *prepare_frame(const struct sim_call *call,
     prepare.slot_count = call->slot_count;
     wire_header_init(&prepare.header, WIRE_PREPARE, (uint32_t)sizeof(prepare) + inside,
                      call->request);
-    struct sim_frame *frame =
-        sim_frame_wire(&prepare, sizeof(prepare),
-                       inside != 0 ? payload->data - rows_bytes : NULL, inside);
+    struct sim_frame *frame = sim_frame_wire(
+        &prepare, sizeof(prepare), inside != 0 ? payload->data - rows_bytes : NULL, inside);
     if (call->slot_count != 0) {
         sim_frame_extra(frame, payload->data, bytes);
         frame->target = SIM_TARGET_WINDOW;
@@ -809,11 +808,11 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
         return;
     }
     uint32_t fixed_bytes = wire_struct_bytes(header.type);
-    struct sim_served served = {.conn = conn->id,
-                                .request = header.request,
-                                .frame = sim_frame_wire(
-                                    frame->data, fixed_bytes + wire_rows_bytes(run_count_of(frame)),
-                                    NULL, 0)};
+    struct sim_served served = {
+        .conn = conn->id,
+        .request = header.request,
+        .frame = sim_frame_wire(frame->data, fixed_bytes + wire_rows_bytes(run_count_of(frame)),
+                                NULL, 0)};
     struct chunk_event event = {
         .type = chunk_event_of(header.type), .conn = conn->id, .request = header.request};
     struct sim_payload *payload = payload_of_frame(sim, s, conn, frame, &served);

@@ -244,9 +244,9 @@ static void link_gather(struct sim *sim, struct sim_client *c, uint32_t server)
         return;
     }
     link->gathers = true;
-    sim_at(sim, sim_below(sim, sim->params.gather_us) * SIM_US,
-           (struct sim_event){
-               .run = on_gathered, .node = c->node, .a = link->conn->id, .b = server});
+    sim_at(
+        sim, sim_below(sim, sim->params.gather_us) * SIM_US,
+        (struct sim_event){.run = on_gathered, .node = c->node, .a = link->conn->id, .b = server});
 }
 
 static void link_lost(struct sim *sim, struct sim_client *c, struct sim_link *link, uint32_t server)

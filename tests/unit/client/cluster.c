@@ -226,6 +226,28 @@ static void on_push(struct cluster_server *server, struct fabric_conn *conn,
     reply_send(conn, &push->header, &reply, server->faults.push_status);
 }
 
+// A run is taken record by record; the answer is the last one's.
+static int store_all(struct cluster_chunk *chunk, const struct wire_append *append,
+                     const void *payload, struct wire_appended *reply)
+{
+    const struct wire_run_row *rows = payload;
+    const unsigned char *at = (const unsigned char *)(rows + append->run_count);
+    struct wire_append one = *append;
+    int status = 0;
+    if (append->run_count == 0) {
+        return store(chunk, append, payload, reply);
+    }
+    pawl_assert(pawl_crc32c(0, rows, wire_rows_bytes(append->run_count)) == append->crc);
+    for (uint32_t i = 0; i < append->run_count && status == 0; i++) {
+        one.id.sequence = append->id.sequence + i;
+        one.length = rows[i].length;
+        one.crc = rows[i].crc;
+        status = store(chunk, &one, at, reply);
+        at += one.length;
+    }
+    return status;
+}
+
 static void on_append(struct cluster_server *server, struct fabric_conn *conn,
                       const struct wire_append *append)
 {
@@ -234,15 +256,18 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     const void *payload = append->slot_count == 0
                               ? (const unsigned char *)(append + 1)
                               : server->memory + (size_t)append->slot_first * WIRE_SLOT_BYTES;
-    server->appends_count++;
+    uint32_t records_count = wire_records_count(append->run_count);
+    server->appends_count += records_count;
+    server->runs_count += append->run_count != 0;
     if (server->faults.append_status_left != 0) {
-        server->faults.append_status_left--;
+        server->faults.append_status_left -=
+            PAWL_MIN(server->faults.append_status_left, records_count);
         reply_send(conn, &append->header, &reply, server->faults.append_status);
         return;
     }
     pawl_assert(chunk != NULL);
     int status =
-        server->faults.expect_nonsense ? PAWL_EEARLIER : store(chunk, append, payload, &reply);
+        server->faults.expect_nonsense ? PAWL_EEARLIER : store_all(chunk, append, payload, &reply);
     reply.flags = status == 0 && server->faults.from_memory ? WIRE_APPENDED_REPLICATED : 0;
     struct cluster_chunk *written = written_chunk(server->cluster, chunk);
     pawl_assert(wire_record_is_write(&append->id) == (written != NULL));
@@ -257,6 +282,10 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     if (server->faults.forget_left != 0) {
         server->faults.forget_left--;
         return;
+    }
+    if (append->run_count != 0 && server->faults.wrong_runs_left != 0) {
+        server->faults.wrong_runs_left--;
+        reply.sequence--;
     }
     reply_send(conn, &append->header, &reply, status);
 }

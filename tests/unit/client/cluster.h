@@ -72,6 +72,8 @@ struct cluster_faults {
     bool from_memory;    // answers APPEND as acknowledged in memory
     unsigned ended_from; // LOOKUP: chunks from this index on refuse the producer's session; 0: none
     bool expect_nonsense; // PAWL_EEARLIER without a chunk
+    unsigned
+        wrong_runs_left; // the next so many runs are answered with the place of a record before the last
     int read_status;
     int push_status;        // answers PUSH with this
     bool read_corrupt;      // bytes change on their way
@@ -97,7 +99,8 @@ struct cluster_server {
     unsigned next_place;
     struct cluster_faults faults;
     unsigned hellos_count;
-    unsigned appends_count;
+    unsigned appends_count; // records, and of the messages that brought them
+    unsigned runs_count;    // so many were runs
     unsigned pushes_count;
     unsigned lookups_count;
     unsigned reads_count;
