@@ -140,8 +140,8 @@ bool link_exists(const struct pawl *pawl, uint64_t place);
 uint32_t run_reach(const struct link *link, const struct link_request *first);
 // Sends so many of them, 2 at least, as one; their place is still the queue. As fabric_send().
 int run_send(struct link *link, struct link_request *first, uint32_t count) PAWL_MUST_CHECK;
-// What the answer to a run is for each of it, the first one first. False: it is none for this run. `rest_bytes`:
-// payload of those behind this one.
+// What the answer to a run is for each of it. False: it is none for this run. It names the place of the last one;
+// `rest_bytes` is how far before it this one lies, at first the first.
 bool run_answer_is_sound(const struct link *link, const struct link_request *first,
                          const struct wire_header *reply, uint64_t *ret_rest_bytes);
 struct wire_appended run_answer(const struct link_request *request, const struct wire_header *reply,

@@ -247,10 +247,11 @@ static int request_send(struct link *link, struct link_request *request)
 // The queue's first `count` are on their way, in one message.
 static void queue_sent(struct link *link, uint32_t count)
 {
-    link->requests_sent++;
+    link->requests_sent += count;
     for (uint32_t i = 0; i < count; i++) {
         struct link_request *request =
             pawl_container_of(pawl_list_first(&link->queue), struct link_request, node);
+        request->run_count = i == 0 && count > 1 ? count : 0;
         if (request->slot_count == 0 && request->payload_bytes > 0) {
             request->use->copied_bytes += request->payload_bytes; // into the message
         }
@@ -427,12 +428,11 @@ static void run_answered(struct link *link, struct link_request *first,
     struct link_request *request = first;
     for (uint32_t left = first->run_count; left > 0; left--) {
         struct wire_appended one = run_answer(request, header, rest_bytes);
-        struct pawl_list *next = request->node.next;
-        request_answered(link, request, &one.header);
-        if (left > 1) {
-            request = pawl_container_of(next, struct link_request, node);
-            rest_bytes -= request->payload_bytes;
-        }
+        struct link_request *next =
+            pawl_container_of(request->node.next, struct link_request, node);
+        rest_bytes -= left > 1 ? request->payload_bytes : 0;
+        request_answered(link, request, &one.header); // frees it
+        request = next;
     }
 }
 
@@ -446,7 +446,7 @@ static void link_reply(struct link *link, const struct wire_header *header)
         if ((header->type & ~WIRE_REPLY) != request->message.header.type) {
             break;
         }
-        link->requests_sent--;
+        link->requests_sent -= PAWL_MAX(request->run_count, 1u);
         if (request->run_count > 1) {
             run_answered(link, request, header);
         } else {

@@ -35,7 +35,8 @@ uint32_t run_reach(const struct link *link, const struct link_request *first)
     if (first->run_bytes_max == 0) {
         return count;
     }
-    for (const struct link_request *last = first; count < WIRE_RUN_MAX; count++) {
+    uint32_t most = PAWL_MIN(WIRE_RUN_MAX, link->requests_max - link->requests_sent);
+    for (const struct link_request *last = first; count < most; count++) {
         const struct link_request *next = request_next(&link->queue, last);
         if (next == NULL || !follows(last, next)) {
             break;
@@ -76,7 +77,6 @@ int run_send(struct link *link, struct link_request *first, uint32_t count)
                      (uint32_t)sizeof message + rows_bytes + message.length, id);
     pieces[0] = (struct iovec){.iov_base = &message, .iov_len = sizeof message};
     pieces[1] = (struct iovec){.iov_base = rows, .iov_len = rows_bytes};
-    first->run_count = count;
     return fabric_sendv(link->conn, pieces, 2 + count);
 }
 
@@ -87,8 +87,10 @@ bool run_answer_is_sound(const struct link *link, const struct link_request *fir
     const struct link_request *last = first;
     *ret_rest_bytes = 0;
     for (uint32_t i = 1; i < first->run_count; i++) {
-        last = request_next(&link->sent, last);
         *ret_rest_bytes += last->payload_bytes;
+        last = request_next(&link->sent, last);
+        pawl_assert(last != NULL &&
+                    last->id == first->id); // nothing leaves the list but by its answer
     }
     return reply->status != 0 || (appended->sequence == last->message.append.id.sequence &&
                                   appended->file_offset >= *ret_rest_bytes);

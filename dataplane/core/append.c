@@ -239,6 +239,7 @@ void chunk_append(struct chunk_core *core, const struct chunk_event *event)
     struct chunk_waiter waiter = {.conn = event->conn, .request = event->request};
     int rc = 0;
 
+    pawl_assert(message->run_count == 0 || event->rows);
     if (!chunk) {
         rc = PAWL_ENOCHUNK;
     } else if (chunk_is_sealed(chunk) || message->version != chunk->promised) {

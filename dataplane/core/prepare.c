@@ -160,6 +160,7 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
     struct chunk_waiter waiter = {.conn = event->conn, .request = event->request};
     int rc = chunk_order_check(chunk, message->version);
 
+    pawl_assert(message->run_count == 0 || event->rows);
     if (rc == 0) {
         commit_learn(chunk, message->commit_count);
         if (message->index < chunk->records.count) {

@@ -106,19 +106,24 @@ static void images_populate(uint8_t *images, size_t bytes)
     }
 }
 
-static int images_new(struct store_journal *journal)
+// Before any is made: what is there is opened whatever it takes.
+static int more_check(const struct store *store, uint64_t more_bytes)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = store_segments_bytes(store) + more_bytes;
 
-    for (uint32_t i = 0; i < journal->segments_count; i++) {
-        bytes += journal->segments[i].bytes;
+    if (bytes <= STORE_JOURNAL_BYTES_MAX) {
+        return 0;
     }
-    if (bytes > STORE_JOURNAL_BYTES_MAX) {
-        pawl_log_error("the journal has %" PRIu64 " bytes, %" PRIu64
-                       " are allowed, for it is kept in memory: take fewer or smaller segments",
-                       bytes, (uint64_t)STORE_JOURNAL_BYTES_MAX);
-        return PAWL_ELIMIT;
-    }
+    pawl_log_error("the journal would have %" PRIu64 " bytes, %" PRIu64
+                   " are allowed, for it is kept in memory: take fewer or smaller segments",
+                   bytes, (uint64_t)STORE_JOURNAL_BYTES_MAX);
+    return PAWL_ELIMIT;
+}
+
+static int images_new(struct store *store)
+{
+    struct store_journal *journal = &store->journal;
+    uint64_t bytes = store_segments_bytes(store);
     int code = store_huge_new((size_t)bytes, &journal->images);
     if (code != 0) {
         return code;
@@ -157,7 +162,10 @@ int store_segments_open(struct store *store, const struct store_options *options
         segment->index = i;
         int code = segment_open(store, name, segment);
         if (code == 0 && segment->fd < 0 && i < wanted) {
-            code = segment_create(store, name, bytes);
+            code = more_check(store, (wanted - i) * bytes);
+            if (code == 0) {
+                code = segment_create(store, name, bytes);
+            }
             if (code == 0) {
                 code = segment_open(store, name, segment);
             }
@@ -172,7 +180,7 @@ int store_segments_open(struct store *store, const struct store_options *options
             break;
         }
     }
-    return images_new(journal);
+    return images_new(store);
 }
 
 void store_segments_close(struct store *store)

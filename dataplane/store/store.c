@@ -179,7 +179,7 @@ static int io_start(struct store *store, const struct store_options *options)
         iov[count++] = (struct iovec){options->fixed_memory, options->fixed_bytes};
     }
     code = store_io_register(&store->io, iov, count);
-    if (code != 0 && count > 1) { // the region may be too much for RLIMIT_MEMLOCK, the journal not
+    if (code != 0 && count > 1) { // both may be too much for RLIMIT_MEMLOCK, the journal alone not
         code = store_io_register(&store->io, iov, 1);
     }
     if (store->io.fixed_count < count) {

@@ -113,6 +113,28 @@ static void test_submits_when_they_wait_together_then_go_as_one_and_each_has_its
     assert_false(place->heard.results[4].duplicate);
 }
 
+// The answer names the last one's place.
+static void test_run_when_its_records_are_of_different_lengths_then_each_has_its_place(void **state)
+{
+    struct place *place = *state;
+    static const size_t sizes[] = {10, 3000, 1, 700, 2000};
+    uint64_t offset = 1;
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(sizes); i++) {
+        submit(place, offset, sizes[i], NULL);
+        offset += sizes[i];
+    }
+    hear(place, PAWL_ARRAY_COUNT(sizes));
+    offset = 1;
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(sizes); i++) {
+        assert_int_equal(place->heard.results[i].status, 0);
+        assert_int_equal(place->heard.results[i].offset, offset);
+        offset += sizes[i];
+    }
+    assert_int_equal(cluster_bytes(&place->cluster), offset);
+    assert_int_equal(runs_count(place), 1);
+    assert_bytes(place);
+}
+
 static void test_append_when_it_is_alone_then_is_no_run(void **state)
 {
     struct place *place = *state;
@@ -223,6 +245,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             test_submits_when_they_wait_together_then_go_as_one_and_each_has_its_place, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_run_when_its_records_are_of_different_lengths_then_each_has_its_place, set_up,
             tear_down),
         cmocka_unit_test_setup_teardown(test_append_when_it_is_alone_then_is_no_run, set_up,
                                         tear_down),

@@ -122,6 +122,33 @@ static void peer_request_fail(struct harness *h, uint64_t number, int status)
     *packet = (struct h_packet){.to = r->from, .event = event};
 }
 
+// What follows the first of a run is known from it: 100 bytes each, checksums as of records that come alone. Valid
+// until the next call.
+static const struct wire_run_row *run_rows(const struct wire_record_id *first, uint64_t count)
+{
+    static struct wire_run_row rows[WIRE_RUN_MAX];
+    assert_true(count <= WIRE_RUN_MAX);
+    for (uint64_t i = 0; i < count; i++) {
+        rows[i].length = 100;
+        rows[i].crc = h_crc(first->producer_lo, first->sequence + i);
+    }
+    return count > 0 ? rows : NULL;
+}
+
+static void disk_append(struct h_disk *disk, const struct chunk_action *action)
+{
+    struct pawl_record record = action->record;
+    const struct wire_run_row *rows = run_rows(&record.id, action->count);
+    for (uint64_t i = 0; i < action->count; i++) {
+        if (i > 0) {
+            pawl_record_follow(&record, &rows[i]);
+        }
+        disk->records[action->index + i] = record;
+        disk->durable[action->index + i] = true;
+    }
+    disk->records_count = PAWL_MAX(disk->records_count, action->index + action->count);
+}
+
 static void disk_cut(struct h_disk *disk)
 {
     uint64_t count = 0;
@@ -192,7 +219,7 @@ static void peer_send(struct harness *h, uint32_t from, const struct chunk_actio
         h->relayed_by[to] = action->relayed_by;
         r->handle = action->prepare.chunk;
         r->version = action->prepare.version;
-        r->index = action->prepare.index;
+        r->index = action->prepare.index + wire_records_count(action->prepare.run_count) - 1;
         event.type = CHUNK_EVENT_PREPARE;
         event.payload = action->payload ? payload_new(h) : 0;
         event.payload_crc = action->prepare.crc ^ h->corrupt[to];
@@ -238,6 +265,9 @@ static void peer_reply(struct harness *h, const struct chunk_action *action)
                                 .status = action->reply.header.status};
     if (r->type == CHUNK_ACTION_COMMIT || !h->core[r->from]) {
         return;
+    }
+    if (r->type == CHUNK_ACTION_PREPARE && event.status == 0) {
+        assert_int_equal(action->reply.prepared.index, r->index);
     }
     event.type = peer_end_of(r);
     packet_send(h, r->from, &event, NULL);
@@ -424,9 +454,8 @@ static void disk_do(struct h_disk *disk, const struct chunk_action *action)
         break;
     case CHUNK_ACTION_APPEND:
         assert_true(disk->exists && !disk->sealed && action->index < H_RECORDS);
-        disk->records[action->index] = action->record;
-        disk->durable[action->index] = true;
-        disk->records_count = PAWL_MAX(disk->records_count, action->index + 1);
+        assert_true(action->count > 0);
+        disk_append(disk, action);
         disk->commit_count = PAWL_MAX(disk->commit_count, action->commit_count);
         break;
     case CHUNK_ACTION_PROMISE:
@@ -475,6 +504,9 @@ static bool packet_deliver(struct harness *h, uint32_t server)
     }
     bool has_message = packet.event.conn || packet.event.type == CHUNK_EVENT_FETCHED;
     packet.event.message = has_message && packet.event.status == 0 ? &packet.message.header : NULL;
+    if (packet.event.type == CHUNK_EVENT_PREPARE) {
+        packet.event.rows = run_rows(&packet.message.prepare.id, packet.message.prepare.run_count);
+    }
     h_step(h, server, &packet.event);
     free(packet.rows);
     return true;
@@ -707,16 +739,20 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
                                          .epoch = append->epoch,
                                          .flags = append->flags}};
     message.flags = append->replicated ? WIRE_APPEND_REPLICATED : 0;
-    message.length = append->length || is_epoch ? append->length : 100;
-    message.crc = append->crc ? append->crc
-                  : is_epoch  ? 0
-                              : h_crc(append->producer, append->sequence);
+    message.run_count = append->run_count;
+    message.length =
+        append->length || is_epoch ? append->length : 100 * wire_records_count(append->run_count);
+    message.crc = append->crc         ? append->crc
+                  : append->run_count ? H_RUN_CRC
+                  : is_epoch          ? 0
+                                      : h_crc(append->producer, append->sequence);
     uint64_t request = request_new(h);
     struct chunk_event event = {.type = CHUNK_EVENT_APPEND,
                                 .conn = append->conn ? append->conn : 1,
                                 .request = request,
                                 .payload = is_epoch ? 0 : payload_new(h),
                                 .payload_crc = message.crc + append->bad_payload,
+                                .rows = run_rows(&message.id, message.run_count),
                                 .message = &message.header};
     h_step(h, server, &event);
     h_run(h);

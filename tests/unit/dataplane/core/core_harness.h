@@ -182,6 +182,7 @@ struct h_append {
     uint32_t crc;    // 0: a function of the id
     bool bad_payload;
     bool replicated;
+    uint16_t run_count; // so many records, each of 100 bytes
 };
 uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append *append);
 uint64_t h_append(struct harness *h, uint32_t server, uint64_t producer, uint64_t sequence);
@@ -191,6 +192,7 @@ uint64_t h_lookup(struct harness *h, uint32_t server, uint64_t producer, uint64_
 uint64_t h_read(struct harness *h, uint32_t server, uint64_t offset, uint32_t length);
 struct wire_inspected h_inspect(struct harness *h, uint32_t server);
 uint32_t h_crc(uint64_t producer, uint64_t sequence);
+#define H_RUN_CRC 77u // of the rows of any run
 void h_conn_closed(struct harness *h, uint32_t server, uint64_t conn);
 
 bool h_is_answered(const struct harness *h, uint64_t request);
