@@ -11,6 +11,7 @@
 
 #include <pawl/error.h>
 
+#include "base/crc32c.h"
 #include "base/util.h"
 #include "proto/wire.h"
 
@@ -423,6 +424,119 @@ static void test_check_when_pushed_alone_then_under_no_record_id(void **state)
     assert_int_equal(check(&push, sizeof(push)), PAWL_EPROTOCOL);
 }
 
+// A sound run of three records in `out`, in an APPEND or a PREPARE; its bytes.
+static uint32_t make_run(uint16_t type, uint8_t *out)
+{
+    const struct wire_run_row rows[3] = {{.length = 5, .crc = 1}, {.length = 1}, {.length = 30}};
+    uint32_t bytes = wire_struct_bytes(type) + wire_rows_bytes(3) + 36;
+    struct wire_append append = {.chunk = 1, .version = 1, .id = some_id, .length = 36};
+    struct wire_prepare prepare = {.chunk = 1, .version = 1, .id = some_id, .length = 36};
+    append.run_count = 3;
+    prepare.run_count = 3;
+    append.header = header_of(type, bytes, 0);
+    prepare.header = append.header;
+    memset(out, 0, WIRE_MESSAGE_MAX);
+    memcpy(out, type == WIRE_APPEND ? (void *)&append : (void *)&prepare, wire_struct_bytes(type));
+    memcpy(out + wire_struct_bytes(type), rows, sizeof(rows));
+    return bytes;
+}
+
+static void test_check_when_a_run_is_sound_then_passes_and_cut_anywhere_is_refused(void **state)
+{
+    (void)state;
+    static const uint16_t types[] = {WIRE_APPEND, WIRE_PREPARE};
+    uint8_t message[WIRE_MESSAGE_MAX];
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(types); i++) {
+        uint32_t bytes = make_run(types[i], message);
+        assert_int_equal(check(message, bytes), 0);
+        for (uint32_t cut = wire_struct_bytes(types[i]); cut < bytes; cut++) {
+            struct wire_header header = header_of(types[i], cut, 0);
+            uint8_t *exact = malloc(cut); // so that a sanitizer sees a step beyond it
+            memcpy(exact, message, cut);
+            memcpy(exact, &header, sizeof(header));
+            assert_int_equal(check(exact, cut), PAWL_EPROTOCOL);
+            free(exact);
+        }
+    }
+}
+
+static int check_changed_append(void (*change)(struct wire_append *append,
+                                               struct wire_run_row *rows))
+{
+    uint8_t message[WIRE_MESSAGE_MAX];
+    struct wire_append append;
+    struct wire_run_row rows[3];
+    uint32_t bytes = make_run(WIRE_APPEND, message);
+    memcpy(&append, message, sizeof(append));
+    memcpy(rows, message + sizeof(append), sizeof(rows));
+    change(&append, rows);
+    memcpy(message, &append, sizeof(append));
+    memcpy(message + sizeof(append), rows, sizeof(rows));
+    return check(message, bytes);
+}
+
+#define CHANGE(name, what)                                                                         \
+    static void name(struct wire_append *append, struct wire_run_row *rows)                        \
+    {                                                                                              \
+        (void)append;                                                                              \
+        (void)rows;                                                                                \
+        what;                                                                                      \
+    }
+CHANGE(count_one, append->run_count = 1)
+CHANGE(count_two, append->run_count = 2)
+CHANGE(count_most, append->run_count = UINT16_MAX)
+CHANGE(flags, append->id.flags = WIRE_RECORD_WRITE)
+CHANGE(sequence_last, append->id.sequence = UINT64_MAX)
+CHANGE(slot, append->slot_count = 1)
+CHANGE(slot_first, append->slot_first = 1)
+CHANGE(length, append->length++)
+CHANGE(row_empty, (rows[0].length = 6, rows[1].length = 0))
+CHANGE(row_long, rows[2].length++)
+CHANGE(row_overflows, (rows[0].length = UINT32_MAX, rows[1].length = 7))
+#undef CHANGE
+
+static void test_check_when_a_run_is_wrong_then_refuses(void **state)
+{
+    (void)state;
+    void (*const changes[])(struct wire_append *, struct wire_run_row *) = {
+        count_one,  count_two, count_most, flags,    sequence_last, slot,
+        slot_first, length,    row_empty,  row_long, row_overflows};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(changes); i++) {
+        assert_int_equal(check_changed_append(changes[i]), PAWL_EPROTOCOL);
+    }
+}
+
+static void test_check_when_a_run_is_pushed_then_refuses(void **state)
+{
+    (void)state;
+    static const uint16_t flags[] = {WIRE_PREPARE_PUSHED, WIRE_PREPARE_PUSH_ONLY};
+    uint8_t message[WIRE_MESSAGE_MAX];
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(flags); i++) {
+        struct wire_prepare prepare;
+        uint32_t bytes = make_run(WIRE_PREPARE, message);
+        memcpy(&prepare, message, sizeof(prepare));
+        prepare.flags = flags[i];
+        memcpy(message, &prepare, sizeof(prepare));
+        assert_int_equal(check(message, bytes), PAWL_EPROTOCOL);
+    }
+}
+
+static void test_run_crc_when_anything_differs_then_is_another(void **state)
+{
+    (void)state;
+    static const char bytes[] = "onetwothree";
+    struct wire_run_row rows[3] = {{.length = 3, .crc = pawl_crc32c(0, "one", 3)},
+                                   {.length = 3, .crc = pawl_crc32c(0, "two", 3)},
+                                   {.length = 5, .crc = pawl_crc32c(0, "three", 5)}};
+    uint32_t crc = pawl_crc32c(0, rows, sizeof(rows));
+    assert_int_equal(wire_run_crc(rows, 3, bytes, 11, crc), crc);
+    assert_int_not_equal(wire_run_crc(rows, 3, "onetwoThree", 11, crc), crc);
+    assert_int_not_equal(wire_run_crc(rows, 3, bytes, 10, crc), crc); // never reads beyond it
+    assert_int_not_equal(wire_run_crc(rows, 3, bytes, 12, crc), crc);
+    rows[0].length = UINT32_MAX; // torn rows are not believed
+    assert_int_not_equal(wire_run_crc(rows, 3, bytes, 11, crc), crc);
+}
+
 static void test_header_init_then_all_fields_are_set(void **state)
 {
     (void)state;
@@ -466,6 +580,10 @@ int main(void)
         cmocka_unit_test(test_check_when_longer_than_any_message_then_refuses),
         cmocka_unit_test(test_check_when_an_epoch_record_then_it_has_no_payload),
         cmocka_unit_test(test_check_when_pushed_alone_then_under_no_record_id),
+        cmocka_unit_test(test_check_when_a_run_is_sound_then_passes_and_cut_anywhere_is_refused),
+        cmocka_unit_test(test_check_when_a_run_is_wrong_then_refuses),
+        cmocka_unit_test(test_check_when_a_run_is_pushed_then_refuses),
+        cmocka_unit_test(test_run_crc_when_anything_differs_then_is_another),
         cmocka_unit_test(test_header_init_then_all_fields_are_set),
         cmocka_unit_test(test_names_and_sizes_when_type_is_unknown_then_say_so),
     };

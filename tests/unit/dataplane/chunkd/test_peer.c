@@ -186,6 +186,100 @@ static void test_prepares_when_answered_together_end_together(void **state)
     assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
 }
 
+static void run_action(uint64_t payload, uint64_t index, uint16_t count)
+{
+    prepare_action(payload, index, 10u * count);
+    script.actions[script.actions_count - 1].prepare.run_count = count;
+}
+
+// Brings a run of `count` records of 10 bytes; returns the core's name of its payload.
+static uint64_t run_bring(uint64_t request, uint16_t count)
+{
+    unsigned char message[sizeof(struct wire_append) + WIRE_INLINE_MAX] = {0};
+    struct wire_run_row rows[WIRE_RUN_MAX];
+    struct wire_append append = {.chunk = 42,
+                                 .version = 1,
+                                 .id = {.producer_lo = 1, .sequence = request},
+                                 .length = 10u * count,
+                                 .run_count = count};
+    for (uint16_t i = 0; i < count; i++) {
+        rows[i] =
+            (struct wire_run_row){.length = 10, .crc = pawl_crc32c(0, client.memory + 10u * i, 10)};
+    }
+    uint32_t rows_bytes = wire_rows_bytes(count);
+    uint32_t bytes = (uint32_t)sizeof(append) + rows_bytes + append.length;
+    append.crc = pawl_crc32c(0, rows, rows_bytes);
+    wire_header_init(&append.header, WIRE_APPEND, bytes, request);
+    memcpy(message, &append, sizeof(append));
+    memcpy(message + sizeof(append), rows, rows_bytes);
+    memcpy(message + sizeof(append) + rows_bytes, client.memory, append.length);
+    client_send(&client, message, bytes);
+    return script_last(CHUNK_EVENT_APPEND)->event.payload;
+}
+
+static void test_prepare_of_a_run_carries_its_rows_and_ends_at_its_last_record(void **state)
+{
+    (void)state;
+    uint64_t payload = run_bring(1, 3);
+    connect_action();
+    run_action(payload, 4, 3);
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    const struct wire_prepare *prepare = &server.client.message.prepare;
+    const unsigned char *at = server.client.message.bytes + sizeof(*prepare);
+    struct wire_run_row row;
+    memcpy(&row, at + wire_rows_bytes(2), sizeof(row));
+    assert_int_equal(prepare->run_count, 3);
+    assert_int_equal(row.length, 10);
+    assert_int_equal(row.crc, pawl_crc32c(0, client.memory + 20, 10));
+    assert_memory_equal(at + wire_rows_bytes(3), client.memory, 30);
+    answer_prepares(0, 6, 2);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 6);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, 0);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+}
+
+static void test_prepares_when_some_are_runs_then_end_together(void **state)
+{
+    (void)state;
+    uint64_t run = run_bring(1, 3);
+    uint64_t one = payload_bring(4, 10, 0, 0);
+    connect_action();
+    run_action(run, 0, 3);
+    prepare_action(one, 3, 10);
+    run_action(run, 4, 3);
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    answer_prepares(0, 6, 6);
+    assert_int_equal(script_count(CHUNK_EVENT_PREPARED), 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.index, 6);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+}
+
+static void test_peer_when_its_answer_ends_within_a_run_is_given_up(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t index;
+        uint32_t earlier_count;
+    } wrong[] = {{5, 1}, {6, 1}, {6, 3}, {4, 0}};
+    uint64_t payload = run_bring(1, 3);
+    connect_action();
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(wrong); i++) {
+        run_action(payload, 1, 3);
+        run_action(payload, 4, 3);
+        script_run(&bench);
+        server_welcome(&server, PEER, 8, 4);
+        answer_prepares(0, wrong[i].index, wrong[i].earlier_count);
+        assert_true(server.client.closed);
+        assert_int_not_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, 0);
+        server_close(&server);
+        server_open(&server, &bench);
+        connect_action();
+    }
+    script_run(&bench);
+}
+
 static void test_peer_when_it_answers_for_a_record_that_was_not_sent_is_given_up(void **state)
 {
     (void)state;
@@ -510,6 +604,9 @@ int main(void)
         T(test_prepare_when_refused_hands_the_code_on),
         T(test_prepare_when_no_slot_is_free_waits_in_order),
         T(test_prepares_when_answered_together_end_together),
+        T(test_prepare_of_a_run_carries_its_rows_and_ends_at_its_last_record),
+        T(test_prepares_when_some_are_runs_then_end_together),
+        T(test_peer_when_its_answer_ends_within_a_run_is_given_up),
         T(test_peer_when_it_answers_for_a_record_that_was_not_sent_is_given_up),
         T(test_prepare_when_credit_is_used_up_waits),
         T(test_peer_when_lost_fails_what_was_sent_and_what_waits),

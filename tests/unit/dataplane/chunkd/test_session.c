@@ -565,6 +565,83 @@ static void test_prepares_when_answered_in_one_turn_share_an_answer(void **state
     assert_int_equal(bench.reactor->requests.used_count, 0);
 }
 
+// A PREPARE of a run: records [index, index + count), of 10 bytes each.
+static void prepare_send_run(uint64_t index, uint16_t count)
+{
+    unsigned char message[sizeof(struct wire_prepare) + WIRE_INLINE_MAX] = {0};
+    struct wire_run_row rows[WIRE_RUN_MAX];
+    struct wire_prepare prepare = {.chunk = 42,
+                                   .version = 1,
+                                   .index = index,
+                                   .id = {.producer_lo = 1, .sequence = index + 1},
+                                   .length = 10u * count,
+                                   .run_count = count};
+    for (uint16_t i = 0; i < count; i++) {
+        rows[i] =
+            (struct wire_run_row){.length = 10, .crc = pawl_crc32c(0, client.memory + 10u * i, 10)};
+    }
+    uint32_t rows_bytes = wire_rows_bytes(count);
+    prepare.crc = pawl_crc32c(0, rows, rows_bytes);
+    uint32_t bytes = (uint32_t)sizeof(prepare) + rows_bytes + prepare.length;
+    wire_header_init(&prepare.header, WIRE_PREPARE, bytes, 100 + index);
+    memcpy(message, &prepare, sizeof(prepare));
+    memcpy(message + sizeof(prepare), rows, rows_bytes);
+    memcpy(message + sizeof(prepare) + rows_bytes, client.memory, prepare.length);
+    client_send(&client, message, bytes);
+}
+
+static void test_run_when_it_comes_then_core_and_store_get_its_rows_and_bytes(void **state)
+{
+    (void)state;
+    client_hello(&client, 0x77, 64);
+    prepare_send_run(0, 3);
+    const struct chunk_event *event = &script_last(CHUNK_EVENT_PREPARE)->event;
+    const struct wire_prepare *prepare = (const void *)event->message;
+    assert_int_equal(event->payload_crc, prepare->crc);
+    struct chunk_action *action = script_action(CHUNK_ACTION_APPEND);
+    action->token = 5;
+    action->handle = 42;
+    action->payload = event->payload;
+    action->count = 3;
+    action->record.length = 10;
+    script_run(&bench);
+    const struct script_call *call = script_call_last("append");
+    assert_int_equal(call->count, 3);
+    assert_int_equal(call->length, 30);
+    assert_memory_equal(call->memory, client.memory, 30);
+    assert_false(client.closed);
+}
+
+static void test_prepares_when_some_are_runs_then_an_answer_counts_records(void **state)
+{
+    (void)state;
+    uint64_t requests[8];
+    static const struct {
+        uint64_t index;
+        uint16_t count;
+    } sent[] = {{0, 3}, {3, 0}, {4, 2}};
+    client_hello(&client, 0x77, 64);
+    unsigned before = client.messages_count;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(sent); i++) {
+        uint64_t last = sent[i].index + wire_records_count(sent[i].count) - 1;
+        if (sent[i].count != 0) {
+            prepare_send_run(sent[i].index, sent[i].count);
+        } else {
+            prepare_send(sent[i].index);
+        }
+        requests[last] = script_last(CHUNK_EVENT_PREPARE)->event.request;
+    }
+    prepared_action(requests, 2, 0);
+    prepared_action(requests, 3, 0);
+    prepared_action(requests, 5, 0);
+    script_run(&bench);
+    bench_turn(&bench);
+    assert_int_equal(client.messages_count, before + 1);
+    assert_int_equal(client.message.header.request, 104);
+    assert_int_equal(client.message.reply.prepared.index, 5);
+    assert_int_equal(client.message.reply.prepared.earlier_count, 5);
+}
+
 // One that isn't the next, and a refusal, are answered by themselves, in order.
 static void test_prepares_when_no_run_are_answered_one_by_one(void **state)
 {
@@ -721,6 +798,8 @@ int main(void)
         T(test_requests_when_more_than_granted_close),
         T(test_prepare_when_sent_by_a_client_closes),
         T(test_prepares_when_answered_in_one_turn_share_an_answer),
+        T(test_run_when_it_comes_then_core_and_store_get_its_rows_and_bytes),
+        T(test_prepares_when_some_are_runs_then_an_answer_counts_records),
         T(test_prepares_when_no_run_are_answered_one_by_one),
         T(test_prepared_when_connection_ends_while_it_is_held_back_is_dropped),
         T(test_commit_when_sent_by_a_server_is_answered_with_a_header),

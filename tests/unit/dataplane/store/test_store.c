@@ -93,6 +93,92 @@ static void test_append_when_payload_is_unaligned_then_reads_back(void **state)
     free(payload);
 }
 
+// Starts a run of `count` records of those lengths, the first of which is the chunk's next.
+static uint64_t run_start(struct fixture *f, uint64_t handle, const uint32_t lengths[],
+                          uint32_t count, void **ret_payload)
+{
+    struct fixture_chunk found = fixture_find(f, handle);
+    uint64_t index = found.chunk.records_count;
+    struct pawl_record first =
+        fixture_record(fixture_chunk_end(&found.chunk), handle, index, lengths[0]);
+    struct wire_run_row rows[WIRE_RUN_MAX];
+    uint8_t *bytes = calloc(1, WIRE_INLINE_MAX);
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        void *payload = fixture_payload(handle, index + i, lengths[i]);
+        rows[i] =
+            (struct wire_run_row){.length = lengths[i], .crc = pawl_crc32c(0, payload, lengths[i])};
+        memcpy(bytes + at, payload, lengths[i]);
+        at += lengths[i];
+        free(payload);
+    }
+    uint64_t token = fixture_token(f);
+    assert_int_equal(
+        store_append_run(f->store, handle, index, &first, rows, count, bytes, index, token), 0);
+    *ret_payload = bytes;
+    return token;
+}
+
+static void test_append_run_then_each_record_is_one_and_survives(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t lengths[] = {1, 1000, 7, 2049, 8, 3000};
+
+    f->options.journal_segment_bytes =
+        64u << 10; // so that runs meet the ends of segments, and are written back
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    fixture_create(f, 1, 1);
+    for (int i = 0; i < 40; i++) {
+        void *payload;
+        fixture_append(f, 1, 100);
+        uint64_t token = run_start(f, 1, lengths, PAWL_ARRAY_COUNT(lengths), &payload);
+        assert_int_equal(fixture_wait(f, token), 0);
+        free(payload);
+    }
+    assert_int_equal(fixture_check_chunk(f, 1), 40 * (1 + PAWL_ARRAY_COUNT(lengths)));
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 40 * (1 + PAWL_ARRAY_COUNT(lengths)));
+    assert_int_equal(fixture_find(f, 1).chunk.commit_count, 39 * 7 + 1);
+}
+
+static void test_append_run_when_it_is_too_long_then_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct store_chunk chunk = fixture_new_chunk(1, 1);
+    struct pawl_record first = fixture_record(0, 1, 0, 100);
+    struct wire_run_row rows[2] = {{.length = 100}, {.length = 101}};
+    uint8_t bytes[201] = {0};
+
+    chunk.chunk_bytes = 200;
+    fixture_open(f);
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_create(f->store, &chunk, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    assert_int_equal(store_append_run(f->store, 1, 0, &first, rows, 2, bytes, 0, 1), -EINVAL);
+    assert_int_equal(fixture_find(f, 1).chunk.records_count, 0);
+    fixture_append(f, 1, 100);
+    assert_int_equal(fixture_check_chunk(f, 1), 1);
+}
+
+// The bound is for what is made: nothing is left of a try, and a store that is there is opened.
+static void test_open_when_the_journal_would_be_too_large_then_makes_none(void **state)
+{
+    struct fixture *f = *state;
+    f->options.journal_segment_bytes = 64u << 10;
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    fixture_close(f);
+    f->options.journal_segment_bytes = 1u << 30;
+    f->options.journal_segments_count = 4;
+    assert_int_equal(store_open(&f->options, &f->store), PAWL_ELIMIT);
+    f->store = NULL;
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    fixture_create(f, 1, 1);
+}
+
 static void test_append_when_it_is_not_the_next_record_then_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -562,6 +648,9 @@ int main(void)
         FIXTURE_TEST(test_append_when_small_and_large_then_reads_back),
         FIXTURE_TEST(test_append_when_many_are_in_flight_then_all_complete_and_survive),
         FIXTURE_TEST(test_append_when_payload_is_unaligned_then_reads_back),
+        FIXTURE_TEST(test_append_run_then_each_record_is_one_and_survives),
+        FIXTURE_TEST(test_append_run_when_it_is_too_long_then_leaves_nothing),
+        FIXTURE_TEST(test_open_when_the_journal_would_be_too_large_then_makes_none),
         FIXTURE_TEST(test_append_when_it_is_not_the_next_record_then_is_refused),
         FIXTURE_TEST(test_create_when_chunk_exists_then_only_an_empty_older_one_is_replaced),
         FIXTURE_TEST(test_create_when_it_is_a_copy_then_its_count_survives),
