@@ -11,6 +11,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+// The records of a run are all of its payload.
+static void check_rows(const uint8_t *at, uint16_t run_count, uint32_t length)
+{
+    for (uint16_t i = 0; i < run_count; i++) {
+        struct wire_run_row row;
+        memcpy(&row, at + i * sizeof(row), sizeof(row));
+        pawl_assert(row.length > 0 && row.length <= length);
+        length -= row.length;
+    }
+    pawl_assert(run_count == 0 || length == 0);
+}
+
 // What a server relies on once a message has passed.
 static void check_promises(const uint8_t *message, uint32_t bytes)
 {
@@ -27,7 +39,9 @@ static void check_promises(const uint8_t *message, uint32_t bytes)
         memcpy(&append, message, sizeof(append));
         pawl_assert(append.slot_first + append.slot_count <= WIRE_WINDOW_SLOTS_MAX);
         if (append.slot_count == 0)
-            pawl_assert(append.length == bytes - sizeof(append));
+            pawl_assert(append.length + wire_rows_bytes(append.run_count) ==
+                        bytes - sizeof(append));
+        check_rows(message + sizeof(append), append.run_count, append.length);
     }
 }
 

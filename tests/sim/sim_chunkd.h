@@ -134,4 +134,12 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
                   struct sim_frame *frame);
 void fabric_tick(struct sim *sim, struct sim_chunkd *s);
 
+// Records of the run that a request carries; 0: it carries none.
+uint16_t sim_run_count(const struct sim_frame *frame);
+// Of a run's payload as it landed, see wire_run_crc().
+uint32_t sim_run_crc(const struct sim_frame *frame, const struct sim_payload *payload);
+// Tells the oracle of an answer to APPEND: of a run's for each of its records.
+void sim_run_answer(struct sim *sim, uint32_t server, const struct sim_frame *request,
+                    const struct wire_appended *answer);
+
 #endif

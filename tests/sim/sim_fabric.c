@@ -147,31 +147,6 @@ static void reply_send(struct sim *sim, struct sim_chunkd *s, struct sim_served 
     served_remove(s, served);
 }
 
-// The answer of a run is its last record's: backwards from there.
-static void oracle_answer(struct sim *sim, const struct sim_chunkd *s,
-                          const struct sim_frame *request, const struct wire_appended *answer)
-{
-    struct wire_append append;
-    struct wire_appended reply = *answer;
-    memcpy(&append, request->data, sizeof(append));
-    if (append.run_count == 0) {
-        sim_oracle_answer(sim, s->node->index, &append, &reply);
-        return;
-    }
-    uint64_t first = append.id.sequence;
-    for (uint32_t i = append.run_count; i > 0 && !sim->violated; i--) {
-        struct wire_run_row row;
-        memcpy(&row, request->data + sizeof(append) + wire_rows_bytes((uint16_t)(i - 1)),
-               sizeof(row));
-        reply.file_offset -= i < append.run_count ? row.length : 0;
-        reply.sequence = first + i - 1;
-        append.id.sequence = first + i - 1;
-        append.length = row.length;
-        append.crc = row.crc;
-        sim_oracle_answer(sim, s->node->index, &append, &reply);
-    }
-}
-
 static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
                             const struct chunk_action *action)
 {
@@ -179,16 +154,16 @@ static void carry_out_reply(struct sim *sim, struct sim_chunkd *s,
     if (served == NULL) {
         return;
     }
+    const struct wire_header *header = &action->reply.header;
     struct wire_header request;
     memcpy(&request, served->frame->data, sizeof(request));
-    const struct wire_header *header = &action->reply.header;
     if (header->type != (request.type | WIRE_REPLY)) {
         sim_violation(sim, "%s answers a %s with type %x", s->node->name,
                       wire_type_name(request.type), header->type);
         return;
     }
     if (request.type == WIRE_APPEND && header->status == 0) {
-        oracle_answer(sim, s, served->frame, &action->reply.appended);
+        sim_run_answer(sim, s->node->index, served->frame, &action->reply.appended);
     }
     if (request.type == WIRE_PREPARE && header->status == 0) {
         sim_watch_prepared(sim, s->node->index, &action->reply.prepared);
@@ -726,37 +701,6 @@ static void slots_check(struct sim *sim, struct sim_chunkd *s, const struct sim_
     }
 }
 
-// Records of the run that a request carries.
-static uint16_t run_count_of(const struct sim_frame *frame)
-{
-    struct wire_header header;
-    memcpy(&header, frame->data, sizeof(header));
-    if (header.type == WIRE_APPEND) {
-        struct wire_append append;
-        memcpy(&append, frame->data, sizeof(append));
-        return append.run_count;
-    }
-    if (header.type == WIRE_PREPARE) {
-        struct wire_prepare prepare;
-        memcpy(&prepare, frame->data, sizeof(prepare));
-        return prepare.run_count;
-    }
-    return 0;
-}
-
-// As the message says it.
-static uint32_t run_crc_of(const struct sim_frame *frame, const struct sim_payload *payload)
-{
-    struct wire_header header;
-    struct wire_append append = {0};
-    struct wire_prepare prepare = {0};
-    memcpy(&header, frame->data, sizeof(header));
-    memcpy(header.type == WIRE_APPEND ? (void *)&append : (void *)&prepare, frame->data,
-           wire_struct_bytes(header.type));
-    return wire_run_crc(payload->rows, run_count_of(frame), payload->data, payload->bytes,
-                        header.type == WIRE_APPEND ? append.crc : prepare.crc);
-}
-
 // The bytes that came with a request: inside it, or in the slots that it names.
 static struct sim_payload *payload_of_frame(struct sim *sim, struct sim_chunkd *s,
                                             struct sim_conn *conn, const struct sim_frame *frame,
@@ -765,7 +709,7 @@ static struct sim_payload *payload_of_frame(struct sim *sim, struct sim_chunkd *
     struct wire_header header;
     memcpy(&header, frame->data, sizeof(header));
     uint32_t fixed_bytes = wire_struct_bytes(header.type);
-    uint32_t rows_bytes = wire_rows_bytes(run_count_of(frame));
+    uint32_t rows_bytes = wire_rows_bytes(sim_run_count(frame));
     if (rows_bytes != 0) {
         uint32_t bytes = frame->bytes - fixed_bytes;
         struct sim_payload *payload = payload_new(s, frame->data + fixed_bytes, bytes);
@@ -807,12 +751,10 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
         on_reply(sim, s, conn, frame);
         return;
     }
-    uint32_t fixed_bytes = wire_struct_bytes(header.type);
-    struct sim_served served = {
-        .conn = conn->id,
-        .request = header.request,
-        .frame = sim_frame_wire(frame->data, fixed_bytes + wire_rows_bytes(run_count_of(frame)),
-                                NULL, 0)};
+    uint32_t head_bytes = wire_struct_bytes(header.type) + wire_rows_bytes(sim_run_count(frame));
+    struct sim_served served = {.conn = conn->id,
+                                .request = header.request,
+                                .frame = sim_frame_wire(frame->data, head_bytes, NULL, 0)};
     struct chunk_event event = {
         .type = chunk_event_of(header.type), .conn = conn->id, .request = header.request};
     struct sim_payload *payload = payload_of_frame(sim, s, conn, frame, &served);
@@ -823,7 +765,7 @@ void fabric_frame(struct sim *sim, struct sim_chunkd *s, struct sim_conn *conn,
         event.payload = payload->number;
         event.rows = payload->rows;
         if (payload->rows != NULL) {
-            event.payload_crc = run_crc_of(frame, payload);
+            event.payload_crc = sim_run_crc(frame, payload);
         } else {
             tear(sim, payload->data, payload->bytes);
             event.payload_crc = pawl_crc32c(0, payload->data, payload->bytes);

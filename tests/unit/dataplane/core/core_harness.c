@@ -122,33 +122,6 @@ static void peer_request_fail(struct harness *h, uint64_t number, int status)
     *packet = (struct h_packet){.to = r->from, .event = event};
 }
 
-// What follows the first of a run is known from it: 100 bytes each, checksums as of records that come alone. Valid
-// until the next call.
-static const struct wire_run_row *run_rows(const struct wire_record_id *first, uint64_t count)
-{
-    static struct wire_run_row rows[WIRE_RUN_MAX];
-    assert_true(count <= WIRE_RUN_MAX);
-    for (uint64_t i = 0; i < count; i++) {
-        rows[i].length = 100;
-        rows[i].crc = h_crc(first->producer_lo, first->sequence + i);
-    }
-    return count > 0 ? rows : NULL;
-}
-
-static void disk_append(struct h_disk *disk, const struct chunk_action *action)
-{
-    struct pawl_record record = action->record;
-    const struct wire_run_row *rows = run_rows(&record.id, action->count);
-    for (uint64_t i = 0; i < action->count; i++) {
-        if (i > 0) {
-            pawl_record_follow(&record, &rows[i]);
-        }
-        disk->records[action->index + i] = record;
-        disk->durable[action->index + i] = true;
-    }
-    disk->records_count = PAWL_MAX(disk->records_count, action->index + action->count);
-}
-
 static void disk_cut(struct h_disk *disk)
 {
     uint64_t count = 0;
@@ -455,7 +428,7 @@ static void disk_do(struct h_disk *disk, const struct chunk_action *action)
     case CHUNK_ACTION_APPEND:
         assert_true(disk->exists && !disk->sealed && action->index < H_RECORDS);
         assert_true(action->count > 0);
-        disk_append(disk, action);
+        h_disk_append(disk, action);
         disk->commit_count = PAWL_MAX(disk->commit_count, action->commit_count);
         break;
     case CHUNK_ACTION_PROMISE:
@@ -505,7 +478,8 @@ static bool packet_deliver(struct harness *h, uint32_t server)
     bool has_message = packet.event.conn || packet.event.type == CHUNK_EVENT_FETCHED;
     packet.event.message = has_message && packet.event.status == 0 ? &packet.message.header : NULL;
     if (packet.event.type == CHUNK_EVENT_PREPARE) {
-        packet.event.rows = run_rows(&packet.message.prepare.id, packet.message.prepare.run_count);
+        packet.event.rows =
+            h_run_rows(&packet.message.prepare.id, packet.message.prepare.run_count);
     }
     h_step(h, server, &packet.event);
     free(packet.rows);
@@ -752,7 +726,7 @@ uint64_t h_append_send(struct harness *h, uint32_t server, const struct h_append
                                 .request = request,
                                 .payload = is_epoch ? 0 : payload_new(h),
                                 .payload_crc = message.crc + append->bad_payload,
-                                .rows = run_rows(&message.id, message.run_count),
+                                .rows = h_run_rows(&message.id, message.run_count),
                                 .message = &message.header};
     h_step(h, server, &event);
     h_run(h);

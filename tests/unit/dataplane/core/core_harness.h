@@ -211,4 +211,9 @@ uint32_t h_reports(const struct harness *h, uint32_t from, Pawl__ReportKind kind
 #define H_FULL PAWL__REPORT_KIND__REPORT_FULL
 #define H_DAMAGED PAWL__REPORT_KIND__REPORT_DAMAGED
 
+// core_runs.c: between the harness's files. The rows of a run that begins with `first`, valid until the next call; NULL
+// for none.
+const struct wire_run_row *h_run_rows(const struct wire_record_id *first, uint64_t count);
+void h_disk_append(struct h_disk *disk, const struct chunk_action *action);
+
 #endif
