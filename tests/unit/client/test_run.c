@@ -2,6 +2,8 @@
 // Tests of client/run.c: appends that wait for a link leave as one message, and what comes back is each one's own.
 #include "cluster.h"
 
+#include <errno.h>
+
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
@@ -21,9 +23,23 @@ struct place {
     struct heard heard;
 };
 
+// So long there is no room for a run.
+static bool no_room;
+
+int __real_fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces,
+                        uint32_t pieces_count);
+int __wrap_fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces,
+                        uint32_t pieces_count);
+
+int __wrap_fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count)
+{
+    return no_room ? -EAGAIN : __real_fabric_sendv(conn, pieces, pieces_count);
+}
+
 static int set_up(void **state)
 {
     struct place *place = calloc(1, sizeof *place);
+    no_room = false;
     cluster_start(&place->cluster, 0, 0);
     place->pawl = cluster_connect(&place->cluster, LONG_MS);
     place->file = cluster_open(place->pawl);
@@ -229,6 +245,28 @@ static void test_run_when_its_deadline_passes_then_all_of_it_is_unknown(void **s
     }
 }
 
+static void test_run_when_there_is_no_room_then_what_is_left_of_it_goes_alone(void **state)
+{
+    struct place *place = *state;
+    struct pawl_append_options options = {.size = sizeof options, .deadline_ms = SHORT_MS};
+    no_room = true;
+    submit(place, 1, 100, NULL);
+    submit(place, 101, 50, &options);
+    hear(place, 1);
+    assert_int_equal(place->heard.results[0].status, PAWL_EUNKNOWN); // the core has not been told
+    no_room = false;
+    hear(place, 2);
+    options.sequence = place->heard.results[0].id.sequence;
+    submit(place, 101, 50, &options);
+    hear(place, 3);
+    for (unsigned i = 1; i < 3; i++) {
+        assert_int_equal(place->heard.results[i].status, 0);
+        assert_int_equal(place->heard.results[i].offset, i == 1 ? 1 : 101);
+    }
+    assert_int_equal(runs_count(place), 0);
+    assert_bytes(place);
+}
+
 static void test_run_when_the_answer_is_another_records_then_the_link_is_given_up(void **state)
 {
     struct place *place = *state;
@@ -264,6 +302,8 @@ int main(void)
             test_run_when_its_answer_is_lost_then_each_record_is_there_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_run_when_its_deadline_passes_then_all_of_it_is_unknown,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_run_when_there_is_no_room_then_what_is_left_of_it_goes_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_run_when_the_answer_is_another_records_then_the_link_is_given_up, set_up,
             tear_down),
