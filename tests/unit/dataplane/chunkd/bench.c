@@ -153,6 +153,20 @@ void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
     client->welcome = client->message.welcome;
 }
 
+uint32_t client_run_bytes(const struct client *client, uint16_t count, unsigned char *ret,
+                          uint32_t *ret_crc)
+{
+    uint32_t rows_bytes = wire_rows_bytes(count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_run_row row = {.length = 10,
+                                   .crc = pawl_crc32c(0, client->memory + 10 * i, 10)};
+        memcpy(ret + i * sizeof(row), &row, sizeof(row));
+    }
+    memcpy(ret + rows_bytes, client->memory, 10u * count);
+    *ret_crc = pawl_crc32c(0, ret, rows_bytes);
+    return rows_bytes + 10u * count;
+}
+
 void client_append(struct client *client, uint64_t request, uint32_t length, uint16_t slot_first,
                    uint16_t slot_count)
 {

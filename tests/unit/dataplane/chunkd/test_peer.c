@@ -196,23 +196,15 @@ static void run_action(uint64_t payload, uint64_t index, uint16_t count)
 static uint64_t run_bring(uint64_t request, uint16_t count)
 {
     unsigned char message[sizeof(struct wire_append) + WIRE_INLINE_MAX] = {0};
-    struct wire_run_row rows[WIRE_RUN_MAX];
     struct wire_append append = {.chunk = 42,
                                  .version = 1,
                                  .id = {.producer_lo = 1, .sequence = request},
                                  .length = 10u * count,
                                  .run_count = count};
-    for (uint16_t i = 0; i < count; i++) {
-        rows[i] =
-            (struct wire_run_row){.length = 10, .crc = pawl_crc32c(0, client.memory + 10u * i, 10)};
-    }
-    uint32_t rows_bytes = wire_rows_bytes(count);
-    uint32_t bytes = (uint32_t)sizeof(append) + rows_bytes + append.length;
-    append.crc = pawl_crc32c(0, rows, rows_bytes);
+    uint32_t bytes = (uint32_t)sizeof(append) +
+                     client_run_bytes(&client, count, message + sizeof(append), &append.crc);
     wire_header_init(&append.header, WIRE_APPEND, bytes, request);
     memcpy(message, &append, sizeof(append));
-    memcpy(message + sizeof(append), rows, rows_bytes);
-    memcpy(message + sizeof(append) + rows_bytes, client.memory, append.length);
     client_send(&client, message, bytes);
     return script_last(CHUNK_EVENT_APPEND)->event.payload;
 }

@@ -87,24 +87,16 @@ static void test_prepares_when_answered_in_one_turn_share_an_answer(void **state
 static void prepare_send_run(uint64_t index, uint16_t count)
 {
     unsigned char message[sizeof(struct wire_prepare) + WIRE_INLINE_MAX] = {0};
-    struct wire_run_row rows[WIRE_RUN_MAX];
     struct wire_prepare prepare = {.chunk = 42,
                                    .version = 1,
                                    .index = index,
                                    .id = {.producer_lo = 1, .sequence = index + 1},
                                    .length = 10u * count,
                                    .run_count = count};
-    for (uint16_t i = 0; i < count; i++) {
-        rows[i] =
-            (struct wire_run_row){.length = 10, .crc = pawl_crc32c(0, client.memory + 10u * i, 10)};
-    }
-    uint32_t rows_bytes = wire_rows_bytes(count);
-    prepare.crc = pawl_crc32c(0, rows, rows_bytes);
-    uint32_t bytes = (uint32_t)sizeof(prepare) + rows_bytes + prepare.length;
+    uint32_t bytes = (uint32_t)sizeof(prepare) +
+                     client_run_bytes(&client, count, message + sizeof(prepare), &prepare.crc);
     wire_header_init(&prepare.header, WIRE_PREPARE, bytes, 100 + index);
     memcpy(message, &prepare, sizeof(prepare));
-    memcpy(message + sizeof(prepare), rows, rows_bytes);
-    memcpy(message + sizeof(prepare) + rows_bytes, client.memory, prepare.length);
     client_send(&client, message, bytes);
 }
 
