@@ -221,9 +221,12 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
     wire_header_init(&prepare->header, WIRE_PREPARE,
                      (uint32_t)sizeof(*prepare) + rows_bytes + inline_bytes, send->name);
     if (inline_bytes > 0) {
+        struct iovec pieces[] = {
+            {.iov_base = prepare, .iov_len = sizeof(*prepare)},
+            {.iov_base = (void *)(uintptr_t)payload->rows, .iov_len = rows_bytes},
+            {.iov_base = payload->bytes, .iov_len = inline_bytes}};
         reactor->copied_bytes += inline_bytes;
-        return fabric_send2(link->conn, prepare, sizeof(*prepare), payload->bytes - rows_bytes,
-                            rows_bytes + inline_bytes);
+        return fabric_sendv(link->conn, pieces, PAWL_ARRAY_COUNT(pieces));
     }
     if (send->slot_count > 0) {
         int code = link_slice_bytes(link, send) != 0

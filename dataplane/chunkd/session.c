@@ -413,7 +413,8 @@ static struct payload *payload_of_message(struct reactor *reactor,
             slab_put(&reactor->payloads, payload->name);
             return NULL;
         }
-        memcpy(payload->bytes, place->bytes, rows_bytes + place->length);
+        memcpy(payload->bytes, place->bytes, rows_bytes);
+        memcpy(payload->bytes + rows_bytes, place->bytes + rows_bytes, place->length);
         reactor->copied_bytes += place->length;
     }
     if (rows_bytes > 0) {
