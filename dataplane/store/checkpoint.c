@@ -342,8 +342,8 @@ static void rows_write(struct store_write_back *back)
     store_io_submit(&replica->store->io, &back->io);
 }
 
-// Copies the next record's bytes into the run as far as they fit. A payload that doesn't match its checksum was
-// told of by the replay, and is moved as it is: reads of it will fail as they do now.
+// Copies the next record's bytes into the run as far as they fit. A payload that doesn't match its
+// checksum is moved as it is: reads of it will fail as they do now.
 static void run_take(struct store_write_back *back)
 {
     const struct store_replica *replica = back->replica;
@@ -353,6 +353,11 @@ static void run_take(struct store_write_back *back)
     size_t bytes = (size_t)PAWL_MIN(record->length - back->next_at,
                                     (uint64_t)STORE_RUN_BYTES - back->run_bytes);
 
+    if (back->next_at == 0 && pawl_crc32c(0, payload, record->length) != record->crc) {
+        pawl_log_error("chunk %" PRIx64 " record %" PRIu64
+                       " in the journal does not match its checksum",
+                       replica->handle, back->next);
+    }
     memcpy(back->run + back->run_bytes, payload + back->next_at, bytes);
     replica->store->counters.written_back_bytes += bytes;
     back->run_bytes += bytes;
