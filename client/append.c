@@ -187,11 +187,11 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-// A run must be no larger than the largest record of its chunk, or it is put off.
-static uint32_t run_bytes_max(const struct append_action *action)
+// A run must be no larger than the largest record of its file, or it is put off.
+static uint32_t run_bytes_max(const struct pawl_file *file, const struct append_action *action)
 {
     bool plain = action->fresh && action->record_flags == 0;
-    return plain ? (uint32_t)PAWL_MIN((uint64_t)WIRE_INLINE_MAX, action->tail.chunk_bytes / 4) : 0;
+    return plain ? (uint32_t)PAWL_MIN(pawl_record_bytes_max(file), (uint64_t)WIRE_INLINE_MAX) : 0;
 }
 
 static void act_send(struct pawl_file *file, const struct append_action *action, uint64_t now_ns)
@@ -213,7 +213,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action,
     request.payload = append->data;
     request.owner = append;
     request.payload_bytes = append->bytes;
-    request.run_bytes_max = run_bytes_max(action);
+    request.run_bytes_max = run_bytes_max(file, action);
     request.use = &append->use;
     request.deadline_ns = client_deadline_from(file->pawl, now_ns, APPEND_GUARD_MS);
     request.done = on_appended;

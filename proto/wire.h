@@ -205,10 +205,9 @@ struct wire_prepared {
     struct wire_header header;
     uint64_t chunk;
     uint64_t version;
-    uint64_t index; // of a run, its last record's
-    uint32_t
-        earlier_count; // records right before it that this answers, too: all of one or several PREPAREs
-    uint32_t reserved; // 0
+    uint64_t index;         // of a run, its last record's
+    uint32_t earlier_count; // records right before it that this answers, too, in whole PREPAREs
+    uint32_t reserved;      // 0
 };
 static_assert(sizeof(struct wire_prepared) == 64, "wire_prepared");
 
@@ -388,6 +387,12 @@ static inline uint32_t wire_rows_bytes(uint16_t run_count)
 static inline uint32_t wire_records_count(uint16_t run_count)
 {
     return run_count == 0 ? 1 : run_count;
+}
+
+// Index of the last record that a PREPARE carries: its PREPARED names that one.
+static inline uint64_t wire_prepare_last(const struct wire_prepare *prepare)
+{
+    return prepare->index + wire_records_count(prepare->run_count) - 1;
 }
 
 // The checksum of a payload as it landed, to be compared with the message's `crc`: of the rows, if each record in

@@ -320,7 +320,7 @@ static const char *reply_check(const struct send *send, const struct wire_header
         const struct wire_prepared *prepared = (const void *)header;
         const struct wire_prepare *prepare = &send->message.prepare;
         if (prepared->chunk != prepare->chunk || prepared->version != prepare->version ||
-            prepared->index != prepare->index + wire_records_count(prepare->run_count) - 1) {
+            prepared->index != wire_prepare_last(prepare)) {
             return "a reply for another record";
         }
         if ((prepare->flags & WIRE_PREPARE_PUSH_ONLY) != 0 && prepared->earlier_count != 0) {

@@ -44,7 +44,7 @@ static void post_prepared(struct reactor *reactor, uint64_t server_id,
     event.server = server_id;
     event.handle = prepare->chunk;
     event.version = prepare->version;
-    event.index = prepare->index + wire_records_count(prepare->run_count) - 1;
+    event.index = wire_prepare_last(prepare);
     event.status = status;
     reactor_post(reactor, &event);
 }

@@ -70,7 +70,8 @@ static int persist_append(struct reactor *reactor, const struct chunk_action *ac
     struct payload *payload = NULL;
     if (action->payload != 0) {
         payload = payload_find(reactor, action->payload);
-        pawl_assert(payload != NULL && payload->length >= action->record.length);
+        pawl_assert(payload != NULL);
+        pawl_assert(action->count > 1 || payload->length == action->record.length);
         payload_use(payload);
         io->payload = payload;
     }

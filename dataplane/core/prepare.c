@@ -80,7 +80,7 @@ static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
     const struct wire_prepare *message = (const void *)event->message;
     struct pawl_record record = prepare_record(event);
     uint32_t count = wire_records_count(message->run_count);
-    uint64_t last = message->index + count - 1;
+    uint64_t last = wire_prepare_last(message);
 
     // Of a run that was cut short there is no answer for the whole. What its rows say is looked at only if it is sound.
     if (last >= chunk->records.count ||

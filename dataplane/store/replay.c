@@ -206,12 +206,12 @@ static int segment_guess(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
     struct journal_scan scan = {
-        .data = replay->segment->image,
+        .data = segment->image,
         .bytes = (size_t)segment->bytes,
         .store_id = replay->store->identity.store_id,
     };
     struct disk_batch batch;
-    int code = store_read_whole(segment->fd, replay->segment->image, (size_t)segment->bytes, 0);
+    int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
 
     if (code != 0) {
         return code;
@@ -242,10 +242,10 @@ static bool pages_are_zero(const uint8_t *data, size_t bytes)
 static int header_read(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
-    int code = store_read_whole(segment->fd, replay->segment->image, 2 * DISK_PAGE_BYTES, 0);
+    int code = store_read_whole(segment->fd, segment->image, 2 * DISK_PAGE_BYTES, 0);
 
     if (code == 0) {
-        code = journal_segment_decode(replay->segment->image, DISK_PAGE_BYTES, header);
+        code = journal_segment_decode(segment->image, DISK_PAGE_BYTES, header);
     }
     if (code == 0 &&
         (header->store_id != replay->store->identity.store_id || header->bytes != segment->bytes)) {
@@ -258,9 +258,7 @@ static int header_read(struct replay *replay, struct disk_segment *header)
     }
     *header = (struct disk_segment){0};
     // Never used, if there is nothing behind the empty header either.
-    return pages_are_zero(replay->segment->image, 2 * DISK_PAGE_BYTES)
-               ? 0
-               : segment_guess(replay, header);
+    return pages_are_zero(segment->image, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
 }
 
 // Learns every segment's generation; *ret_oldest: the low mark.
@@ -300,7 +298,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
 {
     struct store_segment *segment = replay->segment;
     struct journal_scan scan = {
-        .data = replay->segment->image,
+        .data = segment->image,
         .bytes = (size_t)segment->bytes,
         .store_id = replay->store->identity.store_id,
         .generation = segment->generation,
@@ -310,7 +308,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
         .visit = replay_visit,
         .lost = replay_lost,
     };
-    int code = store_read_whole(segment->fd, replay->segment->image, (size_t)segment->bytes, 0);
+    int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
 
     if (code == 0) {
         code = journal_scan(&scan);

@@ -449,7 +449,7 @@ static void carry_out_prepare(struct sim *sim, struct sim_chunkd *s,
                             .type = WIRE_PREPARE,
                             .handle = prepare->chunk,
                             .version = prepare->version,
-                            .index = prepare->index + wire_records_count(prepare->run_count) - 1};
+                            .index = wire_prepare_last(prepare)};
     if (payload != NULL) {
         payload->uses++;
         call.payload = payload->number;

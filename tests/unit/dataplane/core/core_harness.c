@@ -192,7 +192,7 @@ static void peer_send(struct harness *h, uint32_t from, const struct chunk_actio
         h->relayed_by[to] = action->relayed_by;
         r->handle = action->prepare.chunk;
         r->version = action->prepare.version;
-        r->index = action->prepare.index + wire_records_count(action->prepare.run_count) - 1;
+        r->index = wire_prepare_last(&action->prepare);
         event.type = CHUNK_EVENT_PREPARE;
         event.payload = action->payload ? payload_new(h) : 0;
         event.payload_crc = action->prepare.crc ^ h->corrupt[to];
