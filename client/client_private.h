@@ -106,7 +106,12 @@ struct link {
     enum link_state state;
     uint64_t window_address;
     uint64_t window_key;
-    uint32_t window_slots;
+    uint32_t window_slots; // 0: none now
+    uint32_t window_needed;
+    uint64_t window_request;    // id of a WINDOW that is not answered; 0: none
+    uint64_t window_granted_ns; // the one that it has
+    uint64_t window_idle_ns;    // no slot in use since then
+    bool window_yields;         // it goes back as soon as no slot is in use
     uint32_t slot_bytes;
     uint64_t slots_used; // a bit per slot
     uint32_t requests_max;
@@ -116,6 +121,20 @@ struct link {
     struct pawl_list queue; // not sent yet, in order
     struct pawl_list sent;  // unanswered, or answered with a write under way
 };
+
+// ---- window.c: the window of a link
+void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t slots);
+// Whether it takes a payload of so many slots. 0; -EAGAIN: not now, it is asked for or will be; or why it never can.
+int window_serves(struct link *link, uint32_t slots) PAWL_MUST_CHECK;
+// A payload found no room in it: a larger one may be had by now.
+void window_is_full(struct link *link);
+// After the slots of an answered request are free.
+void window_reply(struct link *link, const struct wire_header *header);
+// The answer to its WINDOW. 0, or why the link is to be closed.
+int window_granted(struct link *link, const struct wire_header *header) PAWL_MUST_CHECK;
+// Gives it back if it is not used. 0, or why the link is to be closed.
+int window_turn(struct link *link, uint64_t now_ns) PAWL_MUST_CHECK;
+uint64_t window_wake_ns(const struct link *link);
 
 // A link leads to one reactor of one server: its place. The place of a chunk on a server is client_place().
 

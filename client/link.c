@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Links: one connection to each reactor of a chunk server in use, its window's slots and its request credits.
+// Links: one connection to each reactor of a chunk server in use, the slots of its window (window.c) and its request
+// credits.
 //
 // Requests leave in the order in which they were submitted: a request that has to wait for slots or
 // credits holds those behind it, so that a producer's sequences stay in order. A request that is not
@@ -190,19 +191,20 @@ static int request_push(struct link *link, struct link_request *request)
 {
     uint32_t count = (request->payload_bytes + link->slot_bytes - 1) / link->slot_bytes;
     uint32_t first;
-    if (count > link->window_slots) {
-        return PAWL_ETOOLARGE;
+    int code = window_serves(link, count);
+    if (code != 0) {
+        return code;
     }
     if (!slots_take(link, count, &first)) {
+        window_is_full(link);
         return -EAGAIN;
     }
     struct fabric_region *region;
     const void *source = push_source(link, request, &region);
     uint64_t address = link->window_address + (uint64_t)first * link->slot_bytes;
-    int code = source == NULL
-                   ? -EAGAIN
-                   : fabric_write(link->conn, region, source, request->payload_bytes, address,
-                                  link->window_key, (uint64_t)(uintptr_t)request);
+    code = source == NULL ? -EAGAIN
+                          : fabric_write(link->conn, region, source, request->payload_bytes,
+                                         address, link->window_key, (uint64_t)(uintptr_t)request);
     if (code != 0) {
         push_undo(link, request);
         link->slots_used &= ~slots_mask(first, count);
@@ -346,7 +348,7 @@ static void link_greet(struct link *link)
     wire_header_init(&hello.header, WIRE_HELLO, sizeof hello, link->next_id++);
     hello.cluster_id = link->pawl->cluster_id;
     hello.target_id = link->server_id;
-    hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    hello.window_slots_wanted = 0; // until a payload needs one
     hello.reactor = (uint16_t)link->reactor;
     hello.reactors_count = wire_reactors_count(link->reactors_count);
     link->state = LINK_GREETING;
@@ -359,7 +361,7 @@ static void link_greet(struct link *link)
 static void link_welcome(struct link *link, const struct wire_header *header)
 {
     if (header->status != 0) {
-        if (header->status != PAWL_EBUSY) { // which says that it has no window to give now
+        if (header->status != PAWL_EBUSY) { // it is not registered yet
             pawl_log_limited(&refuse_limit, PAWL_LOG_WARN, "server at %s refuses us: %s",
                              fabric_conn_peer(link->conn), pawl_strerror(header->status));
         }
@@ -368,18 +370,16 @@ static void link_welcome(struct link *link, const struct wire_header *header)
     }
     const struct wire_welcome *welcome = (const struct wire_welcome *)header;
     if (welcome->server_id != link->server_id || welcome->reactor != link->reactor ||
-        welcome->window_slots == 0 || welcome->window_slots > WIRE_WINDOW_SLOTS_MAX ||
-        welcome->slot_bytes == 0 || welcome->slot_bytes > WIRE_RECORD_MAX ||
-        welcome->requests_count == 0) {
+        welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes == 0 ||
+        welcome->slot_bytes > WIRE_RECORD_MAX || welcome->requests_count == 0) {
         pawl_log_limited(&refuse_limit, PAWL_LOG_WARN,
-                         "server at %s is not the one it was taken for or offers no window",
+                         "server at %s is not the one it was taken for, or its window makes no "
+                         "sense",
                          fabric_conn_peer(link->conn));
         link_break(link, PAWL_EPROTOCOL);
         return;
     }
-    link->window_address = welcome->window_address;
-    link->window_key = welcome->window_key;
-    link->window_slots = welcome->window_slots;
+    window_welcome(link, welcome->window_address, welcome->window_key, welcome->window_slots);
     link->slot_bytes = welcome->slot_bytes;
     link->requests_max = welcome->requests_count;
     link->state = LINK_READY;
@@ -438,6 +438,13 @@ static void run_answered(struct link *link, struct link_request *first,
 
 static void link_reply(struct link *link, const struct wire_header *header)
 {
+    if (link->window_request != 0 && header->request == link->window_request) {
+        int code = window_granted(link, header);
+        if (code != 0) {
+            link_break(link, code);
+        }
+        return;
+    }
     pawl_list_for_each_safe (node, &link->sent) {
         struct link_request *request = pawl_container_of(node, struct link_request, node);
         if (request->id != header->request || request->answered) {
@@ -452,6 +459,7 @@ static void link_reply(struct link *link, const struct wire_header *header)
         } else {
             request_answered(link, request, header);
         }
+        window_reply(link, header);
         return;
     }
     pawl_log_warn("server %016llx answered a request that was not made",
@@ -568,6 +576,10 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns)
             continue;
         }
         link_pump(link);
+        int code = link->state == LINK_READY ? window_turn(link, now_ns) : 0;
+        if (code != 0) {
+            link_break(link, code);
+        }
     }
 }
 
@@ -578,6 +590,7 @@ uint64_t link_wake_ns(const struct pawl *pawl)
         const struct link *link = pawl_container_of(node, struct link, node);
         if (link->state != LINK_CLOSING) {
             earliest = PAWL_MIN(earliest, link->wake_ns);
+            earliest = PAWL_MIN(earliest, window_wake_ns(link));
         }
     }
     return earliest;

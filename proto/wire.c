@@ -20,6 +20,8 @@ union wire_any {
     struct wire_header header;
     struct wire_hello hello;
     struct wire_welcome welcome;
+    struct wire_window window;
+    struct wire_granted granted;
     struct wire_append append;
     struct wire_appended appended;
     struct wire_prepare prepare;
@@ -137,14 +139,36 @@ static const char *check_welcome(const union wire_any *any, uint32_t inline_byte
 {
     const struct wire_welcome *m = &any->welcome;
 
-    if (m->window_slots == 0 || m->window_slots > WIRE_WINDOW_SLOTS_MAX)
-        return "window has no slots, or too many";
+    if (m->window_slots > WIRE_WINDOW_SLOTS_MAX)
+        return "window has too many slots";
     if (m->slot_bytes == 0 || m->slot_bytes > WIRE_SLOT_BYTES)
         return "window slot is empty, or too large";
     if (m->requests_count == 0)
         return "no credit for requests";
     const char *why = check_reactor(m->reactor, m->reactors_count);
     return why ? why : check_bare(any, inline_bytes);
+}
+
+static const char *check_window(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_window *m = &any->window;
+
+    if (m->slots_wanted > WIRE_WINDOW_SLOTS_MAX)
+        return "more window slots wanted than there can be";
+    if (m->slots_needed > m->slots_wanted || (m->slots_needed == 0) != (m->slots_wanted == 0))
+        return "more window slots needed than wanted, or none";
+    return check_bare(any, inline_bytes);
+}
+
+static const char *check_granted(const union wire_any *any, uint32_t inline_bytes)
+{
+    const struct wire_granted *m = &any->granted;
+
+    if (m->window_slots > WIRE_WINDOW_SLOTS_MAX)
+        return "window has too many slots";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
+    return check_bare(any, inline_bytes);
 }
 
 // Of a run; its rows are looked at by check_rows().
@@ -400,6 +424,8 @@ static const struct {
 } wire_types[WIRE_TYPES] = {
     [WIRE_HELLO] = {"hello", "welcome", sizeof(struct wire_hello), sizeof(struct wire_welcome),
                     check_hello, check_welcome},
+    [WIRE_WINDOW] = {"window", "granted", sizeof(struct wire_window), sizeof(struct wire_granted),
+                     check_window, check_granted},
     [WIRE_APPEND] = {"append", "appended", sizeof(struct wire_append), sizeof(struct wire_appended),
                      check_append, check_appended},
     [WIRE_PREPARE] = {"prepare", "prepared", sizeof(struct wire_prepare),
@@ -443,8 +469,8 @@ static const char *check_header(const struct wire_header *header, uint32_t messa
         return "unknown message type";
     if (header->bytes != message_bytes)
         return "length in the header is not what arrived";
-    if (header->reserved != 0)
-        return "reserved field of the header is not 0";
+    if (header->flags & ~((header->type & WIRE_REPLY) ? WIRE_SCARCE : 0u))
+        return "header has unknown flags";
     if (header->status > 0)
         return "status is positive";
     if (!(header->type & WIRE_REPLY) && header->status != 0)

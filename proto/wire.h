@@ -5,9 +5,14 @@
 // reply repeats the request's id and type (with WIRE_REPLY set) and carries a status: 0 or a code of
 // <pawl/error.h>. A peer may have at most `requests_count` requests unanswered on a connection (WELCOME
 // says how many): that is the message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in
-// the same message; a larger one is written by RDMA into slots of the window that the receiver granted
-// in WELCOME, before the message that names them. Slots named by a request belong to the receiver until
-// its reply is sent; the reply returns them.
+// the same message; a larger one is written by RDMA into slots of the window that the receiver has granted,
+// before the message that names them. Slots named by a request belong to the receiver until its reply is
+// sent; the reply returns them.
+//
+// A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
+// connection has, of which no slot may be named by an unanswered request, and then waits until there is
+// room: peers are served in the order in which they asked, servers before clients. A reply with WIRE_SCARCE
+// says that others wait: who reads it gives its window back as soon as no slot is in use.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
 // PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.
@@ -23,7 +28,7 @@
 #include "base/util.h"
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
-#define WIRE_FORMAT 2u         // 2: runs
+#define WIRE_FORMAT 3u         // 2: runs; 3: windows are asked for
 #define WIRE_FEATURES 0u       // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
 #define WIRE_INLINE_MAX 8192u // payload bytes that may travel inside a message
@@ -44,7 +49,8 @@ enum wire_type {
     WIRE_INSPECT = 8, // anyone to a replica: state and committed length of a chunk
     WIRE_PUSH =
         9, // a slice of a payload, or from a client a whole one, has landed in the receiver's slots
-    WIRE_HOLD = 10, // primary to secondary: answered when it has so many records in memory
+    WIRE_HOLD = 10,   // primary to secondary: answered when it has so many records in memory
+    WIRE_WINDOW = 11, // the window comes back, and another one is asked for; reply: GRANTED
     WIRE_TYPES
 };
 
@@ -56,9 +62,10 @@ struct wire_header {
     int32_t status;    // replies: 0 or a negative code; requests: 0
     uint64_t request;  // id chosen by the requester, unique on its connection while unanswered
     uint32_t features; // WIRE_FEATURES of the sender
-    uint32_t reserved; // 0
+    uint32_t flags;    // WIRE_SCARCE; requests: 0
 };
 static_assert(sizeof(struct wire_header) == 32, "wire_header");
+#define WIRE_SCARCE 1u // of a reply: others wait for a window
 
 // A record id: producer (128 bit), epoch, sequence. Epoch 0 belongs to anonymous producers.
 struct wire_record_id {
@@ -107,6 +114,7 @@ struct wire_hello {
     uint64_t server_id;   // 0: a client
     uint64_t incarnation; // of the server; 0: a client
     uint64_t target_id;   // server id that the sender wants to reach; 0: any
+    // of a window that need not be waited for; 0: none
     uint32_t window_slots_wanted;
     uint16_t reactor;        // of the server, that the sender wants to reach
     uint16_t reactors_count; // that it takes the server to have; 0: one
@@ -126,13 +134,29 @@ struct wire_welcome {
     uint64_t incarnation;
     uint64_t window_address; // remote address of slot 0
     uint64_t window_key;     // remote key of the window, valid on this connection only
-    uint32_t window_slots;   // 1..64
+    uint32_t window_slots;   // 0..64; 0: no window, and the two fields before say nothing
     uint32_t slot_bytes;
     uint32_t requests_count; // requests that may be unanswered
     uint16_t reactor;        // that answers
     uint16_t reactors_count; // of the server; 0: one
 };
 static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
+
+struct wire_window {
+    struct wire_header header;
+    uint32_t slots_wanted; // more would be of no use; 0: the window comes back, and that is all
+    uint32_t slots_needed; // fewer would be of no use; 1..slots_wanted, or 0
+};
+static_assert(sizeof(struct wire_window) == 40, "wire_window");
+
+struct wire_granted {
+    struct wire_header header;
+    uint64_t window_address; // remote address of slot 0
+    uint64_t window_key;     // remote key of the window, valid on this connection only
+    uint32_t window_slots;   // slots_needed..slots_wanted or more; 0: none was wanted
+    uint32_t reserved;       // 0
+};
+static_assert(sizeof(struct wire_granted) == 56, "wire_granted");
 
 // A run: records of one producer with consecutive sequences, plain ones, that travel and are answered as one. The id
 // is the first one's; `length` counts the payload bytes of all, and `crc` is over the rows: as many of them as there

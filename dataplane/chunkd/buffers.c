@@ -116,34 +116,40 @@ void buffers_close(struct buffers *buffers)
     memset(buffers, 0, sizeof(*buffers));
 }
 
-// What a new window of this peer may take, going down from what it wants to what there is.
-static size_t window_bytes(const struct buffers *buffers, uint32_t slots, bool server)
+static size_t slots_class_bytes(const struct buffers *buffers, uint32_t slots)
+{
+    size_t bytes = memory_pool_class_bytes(&buffers->windows, (size_t)slots * WIRE_SLOT_BYTES);
+    return PAWL_MAX(bytes, (size_t)BUFFERS_WINDOW_MIN_BYTES);
+}
+
+// What a new window of a client may take, going down from what it wants to what there is and it needs.
+static size_t client_window_bytes(const struct buffers *buffers, size_t bytes, size_t least)
 {
     const struct memory_pool *pool = &buffers->windows;
     size_t total = pool->blocks_count * pool->block_bytes;
-    size_t bytes = memory_pool_class_bytes(pool, (size_t)slots * WIRE_SLOT_BYTES);
-    if (server) {
-        return bytes;
-    }
     size_t kept = pool->blocks_count >= 4 ? pool->blocks_count / 4 * pool->block_bytes : 0;
     size_t left = total - pool->used_bytes;
     size_t free_bytes = left > kept ? left - kept : 0;
-    // A quarter of what is free at most, while several share; down to the least that there is.
-    while (bytes > BUFFERS_WINDOW_MIN_BYTES && bytes > free_bytes / 4) {
+    // A quarter of what is free at most, while several share.
+    while (bytes > least && bytes > free_bytes / 4) {
         bytes /= 4;
     }
     return bytes <= free_bytes ? bytes : 0;
 }
 
-struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots,
-                          bool server)
+struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
+                          uint32_t slots_needed, bool server)
 {
     struct window *window = calloc(1, sizeof(*window));
     if (window == NULL) {
         return NULL;
     }
-    size_t bytes = window_bytes(buffers, slots, server);
-    while (bytes >= BUFFERS_WINDOW_MIN_BYTES && window->bytes == NULL) {
+    size_t least = slots_class_bytes(buffers, slots_needed);
+    size_t bytes = slots_class_bytes(buffers, slots_wanted);
+    if (!server) {
+        bytes = client_window_bytes(buffers, bytes, least);
+    }
+    while (bytes >= least && window->bytes == NULL) {
         window->bytes = memory_pool_get(&buffers->windows, bytes);
         window->bytes_count = bytes;
         bytes /= 4;

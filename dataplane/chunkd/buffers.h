@@ -67,11 +67,11 @@ int buffers_register(struct buffers *buffers, struct fabric *fabric,
 void buffers_unregister(struct buffers *buffers);
 void buffers_close(struct buffers *buffers);
 
-// A window of up to `slots` slots with one use, or NULL when none is left for such a peer. Chunk
-// servers get the largest there is, since a record that doesn't fit its window can't be replicated;
-// clients get less when memory is scarce and nothing of what is kept back for servers.
-struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots,
-                          bool server);
+// A window of `slots_wanted` slots with one use, or of fewer when memory is scarce, but of no fewer than
+// `slots_needed` (1..slots_wanted); NULL when there is none for such a peer now. Chunk servers get the largest there
+// is; clients nothing of what is kept back for servers.
+struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
+                          uint32_t slots_needed, bool server);
 void window_unuse(struct buffers *buffers, struct window *window);
 
 // NULL: there is no room for so many bytes now. At most read_bytes.

@@ -39,6 +39,10 @@
 #define CHUNKD_ARRIVAL_MS 900u // a pushed payload waits so long for its PREPARE
 #define CHUNKD_HELD_MS 900u    // a PREPARE waits so long for its payload
 #define CHUNKD_SLICES_MAX 8u   // of a payload that goes by chain
+// Windows: a server gives an unused one back after so long; a client that doesn't, while others wait, is disconnected.
+#define CHUNKD_WINDOW_MS 5000u
+#define CHUNKD_SIT_MS 3000u
+#define CHUNKD_GRANT_MS 10000u // it may have to wait for others; the core reports it before that
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -97,9 +101,14 @@ struct session {
     struct fabric_conn *conn;
     uint32_t fabric; // number of the one that the connection belongs to
     uint64_t id;
-    uint64_t deadline_ns; // FRESH, REFUSED
-    uint64_t server_id;   // 0: a client
-    struct window *window;
+    uint64_t deadline_ns;    // FRESH, REFUSED
+    uint64_t server_id;      // 0: a client
+    struct window *window;   // NULL: none now
+    uint64_t window_used_ns; // when it was granted, or a slot of it was last named
+    uint64_t window_request; // the WINDOW that waits; 0: none
+    uint32_t window_wanted;  // slots, and the fewest of use
+    uint32_t window_needed;
+    struct pawl_list window_waits;
     uint64_t slots_used; // bit n: slot n is named by an unanswered request
     uint32_t requests_count;
     struct pawl_list requests;
@@ -137,6 +146,9 @@ void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t 
 void session_message(struct reactor *reactor, struct session *session,
                      const struct fabric_event *event);
 void session_closed(struct reactor *reactor, struct session *session, int status);
+// Answers at once with a message of another kind than the core's.
+void request_answer_bytes(struct reactor *reactor, struct request *request, const void *message,
+                          uint32_t bytes);
 void session_tick(struct reactor *reactor);
 // Sends what was held back for more of its kind.
 void sessions_answer(struct reactor *reactor);
@@ -154,6 +166,22 @@ void request_refuse(struct reactor *reactor, struct request *request, int status
 void session_step(struct reactor *reactor, struct session *session, uint64_t request,
                   const struct wire_header *header, struct payload *payload);
 void request_payload_over(struct reactor *reactor, uint64_t name);
+
+// ---- windows of sessions ----------------------------------------------------------------------
+
+void windows_init(struct reactor *reactor);
+// With WELCOME, if there is one to be had without waiting. False: none.
+bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted);
+// NULL, or what is wrong with it where it stands. It is answered now or later.
+const char *windows_request(struct reactor *reactor, struct session *session,
+                            struct request *request, const struct wire_window *message);
+// The session ends.
+void windows_forget(struct reactor *reactor, struct session *session);
+// Grants what has become free.
+void windows_turn(struct reactor *reactor);
+void windows_tick(struct reactor *reactor);
+// Whether the session should give its window back for others.
+bool windows_are_scarce(const struct reactor *reactor, const struct session *session);
 
 // ---- peers: chunk servers that we connect to --------------------------------------------------
 
@@ -175,7 +203,10 @@ struct link {
     uint64_t deadline_ns; // GREETING
     uint64_t window_address;
     uint64_t window_key;
-    uint32_t window_slots;
+    uint32_t window_slots; // 0: none now
+    bool window_asked;     // a WINDOW is unanswered
+    bool window_yields;    // others wait for it: it goes back as soon as no slot is in use
+    uint64_t window_used_ns;
     uint32_t slot_bytes;
     uint64_t slots_used;
     // Payloads that are to come to the peer from another server, and slots of the largest: kept free of
@@ -199,7 +230,7 @@ struct peer {
     char addresses[CHUNK_ADDRESS_MAX];
 };
 
-enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH, SEND_HOLD };
+enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH, SEND_HOLD, SEND_WINDOW };
 
 struct send {
     uint64_t name; // the request's id on the wire
@@ -223,10 +254,11 @@ struct send {
         struct wire_hold hold;
         struct wire_fetch fetch;
         struct wire_push push;
+        struct wire_window window;
     } message;
 };
 
-// Between peer.c and peer_send.c.
+// Between peer.c, peer_window.c and peer_send.c.
 // The reactor of that server that a chunk of ours belongs to.
 struct peer *peer_find(struct reactor *reactor, uint64_t server_id, uint64_t handle);
 int peer_connect(struct reactor *reactor, struct peer *peer) PAWL_MUST_CHECK;
@@ -239,6 +271,15 @@ void post_fetch_failed(struct reactor *reactor, uint64_t token, int status);
 void peer_send(struct reactor *reactor, struct send *send);
 // Sends what may go now.
 void link_pump(struct reactor *reactor, struct link *link);
+
+// Whether the peer's window serves a payload of so many slots now. If not, it is on its way, if it can be.
+bool link_window_serves(struct reactor *reactor, struct link *link, const struct send *send,
+                        uint32_t slots);
+void link_granted(struct reactor *reactor, struct link *link, const struct wire_granted *granted);
+// A reply says that others wait, or slots are free again: what follows of it.
+void link_window_turn(struct reactor *reactor, struct link *link);
+// An unused window goes back after a while.
+void link_window_tick(struct reactor *reactor, struct link *link);
 
 // Where a server is now; connects to the reactor of it that this chunk belongs to.
 void peer_learn(struct reactor *reactor, uint64_t server_id, const char *addresses,
@@ -444,7 +485,9 @@ struct reactor {
     struct slab ios;
     struct slab commands;
     struct pawl_list sessions;
-    struct pawl_list answering; // sessions that hold an answer back
+    struct pawl_list windows_servers; // sessions of servers that wait for a window, in order
+    struct pawl_list windows_clients; // the same of clients
+    struct pawl_list answering;       // sessions that hold an answer back
     struct pawl_list links;
     struct pawl_list peers;
     struct pawl_list reads;   // struct io: wait for a read buffer

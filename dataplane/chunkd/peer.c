@@ -284,8 +284,8 @@ static void link_welcome(struct reactor *reactor, struct link *link,
         link_give_up(reactor, link, PAWL_ECLUSTER, "another server has this address now");
         return;
     }
-    if (welcome->window_slots == 0 || welcome->window_slots > WIRE_WINDOW_SLOTS_MAX ||
-        welcome->slot_bytes != WIRE_SLOT_BYTES || welcome->requests_count == 0) {
+    if (welcome->window_slots > WIRE_WINDOW_SLOTS_MAX || welcome->slot_bytes != WIRE_SLOT_BYTES ||
+        welcome->requests_count == 0) {
         link_give_up(reactor, link, PAWL_EPROTOCOL, "its window makes no sense");
         return;
     }
@@ -293,6 +293,7 @@ static void link_welcome(struct reactor *reactor, struct link *link,
     link->window_address = welcome->window_address;
     link->window_key = welcome->window_key;
     link->window_slots = welcome->window_slots;
+    link->window_used_ns = reactor->now_ns;
     link->slot_bytes = welcome->slot_bytes;
     // A device has a receive posted for as many replies as we take requests; of tcp the rest waits in the socket.
     link->requests_limit =
@@ -308,7 +309,7 @@ static const char *reply_check(const struct send *send, const struct wire_header
 {
     static const uint16_t types[] = {
         [SEND_PREPARE] = WIRE_PREPARE, [SEND_COMMIT] = WIRE_COMMIT, [SEND_FETCH] = WIRE_FETCH,
-        [SEND_PUSH] = WIRE_PUSH,       [SEND_HOLD] = WIRE_HOLD,
+        [SEND_PUSH] = WIRE_PUSH,       [SEND_HOLD] = WIRE_HOLD,     [SEND_WINDOW] = WIRE_WINDOW,
     };
     if (header->type != (types[send->kind] | WIRE_REPLY)) {
         return "a reply of the wrong type";
@@ -331,6 +332,11 @@ static const char *reply_check(const struct send *send, const struct wire_header
         if (fetched->chunk != send->message.fetch.chunk ||
             fetched->index != send->message.fetch.index || fetched->length > WIRE_RECORD_MAX) {
             return "a reply for another record, or one that is too long";
+        }
+    } else if (send->kind == SEND_WINDOW) {
+        const struct wire_granted *granted = (const void *)header;
+        if (granted->window_slots < send->message.window.slots_needed) {
+            return "a window that is smaller than what is needed";
         }
     }
     return NULL;
@@ -397,12 +403,21 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         return;
     }
     send_answered(link, send);
+    link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
+    if (send->kind == SEND_WINDOW && header->status != 0) {
+        link_give_up(reactor, link, header->status, pawl_strerror(header->status));
+        return;
+    }
     if (send->kind == SEND_FETCH) {
         fetch_landed(reactor, send, (const void *)header);
     } else {
+        if (send->kind == SEND_WINDOW) {
+            link_granted(reactor, link, (const void *)header);
+        }
         send_end(reactor, send, header->status);
     }
     link_pump(reactor, link);
+    link_window_turn(reactor, link);
 }
 
 void peer_message(struct reactor *reactor, struct link *link, const void *message, uint32_t bytes)
@@ -456,9 +471,15 @@ static bool link_is_late(const struct reactor *reactor, const struct link *link)
     }
     pawl_list_for_each (node, &link->sent) {
         const struct send *send = pawl_container_of(node, struct send, node);
-        uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
-        if (send->kind != SEND_HOLD) { // it waits for PREPAREs, and one chunk's trouble is its own
-            return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
+        uint64_t ms = send->kind == SEND_FETCH    ? CHUNKD_FETCH_MS
+                      : send->kind == SEND_WINDOW ? CHUNKD_GRANT_MS
+                                                  : CHUNKD_PREPARE_MS;
+        // A HOLD waits for PREPAREs, and one chunk's trouble is its own.
+        if (send->kind != SEND_HOLD && reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS) {
+            return true;
+        }
+        if (send->kind != SEND_HOLD && send->kind != SEND_WINDOW) {
+            return false; // those behind it were sent later
         }
     }
     return false; // what waits, waits for something that was sent
@@ -470,6 +491,8 @@ void peer_tick(struct reactor *reactor)
         struct link *link = pawl_container_of(node, struct link, node);
         if (link->peer != NULL && link_is_late(reactor, link)) {
             link_give_up(reactor, link, PAWL_EDEADLINE, "it does not answer");
+        } else if (link->peer != NULL) {
+            link_window_tick(reactor, link);
         }
     }
 }

@@ -270,6 +270,7 @@ static int link_send(struct reactor *reactor, struct link *link, struct send *se
     case SEND_HOLD:
         return link_send_hold(link, send);
     case SEND_COMMIT:
+    case SEND_WINDOW: // never waits: peer_window.c
         break;
     }
     wire_header_init(&commit->header, WIRE_COMMIT, sizeof(*commit), send->name);
@@ -281,6 +282,14 @@ static uint32_t link_slots_limit(const struct link *link, const struct send *sen
 {
     bool pledged = send != NULL && send->kind == SEND_PUSH;
     return pledged ? link->window_slots : link->window_slots - link->pledged_slots;
+}
+
+// Slots that the window has to have for it: now, or when a payload must come to it by star after all.
+static uint32_t send_reach(const struct link *link, const struct send *send)
+{
+    return send_is_pledge(send)
+               ? (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes
+               : send_slots_count(link, send);
 }
 
 // False: it has to wait for a credit or for slots.
@@ -300,9 +309,8 @@ static bool link_takes(struct link *link, struct send *send, uint32_t slots)
         send->slot_count = (uint16_t)slots;
     }
     if (send_is_pledge(send)) {
-        uint32_t wanted = (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes;
         link->pledges_count++;
-        link->pledged_slots = PAWL_MAX(link->pledged_slots, PAWL_MIN(wanted, link->window_slots));
+        link->pledged_slots = PAWL_MAX(link->pledged_slots, send_reach(link, send));
     }
     return true;
 }
@@ -328,9 +336,8 @@ void link_pump(struct reactor *reactor, struct link *link)
     while (link->state == LINK_OPEN && (node = pawl_list_first(&link->waiting)) != NULL) {
         struct send *send = pawl_container_of(node, struct send, node);
         uint32_t slots = send_slots_count(link, send);
-        if (slots > link->window_slots) {
-            link_give_up(reactor, link, PAWL_EBUSY,
-                         "a record is larger than the window that it granted: raise its memory");
+        uint32_t reach = send_reach(link, send);
+        if (reach > 0 && !link_window_serves(reactor, link, send, reach)) {
             return;
         }
         if (!link_takes(link, send, slots)) {
@@ -375,6 +382,7 @@ static uint64_t send_chunk(const struct send *send)
     case SEND_HOLD:
         return send->message.hold.chunk;
     case SEND_FETCH:
+    case SEND_WINDOW: // of no chunk
         break;
     }
     return send->message.fetch.chunk;
@@ -479,7 +487,8 @@ struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *pu
         return NULL;
     }
     // What waits came first.
-    if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting)) {
+    if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting) ||
+        !link_window_serves(reactor, link, NULL, push->slot_count)) {
         return NULL;
     }
     int first = slots_take(&link->slots_used, link_slots_limit(link, NULL), push->slot_count);

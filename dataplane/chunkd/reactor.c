@@ -185,6 +185,7 @@ static int turn_tick(struct reactor *reactor)
         return 0;
     }
     session_tick(reactor);
+    windows_tick(reactor);
     peer_tick(reactor);
     relay_tick(reactor);
     pushed_tick(reactor);
@@ -208,6 +209,7 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     push_only_turn(reactor);
     storage_turn(reactor);
     reactor_drain(reactor);
+    windows_turn(reactor);
     sessions_answer(reactor);
     for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
         fabric_flush(reactor->fabrics[i]); // peers have a longer way than our disk

@@ -257,6 +257,7 @@ static struct reactor *reactor_new(const struct reactor_options *options, uint64
     slab_init(&reactor->ios, sizeof(struct io), REACTOR_IOS_COUNT);
     slab_init(&reactor->commands, sizeof(struct command), REACTOR_COMMANDS_COUNT);
     pawl_list_init(&reactor->sessions);
+    windows_init(reactor);
     pawl_list_init(&reactor->answering);
     pawl_list_init(&reactor->links);
     pawl_list_init(&reactor->peers);

@@ -2,7 +2,7 @@
 // Sessions: connections that clients and other chunk servers made to us, their windows and
 // requests.
 //
-// A peer says HELLO first and is granted a window. From then on each of its messages is a request;
+// A peer says HELLO first; its window is in windows.c. From then on each of its messages is a request;
 // it may have requests_count of them unanswered, and the slots that a request names are the
 // server's until the reply. Whoever breaks one of these rules is disconnected, with the reason in
 // the log.
@@ -113,15 +113,16 @@ void session_accept(struct reactor *reactor, struct fabric_conn *conn, uint32_t 
     session->id = fabric_conn_id(conn);
     session->deadline_ns = reactor->now_ns + CHUNKD_HELLO_MS * PAWL_NS_PER_MS;
     pawl_list_init(&session->requests);
+    pawl_list_init(&session->window_waits);
     pawl_list_push_back(&reactor->sessions, &session->node);
     fabric_conn_set_user(conn, session);
 }
 
 // ---- HELLO ------------------------------------------------------------------------------------
 
-// 0, or the code that the peer is refused with. Takes the window.
-static int hello_judge(struct reactor *reactor, struct session *session,
-                       const struct wire_hello *hello, const char **ret_why)
+// 0, or the code that the peer is refused with.
+static int hello_judge(const struct reactor *reactor, const struct wire_hello *hello,
+                       const char **ret_why)
 {
     if (reactor->stopping) {
         *ret_why = "this server is shutting down";
@@ -144,16 +145,6 @@ static int hello_judge(struct reactor *reactor, struct session *session,
         *ret_why = "it looks for another reactor of this server, or for another number of them";
         return PAWL_ESTALE;
     }
-    uint32_t slots = hello->window_slots_wanted;
-    if (slots == 0 || slots > WIRE_WINDOW_SLOTS_MAX) {
-        slots = WIRE_WINDOW_SLOTS_MAX;
-    }
-    session->window = window_new(&reactor->buffers, reactor->fabrics[session->fabric], slots,
-                                 hello->server_id != 0);
-    if (session->window == NULL) {
-        *ret_why = "no window is left: raise memory.region";
-        return PAWL_EBUSY;
-    }
     return 0;
 }
 
@@ -163,7 +154,7 @@ static void session_hello(struct reactor *reactor, struct session *session,
     const char *why = "";
     struct wire_welcome welcome;
     memset(&welcome, 0, sizeof(welcome));
-    int code = hello_judge(reactor, session, hello, &why);
+    int code = hello_judge(reactor, hello, &why);
     wire_header_init(&welcome.header, WIRE_HELLO | WIRE_REPLY, sizeof(welcome),
                      hello->header.request);
     welcome.header.status = code;
@@ -178,14 +169,16 @@ static void session_hello(struct reactor *reactor, struct session *session,
     if (code == 0) {
         session->state = SESSION_OPEN;
         session->server_id = hello->server_id;
-        welcome.window_address =
-            fabric_region_remote(session->window->region, session->window->bytes);
-        welcome.window_key = fabric_region_key(session->window->region);
-        welcome.window_slots = session->window->slots_count;
+        if (windows_greet(reactor, session, hello->window_slots_wanted)) {
+            welcome.window_address =
+                fabric_region_remote(session->window->region, session->window->bytes);
+            welcome.window_key = fabric_region_key(session->window->region);
+            welcome.window_slots = session->window->slots_count;
+        }
         pawl_log_debug("connection %llu from %s opened: %s %llx, window of %u slots",
                        (unsigned long long)session->id, fabric_conn_peer(session->conn),
                        session->server_id != 0 ? "server" : "client",
-                       (unsigned long long)session->server_id, session->window->slots_count);
+                       (unsigned long long)session->server_id, welcome.window_slots);
     } else {
         // The refusal has to arrive, so it is the peer's turn to close.
         session->state = SESSION_REFUSED;
@@ -233,6 +226,15 @@ static void request_stages(const struct reactor *reactor, const struct request *
     appended->answer_ns = stage_ns(&at_ns, fine_ns(reactor));
 }
 
+void request_answer_bytes(struct reactor *reactor, struct request *request, const void *message,
+                          uint32_t bytes)
+{
+    struct session *session = request->session;
+    request_free(reactor, request);
+    prepared_release(session); // replies keep their order
+    session_send(session, message, bytes);
+}
+
 static void request_send(struct reactor *reactor, struct request *request)
 {
     uint16_t type = (uint16_t)(request->type | WIRE_REPLY);
@@ -242,6 +244,7 @@ static void request_send(struct reactor *reactor, struct request *request)
     union chunk_reply reply = request->reply;
     wire_header_init(&reply.header, type, bytes, request->id);
     reply.header.status = status;
+    reply.header.flags = windows_are_scarce(reactor, session) ? WIRE_SCARCE : 0;
     if (request->type == WIRE_APPEND && status == 0) {
         request_stages(reactor, request, &reply.appended);
     }
@@ -363,6 +366,9 @@ static const char *session_slots_check(const struct session *session,
                                        const struct payload_place *place)
 {
     uint32_t end = (uint32_t)place->slot_first + place->slot_count;
+    if (session->window == NULL) {
+        return "a request names slots without a window";
+    }
     if (end > session->window->slots_count) {
         return "a request names slots beyond its window";
     }
@@ -384,6 +390,7 @@ static struct payload *payload_of_slots(struct reactor *reactor, struct request 
         return NULL;
     }
     session->slots_used |= slots_mask(place->slot_first, place->slot_count);
+    session->window_used_ns = reactor->now_ns;
     request->slot_first = place->slot_first;
     request->slot_count = place->slot_count;
     payload->bytes = session->window->bytes + (size_t)place->slot_first * WIRE_SLOT_BYTES;
@@ -528,6 +535,30 @@ void session_step(struct reactor *reactor, struct session *session, uint64_t req
     reactor_step(reactor, &event);
 }
 
+// A request whose payload, if it has one, is here.
+static void request_pass(struct reactor *reactor, struct request *request,
+                         const struct wire_header *header, struct payload *payload)
+{
+    struct session *session = request->session;
+    if (header->type == WIRE_PUSH && payload != NULL && session->server_id == 0) {
+        push_only_begin(reactor, request, (const void *)header, payload);
+    } else if (header->type == WIRE_PUSH && payload != NULL) {
+        pushed_arrive(reactor, request, (const void *)header, payload);
+    } else if (header->type == WIRE_PUSH) {
+        relay_slice(reactor, session, request, (const void *)header);
+    } else if (header->type != WIRE_PREPARE ||
+               !pushed_hold(reactor, request, (const void *)header, &payload)) {
+        uint64_t name = request->name;
+        bool is_append = header->type == WIRE_APPEND;
+        session_step(reactor, session, name, header, payload);
+        // A refused one has been answered in there, and is free.
+        request = is_append ? slab_find(&reactor->requests, name) : NULL;
+        if (request != NULL) {
+            request->handed_ns = fine_ns(reactor);
+        }
+    }
+}
+
 static void session_request(struct reactor *reactor, struct session *session,
                             const struct fabric_event *message)
 {
@@ -555,24 +586,13 @@ static void session_request(struct reactor *reactor, struct session *session,
         reactor->stopping ? PAWL_ESHUTDOWN : request_payload(reactor, request, &place, &payload);
     if (code != 0) {
         request_refuse(reactor, request, code);
-        return;
+    } else if (header->type == WIRE_WINDOW) {
+        why = windows_request(reactor, session, request, (const void *)header);
+    } else {
+        request_pass(reactor, request, header, payload);
     }
-    if (header->type == WIRE_PUSH && payload != NULL && session->server_id == 0) {
-        push_only_begin(reactor, request, (const void *)header, payload);
-    } else if (header->type == WIRE_PUSH && payload != NULL) {
-        pushed_arrive(reactor, request, (const void *)header, payload);
-    } else if (header->type == WIRE_PUSH) {
-        relay_slice(reactor, session, request, (const void *)header);
-    } else if (header->type != WIRE_PREPARE ||
-               !pushed_hold(reactor, request, (const void *)header, &payload)) {
-        uint64_t name = request->name;
-        bool is_append = header->type == WIRE_APPEND;
-        session_step(reactor, session, name, header, payload);
-        // A refused one has been answered in there, and is free.
-        request = is_append ? slab_find(&reactor->requests, name) : NULL;
-        if (request != NULL) {
-            request->handed_ns = fine_ns(reactor);
-        }
+    if (why != NULL) {
+        session_violation(session, why);
     }
 }
 
@@ -615,7 +635,7 @@ static void session_free(struct reactor *reactor, struct session *session)
     if (session->prepared.header.bytes != 0) {
         pawl_list_remove(&session->answers);
     }
-    window_unuse(&reactor->buffers, session->window);
+    windows_forget(reactor, session);
     pawl_list_remove(&session->node);
     free(session);
 }

@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     header.format = WIRE_FORMAT;
     header.bytes = (uint32_t)bytes;
     header.features = WIRE_FEATURES;
-    header.reserved = 0;
+    header.flags = 0;
     memcpy(fixed, &header, sizeof(header));
     check_one(fixed, bytes);
     return 0;

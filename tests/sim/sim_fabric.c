@@ -134,7 +134,7 @@ static void reply_send(struct sim *sim, struct sim_chunkd *s, struct sim_served 
     header.features = request.features;
     header.request = served->request;
     header.bytes = frame->bytes;
-    header.reserved = 0;
+    header.flags = 0;
     header.type = request.type | WIRE_REPLY;
     memcpy(frame->data, &header, sizeof(header));
     struct sim_payload *payload =

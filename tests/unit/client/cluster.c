@@ -12,7 +12,7 @@
 
 #define PLACES 16u
 #define PLACE_BYTES (1u << 20)
-#define WINDOW_BYTES (CLUSTER_SLOTS * WIRE_SLOT_BYTES)
+#define WINDOW_BYTES (CLUSTER_SLOTS_MAX * WIRE_SLOT_BYTES)
 #define MEMORY_BYTES (WINDOW_BYTES + PLACES * PLACE_BYTES)
 
 void cluster_lock(struct cluster *cluster)
@@ -138,8 +138,8 @@ static uint64_t last_sequence(const struct cluster_chunk *chunk, const struct wi
 
 // ---- replies ------------------------------------------------------------------------------------
 
-static void reply_send(struct fabric_conn *conn, const struct wire_header *request, void *reply,
-                       int status)
+static void reply_send_flags(struct fabric_conn *conn, const struct wire_header *request,
+                             void *reply, int status, uint32_t flags)
 {
     struct wire_header *header = reply;
     uint16_t type = (uint16_t)(request->type | WIRE_REPLY);
@@ -148,8 +148,15 @@ static void reply_send(struct fabric_conn *conn, const struct wire_header *reque
     uint32_t bytes = bare ? sizeof *header : wire_struct_bytes(type);
     wire_header_init(header, type, bytes, request->request);
     header->status = status;
+    header->flags = flags;
     int code = fabric_send(conn, reply, bytes);
     pawl_assert(code == 0 || code == PAWL_EDISCONNECTED);
+}
+
+static void reply_send(struct fabric_conn *conn, const struct wire_header *request, void *reply,
+                       int status)
+{
+    reply_send_flags(conn, request, reply, status, 0);
 }
 
 static void on_hello(struct cluster_server *server, struct fabric_conn *conn,
@@ -163,10 +170,34 @@ static void on_hello(struct cluster_server *server, struct fabric_conn *conn,
     welcome.server_id = CLUSTER_ID(server->number) + (server->faults.wrong_id ? 1 : 0);
     welcome.window_address = fabric_region_remote(server->region, server->memory);
     welcome.window_key = fabric_region_key(server->region);
-    welcome.window_slots = CLUSTER_SLOTS;
+    welcome.window_slots = server->faults.no_window ? 0 : CLUSTER_SLOTS;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = 32;
     reply_send(conn, header, &welcome, server->faults.refuse);
+}
+
+static void window_grant(struct cluster_server *server, struct fabric_conn *conn,
+                         const struct wire_window *window)
+{
+    struct wire_granted granted = {0};
+    if (window->slots_wanted != 0) {
+        granted.window_address = fabric_region_remote(server->region, server->memory);
+        granted.window_key = fabric_region_key(server->region);
+        granted.window_slots = server->faults.window_small
+                                   ? window->slots_needed - 1
+                                   : PAWL_MIN(window->slots_wanted, CLUSTER_SLOTS_MAX);
+    }
+    reply_send(conn, &window->header, &granted, 0);
+}
+
+static void on_window(struct cluster_server *server, struct fabric_conn *conn,
+                      const struct wire_window *window)
+{
+    server->windows_count += window->slots_wanted != 0;
+    server->returns_count += window->slots_wanted == 0;
+    if (!server->faults.window_hold) {
+        window_grant(server, conn, window);
+    }
 }
 
 // 0, or why the record is refused.
@@ -287,7 +318,8 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
         server->faults.wrong_runs_left--;
         reply.sequence--;
     }
-    reply_send(conn, &append->header, &reply, status);
+    reply_send_flags(conn, &append->header, &reply, status,
+                     server->faults.scarce ? WIRE_SCARCE : 0);
 }
 
 static void on_read(struct cluster_server *server, struct fabric_conn *conn,
@@ -433,6 +465,9 @@ static void on_message(struct cluster_server *server, const struct fabric_event 
         break;
     case WIRE_LOOKUP:
         on_lookup(server, event->conn, event->message);
+        break;
+    case WIRE_WINDOW:
+        on_window(server, event->conn, event->message);
         break;
     case WIRE_PUSH:
         on_push(server, event->conn, event->message);

@@ -28,7 +28,8 @@
 #define CLUSTER_CHUNKS 4u
 #define CLUSTER_CHUNK_BYTES (4u << 20)
 #define CLUSTER_RECORDS 256u
-#define CLUSTER_SLOTS 4u
+#define CLUSTER_SLOTS 4u      // of the window that comes with WELCOME
+#define CLUSTER_SLOTS_MAX 16u // of one that is asked for
 #define CLUSTER_FILE 7u
 #define CLUSTER_HANDLE 100u // of the first chunk
 #define CLUSTER_LOG 200u    // of the first chunk's write log: file and only chunk
@@ -61,6 +62,10 @@ struct cluster_held {
 // What a chunk server does wrong.
 struct cluster_faults {
     bool frozen;          // does nothing at all
+    bool no_window;       // greets without a window
+    bool window_hold;     // does not answer WINDOW
+    bool window_small;    // grants less than is needed
+    bool scarce;          // says that others wait for a window
     bool no_welcome;      // accepts, and says nothing
     int refuse;           // answers HELLO with this
     bool wrong_id;        // says that it is another server
@@ -99,6 +104,8 @@ struct cluster_server {
     unsigned next_place;
     struct cluster_faults faults;
     unsigned hellos_count;
+    unsigned windows_count; // asked for
+    unsigned returns_count; // given back, and none asked for
     unsigned appends_count; // records, and of the messages that brought them
     unsigned runs_count;    // so many were runs
     unsigned pushes_count;

@@ -148,22 +148,6 @@ static void test_submit_when_credits_run_out_then_requests_wait(void **state)
     }
 }
 
-static void test_submit_when_a_record_fits_in_no_window_then_etoolarge(void **state)
-{
-    struct place *place = *state;
-    static unsigned char data[(1u << 20) + 1];
-    struct call large = {0};
-    struct call small = {0};
-    struct link_request request = append(&large, data, sizeof data, 1);
-    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
-    request = inspect(&small, LONG_MS);
-    assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
-    turn_until(place, &large);
-    assert_int_equal(large.status, PAWL_ETOOLARGE);
-    turn_until(place, &small); // the link lives on
-    assert_int_equal(small.reply_status, 0);
-}
-
 static void test_cancel_when_a_request_waits_then_it_ends_and_others_go_on(void **state)
 {
     struct place *place = *state;
@@ -364,7 +348,6 @@ int main(void)
         TEST(test_submit_when_it_is_answered_then_done_comes_later_and_once),
         TEST(test_submit_when_slots_run_out_then_requests_wait_in_order),
         TEST(test_submit_when_credits_run_out_then_requests_wait),
-        TEST(test_submit_when_a_record_fits_in_no_window_then_etoolarge),
         TEST(test_cancel_when_a_request_waits_then_it_ends_and_others_go_on),
         TEST(test_request_when_it_is_not_answered_then_its_link_goes_and_all_on_it),
         TEST(test_greeting_when_it_is_refused_then_requests_end),

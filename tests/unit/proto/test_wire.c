@@ -63,6 +63,12 @@ static uint32_t make_message(uint16_t type, void *out)
     case WIRE_HOLD:
         MAKE(wire_hold, .chunk = 1, .version = 1, .count = 1);
         break;
+    case WIRE_WINDOW:
+        MAKE(wire_window, .slots_wanted = 64, .slots_needed = 4);
+        break;
+    case WIRE_WINDOW | WIRE_REPLY:
+        MAKE(wire_granted, .window_slots = 64);
+        break;
     case WIRE_PUSH:
         MAKE(wire_push, .chunk = 1, .version = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
              .bytes = 2 * WIRE_SLOT_BYTES, .slot_count = 2);
@@ -122,6 +128,7 @@ static const uint16_t all_types[] = {
     WIRE_READ,    WIRE_READ | WIRE_REPLY,    WIRE_FETCH,   WIRE_FETCH | WIRE_REPLY,
     WIRE_LOOKUP,  WIRE_LOOKUP | WIRE_REPLY,  WIRE_INSPECT, WIRE_INSPECT | WIRE_REPLY,
     WIRE_PUSH,    WIRE_PUSH | WIRE_REPLY,    WIRE_HOLD,    WIRE_HOLD | WIRE_REPLY,
+    WIRE_WINDOW,  WIRE_WINDOW | WIRE_REPLY,
 };
 static_assert(PAWL_ARRAY_COUNT(all_types) == 2 * (WIRE_TYPES - 1), "a type is missing");
 
@@ -176,7 +183,6 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_HELLO, wire_hello, reactor, 1), // of one
     WRONG(WIRE_HELLO, wire_hello, reactors_count, 1),
     WRONG(WIRE_HELLO, wire_hello, reactors_count, 65),
-    WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 0),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, window_slots, 65),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, 0),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, WIRE_SLOT_BYTES + 1),
@@ -218,6 +224,13 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_PREPARE, wire_prepare, slot_count, 0),
     WRONG(WIRE_PREPARE, wire_prepare, flags, WIRE_PREPARE_PUSHED), // and slots
     WRONG(WIRE_PREPARE, wire_prepare, flags, 8),
+    WRONG(WIRE_WINDOW, wire_window, slots_wanted, 65),
+    WRONG(WIRE_WINDOW, wire_window, slots_wanted, 3), // fewer than needed
+    WRONG(WIRE_WINDOW, wire_window, slots_wanted, 0),
+    WRONG(WIRE_WINDOW, wire_window, slots_needed, 0),
+    WRONG(WIRE_WINDOW, wire_window, slots_needed, 65),
+    WRONG(REPLY(WIRE_WINDOW), wire_granted, window_slots, 65),
+    WRONG(REPLY(WIRE_WINDOW), wire_granted, reserved, 1),
     WRONG(WIRE_HOLD, wire_hold, chunk, 0),
     WRONG(WIRE_HOLD, wire_hold, version, 0),
     WRONG(WIRE_HOLD, wire_hold, count, 0),
@@ -294,7 +307,7 @@ static void test_check_when_the_header_is_wrong_then_refuses(void **state)
         WRONG(0, wire_header, type, 0xffff),      WRONG(0, wire_header, bytes, 0),
         WRONG(0, wire_header, bytes, 0xffffffff), WRONG(0, wire_header, status, 1),
         WRONG(0, wire_header, features, 1),       WRONG(0, wire_header, features, 0x80000000),
-        WRONG(0, wire_header, reserved, 1),
+        WRONG(0, wire_header, flags, 2),          WRONG(0, wire_header, flags, 0x80000000),
     };
     for (size_t t = 0; t < PAWL_ARRAY_COUNT(all_types); t++) {
         for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
@@ -550,7 +563,7 @@ static void test_header_init_then_all_fields_are_set(void **state)
     assert_int_equal(h.status, 0);
     assert_int_equal(h.request, 9);
     assert_int_equal(h.features, WIRE_FEATURES);
-    assert_int_equal(h.reserved, 0);
+    assert_int_equal(h.flags, 0);
 }
 
 static void test_names_and_sizes_when_type_is_unknown_then_say_so(void **state)

@@ -179,23 +179,6 @@ static void test_hello_when_the_only_reactor_is_wanted_as_one_of_several_is_refu
     assert_int_equal(client.message.header.status, PAWL_ESTALE);
 }
 
-static void test_hello_when_no_window_is_left_is_refused(void **state)
-{
-    (void)state;
-    struct memory_pool *pool = &bench.reactor->buffers.windows;
-    while (memory_pool_get(pool, 1u << 20) != NULL) {
-        // taken for good
-    }
-    size_t used = pool->used_bytes;
-    struct wire_hello hello;
-    memset(&hello, 0, sizeof(hello));
-    wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello), 7);
-    hello.cluster_id = SCRIPT_CLUSTER;
-    client_send(&client, &hello, sizeof(hello));
-    assert_int_equal(client.message.header.status, PAWL_EBUSY);
-    assert_int_equal(pool->used_bytes, used);
-}
-
 // Clients share what there is, in smaller and smaller windows; what is kept for servers stays.
 static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one(void **state)
 {
@@ -212,14 +195,14 @@ static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one
     assert_non_null(memory);
     assert_int_equal(
         memory_pool_init(pool, pawl_alloc_heap(), memory, 6 * block_bytes, block_bytes), 0);
-    while (count < 256 && (windows[count] = window_new(buffers, fabric, 64, false)) != NULL) {
+    while (count < 256 && (windows[count] = window_new(buffers, fabric, 64, 1, false)) != NULL) {
         assert_true(count == 0 || windows[count]->slots_count <= windows[count - 1]->slots_count);
         count++;
     }
     assert_true(count >= 8 && count < 256);
     assert_int_equal(windows[0]->slots_count, 64);
     assert_int_equal(windows[count - 1]->slots_count, 4);
-    struct window *server = window_new(buffers, fabric, 64, true);
+    struct window *server = window_new(buffers, fabric, 64, 1, true);
     assert_non_null(server);
     assert_int_equal(server->slots_count, 64);
     window_unuse(buffers, server);
@@ -611,7 +594,6 @@ int main(void)
         T(test_hello_when_another_server_is_wanted_is_refused),
         T(test_hello_when_another_reactor_is_wanted_is_refused),
         T(test_hello_when_the_only_reactor_is_wanted_as_one_of_several_is_refused),
-        T(test_hello_when_no_window_is_left_is_refused),
         T(test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one),
         T(test_hello_when_said_twice_closes),
         T(test_session_when_silent_is_closed_after_the_deadline),

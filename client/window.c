@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The window of a link: asked for when a payload needs one, given back when others wait for it or when it has not
+// been used for a while. A client that reads, or appends small records, never has one.
+#include <string.h>
+
+#define PAWL_LOG_SUBSYSTEM "client"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "client/client_private.h"
+
+#define WINDOW_UNUSED_MS 1000u
+#define WINDOW_GROW_MS 1000u // one that is smaller than was wanted is tried again after so long
+
+// Gives back what there is; `wanted` 0: and that is all. 0, or -EAGAIN: not yet; or why the link is to be closed.
+static int window_ask(struct link *link, uint32_t wanted, uint32_t needed)
+{
+    if (link->requests_sent >= link->requests_max) {
+        return -EAGAIN;
+    }
+    struct wire_window window = {0};
+    uint64_t id = link->next_id++;
+    wire_header_init(&window.header, WIRE_WINDOW, sizeof window, id);
+    window.slots_wanted = wanted;
+    window.slots_needed = needed;
+    int code = fabric_send(link->conn, &window, sizeof window);
+    if (code != 0) {
+        return code;
+    }
+    link->window_request = id;
+    link->window_needed = needed;
+    link->window_slots = 0;
+    link->window_yields = false;
+    link->requests_sent++;
+    return 0;
+}
+
+void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t slots)
+{
+    link->window_address = address;
+    link->window_key = key;
+    link->window_slots = slots;
+    link->window_granted_ns = pawl_clock_ns();
+    link->window_idle_ns = link->window_granted_ns;
+}
+
+int window_serves(struct link *link, uint32_t slots)
+{
+    if (slots > WIRE_WINDOW_SLOTS_MAX) {
+        return PAWL_ETOOLARGE; // of such slots as this server has
+    }
+    if (link->window_request != 0) {
+        return -EAGAIN;
+    }
+    if (slots <= link->window_slots && !link->window_yields) {
+        return 0;
+    }
+    if (link->slots_used != 0) {
+        return -EAGAIN; // what is in use comes back first
+    }
+    int code = window_ask(link, WIRE_WINDOW_SLOTS_MAX, slots);
+    return code != 0 ? code : -EAGAIN;
+}
+
+void window_is_full(struct link *link)
+{
+    link->window_yields |=
+        link->window_slots < WIRE_WINDOW_SLOTS_MAX &&
+        pawl_clock_ns() >= link->window_granted_ns + WINDOW_GROW_MS * PAWL_NS_PER_MS;
+}
+
+void window_reply(struct link *link, const struct wire_header *header)
+{
+    link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
+    if (link->window_slots > 0 && link->slots_used == 0) {
+        link->window_idle_ns = pawl_clock_ns();
+    }
+}
+
+int window_granted(struct link *link, const struct wire_header *header)
+{
+    const struct wire_granted *granted = (const struct wire_granted *)header;
+    link->window_request = 0;
+    link->requests_sent--;
+    if (header->type != (WIRE_WINDOW | WIRE_REPLY)) {
+        return PAWL_EPROTOCOL;
+    }
+    if (header->status != 0) {
+        return header->status;
+    }
+    if (granted->window_slots < link->window_needed) {
+        pawl_log_warn("server %016llx granted a window that is smaller than what is needed",
+                      (unsigned long long)link->server_id);
+        return PAWL_EPROTOCOL;
+    }
+    window_welcome(link, granted->window_address, granted->window_key, granted->window_slots);
+    return 0;
+}
+
+static bool window_is_idle(const struct link *link)
+{
+    return link->state == LINK_READY && link->window_slots > 0 && link->slots_used == 0 &&
+           link->requests_sent < link->requests_max; // else an answer comes first
+}
+
+// One that others want goes at once, unless something waits here: that one asks for another.
+int window_turn(struct link *link, uint64_t now_ns)
+{
+    if (!window_is_idle(link)) {
+        return 0;
+    }
+    bool unused = now_ns >= link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS;
+    if (!unused && (!link->window_yields || !pawl_list_is_empty(&link->queue))) {
+        return 0;
+    }
+    int code = window_ask(link, 0, 0);
+    return code == -EAGAIN ? 0 : code;
+}
+
+uint64_t window_wake_ns(const struct link *link)
+{
+    return window_is_idle(link) ? link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS
+                                : UINT64_MAX;
+}

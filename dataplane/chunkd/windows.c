@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Windows of sessions: asked for when a payload needs one, waited for in order, given back.
+//
+// There is memory for so many windows and no more, and there may be more peers than windows. A peer that pushes
+// nothing needs none. Who can't be granted one now waits behind those that asked before, servers before clients: what a
+// client pushes has to go on to servers. While somebody waits, the answers to those with a window say so, and they give
+// theirs back as soon as no slot is in use: windows go round. A client that sits on an unused one is disconnected; of
+// servers the master hears when they hang.
+#define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <string.h>
+
+#include <pawl/error.h>
+
+#include "base/clock.h"
+#include "dataplane/chunkd/chunkd_private.h"
+
+static struct pawl_log_limit windows_log_limit;
+
+static struct pawl_list *waiting_of(struct reactor *reactor, const struct session *session)
+{
+    return session->server_id != 0 ? &reactor->windows_servers : &reactor->windows_clients;
+}
+
+void windows_init(struct reactor *reactor)
+{
+    pawl_list_init(&reactor->windows_servers);
+    pawl_list_init(&reactor->windows_clients);
+}
+
+bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted)
+{
+    struct buffers *buffers = &reactor->buffers;
+    bool others_wait = !pawl_list_is_empty(&reactor->windows_servers) ||
+                       (session->server_id == 0 && !pawl_list_is_empty(&reactor->windows_clients));
+    if (slots_wanted == 0 || others_wait) {
+        return false;
+    }
+    session->window = window_new(buffers, reactor->fabrics[session->fabric], slots_wanted, 1,
+                                 session->server_id != 0);
+    session->window_used_ns = reactor->now_ns;
+    return session->window != NULL;
+}
+
+static void granted_send(struct reactor *reactor, struct request *request,
+                         const struct window *window)
+{
+    struct wire_granted granted;
+    memset(&granted, 0, sizeof(granted));
+    wire_header_init(&granted.header, WIRE_WINDOW | WIRE_REPLY, sizeof(granted), request->id);
+    if (window != NULL) {
+        granted.window_address = fabric_region_remote(window->region, window->bytes);
+        granted.window_key = fabric_region_key(window->region);
+        granted.window_slots = window->slots_count;
+    }
+    request_answer_bytes(reactor, request, &granted, sizeof(granted));
+}
+
+const char *windows_request(struct reactor *reactor, struct session *session,
+                            struct request *request, const struct wire_window *message)
+{
+    if (session->slots_used != 0) {
+        return "it gives back a window of which slots are in use";
+    }
+    if (session->window_request != 0) {
+        return "it asks for a second window";
+    }
+    window_unuse(&reactor->buffers, session->window);
+    session->window = NULL;
+    if (message->slots_wanted == 0) {
+        granted_send(reactor, request, NULL);
+        return NULL;
+    }
+    session->window_request = request->name;
+    session->window_wanted = message->slots_wanted;
+    session->window_needed = message->slots_needed;
+    pawl_list_push_back(waiting_of(reactor, session), &session->window_waits);
+    return NULL; // granted at the end of the turn, if there is room
+}
+
+void windows_forget(struct reactor *reactor, struct session *session)
+{
+    if (session->window_request != 0) {
+        session->window_request = 0;
+        pawl_list_remove(&session->window_waits);
+    }
+    window_unuse(&reactor->buffers, session->window);
+    session->window = NULL;
+}
+
+static bool window_grant(struct reactor *reactor, struct session *session)
+{
+    struct request *request = slab_find(&reactor->requests, session->window_request);
+    struct window *window =
+        window_new(&reactor->buffers, reactor->fabrics[session->fabric], session->window_wanted,
+                   session->window_needed, session->server_id != 0);
+    if (window == NULL) {
+        return false;
+    }
+    session->window = window;
+    session->window_used_ns = reactor->now_ns;
+    session->window_request = 0;
+    pawl_list_remove(&session->window_waits);
+    granted_send(reactor, request, window);
+    return true;
+}
+
+// Nobody is passed: who needs much would wait for ever.
+static void waiting_grant(struct reactor *reactor, struct pawl_list *waiting)
+{
+    struct pawl_list *node;
+    while ((node = pawl_list_first(waiting)) != NULL &&
+           window_grant(reactor, pawl_container_of(node, struct session, window_waits))) {
+        // the next one
+    }
+}
+
+void windows_turn(struct reactor *reactor)
+{
+    waiting_grant(reactor, &reactor->windows_servers);
+    waiting_grant(reactor, &reactor->windows_clients);
+}
+
+bool windows_are_scarce(const struct reactor *reactor, const struct session *session)
+{
+    // What a server gives back may be kept for servers: no client would have it.
+    return session->window != NULL &&
+           (!pawl_list_is_empty(&reactor->windows_servers) ||
+            (session->server_id == 0 && !pawl_list_is_empty(&reactor->windows_clients)));
+}
+
+void windows_tick(struct reactor *reactor)
+{
+    if (pawl_list_is_empty(&reactor->windows_servers) &&
+        pawl_list_is_empty(&reactor->windows_clients)) {
+        return;
+    }
+    pawl_list_for_each_safe (node, &reactor->sessions) {
+        struct session *session = pawl_container_of(node, struct session, node);
+        if (session->server_id == 0 && session->window != NULL && session->slots_used == 0 &&
+            reactor->now_ns >= session->window_used_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {
+            pawl_log_limited(&windows_log_limit, PAWL_LOG_WARN,
+                             "connection %llu from %s closed: it does not use its window, and "
+                             "others wait for one",
+                             (unsigned long long)session->id, fabric_conn_peer(session->conn));
+            session_close(session, PAWL_EBUSY);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of client/window.c: asked for when a payload needs one, given back, larger ones, and servers that do it wrong.
+#include "cluster.h"
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "client/client_private.h"
+
+#define LONG_MS 10000u
+#define SERVER 0xa1u
+#define SLOT WIRE_SLOT_BYTES
+
+struct place {
+    struct cluster cluster;
+    struct pawl *pawl;
+    struct pawl_file *file;
+};
+
+struct call {
+    unsigned calls;
+    int status;
+    int reply_status;
+    struct link_use use;
+};
+
+#define ONE_SLOT 10000u // bytes: too many for a message
+
+static unsigned char data[8 * SLOT]; // a chunk has twice as many
+
+static int set_up(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+    cluster_start(&place->cluster, 1, 1000);
+    cluster_set(&place->cluster, servers[0].faults.no_window, true);
+    place->pawl = cluster_connect(&place->cluster, LONG_MS);
+    place->file = cluster_open(place->pawl);
+    uint64_t bytes;
+    assert_int_equal(pawl_file_bytes(place->file, &bytes), 0); // addresses are known
+    *state = place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *place = *state;
+    pawl_close(place->pawl);
+    cluster_stop(&place->cluster);
+    free(place);
+    return 0;
+}
+
+static void on_done(void *user, int status, const struct wire_header *reply)
+{
+    struct call *call = user;
+    call->calls++;
+    call->status = status;
+    call->reply_status = reply != NULL ? reply->status : 1;
+}
+
+static void append(struct place *place, struct call *call, uint32_t bytes, uint64_t sequence,
+                   uint32_t deadline_ms)
+{
+    struct link_request request = {.done = on_done, .user = call};
+    struct wire_append *message = &request.message.append;
+    message->header.type = WIRE_APPEND;
+    message->chunk = 101;
+    message->version = 1;
+    message->id = (struct wire_record_id){.producer_lo = 9, .sequence = sequence};
+    message->length = bytes;
+    message->crc = pawl_crc32c(0, data, bytes);
+    request.payload = data;
+    request.payload_bytes = bytes;
+    request.owner = call;
+    request.use = &call->use;
+    request.deadline_ns = client_deadline_ns(NULL, deadline_ms);
+    assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
+}
+
+static void turn_until(struct place *place, const struct call *call)
+{
+    while (call->calls == 0) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    assert_int_equal(call->calls, 1);
+}
+
+static struct link *link_of(struct place *place)
+{
+    pawl_list_for_each (node, &place->pawl->links) {
+        struct link *link = pawl_container_of(node, struct link, node);
+        if (link->place == SERVER) {
+            return link;
+        }
+    }
+    fail_msg("no link");
+    return NULL;
+}
+
+static unsigned windows_count(struct place *place)
+{
+    return cluster_get(&place->cluster, &place->cluster.servers[0].windows_count);
+}
+
+static void test_append_when_it_is_small_then_no_window_is_asked_for(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    append(place, &call, 100, 1, LONG_MS);
+    turn_until(place, &call);
+    assert_int_equal(call.reply_status, 0);
+    assert_int_equal(windows_count(place), 0);
+}
+
+static void
+test_append_when_there_is_no_window_then_it_waits_for_one_and_others_behind_it(void **state)
+{
+    struct place *place = *state;
+    struct call calls[6] = {0};
+    for (unsigned i = 0; i < 6; i++) {
+        append(place, &calls[i], i % 2 == 0 ? 2 * SLOT + 1 : 100, i + 1, LONG_MS);
+    }
+    turn_until(place, &calls[5]);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(calls[i].calls, 1);
+        assert_int_equal(calls[i].reply_status, 0); // a gap would have been PAWL_EEXPECT
+    }
+    assert_int_equal(windows_count(place), 1);
+    assert_int_equal(link_of(place)->slots_used, 0);
+}
+
+static void test_append_when_the_window_is_too_small_then_a_larger_one_is_asked_for(void **state)
+{
+    struct place *place = *state;
+    struct call calls[3] = {0};
+    append(place, &calls[0], ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &calls[0]);
+    link_of(place)->window_slots = 4; // as if that was all that there was
+    append(place, &calls[1], 4 * SLOT, 2, LONG_MS);
+    append(place, &calls[2], 8 * SLOT, 3, LONG_MS); // behind what is still in the first one
+    turn_until(place, &calls[2]);
+    assert_int_equal(calls[1].reply_status, 0);
+    assert_int_equal(calls[2].reply_status, 0);
+    assert_int_equal(windows_count(place), 2);
+}
+
+static void test_append_when_others_wait_then_the_window_goes_and_comes_again(void **state)
+{
+    struct place *place = *state;
+    struct call calls[6] = {0};
+    cluster_set(&place->cluster, servers[0].faults.scarce, true);
+    for (unsigned i = 0; i < 6; i++) {
+        append(place, &calls[i], 2 * SLOT + 1, i + 1, LONG_MS); // five of them at a time
+    }
+    turn_until(place, &calls[5]);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(calls[i].reply_status, 0);
+    }
+    assert_int_equal(windows_count(place), 2);
+    // Nothing waits: it goes, and no other one is asked for.
+    while (link_of(place)->window_slots > 0 || link_of(place)->window_request != 0) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    assert_int_equal(windows_count(place), 2);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].returns_count), 1);
+}
+
+static void test_window_when_it_is_not_used_then_it_goes_back_after_a_while(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    struct link *link = link_of(place);
+    uint64_t wake_ns = window_wake_ns(link);
+    assert_int_equal(window_turn(link, wake_ns - 1), 0);
+    assert_true(link->window_slots > 0);
+    assert_int_equal(window_turn(link, wake_ns), 0);
+    assert_int_equal(link->window_slots, 0);
+    assert_int_equal(window_wake_ns(link), UINT64_MAX);
+    struct call next = {0};
+    append(place, &next, ONE_SLOT, 2, LONG_MS); // while it is on its way back
+    turn_until(place, &next);
+    assert_int_equal(next.reply_status, 0);
+    assert_int_equal(windows_count(place), 2);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].returns_count), 1);
+}
+
+static void
+test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for(void **state)
+{
+    struct place *place = *state;
+    struct call calls[4] = {0};
+    append(place, &calls[0], ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &calls[0]);
+    link_of(place)->window_slots = 4;
+    link_of(place)->window_granted_ns -= 2000 * PAWL_NS_PER_MS;
+    for (unsigned i = 1; i < 4; i++) {
+        append(place, &calls[i], 3 * SLOT, i + 1, LONG_MS);
+    }
+    turn_until(place, &calls[3]);
+    assert_int_equal(windows_count(place), 2);
+    assert_int_equal(link_of(place)->window_slots, CLUSTER_SLOTS_MAX);
+}
+
+static void test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
+    append(place, &call, ONE_SLOT, 1, 100);
+    turn_until(place, &call);
+    assert_int_equal(call.status, PAWL_EDISCONNECTED);
+}
+
+static void test_window_when_it_is_smaller_than_needed_then_the_link_goes(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    cluster_set(&place->cluster, servers[0].faults.window_small, true);
+    append(place, &call, 2 * SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    assert_int_equal(call.status, PAWL_EDISCONNECTED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_append_when_it_is_small_then_no_window_is_asked_for),
+        TEST(test_append_when_there_is_no_window_then_it_waits_for_one_and_others_behind_it),
+        TEST(test_append_when_the_window_is_too_small_then_a_larger_one_is_asked_for),
+        TEST(test_append_when_others_wait_then_the_window_goes_and_comes_again),
+        TEST(test_window_when_it_is_not_used_then_it_goes_back_after_a_while),
+        TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
+        TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
+        TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of windows: asked for, waited for in order, given back, by peers of this server and by it.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pawl/error.h>
+
+#include "dataplane/fabric/fake.h"
+#include "scripted.h"
+
+#define CLIENTS 4u
+#define BLOCK (16u << 20)
+#define PEER 0x88u
+
+static struct bench bench;
+static struct client clients[CLIENTS];
+static struct server server;
+static void *taken[4]; // blocks of the pool
+
+static int setup(void **state)
+{
+    (void)state;
+    bench_open(&bench);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_open(&clients[i], &bench);
+    }
+    server_open(&server, &bench);
+    memset(taken, 0, sizeof(taken));
+    return 0;
+}
+
+static void pool_free(void)
+{
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(taken); i++) {
+        if (taken[i] != NULL) {
+            memory_pool_put(&bench.reactor->buffers.windows, taken[i], BLOCK);
+            taken[i] = NULL;
+        }
+    }
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    server_close(&server);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_close(&clients[i]);
+    }
+    pool_free();
+    bench_close(&bench);
+    return 0;
+}
+
+// Leaves one block.
+static void pool_fill(void)
+{
+    struct memory_pool *pool = &bench.reactor->buffers.windows;
+    assert_in_range(pool->blocks_count, 2, PAWL_ARRAY_COUNT(taken));
+    for (unsigned i = 0; i + 1 < pool->blocks_count; i++) {
+        taken[i] = memory_pool_get(pool, BLOCK);
+        assert_non_null(taken[i]);
+    }
+}
+
+static void ask(struct client *client, uint64_t request, uint32_t wanted, uint32_t needed)
+{
+    struct wire_window window;
+    memset(&window, 0, sizeof(window));
+    wire_header_init(&window.header, WIRE_WINDOW, sizeof(window), request);
+    window.slots_wanted = wanted;
+    window.slots_needed = needed;
+    client_send(client, &window, sizeof(window));
+}
+
+// Slots of the window that its last message brought; UINT32_MAX: it was not that one's answer.
+static uint32_t granted(const struct client *client, uint64_t request)
+{
+    const struct wire_granted *message = (const void *)&client->message;
+    if (message->header.type != (WIRE_WINDOW | WIRE_REPLY) || message->header.request != request) {
+        return UINT32_MAX;
+    }
+    assert_int_equal(message->header.status, 0);
+    return message->window_slots;
+}
+
+static void use_granted(struct client *client)
+{
+    const struct wire_granted *message = (const void *)&client->message;
+    client->welcome.window_address = message->window_address;
+    client->welcome.window_key = message->window_key;
+    client->welcome.window_slots = message->window_slots;
+}
+
+static void hello_all(uint32_t slots)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_hello(&clients[i], 0, slots);
+    }
+}
+
+// Answers the last APPEND, of which the client has that answer then.
+static void append_reply(const struct client *client, uint64_t request)
+{
+    const struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    struct chunk_action *action = script_action(CHUNK_ACTION_REPLY);
+    action->conn = event->event.conn;
+    action->request = event->event.request;
+    script_action(CHUNK_ACTION_RELEASE)->payload = event->event.payload;
+    script_run(&bench);
+    bench_turn(&bench);
+    assert_int_equal(client->message.header.type, WIRE_APPEND | WIRE_REPLY);
+    assert_int_equal(client->message.header.request, request);
+    assert_int_equal(client->message.header.status, 0);
+}
+
+static void test_hello_when_no_window_is_left_is_welcome_without_one(void **state)
+{
+    (void)state;
+    pool_fill();
+    client_hello(&clients[0], 0x77, 64); // as a server: the last block
+    assert_int_equal(clients[0].welcome.window_slots, 64);
+    client_hello(&clients[1], 0, 64);
+    assert_int_equal(clients[1].welcome.window_slots, 0);
+    assert_true(clients[1].welcome.requests_count > 0);
+    client_append(&clients[1], 1, 100, 0, 0);
+    assert_false(clients[1].closed);
+    assert_int_equal(script_count(CHUNK_EVENT_APPEND), 1);
+    append_reply(&clients[1], 1);
+    assert_int_equal(clients[1].message.header.flags, 0); // it has none to give back
+}
+
+static void test_window_when_there_is_room_is_granted_at_once(void **state)
+{
+    (void)state;
+    client_hello(&clients[0], 0, 0);
+    assert_int_equal(clients[0].welcome.window_slots, 0);
+    ask(&clients[0], 2, 8, 2);
+    assert_in_range(granted(&clients[0], 2), 8, 64);
+    use_granted(&clients[0]);
+    client_append(&clients[0], 3, 300000, 0, 2);
+    assert_false(clients[0].closed);
+    append_reply(&clients[0], 3);
+    ask(&clients[0], 4, 0, 0);
+    assert_int_equal(granted(&clients[0], 4), 0);
+    assert_int_equal(bench.reactor->buffers.windows.used_bytes, 0);
+    client_append(&clients[0], 5, 300000, 0, 2);
+    assert_true(clients[0].closed); // names slots that it has not
+}
+
+static void test_windows_when_there_is_no_room_are_waited_for_in_order(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    assert_int_equal(granted(&clients[0], 2), 64);
+    ask(&clients[1], 2, 64, 64);
+    ask(&clients[2], 2, 64, 1); // there is no passing
+    ask(&clients[3], 2, 64, 1);
+    bench_pass(&bench, 1000);
+    for (unsigned i = 1; i < CLIENTS; i++) {
+        assert_int_equal(granted(&clients[i], 2), UINT32_MAX);
+    }
+    ask(&clients[0], 3, 64, 1); // back, and behind the others
+    assert_int_equal(granted(&clients[0], 3), UINT32_MAX);
+    assert_int_equal(granted(&clients[1], 2), 64);
+    assert_int_equal(granted(&clients[2], 2), UINT32_MAX);
+    client_close(&clients[1]); // what it had is free, too
+    client_open(&clients[1], &bench);
+    bench_turn(&bench);
+    assert_int_equal(granted(&clients[2], 2), 16); // a quarter
+    assert_int_equal(granted(&clients[3], 2), 4);
+    assert_int_equal(granted(&clients[0], 3), 4);
+}
+
+static void test_window_when_a_server_asks_later_than_a_client_comes_first(void **state)
+{
+    (void)state;
+    pool_fill();
+    client_hello(&clients[0], 0, 0);
+    client_hello(&clients[1], 0, 0);
+    client_hello(&clients[2], 0x77, 0);
+    ask(&clients[0], 2, 64, 64);
+    ask(&clients[1], 2, 64, 64);
+    ask(&clients[2], 2, 64, 64);
+    ask(&clients[0], 3, 0, 0);
+    assert_int_equal(granted(&clients[1], 2), UINT32_MAX);
+    assert_int_equal(granted(&clients[2], 2), 64);
+}
+
+static void test_window_when_others_wait_is_asked_back_with_each_answer(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    use_granted(&clients[0]);
+    client_append(&clients[0], 3, 300000, 0, 2);
+    append_reply(&clients[0], 3);
+    assert_int_equal(clients[0].message.header.flags, 0);
+    ask(&clients[1], 2, 64, 64);
+    client_append(&clients[0], 4, 300000, 0, 2);
+    append_reply(&clients[0], 4);
+    assert_int_equal(clients[0].message.header.flags, WIRE_SCARCE);
+    ask(&clients[0], 5, 0, 0);
+    assert_int_equal(granted(&clients[1], 2), 64);
+}
+
+static void test_window_when_its_slots_are_in_use_is_not_taken_back(void **state)
+{
+    (void)state;
+    client_hello(&clients[0], 0, 8);
+    client_append(&clients[0], 1, 300000, 0, 2);
+    ask(&clients[0], 2, 0, 0);
+    assert_true(clients[0].closed);
+    script_action(CHUNK_ACTION_RELEASE)->payload = script_last(CHUNK_EVENT_APPEND)->event.payload;
+    script_run(&bench);
+}
+
+static void test_window_when_asked_for_twice_closes(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    ask(&clients[1], 2, 64, 64);
+    assert_false(clients[1].closed);
+    ask(&clients[1], 3, 64, 64);
+    assert_true(clients[1].closed);
+    ask(&clients[2], 2, 64, 64); // who is gone does not hold up the others
+    ask(&clients[0], 3, 0, 0);
+    assert_int_equal(granted(&clients[2], 2), 64);
+}
+
+static void test_client_when_it_sits_on_a_window_that_others_want_is_disconnected(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    bench_pass(&bench, 2 * CHUNKD_SIT_MS);
+    assert_false(clients[0].closed); // nobody wants it
+    ask(&clients[1], 2, 64, 64);
+    bench_pass(&bench, CHUNKD_TICK_MS);
+    bench_pass(&bench, 250);
+    assert_true(clients[0].closed);
+    assert_int_equal(granted(&clients[1], 2), 64);
+    bench_pass(&bench, 2 * CHUNKD_SIT_MS);
+    assert_false(clients[1].closed);
+}
+
+// ---- this server as the one that asks ------------------------------------------------------------
+
+static uint64_t payload_bring(struct client *client, uint64_t request, uint32_t length,
+                              uint16_t slot_first, uint16_t slot_count)
+{
+    client_append(client, request, length, slot_first, slot_count);
+    return script_last(CHUNK_EVENT_APPEND)->event.payload;
+}
+
+static void prepare(uint64_t payload, uint64_t index, uint32_t length)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
+    action->server = PEER;
+    action->payload = payload;
+    action->prepare.chunk = 42;
+    action->prepare.version = 3;
+    action->prepare.index = index;
+    action->prepare.length = length;
+    action->prepare.id.sequence = index + 1;
+    script_run(&bench);
+}
+
+static void peer_open(uint32_t slots)
+{
+    client_hello(&clients[0], 0, 8);
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    action->server = PEER;
+    strncpy(action->address, fabric_address(server.fabric), sizeof(action->address) - 1);
+    script_run(&bench);
+    server_welcome(&server, PEER, slots, 8);
+}
+
+static const struct wire_window *asked(void)
+{
+    const struct wire_window *window = (const void *)&server.client.message;
+    assert_int_equal(window->header.type, WIRE_WINDOW);
+    return window;
+}
+
+static void grant(uint32_t slots)
+{
+    struct wire_granted message;
+    memset(&message, 0, sizeof(message));
+    wire_header_init(&message.header, WIRE_WINDOW | WIRE_REPLY, sizeof(message),
+                     server.client.message.header.request);
+    message.window_address = fabric_region_remote(server.client.region, server.client.memory);
+    message.window_key = fabric_region_key(server.client.region);
+    message.window_slots = slots;
+    assert_int_equal(fabric_send(server.client.conn, &message, sizeof(message)), 0);
+    server_turn(&server);
+}
+
+static void answer_prepare(uint64_t request, uint64_t index, uint32_t flags)
+{
+    struct wire_prepared prepared;
+    memset(&prepared, 0, sizeof(prepared));
+    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared), request);
+    prepared.header.flags = flags;
+    prepared.chunk = 42;
+    prepared.version = 3;
+    prepared.index = index;
+    assert_int_equal(fabric_send(server.client.conn, &prepared, sizeof(prepared)), 0);
+    server_turn(&server);
+}
+
+static void test_prepare_when_the_peer_has_granted_no_window_asks_for_one(void **state)
+{
+    (void)state;
+    peer_open(0);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    server_turn(&server);
+    assert_int_equal(asked()->slots_wanted, 64);
+    assert_int_equal(asked()->slots_needed, 2);
+    memset(server.client.memory, 0, CLIENT_BYTES);
+    grant(4);
+    assert_int_equal(server.client.message.header.type, WIRE_PREPARE);
+    assert_int_equal(server.client.message.prepare.slot_count, 2);
+    assert_memory_equal(server.client.memory, clients[0].memory, 300000);
+    answer_prepare(server.client.message.header.request, 0, 0);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, 0);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
+static void test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_one(void **state)
+{
+    (void)state;
+    peer_open(2);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    uint64_t second = payload_bring(&clients[0], 2, 700000, 2, 3);
+    prepare(second, 1, 700000);
+    server_turn(&server);
+    assert_int_equal(server.client.message.prepare.index, 0);
+    answer_prepare(server.client.message.header.request, 0, 0); // its slots come back first
+    assert_int_equal(asked()->slots_needed, 3);
+    grant(8);
+    assert_int_equal(server.client.message.prepare.index, 1);
+    assert_int_equal(server.client.message.prepare.slot_count, 3);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
+static void test_window_when_the_peer_grants_too_little_the_connection_goes(void **state)
+{
+    (void)state;
+    peer_open(0);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    server_turn(&server);
+    grant(1);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EPROTOCOL);
+}
+
+static void test_window_when_the_peer_says_that_others_wait_goes_back(void **state)
+{
+    (void)state;
+    peer_open(4);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    server_turn(&server);
+    answer_prepare(server.client.message.header.request, 0, WIRE_SCARCE);
+    assert_int_equal(asked()->slots_wanted, 0);
+    grant(0);
+    prepare(payload_bring(&clients[0], 2, 300000, 2, 2), 1, 300000);
+    server_turn(&server);
+    assert_int_equal(asked()->slots_needed, 2);
+}
+
+static void test_window_when_it_is_not_used_goes_back_after_a_while(void **state)
+{
+    (void)state;
+    peer_open(4);
+    unsigned before = server.client.messages_count;
+    bench_pass(&bench, CHUNKD_WINDOW_MS - 1);
+    server_turn(&server);
+    assert_int_equal(server.client.messages_count, before);
+    bench_pass(&bench, 300);
+    server_turn(&server);
+    assert_int_equal(server.client.messages_count, before + 1);
+    assert_int_equal(asked()->slots_wanted, 0);
+    grant(0);
+    bench_pass(&bench, 2 * CHUNKD_WINDOW_MS);
+    server_turn(&server);
+    assert_int_equal(server.client.messages_count, before + 1);
+}
+
+static void test_window_when_the_peer_never_grants_it_is_given_up(void **state)
+{
+    (void)state;
+    peer_open(0);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    server_turn(&server);
+    bench_pass(&bench, CHUNKD_GRANT_MS - 1);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+    bench_pass(&bench, CHUNKD_TICK_MS + 1);
+    bench_pass(&bench, CHUNKD_TICK_MS);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDEADLINE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_hello_when_no_window_is_left_is_welcome_without_one),
+        TEST(test_window_when_there_is_room_is_granted_at_once),
+        TEST(test_windows_when_there_is_no_room_are_waited_for_in_order),
+        TEST(test_window_when_a_server_asks_later_than_a_client_comes_first),
+        TEST(test_window_when_others_wait_is_asked_back_with_each_answer),
+        TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
+        TEST(test_window_when_asked_for_twice_closes),
+        TEST(test_client_when_it_sits_on_a_window_that_others_want_is_disconnected),
+        TEST(test_prepare_when_the_peer_has_granted_no_window_asks_for_one),
+        TEST(test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_one),
+        TEST(test_window_when_the_peer_grants_too_little_the_connection_goes),
+        TEST(test_window_when_the_peer_says_that_others_wait_goes_back),
+        TEST(test_window_when_it_is_not_used_goes_back_after_a_while),
+        TEST(test_window_when_the_peer_never_grants_it_is_given_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
