@@ -12,8 +12,9 @@
 //                                                               write over the file by an id
 //   pawl-trial history MASTER PATH PRODUCER COUNT BYTES FILL CHUNK_BYTES DEPTH
 //                                                               append records 1 to COUNT
-//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause; until SIGTERM, or
-//                                                               SECONDS have passed
+//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause, appends of the slowest
+//                                                               client and of the fastest; until SIGTERM, or SECONDS
+//                                                               have passed
 //
 // PAWL_TEST_PROVIDER in the environment names the libfabric provider; appenders keep to pace.h.
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
@@ -591,10 +592,14 @@ static int bench(char **arguments)
         pawl_assert(code == 0);
     }
     uint64_t count = 0;
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
     uint64_t pause_ns = 0;
     int status = 0;
     for (uint32_t i = 0; i < clients; i++) {
         pthread_join(all[i].thread, NULL);
+        least = PAWL_MIN(least, all[i].count);
+        most = PAWL_MAX(most, all[i].count);
         pawl_histogram_merge(sum, &all[i].latency);
         count += all[i].count;
         pause_ns = PAWL_MAX(pause_ns, all[i].pause_ns);
@@ -602,9 +607,10 @@ static int bench(char **arguments)
     }
     double taken_s = (double)(pawl_clock_ns() - begin_ns) / 1e9;
     printf("{\"appends_per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"pause_ms\": %.1f, "
-           "\"status\": %d}\n",
+           "\"least\": %" PRIu64 ", \"most\": %" PRIu64 ", \"status\": %d}\n",
            (double)count / taken_s, (double)pawl_histogram_percentile(sum, 50.0) / 1e3,
-           (double)pawl_histogram_percentile(sum, 99.0) / 1e3, (double)pause_ns / 1e6, status);
+           (double)pawl_histogram_percentile(sum, 99.0) / 1e3, (double)pause_ns / 1e6, least, most,
+           status);
     free(all);
     free(sum);
     return status == 0 ? 0 : 1;

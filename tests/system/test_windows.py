@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""More clients than the servers have windows for append large records, some as large as a record may be: none is refused, and none is left behind.
+
+BIN CLIENTS
+"""
+import json
+import os
+import time
+
+from harness import check, main, say, scaled
+
+MIB = 1 << 20
+
+
+def shrink_memory(cluster):
+    """To the least that a reactor takes: room for three windows of 16 MiB, two of which other servers have at first."""
+    for name in ("cs1", "cs2", "cs3"):
+        path = os.path.join(cluster.dir, name, "config.yaml")
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+        with open(path, "w", encoding="ascii") as file:
+            lines = [line for line in text.splitlines() if line != "memory:" and "region:" not in line]
+            file.write("\n".join(lines) + "\nmemory:\n  region: 96MiB\n")
+        cluster.kill(name)
+        cluster.restart(name)
+    cluster.wait_live(3)
+
+
+def file_bytes(cluster, path):
+    return cluster.json("stat", "--quick", path)["bytes"]
+
+
+def append_by_many(cluster, path, clients, record_bytes, depth, records):
+    """Until the file has so many records and each client has had one."""
+    cluster.pawl("put", "/dev/null", path)
+    bench = cluster.start("pawl-trial", "bench", cluster.master, path, str(clients), "600", str(record_bytes), str(depth))
+    until = time.monotonic() + 240
+    while file_bytes(cluster, path) < records * record_bytes:
+        check(bench.poll() is None, "a client has given up")
+        check(time.monotonic() < until, f"{file_bytes(cluster, path) // record_bytes} records in 240 s")
+        time.sleep(0.1)
+    bench.terminate()
+    out, error = bench.communicate(timeout=240)
+    check(bench.returncode == 0, f"an append failed: {out} {error.decode(errors='replace')}")
+    result = json.loads(out)
+    say(f"{clients} clients, records of {record_bytes >> 10} KiB: {file_bytes(cluster, path) // record_bytes} records, "
+        f"of one client {result['least']} to {result['most']}")
+    check(result["least"] > 0, "a client was left behind")
+
+
+def run(cluster, arguments):
+    clients = scaled(int(arguments[0]), least=12)
+    shrink_memory(cluster)
+    append_by_many(cluster, "/many", clients, MIB, 4, 10 * clients)
+    append_by_many(cluster, "/large", clients // 2, 16 * MIB, 1, 2 * clients)
+    for name in ("cs1", "cs2", "cs3"):
+        check("a record is larger" not in cluster.log(name), "a window was too small for a record")
+
+
+main(run)
