@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Record table: rows in pages, and an open-addressing index over their ids that grows little by little.
+// Record table: rows in pages, and an open-addressing index over the ids of anchors that grows little by little.
 #include "dataplane/core/record_table.h"
 
 #include <errno.h>
@@ -11,7 +11,8 @@
 
 #define SLOTS_MIN 32u
 #define SLOTS_LINE_COUNT 16u // of a cache line
-#define ROWS_TAKEN_OVER 4u   // with each record; one would do
+#define SLOTS_TAKEN_OVER 4u  // with each record; two would do
+static_assert(RECORD_ANCHORS_EVERY == SLOTS_LINE_COUNT, "where an anchor may be is one line");
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc)
 {
@@ -76,6 +77,17 @@ static uint32_t *slot_find(const struct record_table *table, const struct record
     return &slots->items[at];
 }
 
+static bool is_anchor(const struct record_table *table, uint64_t index)
+{
+    const struct wire_record_id *id = &row_at(table, index)->id;
+    if (index == 0 || id_is_epoch(id) || id->sequence % RECORD_ANCHORS_EVERY == 0) {
+        return true;
+    }
+    const struct wire_record_id *before = &row_at(table, index - 1)->id;
+    return id_is_epoch(before) || before->sequence + 1 != id->sequence ||
+           before->producer_lo != id->producer_lo || before->producer_hi != id->producer_hi;
+}
+
 static void slots_take(struct record_table *table, uint64_t index)
 {
     uint32_t *slot = slot_find(table, &table->slots, &row_at(table, index)->id);
@@ -88,32 +100,33 @@ static void old_free(struct record_table *table)
 {
     pawl_alloc_free(table->alloc, table->old.items);
     table->old = (struct record_slots){0};
-    table->old_end = 0;
     table->old_next = 0;
 }
 
 static void old_take_over(struct record_table *table)
 {
-    uint64_t end = PAWL_MIN(table->old_next + ROWS_TAKEN_OVER, table->old_end);
-    while (table->old_next < end) {
-        slots_take(table, table->old_next++);
+    uint64_t end = PAWL_MIN(table->old_next + SLOTS_TAKEN_OVER, table->old.count);
+    for (; table->old_next < end; table->old_next++) {
+        uint32_t slot = table->old.items[table->old_next];
+        if (slot != 0) {
+            slots_take(table, slot - 1);
+        }
     }
-    if (table->old_next == table->old_end) {
+    if (table->old_next == table->old.count) {
         old_free(table);
     }
 }
 
-// At least two slots a row, so that probes are short.
+// At least two slots an anchor, so that probes are short.
 static int slots_grow(struct record_table *table)
 {
-    pawl_assert(!table->old.items); // so many rows were added since that all were taken over
+    pawl_assert(!table->old.items); // so many anchors were added since that all were taken over
     uint64_t count = table->slots.count ? 2 * table->slots.count : SLOTS_MIN;
     uint32_t *items = pawl_alloc_array(table->alloc, count, sizeof(*items));
     if (!items) {
         return -ENOMEM;
     }
     table->old = table->slots;
-    table->old_end = table->count;
     table->slots = (struct record_slots){.items = items, .count = count};
     return 0;
 }
@@ -122,27 +135,49 @@ int record_table_add(struct record_table *table, const struct pawl_record *recor
 {
     pawl_assert(table->count < UINT32_MAX);
     int rc = pawl_paged_reserve(&table->rows, table->count + 1);
-    if (rc == 0 && table->slots.count < 2 * (table->count + 1)) {
+    if (rc == 0 && table->slots.count < 2 * (table->anchors_count + 1)) {
         rc = slots_grow(table);
     }
     if (rc) {
         return rc;
     }
     *row_at(table, table->count) = *record;
-    slots_take(table, table->count++);
+    if (is_anchor(table, table->count)) {
+        slots_take(table, table->count);
+        table->anchors_count++;
+    }
+    table->count++;
     if (table->old.items) {
         old_take_over(table);
     }
     return 0;
 }
 
-uint64_t record_table_find(const struct record_table *table, const struct wire_record_id *id)
+static uint64_t anchor_find(const struct record_table *table, const struct wire_record_id *id)
 {
     uint32_t slot = table->slots.items ? *slot_find(table, &table->slots, id) : 0;
     if (slot == 0 && table->old.items) {
         slot = *slot_find(table, &table->old, id);
     }
     return slot ? slot - 1 : RECORD_ABSENT;
+}
+
+// The anchor before it is the nearest one: what stands between them continues it, or is not there.
+uint64_t record_table_find(const struct record_table *table, const struct wire_record_id *id)
+{
+    struct wire_record_id anchor = *id;
+    uint64_t index = anchor_find(table, &anchor);
+    while (index == RECORD_ABSENT && !id_is_epoch(id) &&
+           anchor.sequence % RECORD_ANCHORS_EVERY != 0) {
+        anchor.sequence--;
+        index = anchor_find(table, &anchor);
+    }
+    if (index == RECORD_ABSENT || anchor.sequence == id->sequence) {
+        return index;
+    }
+    index += id->sequence - anchor.sequence;
+    return index < table->count && id_matches(&row_at(table, index)->id, id) ? index
+                                                                             : RECORD_ABSENT;
 }
 
 void record_table_truncate(struct record_table *table, uint64_t count)
@@ -152,10 +187,14 @@ void record_table_truncate(struct record_table *table, uint64_t count)
         return;
     }
     table->count = count;
+    table->anchors_count = 0;
     old_free(table);
     memset(table->slots.items, 0, table->slots.count * sizeof(*table->slots.items));
     for (uint64_t i = 0; i < count; i++) {
-        slots_take(table, i);
+        if (is_anchor(table, i)) {
+            slots_take(table, i);
+            table->anchors_count++;
+        }
     }
 }
 

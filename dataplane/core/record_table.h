@@ -3,6 +3,10 @@
 //
 // It OWNS its rows. A data record is found by (producer, sequence), an epoch record by (producer,
 // epoch): an epoch record repeats the sequence of the record before it, so the two must not meet.
+//
+// Most records of a producer stand behind each other, and then one of them in so many is enough to find the others:
+// only these anchors are in the index. An anchor is a record that does not continue the one before it, and every
+// RECORD_ANCHORS_EVERY-th sequence.
 #ifndef PAWL_DATAPLANE_RECORD_TABLE_H
 #define PAWL_DATAPLANE_RECORD_TABLE_H
 
@@ -16,22 +20,23 @@
 #include "proto/record.h"
 
 #define RECORD_ABSENT UINT64_MAX
+#define RECORD_ANCHORS_EVERY 16u
 
 struct record_slots {
-    uint32_t *items; // hash of the id > index + 1; 0: free
-    uint64_t count;  // 0 or a power of two, at least twice the rows
+    uint32_t *items; // hash of an anchor's id > index + 1; 0: free
+    uint64_t count;  // 0 or a power of two, at least twice the anchors
 };
 
-// Nothing is moved at once as it grows: rows stay in their pages, and larger slots take over a few rows with each
-// record that is added. A table that did it in one go would stand still for milliseconds.
+// Nothing is moved at once as it grows: rows stay in their pages, and larger slots take over a few of the old ones
+// with each record that is added. A table that did it in one go would stand still for milliseconds.
 struct record_table {
     const struct pawl_alloc *alloc;
     struct pawl_paged rows; // of struct pawl_record
     uint64_t count;
+    uint64_t anchors_count;
     struct record_slots slots;
-    struct record_slots old; // of the rows below old_end, while `slots` takes them over
-    uint64_t old_end;
-    uint64_t old_next; // the first that it has not taken yet
+    struct record_slots old; // while `slots` takes them over
+    uint64_t old_next;       // the first place of it that was not taken over yet
 };
 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc);

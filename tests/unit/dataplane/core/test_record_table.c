@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "dataplane/core/record_table.h"
 
 static struct pawl_record record_make(uint64_t producer, uint64_t sequence, uint64_t offset)
@@ -79,7 +80,7 @@ static void test_record_table_while_its_slots_grow_finds_every_id(void **state)
         struct pawl_record record = record_make(i % 3, i / 3 + 1, i * 10);
         assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
         assert_int_equal(record_table_add(&table, &record), 0);
-        assert_true(table.slots.count >= 2 * table.count);
+        assert_true(table.slots.count >= 2 * table.anchors_count);
         for (uint64_t j = 0; j <= i; j++) {
             record = record_make(j % 3, j / 3 + 1, 0);
             assert_int_equal(record_table_find(&table, &record.id), j);
@@ -118,22 +119,93 @@ static void test_record_table_when_truncated_while_its_slots_grow_forgets_the_en
     for (uint64_t count = 0; count < 67; count += 6) {
         record_table_init(&table, pawl_alloc_heap());
         for (uint64_t i = 0; i < 67; i++) {
-            struct pawl_record record = record_make(1, i + 1, i * 10);
+            struct pawl_record record = record_make(i % 2, i / 2 + 1, i * 10);
             assert_int_equal(record_table_add(&table, &record), 0);
         }
-        assert_non_null(table.old.items); // 64 rows were to be taken over
+        assert_non_null(table.old.items); // 128 places were to be looked at
         record_table_truncate(&table, count);
         for (uint64_t i = count; i < 300; i++) {
-            struct pawl_record record = record_make(1, i + 1, i * 10);
+            struct pawl_record record = record_make(i % 2, i / 2 + 1, i * 10);
             assert_int_equal(record_table_find(&table, &record.id), RECORD_ABSENT);
             assert_int_equal(record_table_add(&table, &record), 0);
         }
         for (uint64_t i = 0; i < 300; i++) {
-            struct pawl_record record = record_make(1, i + 1, 0);
+            struct pawl_record record = record_make(i % 2, i / 2 + 1, 0);
             assert_int_equal(record_table_find(&table, &record.id), i);
         }
         record_table_fini(&table);
     }
+}
+
+static void test_record_table_when_records_continue_each_other_few_are_in_the_index(void **state)
+{
+    (void)state;
+    enum { COUNT = 1600 };
+    struct record_table table;
+    record_table_init(&table, pawl_alloc_heap());
+    for (uint64_t i = 0; i < COUNT; i++) {
+        struct pawl_record record = record_make(1, i + 1, i * 10);
+        assert_int_equal(record_table_add(&table, &record), 0);
+    }
+    assert_int_equal(table.anchors_count, COUNT / RECORD_ANCHORS_EVERY + 1);
+    record_table_truncate(&table, 20);
+    assert_int_equal(table.anchors_count, 2);
+    record_table_fini(&table);
+}
+
+static uint64_t find_by_looking(const struct record_table *table, const struct wire_record_id *id)
+{
+    for (uint64_t i = 0; i < table->count; i++) {
+        const struct wire_record_id *there = &record_table_at(table, i)->id;
+        bool is_epoch = (id->flags & WIRE_RECORD_EPOCH) != 0;
+        if (there->producer_lo == id->producer_lo && there->flags == id->flags &&
+            (is_epoch ? there->epoch == id->epoch : there->sequence == id->sequence)) {
+            return i;
+        }
+    }
+    return RECORD_ABSENT;
+}
+
+// Runs of all lengths by several producers, epochs and gaps between them, ends cut off: as who looks at every row.
+static void test_record_table_when_anything_was_added_finds_what_is_there(void **state)
+{
+    (void)state;
+    struct pawl_random random;
+    pawl_random_seed(&random, 4711);
+    struct record_table table;
+    record_table_init(&table, pawl_alloc_heap());
+    uint64_t next[4] = {1, 1, 1, 1};
+    uint32_t epoch = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        uint64_t producer = pawl_random_below(&random, 4);
+        uint64_t run = 1 + pawl_random_below(&random, 40);
+        next[producer] += pawl_random_below(&random, 4) == 0 ? pawl_random_below(&random, 20) : 0;
+        for (uint64_t i = 0; i < run; i++) {
+            struct pawl_record record = record_make(producer, next[producer]++, 0);
+            assert_int_equal(record_table_add(&table, &record), 0);
+        }
+        if (pawl_random_below(&random, 8) == 0) {
+            struct pawl_record record = record_make(producer, next[producer] - 1, 0);
+            record.id.flags = WIRE_RECORD_EPOCH;
+            record.id.epoch = ++epoch;
+            assert_int_equal(record_table_add(&table, &record), 0);
+        }
+        if (pawl_random_below(&random, 16) ==
+            0) { // sequences that were cut off come again or never
+            record_table_truncate(
+                &table, table.count - pawl_random_below(&random, PAWL_MIN(table.count, 50ul)));
+        }
+        for (unsigned i = 0; i < 50; i++) {
+            struct wire_record_id id = {.producer_lo = pawl_random_below(&random, 4)};
+            id.sequence = 1 + pawl_random_below(&random, next[id.producer_lo] + 20);
+            assert_int_equal(record_table_find(&table, &id), find_by_looking(&table, &id));
+            id.flags = WIRE_RECORD_EPOCH;
+            id.epoch = (uint32_t)pawl_random_below(&random, epoch + 2);
+            assert_int_equal(record_table_find(&table, &id), find_by_looking(&table, &id));
+        }
+    }
+    assert_true(table.count > 1000);
+    record_table_fini(&table);
 }
 
 // An allocator that gives so many times.
@@ -204,6 +276,8 @@ int main(void)
         cmocka_unit_test(test_record_table_when_sequences_have_gaps_finds_every_id),
         cmocka_unit_test(
             test_record_table_when_truncated_while_its_slots_grow_forgets_the_end_only),
+        cmocka_unit_test(test_record_table_when_records_continue_each_other_few_are_in_the_index),
+        cmocka_unit_test(test_record_table_when_anything_was_added_finds_what_is_there),
         cmocka_unit_test(test_record_table_when_memory_is_short_stays_as_it_was),
         cmocka_unit_test(test_record_table_when_epoch_repeats_a_sequence_keeps_both_apart),
     };
