@@ -293,7 +293,12 @@ def tail_members(world, trial):
 
 
 def wait_used(world, trial, name):
-    world.wait(f"{name} gets chunks again", lambda: trial.going() or name in tail_members(world, trial))
+    """By the tail, or by copies: who is lent so many of those that it is the fullest gets no tail for a while."""
+    def copies():
+        return world.nodes["master"].log.count(f"to server {name}\n")
+    before = copies()
+    world.wait(f"{name} gets chunks again",
+               lambda: trial.going() or name in tail_members(world, trial) or copies() > before)
     say(f"{name} gets chunks again")
 
 
