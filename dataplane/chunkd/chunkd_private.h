@@ -472,6 +472,8 @@ struct reactor {
     bool inbox_open;
     bool outbox_open;
     bool store_failed;
+    bool spins; // before it sleeps; see spins_renew()
+    bool spins_said;
     uint64_t stop_ns;
     struct fabric *fabrics[PAWL_ADDRESSES_MAX]; // those of the options, in their order
     uint32_t fabrics_count;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/patience.h"
 #include "dataplane/chunkd/chunkd_private.h"
+#include "dataplane/memory/core_claims.h"
 
 #define REACTOR_BATCH_COUNT 64
 #define REACTOR_SPIN_NS 30000u
@@ -179,11 +180,28 @@ static void tick_hasten(struct reactor *reactor, int count)
     }
 }
 
+// Another server may take the same core at any time, and give it up again.
+static void spins_renew(struct reactor *reactor)
+{
+    const struct reactor_options *options = &reactor->options;
+    bool spins = options->may_spin && (options->claims == NULL ||
+                                       !core_claims_others(options->claims, options->claimed_core));
+    if (!options->may_spin || (spins == reactor->spins && reactor->spins_said)) {
+        return;
+    }
+    reactor->spins = spins;
+    reactor->spins_said = true;
+    pawl_log_info("placement: reactor %u %s", options->number,
+                  spins ? "has its core to itself: looks for work for a moment before it sleeps"
+                        : "shares its core with another server: sleeps when it has no work");
+}
+
 static int turn_tick(struct reactor *reactor)
 {
     if (reactor->now_ns < reactor->tick_ns) {
         return 0;
     }
+    spins_renew(reactor);
     session_tick(reactor);
     windows_tick(reactor);
     peer_tick(reactor);
@@ -301,7 +319,7 @@ void reactor_run(struct reactor *reactor)
     while (!reactor_has_stopped(reactor)) {
         uint64_t now_ns = pawl_clock_ns();
         if (reactor_turn(reactor, now_ns) > 0) {
-            spin_until_ns = reactor->options.spins ? now_ns + REACTOR_SPIN_NS : 0;
+            spin_until_ns = reactor->spins ? now_ns + REACTOR_SPIN_NS : 0;
             pawl_patience_renew(&patience, now_ns);
         } else if (now_ns < spin_until_ns) {
             reactor_pause();

@@ -21,6 +21,7 @@
 struct reactor;
 struct placement;
 struct placement_core;
+struct core_claims;
 
 // One fabric that a server offers, for this reactor: its own port. No provider comes twice.
 struct reactor_fabric {
@@ -54,7 +55,10 @@ struct reactor_options {
     const struct placement_core *core; // to bind the thread to; NULL: none
     bool no_huge;
     bool no_lock;
-    bool spins; // looks for work for a moment before it sleeps: the core is its own
+    bool
+        may_spin; // looks for work for a moment before it sleeps, if nobody else has claimed the core
+    const struct core_claims *claims; // NULL: nobody else can have it
+    unsigned claimed_core;
 };
 
 // Opens store, memory and all fabrics, loads all chunks, listens. Logged in full, errors too.

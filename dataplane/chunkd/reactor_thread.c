@@ -40,7 +40,7 @@ static void begin_heap(const struct reactor_options *options)
 }
 
 // Before anything is allocated: memory goes to the node of the thread that touches it first.
-static void bind_thread(const struct reactor_options *options)
+static void bind_thread(struct reactor_options *options)
 {
     if (options->core == NULL) {
         return;
@@ -49,6 +49,7 @@ static void bind_thread(const struct reactor_options *options)
     if (code != 0) {
         pawl_log_warn("reactor %u can't be bound to hardware thread %u: error %d", options->number,
                       options->core->pu, code);
+        options->may_spin = false;
     }
 }
 

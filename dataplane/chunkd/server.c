@@ -9,22 +9,21 @@
 
 #include <pawl/error.h>
 
-#include "base/host.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "dataplane/chunkd/layout.h"
+#include "dataplane/chunkd/places.h"
 #include "dataplane/chunkd/ports.h"
 #include "dataplane/chunkd/reactor.h"
+#include "dataplane/memory/core_claims.h"
 #include "dataplane/memory/placement.h"
 
 struct server {
     const struct chunkd_config *config;
     struct layout layout;
-    struct placement *placement;               // NULL: the topology can't be read
-    struct placement_core cores[REACTORS_MAX]; // of the reactors, if they are bound
-    bool bound;
-    uint32_t near_node;
-    char device[IF_NAMESIZE]; // that is on this node; "": none
+    struct placement *placement; // NULL: the topology can't be read
+    struct places places;
+    struct core_claims claims; // of the cores that reactors are bound to
     uint32_t count;
     uint64_t incarnation;
     uint32_t started_count;
@@ -36,56 +35,48 @@ struct server {
 
 // ---- where they run -----------------------------------------------------------------------------
 
-// The node of the first fabric's device that the machine tells of; `device` is its name.
-static uint32_t near_node_of(const struct chunkd_config *config, const struct placement *placement,
-                             char device[IF_NAMESIZE])
-{
-    uint32_t node;
-    for (uint32_t i = 0; placement != NULL && i < config->fabrics_count; i++) {
-        if (pawl_host_interface(config->fabrics[i].host, device) == 0 &&
-            placement_device_node(placement, device, &node) == 0) {
-            return node;
-        }
-    }
-    device[0] = '\0';
-    return PLACEMENT_ANY_NODE;
-}
-
-static void placement_read(struct server *server)
-{
-    const struct placement *placement = server->placement;
-    enum chunkd_pin pin = server->config->pin;
-    if (placement == NULL ||
-        placement_choose(placement, server->near_node, server->count, server->cores) != 0) {
-        return;
-    }
-    // Two reactors that are bound to one hardware thread wait for each other; the kernel does that better.
-    bool fits = server->count <= placement_pus_count(placement);
-    server->bound = pin == CHUNKD_PIN_TRUE || (pin == CHUNKD_PIN_AUTO && server->count > 1 && fits);
-}
-
 static void placement_say(const struct server *server)
 {
     const struct placement *placement = server->placement;
-    if (placement == NULL) {
+    const struct places *places = &server->places;
+    if (!places->known) {
         pawl_log_warn("placement: the machine's topology can't be read");
         return;
     }
     pawl_log_info("placement: %u reactor%s, %s; %u cores, %u hardware threads may be used, NUMA "
                   "node of the first: %d",
                   server->count, server->count == 1 ? "" : "s",
-                  server->bound ? "each bound to a core" : "not bound to a core",
+                  places->bound ? "each bound to a core" : "not bound to a core",
                   placement_cores_count(placement), placement_pus_count(placement),
-                  server->cores[0].has_node ? (int)server->cores[0].numa_node : -1);
-    if (server->device[0] != '\0') {
-        pawl_log_info("placement: cores of NUMA node %u come first, where %s is", server->near_node,
-                      server->device);
+                  places->cores[0].has_node ? (int)places->cores[0].numa_node : -1);
+    if (places->device[0] != '\0') {
+        pawl_log_info("placement: cores of NUMA node %u come first, where %s is", places->near_node,
+                      places->device);
     }
-    for (uint32_t i = 0; server->bound && i < server->count; i++) {
-        const struct placement_core *core = &server->cores[i];
+    for (uint32_t i = 0; places->bound && i < server->count; i++) {
+        const struct placement_core *core = &places->cores[i];
         pawl_log_info("placement: reactor %u on hardware thread %u, NUMA node %d%s", i, core->pu,
                       core->has_node ? (int)core->numa_node : -1,
                       core->shared ? ", a core that another reactor has too" : "");
+    }
+}
+
+// So that servers see each other. Without claims each would take its cores for its own; that is slow where it is
+// wrong, and no more.
+static void cores_claim(struct server *server)
+{
+    if (!server->places.bound) {
+        return;
+    }
+    int code = core_claims_open(CORE_CLAIMS_FILE, &server->claims);
+    for (uint32_t i = 0; i < server->count && code == 0; i++) {
+        code = core_claims_take(&server->claims, server->places.cores[i].core);
+    }
+    if (code != 0) {
+        pawl_log_warn(
+            "placement: other servers on these cores are not seen: %s can't be locked: %s",
+            CORE_CLAIMS_FILE, pawl_strerror(code));
+        core_claims_close(&server->claims);
     }
 }
 
@@ -101,7 +92,8 @@ static struct reactor_options options_of(const struct server *server, uint32_t n
                                          const struct ports ports[PAWL_ADDRESSES_MAX])
 {
     const struct chunkd_config *config = server->config;
-    const struct placement_core *core = &server->cores[number];
+    const struct places *places = &server->places;
+    const struct placement_core *core = &places->cores[number];
     struct reactor_options options = {
         .size = sizeof(options),
         .name = config->name,
@@ -117,10 +109,12 @@ static struct reactor_options options_of(const struct server *server, uint32_t n
         .journal_segments_count = config->journal_segments_count,
         .inline_max_bytes = config->inline_max_bytes,
         .chain_bytes = config->chain_bytes,
-        .numa_node = server->bound && core->has_node ? core->numa_node : UINT32_MAX,
-        .placement = server->bound ? server->placement : NULL,
-        .core = server->bound ? core : NULL,
-        .spins = server->bound && !core->shared,
+        .numa_node = places->bound && core->has_node ? core->numa_node : UINT32_MAX,
+        .placement = places->bound ? server->placement : NULL,
+        .core = places->bound ? core : NULL,
+        .may_spin = places_may_spin(places, number),
+        .claims = &server->claims,
+        .claimed_core = core->core,
     };
     for (uint32_t i = 0; i < config->fabrics_count; i++) {
         uint32_t first = config->fabrics[i].port != 0 ? config->fabrics[i].port : ports[i].first;
@@ -275,15 +269,17 @@ int server_open(struct chunkd_config *config, struct server **ret)
     }
     server->config = config;
     server->layout.fd = -1;
+    server->claims.fd = -1;
     if (placement_open(NULL, &server->placement) != 0) {
         server->placement = NULL;
     }
-    server->near_node = near_node_of(config, server->placement, server->device);
-    int code = count_settle(config, server->placement, server->near_node);
+    places_find_device(&server->places, config, server->placement);
+    int code = count_settle(config, server->placement, server->places.near_node);
     server->count = config->reactors_count;
     if (code == 0) {
-        placement_read(server);
+        places_choose(&server->places, config->pin, server->count, server->placement);
         placement_say(server);
+        cores_claim(server);
     }
     code = code != 0 ? code : incarnation_draw(server);
     code = code != 0 ? code : dirs_make(server);
@@ -304,6 +300,7 @@ void server_close(struct server *server)
     for (uint32_t i = 0; i < server->started_count; i++) {
         reactor_thread_join(server->threads[i]);
     }
+    core_claims_close(&server->claims);
     layout_close(&server->layout);
     placement_close(server->placement);
     free(server);

@@ -13,6 +13,7 @@ struct placement_pu {
     unsigned numa_node;
     bool has_node;
     unsigned rank; // 0: first hardware thread of its core
+    unsigned core; // the number of that first one
 };
 
 struct placement {
@@ -23,18 +24,18 @@ struct placement {
     struct placement_pu *pus; // in the topology's order
 };
 
-static unsigned pu_rank(hwloc_topology_t topology, hwloc_obj_t pu)
+static void core_find(hwloc_topology_t topology, hwloc_obj_t obj, struct placement_pu *pu)
 {
-    hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, pu);
-    unsigned rank = 0;
+    hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, obj);
 
-    if (core == NULL) {
-        return 0;
+    pu->rank = 0;
+    pu->core = obj->os_index;
+    for (hwloc_obj_t i = obj->prev_cousin; core != NULL && i != NULL; i = i->prev_cousin) {
+        if (hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, i) == core) {
+            pu->rank++;
+            pu->core = i->os_index;
+        }
     }
-    for (hwloc_obj_t i = pu->prev_cousin; i != NULL; i = i->prev_cousin) {
-        rank += hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, i) == core;
-    }
-    return rank;
 }
 
 static int placement_list(struct placement *placement)
@@ -53,7 +54,7 @@ static int placement_list(struct placement *placement)
         hwloc_obj_t obj = hwloc_get_obj_by_type(placement->topology, HWLOC_OBJ_PU, (unsigned)i);
         struct placement_pu *pu = &placement->pus[i];
         pu->pu = obj->os_index;
-        pu->rank = pu_rank(placement->topology, obj);
+        core_find(placement->topology, obj, pu);
         int node = obj->nodeset != NULL ? hwloc_bitmap_first(obj->nodeset) : -1;
         pu->has_node = node >= 0;
         pu->numa_node = node >= 0 ? (unsigned)node : 0;
@@ -203,10 +204,19 @@ static unsigned placement_take(const struct placement *placement, uint32_t near_
             .pu = pu->pu,
             .numa_node = pu->numa_node,
             .has_node = pu->has_node,
-            .shared = rank > 0,
+            .core = pu->core,
         };
     }
     return taken;
+}
+
+static void shared_mark(unsigned count, struct placement_core *cores)
+{
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned j = 0; j < count && !cores[i].shared; j++) {
+            cores[i].shared = i != j && cores[i].core == cores[j].core;
+        }
+    }
 }
 
 int placement_choose(const struct placement *placement, uint32_t near_node, unsigned count,
@@ -225,8 +235,8 @@ int placement_choose(const struct placement *placement, uint32_t near_node, unsi
     }
     for (unsigned i = taken; i < count; i++) {
         ret_cores[i] = ret_cores[i - taken];
-        ret_cores[i].shared = true;
     }
+    shared_mark(count, ret_cores);
     return 0;
 }
 

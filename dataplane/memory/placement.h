@@ -19,7 +19,8 @@ struct placement_core {
     unsigned pu;        // the kernel's number of the hardware thread
     unsigned numa_node; // the kernel's number of its memory node
     bool has_node;      // false: the machine doesn't tell
-    bool shared;        // a reactor earlier in the list has the same core already
+    unsigned core;      // the core's first hardware thread, of those that may be used
+    bool shared;        // another reactor of the list has the same core
 };
 
 #define PLACEMENT_ANY_NODE UINT32_MAX

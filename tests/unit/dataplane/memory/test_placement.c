@@ -54,8 +54,16 @@ static void test_choose_when_cores_run_out_then_threads_and_then_sharing(void **
     static const unsigned pus[] = {0, 2, 1, 3, 0};
     for (int i = 0; i < 5; i++) {
         assert_int_equal(cores[i].pu, pus[i]);
-        assert_int_equal(cores[i].shared, i >= 2);
+        assert_int_equal(cores[i].core, i == 1 || i == 3 ? 2 : 0);
+        assert_true(cores[i].shared);
     }
+    assert_int_equal(placement_choose(placement, PLACEMENT_ANY_NODE, 3, cores), 0);
+    assert_true(cores[0].shared); // the third has its second hardware thread
+    assert_false(cores[1].shared);
+    assert_true(cores[2].shared);
+    assert_int_equal(placement_choose(placement, PLACEMENT_ANY_NODE, 2, cores), 0);
+    assert_false(cores[0].shared);
+    assert_false(cores[1].shared);
     assert_int_equal(placement_choose(placement, PLACEMENT_ANY_NODE, 0, cores), -EINVAL);
     placement_close(placement);
 }
@@ -177,7 +185,7 @@ test_device_when_the_cpuset_is_restricted_leads_to_what_is_left_of_its_node(void
     static const unsigned pus[] = {20, 22, 4, 6, 21};
     for (int i = 0; i < 5; i++) {
         assert_int_equal(cores[i].pu, pus[i]);
-        assert_int_equal(cores[i].shared, i == 4);
+        assert_int_equal(cores[i].shared, i == 0 || i == 4);
     }
     placement_close(placement);
 }
@@ -203,7 +211,7 @@ static void test_choose_when_there_is_one_core_shares_it(void **state)
     assert_int_equal(placement_cores_near(placement, 1), 0);
     assert_int_equal(placement_choose(placement, 1, 2, cores), 0); // another node than there is
     assert_int_equal(cores[0].pu, 0);
-    assert_false(cores[0].shared);
+    assert_true(cores[0].shared);
     assert_int_equal(cores[1].pu, 0);
     assert_true(cores[1].shared);
     placement_close(placement);
