@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An idle cluster costs next to nothing: what its daemons take of a core, and how often they wake up, when no client is
+there and when a client has written before. With several reactors they are bound to cores, all servers to the same ones:
+each sees that it is not alone there and does not spin, and sees it when it is alone again.
+
+BIN REACTORS PERCENT
+
+It is a budget of processor time, not of time: a busy machine makes the daemons later, not busier. What they do right
+after a start or a write is none of an idle cluster's, so a look may be repeated; a thread that spins, or that wakes up
+at each short tick, is found in every look.
+"""
+import os
+import sys
+import time
+
+from harness import Failed, check, main, say
+
+SERVERS = ("cs1", "cs2", "cs3")
+SHARED = "shares its core with another server"
+ALONE = "has its core to itself"
+LOOK_S = 5
+LOOKS = 12
+WAKES_MAX = 80  # of a daemon in a second: a tick of 10 ms is 100
+
+
+def threads_switched(pid):
+    """How often each thread of a process went to sleep of its own accord."""
+    counts = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as file:
+            counts += sum(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt"))
+    return counts
+
+
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+
+def look(pids):
+    """Percent of a core that all take together, and wake-ups a second of each."""
+    begin = time.monotonic()
+    cpu_before = sum(map(cpu_s, pids.values()))
+    wakes_before = {name: threads_switched(pid) for name, pid in pids.items()}
+    time.sleep(LOOK_S)
+    cpu = sum(map(cpu_s, pids.values())) - cpu_before
+    wakes = {name: threads_switched(pid) - wakes_before[name] for name, pid in pids.items()}
+    seconds = time.monotonic() - begin
+    return 100 * cpu / seconds, {name: count / seconds for name, count in wakes.items()}
+
+
+def check_idle(cluster, what, percent_max):
+    pids = cluster.pids()
+    check(len(pids) == 4, f"four daemons are to run: {pids}")
+    for _ in range(LOOKS):
+        percent, wakes = look(pids)
+        say(f"{what}: {percent:.1f} % of a core, wake-ups a second: "
+            + ", ".join(f"{name} {count:.0f}" for name, count in sorted(wakes.items())))
+        if percent < percent_max and max(wakes.values()) < WAKES_MAX:
+            return
+    raise Failed(f"{what}: never under {percent_max} % of a core and {WAKES_MAX} wake-ups a second")
+
+
+def bind(cluster):
+    """All servers begin anew, bound to the cores of this machine."""
+    cluster.pawl("local", "stop")
+    for server in SERVERS:
+        config = os.path.join(cluster.dir, server, "config.yaml")
+        with open(config, encoding="ascii") as file:
+            text = file.read()
+        check("pin: false" in text, f"{config} binds already")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(text.replace("pin: false", "pin: true"))
+        os.truncate(os.path.join(cluster.dir, server, "log"), 0)
+    cluster.pawl("local", "start")
+    cluster.wait_live(3)
+
+
+def last_said(cluster, server):
+    """Of the first reactor, about its core."""
+    lines = [line for line in cluster.log(server).splitlines() if "placement: reactor 0 " in line and " its core " in line]
+    return lines[-1] if lines else ""
+
+
+def wait_said(cluster, server, text, seconds=120):
+    until = time.monotonic() + seconds
+    while text not in last_said(cluster, server):
+        check(time.monotonic() < until, f"{server} does not say '{text}': {last_said(cluster, server)}")
+        time.sleep(0.05)
+    say(f"{server}: {last_said(cluster, server)}")
+
+
+def check_cores(cluster):
+    if "a core that another reactor has too" in cluster.log("cs1"):
+        say("this machine has fewer cores than a server has reactors")
+        return
+    for server in SERVERS:
+        wait_said(cluster, server, SHARED)
+    cluster.kill("cs1")
+    cluster.kill("cs2")
+    wait_said(cluster, "cs3", ALONE)
+    cluster.restart("cs1")
+    cluster.restart("cs2")
+    cluster.wait_live(3)
+    for server in SERVERS:
+        wait_said(cluster, server, SHARED)
+
+
+def run(cluster, arguments):
+    percent_max = float(arguments[1])
+    cluster.wait_live(3)
+    if int(arguments[0]) > 1:
+        bind(cluster)
+        check_cores(cluster)
+    check_idle(cluster, "started", percent_max)
+    cluster.pawl("append", "/log", stdin=b"a record")
+    check_idle(cluster, "after a write", percent_max)
+
+
+main(run, reactors=int(sys.argv[2]))
