@@ -45,7 +45,9 @@ static int open_memory(struct reactor *reactor)
     };
     int code = buffers_open(&reactor->buffers, &memory);
     if (code == 0) {
-        pawl_log_info("memory: %s", memory_region_describe(&reactor->buffers.region));
+        const struct memory_region *region = &reactor->buffers.region;
+        pawl_log_at(memory_region_well_placed(region) ? PAWL_LOG_INFO : PAWL_LOG_WARN, "memory: %s",
+                    memory_region_describe(region));
     }
     return code;
 }

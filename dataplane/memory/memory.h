@@ -20,7 +20,7 @@ struct memory_options {
     size_t bytes;  // rounded up to 2 MiB
     bool no_huge;  // don't ask for huge pages
     bool no_lock;  // don't lock the pages
-    bool any_node; // leave placement to the kernel; else prefer numa_node
+    bool any_node; // leave placement to the kernel; else it is to lie on numa_node
     unsigned numa_node;
 };
 
@@ -30,34 +30,53 @@ enum memory_pages {
     MEMORY_PAGES_HUGE,        // hugetlb: huge for certain
 };
 
+// Of pages that were looked at, those that lie where they should. None looked at: the kernel doesn't tell.
+struct memory_share {
+    unsigned looked_count;
+    unsigned there_count;
+};
+
 struct memory_region {
     void *base; // aligned to 2 MiB
     size_t bytes;
     size_t carved_bytes;
     enum memory_pages pages;
     bool locked;
-    bool node_bound;
+    bool any_node;
+    bool node_asked; // the kernel knows the node and was asked for it
+    struct memory_share on_node;
     char describe[256];
 };
 
-// Maps, places, touches and locks a region (caller's memory for the struct). What could not be had
-// (huge pages, the lock, the node) is no error: the struct and memory_region_describe() tell.
+// Maps, places, touches and locks a region (caller's memory for the struct), and looks where its pages lie. What could
+// not be had (huge pages, the lock, the node) is no error: the struct and memory_region_describe() tell.
 // Errors: -EINVAL for 0 bytes, -ENOMEM.
 int memory_region_open(struct memory_region *region,
                        const struct memory_options *options) PAWL_MUST_CHECK;
 // Unmaps. A zeroed struct is fine.
 void memory_region_close(struct memory_region *region);
 
-// "256 MiB, transparent huge pages, unlocked: RLIMIT_MEMLOCK is 8 MiB, raise it (...)".
+// "256 MiB, transparent huge pages, unlocked: RLIMIT_MEMLOCK is 8 MiB, raise it (...), on node 1".
 const char *memory_region_describe(const struct memory_region *region);
+// False: pages lie elsewhere than on the node that was asked for, or the node could not be asked for.
+bool memory_region_well_placed(const struct memory_region *region);
 
 // Takes `bytes` (rounded up to 4096) off the region for good, aligned to `align` (a power of two);
 // NULL when it doesn't fit. There is no way to give it back but to close the region.
 void *memory_region_carve(struct memory_region *region, size_t bytes, size_t align);
 
-// Pages of that range that are not there yet are to come from this memory node (the kernel's number). False: no such
-// node, or the kernel has none.
+// Pages of that range that are not there yet are to come from this memory node (the kernel's number); when it has no
+// more, from another one. Where they came from is memory_look()'s to say. False: no such node, or the kernel has none.
 bool memory_prefer_node(void *base, size_t bytes, unsigned node);
+
+// Looks where pages of that range lie, at most 1,024 of them at even distances; those that are not there yet don't
+// count.
+struct memory_share memory_look(const void *base, size_t bytes, unsigned node);
+
+// "on node 1", "30 % on node 1, the rest elsewhere: it has not enough free memory", "node 1 asked for; ...". node_asked
+// false: "could not bind to node 1".
+void memory_share_describe(struct memory_share share, unsigned node, bool node_asked, char *text,
+                           size_t bytes);
 
 // A pool over a piece of a region: blocks of block_bytes, each of which may be split into quarters
 // and sixteenths. With blocks of 16 MiB the classes are 16, 4 and 1 MiB. All bookkeeping lies

@@ -20,7 +20,10 @@
 
 #define MEMORY_MPOL_PREFERRED 1
 #define MEMORY_PAGE_BYTES 4096u
+#define MEMORY_LOOKS_MAX 1024u
 
+// A preference and no binding: where a node that pages are bound to runs out of memory, the kernel kills a process
+// instead of taking another node's. So it is looked at afterwards what came of it.
 bool memory_prefer_node(void *base, size_t bytes, unsigned node)
 {
     unsigned long mask[16] = {0};
@@ -32,6 +35,45 @@ bool memory_prefer_node(void *base, size_t bytes, unsigned node)
     mask[node / word_bits] = 1ul << (node % word_bits);
     return syscall(SYS_mbind, base, bytes, MEMORY_MPOL_PREFERRED, mask,
                    (unsigned long)PAWL_ARRAY_COUNT(mask) * word_bits, 0) == 0;
+}
+
+struct memory_share memory_look(const void *base, size_t bytes, unsigned node)
+{
+    void *pages[MEMORY_LOOKS_MAX];
+    int nodes[MEMORY_LOOKS_MAX];
+    size_t pages_count = bytes / MEMORY_PAGE_BYTES;
+    size_t looks_count = PAWL_MIN(pages_count, (size_t)MEMORY_LOOKS_MAX);
+    struct memory_share share = {0};
+
+    for (size_t i = 0; i < looks_count; i++) {
+        size_t page = i * pages_count / looks_count;
+        pages[i] = (void *)((uintptr_t)base + page * MEMORY_PAGE_BYTES);
+        nodes[i] = -ENOENT;
+    }
+    // With no nodes to move to it only tells where they are.
+    if (syscall(SYS_move_pages, 0, (unsigned long)looks_count, pages, NULL, nodes, 0) != 0) {
+        return share;
+    }
+    for (size_t i = 0; i < looks_count; i++) {
+        share.looked_count += nodes[i] >= 0;
+        share.there_count += nodes[i] >= 0 && (unsigned)nodes[i] == node;
+    }
+    return share;
+}
+
+void memory_share_describe(struct memory_share share, unsigned node, bool node_asked, char *text,
+                           size_t bytes)
+{
+    if (!node_asked) {
+        snprintf(text, bytes, "could not bind to node %u", node);
+    } else if (share.looked_count == 0) {
+        snprintf(text, bytes, "node %u asked for; the kernel doesn't tell where it is", node);
+    } else if (share.there_count == share.looked_count) {
+        snprintf(text, bytes, "on node %u", node);
+    } else {
+        snprintf(text, bytes, "%u %% on node %u, the rest elsewhere: it has not enough free memory",
+                 100 * share.there_count / share.looked_count, node);
+    }
 }
 
 // Touches every page. hugetlb pages that can't be had after all fail here and not by a signal
@@ -61,7 +103,7 @@ static int region_map_huge(struct memory_region *region, const struct memory_opt
     if (base == MAP_FAILED) {
         return -errno;
     }
-    region->node_bound =
+    region->node_asked =
         !options->any_node && memory_prefer_node(base, region->bytes, options->numa_node);
     int code = region_populate(base, region->bytes, true);
     if (code != 0) {
@@ -93,7 +135,7 @@ static int region_map_normal(struct memory_region *region, const struct memory_o
     if (!options->no_huge && madvise(base, region->bytes, MADV_HUGEPAGE) == 0) {
         region->pages = MEMORY_PAGES_TRANSPARENT;
     }
-    region->node_bound =
+    region->node_asked =
         !options->any_node && memory_prefer_node(base, region->bytes, options->numa_node);
     int code = region_populate(base, region->bytes, false);
     if (code != 0) {
@@ -113,7 +155,7 @@ static void region_describe(struct memory_region *region, const struct memory_op
         [MEMORY_PAGES_HUGE] = "huge pages",
     };
     char lock[160] = "locked";
-    char node[48] = "";
+    char node[96] = "";
     struct rlimit limit = {0};
 
     if (options->no_lock) {
@@ -129,11 +171,11 @@ static void region_describe(struct memory_region *region, const struct memory_op
         snprintf(lock, sizeof(lock), "unlocked: %s", strerror(lock_errno));
     }
     if (!options->any_node) {
-        snprintf(node, sizeof(node), ", %s node %u",
-                 region->node_bound ? "on" : "could not bind to", options->numa_node);
+        memory_share_describe(region->on_node, options->numa_node, region->node_asked, node,
+                              sizeof(node));
     }
-    snprintf(region->describe, sizeof(region->describe), "%zu MiB, %s, %s%s", region->bytes >> 20,
-             pages[region->pages], lock, node);
+    snprintf(region->describe, sizeof(region->describe), "%zu MiB, %s, %s%s%s", region->bytes >> 20,
+             pages[region->pages], lock, options->any_node ? "" : ", ", node);
 }
 
 int memory_region_open(struct memory_region *region, const struct memory_options *options)
@@ -156,6 +198,10 @@ int memory_region_open(struct memory_region *region, const struct memory_options
         memset(region, 0, sizeof(*region));
         return code;
     }
+    if (!options->any_node) {
+        region->on_node = memory_look(region->base, region->bytes, options->numa_node);
+    }
+    region->any_node = options->any_node;
     if (!options->no_lock) {
         region->locked = mlock(region->base, region->bytes) == 0;
         lock_errno = region->locked ? 0 : errno;
@@ -175,6 +221,12 @@ void memory_region_close(struct memory_region *region)
 const char *memory_region_describe(const struct memory_region *region)
 {
     return region->describe;
+}
+
+bool memory_region_well_placed(const struct memory_region *region)
+{
+    return region->any_node ||
+           (region->node_asked && region->on_node.there_count == region->on_node.looked_count);
 }
 
 void *memory_region_carve(struct memory_region *region, size_t bytes, size_t align)

@@ -8,8 +8,12 @@
 #include <cmocka.h>
 // clang-format on
 #include <errno.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dataplane/memory/memory.h"
@@ -67,9 +71,103 @@ static void test_region_when_node_does_not_exist_then_opens_and_says_so(void **s
     struct memory_options options = {.bytes = 2u << 20, .no_lock = true, .numa_node = 999};
 
     assert_int_equal(memory_region_open(&region, &options), 0);
-    assert_false(region.node_bound);
+    assert_false(region.node_asked);
+    assert_false(memory_region_well_placed(&region));
     assert_non_null(strstr(region.describe, "could not bind to node 999"));
     memory_region_close(&region);
+}
+
+// The node that this thread runs on has memory, on any machine that has nodes at all.
+static unsigned own_node(void)
+{
+    unsigned cpu = 0;
+    unsigned node = 0;
+    assert_int_equal(getcpu(&cpu, &node), 0);
+    return node;
+}
+
+static void test_region_when_node_has_memory_then_lies_there_and_says_so(void **state)
+{
+    (void)state;
+    struct memory_region region;
+    struct memory_options options = {.bytes = 8u << 20, .no_lock = true, .numa_node = own_node()};
+    char text[32];
+
+    if (syscall(SYS_get_mempolicy, NULL, NULL, 0, NULL, 0) != 0) {
+        skip(); // a container may not ask about nodes, or the kernel knows none
+    }
+    snprintf(text, sizeof(text), ", on node %u", options.numa_node);
+    assert_int_equal(memory_region_open(&region, &options), 0);
+    assert_true(region.node_asked);
+    assert_int_equal(region.on_node.looked_count, 1024);
+    assert_int_equal(region.on_node.there_count, 1024);
+    assert_true(memory_region_well_placed(&region));
+    assert_non_null(strstr(memory_region_describe(&region), text));
+    memory_region_close(&region);
+}
+
+static void test_region_when_any_node_will_do_then_no_node_is_spoken_of(void **state)
+{
+    (void)state;
+    struct memory_region region;
+    struct memory_options options = {.bytes = 2u << 20, .no_lock = true, .any_node = true};
+
+    assert_int_equal(memory_region_open(&region, &options), 0);
+    assert_true(memory_region_well_placed(&region));
+    assert_null(strstr(memory_region_describe(&region), "node"));
+    memory_region_close(&region);
+}
+
+static void test_look_when_pages_are_elsewhere_or_nowhere_then_tells(void **state)
+{
+    (void)state;
+    const size_t page = 4096;
+    const size_t bytes = 16 * page;
+    unsigned char *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    if (syscall(SYS_get_mempolicy, NULL, NULL, 0, NULL, 0) != 0) {
+        skip();
+    }
+    assert_int_equal(madvise(memory, bytes, MADV_NOHUGEPAGE), 0);
+    assert_int_equal(memory_look(memory, bytes, own_node()).looked_count, 0); // untouched
+    for (size_t i = 0; i < 12; i++) {
+        memory[i * page] = 1;
+    }
+    struct memory_share share = memory_look(memory, bytes, own_node());
+    assert_int_equal(share.looked_count, 12);
+    assert_true(share.there_count > 0);
+    unsigned there_count = share.there_count;
+    share = memory_look(memory, bytes, 999); // they are on another node than that one
+    assert_int_equal(share.looked_count, 12);
+    assert_int_equal(share.there_count, 0);
+    assert_int_equal(there_count, 12);
+    munmap(memory, bytes);
+}
+
+static void test_share_when_described_then_says_where_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        struct memory_share share;
+        bool node_asked;
+        const char *text;
+    } cases[] = {
+        {{1024, 1024}, true, "on node 1"},
+        {{1024, 308}, true, "30 % on node 1, the rest elsewhere: it has not enough free memory"},
+        {{1024, 1023}, true, "99 % on node 1, the rest elsewhere: it has not enough free memory"},
+        {{1024, 0}, true, "0 % on node 1, the rest elsewhere: it has not enough free memory"},
+        {{0, 0}, true, "node 1 asked for; the kernel doesn't tell where it is"},
+        {{1024, 1024}, false, "could not bind to node 1"},
+    };
+    char text[96];
+
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(cases); i++) {
+        memory_share_describe(cases[i].share, 1, cases[i].node_asked, text, sizeof(text));
+        assert_string_equal(text, cases[i].text);
+        assert_true(strlen(text) < sizeof(text) - 8); // longer numbers
+    }
 }
 
 static void test_carve_when_full_then_returns_null(void **state)
@@ -97,6 +195,10 @@ int main(void)
         cmocka_unit_test(test_region_when_zero_bytes_then_is_refused),
         cmocka_unit_test(test_region_when_memlock_is_small_then_opens_unlocked_and_says_so),
         cmocka_unit_test(test_region_when_node_does_not_exist_then_opens_and_says_so),
+        cmocka_unit_test(test_region_when_node_has_memory_then_lies_there_and_says_so),
+        cmocka_unit_test(test_region_when_any_node_will_do_then_no_node_is_spoken_of),
+        cmocka_unit_test(test_look_when_pages_are_elsewhere_or_nowhere_then_tells),
+        cmocka_unit_test(test_share_when_described_then_says_where_it_is),
         cmocka_unit_test(test_carve_when_full_then_returns_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
