@@ -19,6 +19,8 @@
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/memory/placement.h"
 
+#define DEVICES_MAX 64u
+
 struct doctor {
     json_t *array; // NULL: print
     int bad_count;
@@ -184,34 +186,23 @@ static void check_topology(struct doctor *doctor)
             "hwloc can't read the topology; reactors run unbound");
 }
 
-// Where reactors that are bound would run: the cores of the network device's node come first.
-static void check_placement(struct doctor *doctor)
+static void check_placement(const struct doctor_report *report)
 {
+    const char *devices[DEVICES_MAX];
+    unsigned count = 0;
     struct placement *placement = NULL;
     if (placement_open(NULL, &placement) != 0) {
         return; // said before
     }
-    char found[512] = "";
-    size_t used = 0;
     struct if_nameindex *all = if_nameindex();
-    for (struct if_nameindex *i = all; i != NULL && i->if_index != 0; i++) {
-        uint32_t node;
-        if (placement_device_node(placement, i->if_name, &node) == 0 && used < sizeof found) {
-            int bytes = snprintf(found + used, sizeof found - used,
-                                 "%s%s on NUMA node %u: %u cores", used > 0 ? ", " : "", i->if_name,
-                                 node, placement_cores_near(placement, node));
-            used += bytes > 0 ? (size_t)bytes : 0;
-        }
+    for (struct if_nameindex *i = all; i != NULL && i->if_index != 0 && count < DEVICES_MAX; i++) {
+        devices[count++] = i->if_name;
     }
+    doctor_placement(placement, devices, count, report);
     if (all != NULL) {
         if_freenameindex(all);
     }
-    if (used == 0) {
-        snprintf(found, sizeof found, "no network device tells its node: any of %u cores",
-                 placement_cores_count(placement));
-    }
     placement_close(placement);
-    finding(doctor, "placement", true, found, "");
 }
 
 static void check_numa(struct doctor *doctor)
@@ -244,7 +235,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_memlock(&doctor);
     check_huge_pages(&doctor);
     check_topology(&doctor);
-    check_placement(&doctor);
+    check_placement(&report);
     check_numa(&doctor);
     check_uring(&doctor);
     check_direct(&doctor, cli->dir);

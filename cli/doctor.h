@@ -16,6 +16,11 @@ struct doctor_report {
 // devices, ports, addresses, MTU, device nodes, modules, drivers of libibverbs.
 void doctor_rdma(const char *root, const struct doctor_report *report);
 
+struct placement;
+// Where reactors would run on this topology, for each of these network devices that is on a node of it.
+void doctor_placement(const struct placement *placement, const char *const *devices,
+                      unsigned devices_count, const struct doctor_report *report);
+
 struct cli;
 // The servers of the cluster that the options name, if they name one: whether they can be reached by this
 // client's provider and have one in common.

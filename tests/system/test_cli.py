@@ -95,6 +95,8 @@ def json_outputs(cluster, _where):
     for arguments in (["local", "status"], ["ls", "/json"], ["ls", "/json/f"], ["stat", "/json"],
                       ["stat", "/json/f"], ["stat", "--quick", "/json/f"], ["servers"], ["doctor"]):
         cluster.json(*arguments)
+    placed = [finding["found"] for finding in cluster.json("doctor") if finding["check"] == "placement"]
+    check(placed and all("hardware threads in this order: " in found for found in placed), f"doctor: placement {placed}")
     check([e["name"] for e in cluster.json("ls", "/json")] == ["f"], "ls --json")
     check(cluster.json("stat", "/json/f")["bytes"] == 4, "stat --json")
     write_log(cluster)
