@@ -16,7 +16,7 @@
 //   pin: auto                   # each reactor keeps to a core of its own: true, false; auto: when there are several
 //   space_limit: 10GiB          # of all reactors; 0: the whole file system
 //   memory:
-//     region: 256MiB            # pinned; a hard bound on the data plane's buffers of all reactors
+//     region: 256MiB            # pinned; windows and buffers of reads, of all reactors; more comes beside it: docs/operations.md
 //   journal:
 //     segment: 32MiB
 //     segments: 4

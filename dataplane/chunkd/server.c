@@ -17,6 +17,7 @@
 #include "dataplane/chunkd/reactor.h"
 #include "dataplane/memory/core_claims.h"
 #include "dataplane/memory/placement.h"
+#include "dataplane/store/store.h"
 
 struct server {
     const struct chunkd_config *config;
@@ -124,6 +125,25 @@ static struct reactor_options options_of(const struct server *server, uint32_t n
                                     .port = (uint16_t)(first != 0 ? first + number : 0)};
     }
     return options;
+}
+
+static uint64_t journal_bytes(const struct chunkd_config *config)
+{
+    uint64_t bytes = config->journal_segment_bytes;
+    uint64_t count = config->journal_segments_count;
+    return (bytes != 0 ? bytes : STORE_JOURNAL_SEGMENT_BYTES) *
+           (count != 0 ? count : STORE_JOURNAL_SEGMENTS);
+}
+
+// As configured: a directory that was made with more journal keeps what it has.
+static void memory_say(const struct server *server)
+{
+    uint64_t journals = journal_bytes(server->config) * server->count;
+    uint64_t regions = server->config->region_bytes;
+    pawl_log_info("memory: %llu MiB are taken at the start: regions of %llu MiB, journals of %llu "
+                  "MiB; connections and tables come beside it",
+                  (unsigned long long)(regions + journals) >> 20, (unsigned long long)regions >> 20,
+                  (unsigned long long)journals >> 20);
 }
 
 // ---- their threads ------------------------------------------------------------------------------
@@ -279,6 +299,7 @@ int server_open(struct chunkd_config *config, struct server **ret)
     if (code == 0) {
         places_choose(&server->places, config->pin, server->count, server->placement);
         placement_say(server);
+        memory_say(server);
         cores_claim(server);
     }
     code = code != 0 ? code : incarnation_draw(server);

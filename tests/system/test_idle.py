@@ -10,6 +10,7 @@ after a start or a write is none of an idle cluster's, so a look may be repeated
 at each short tick, is found in every look.
 """
 import os
+import re
 import sys
 import time
 
@@ -107,9 +108,20 @@ def check_cores(cluster):
         wait_said(cluster, server, SHARED)
 
 
+def check_memory(cluster):
+    """What the log says is taken at the start is there: regions and journals are touched."""
+    said = re.search(r"memory: (\d+) MiB are taken at the start", cluster.log("cs1"))
+    check(said, "cs1 does not say how much memory it takes")
+    with open(f"/proc/{cluster.pids()['cs1']}/status", encoding="ascii") as file:
+        resident = sum(int(line.split()[1]) for line in file if line.startswith(("VmRSS:", "HugetlbPages:"))) >> 10
+    say(f"cs1: {said[0]}, {resident} MiB are resident")
+    check(resident >= int(said[1]), "less than that is there")
+
+
 def run(cluster, arguments):
     percent_max = float(arguments[1])
     cluster.wait_live(3)
+    check_memory(cluster)
     if int(arguments[0]) > 1:
         bind(cluster)
         check_cores(cluster)
