@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -157,6 +158,14 @@ static void check_direct(struct doctor *doctor, const char *dir)
             "the store falls back to buffered writes and fdatasync; ext4 and xfs have O_DIRECT");
 }
 
+static void check_disk(const char *dir, const struct doctor_report *report)
+{
+    struct stat stat_dir;
+    if (stat(dir, &stat_dir) == 0 || stat(".", &stat_dir) == 0) {
+        doctor_disk("", major(stat_dir.st_dev), minor(stat_dir.st_dev), report);
+    }
+}
+
 static void check_kernel(struct doctor *doctor)
 {
     struct utsname name;
@@ -239,6 +248,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     check_numa(&doctor);
     check_uring(&doctor);
     check_direct(&doctor, cli->dir);
+    check_disk(cli->dir, &report);
     doctor_cluster(cli, &report);
     if (doctor.array != NULL) {
         json_dumpf(doctor.array, stdout, JSON_INDENT(2));

@@ -16,6 +16,10 @@ struct doctor_report {
 // devices, ports, addresses, MTU, device nodes, modules, drivers of libibverbs.
 void doctor_rdma(const char *root, const struct doctor_report *report);
 
+// What the kernel shows below `root` of flushes to this device (st_dev of a folder).
+void doctor_disk(const char *root, unsigned major, unsigned minor,
+                 const struct doctor_report *report);
+
 struct placement;
 // Where reactors would run on this topology, for each of these network devices that is on a node of it.
 void doctor_placement(const struct placement *placement, const char *const *devices,

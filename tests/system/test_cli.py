@@ -5,6 +5,7 @@ BIN
 """
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -332,7 +333,44 @@ def fabric_host(cluster, _where):
     cluster.pawl("--fabric-host", "192.0.2.1", "ls", "/")  # carries no data
 
 
-PARTS = [usage, finding, fabric_host, json_outputs, put_twice, put_killed, put_changing, standard_input, append_lines,
+# What doctor looks at on any machine, and what its findings begin with there.
+DOCTOR = ["kernel", "fabric tcp", "fabric verbs", "localhost", "memlock", "huge pages", "topology", "placement", "NUMA",
+          "io_uring", "O_DIRECT", "disk flushes"]
+
+
+def doctor_of(cluster, *options, prepare=None):
+    """Findings by check, of a pawl that is started as `prepare` leaves the process."""
+    result = subprocess.run([os.path.join(cluster.bin, "pawl"), *options, "--json", "doctor"], capture_output=True,
+                            preexec_fn=prepare, timeout=60, check=False)
+    check(result.returncode == 0, f"doctor: exit {result.returncode} {result.stderr}")
+    return {finding["check"]: finding for finding in json.loads(result.stdout)}
+
+
+def doctor(cluster, where):
+    """It tells what the process may use, not what the machine has, and what to do about each note."""
+    findings = doctor_of(cluster, "--dir", where)
+    check(all(name in findings for name in DOCTOR), f"doctor looks at {list(findings)} only")
+    for finding in findings.values():
+        check(finding["ok"] == (not finding["advice"]), f"doctor: advice for what is not well: {finding}")
+    check(findings["fabric tcp"]["ok"], f"doctor: {findings['fabric tcp']}")
+    cores = sorted(os.sched_getaffinity(0))
+    check(f"{len(cores)} hardware threads" in findings["topology"]["found"], f"doctor: {findings['topology']}")
+
+    one = doctor_of(cluster, prepare=lambda: os.sched_setaffinity(0, cores[-1:]))
+    check(one["topology"]["found"].startswith("1 cores, 1 hardware threads"), f"doctor: {one['topology']}")
+    placed = one["placement"]["found"]
+    check(f" in this order: {cores[-1]} of node" in placed and "`reactors: auto` is 1;" in placed, f"doctor: {placed}")
+
+    small = doctor_of(cluster, prepare=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 20, 1 << 20)))["memlock"]
+    check(not small["ok"] and small["found"] == "1.0 MiB" and "LimitMEMLOCK" in small["advice"], f"doctor: {small}")
+
+    lines = cluster.pawl("doctor").stdout.decode().splitlines()
+    for line, behind in zip(lines, lines[1:] + [""]):
+        check(line.startswith(("ok ", "note ", " ")), f"doctor says: {line}")
+        check(not line.startswith("note ") or behind.strip().startswith("-> "), f"doctor gives no advice: {line}")
+
+
+PARTS = [usage, doctor, finding, fabric_host, json_outputs, put_twice, put_killed, put_changing, standard_input, append_lines,
          reading, names, many]
 
 
