@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads: whole records, gathered from where they lie, verified, and made dense in the caller's buffer.
 //
-// Records that lie near each other in one file share a request (an extent); the blocks between them
-// are read and left out again. A segment of the journal that is being read isn't used anew, and a chunk
-// that is being read isn't forgotten.
+// A record that is still in the journal is copied out of its segment's image in memory: the journal is a cache of
+// what was appended last, and who reads nothing else waits for no disk. It is verified in the image; only what was
+// asked for is copied, at the end, to where it belongs: once.
+//
+// The others come from the chunk file. Records that lie near each other there share a request (an extent); the
+// blocks between them are read and left out again. Meanwhile a segment whose image will be copied from isn't used
+// anew, and a chunk that is being read isn't forgotten.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,13 +26,20 @@
 
 struct store_read;
 
+// Of the chunk file.
 struct store_read_extent {
     struct store_read *read;
-    struct store_segment *segment; // NULL: the chunk file
-    uint64_t start;                // in the file, whole blocks
-    uint64_t end;                  // of the last record, not rounded
+    uint64_t start; // whole blocks
+    uint64_t end;   // of the last record, not rounded
     size_t buffer_at;
     struct store_io_request io;
+};
+
+// A record. Its place is kept: a checkpoint may move it while the chunk file is being read.
+struct store_read_part {
+    uint64_t place;
+    size_t
+        at; // in the buffer: where the file's bytes come to; those of an image go here or further to the front
 };
 
 struct store_read {
@@ -38,15 +49,15 @@ struct store_read {
     uint32_t length;
     uint8_t *buffer;
     size_t buffer_bytes;
-    uint64_t first; // record
+    size_t planned_end; // of the last record in the buffer
+    uint64_t first;     // record
     uint32_t records_count;
     uint32_t extents_count;
     uint32_t pending_count;
-    bool uses_file;
     bool failed;
     struct store_waiter waiter;
     struct store_read_extent extents[STORE_READ_EXTENTS];
-    size_t at[STORE_READ_RECORDS]; // of each payload in the buffer
+    struct store_read_part parts[STORE_READ_RECORDS];
 };
 
 size_t store_read_buffer_bytes(const struct store *store)
@@ -55,22 +66,23 @@ size_t store_read_buffer_bytes(const struct store *store)
     return WIRE_RECORD_MAX + 2 * DISK_PAGE_BYTES;
 }
 
-// Bytes of the buffer that are taken once the extents so far end at `end` of the last one.
-static size_t extent_buffer_end(const struct store *store, const struct store_read_extent *extent,
-                                uint64_t end)
+// Bytes of the buffer that are taken once the last record ends at `end` of it: its last block may be read whole.
+static size_t buffer_end(const struct store *store, size_t end)
 {
-    return extent->buffer_at + (size_t)(pawl_align_up(end, store->block_bytes) - extent->start);
+    return (size_t)pawl_align_up(end, store->block_bytes);
 }
 
-static struct store_segment *place_segment(struct store *store, uint64_t place)
+static bool room_take(struct store_read *read, size_t end)
 {
-    return store_place_is_journal(place) ? &store->journal.segments[store_place_segment(place)]
-                                         : NULL;
+    if (buffer_end(read->replica->store, end) > read->buffer_bytes) {
+        return false;
+    }
+    read->planned_end = end;
+    return true;
 }
 
-// Adds the record to the last extent, if it lies near its end.
-static bool extent_extend(struct store_read *read, struct store_segment *segment, uint64_t from,
-                          uint64_t length)
+// Adds the record to the last extent, if it lies near its end and nothing else comes between them.
+static bool extent_extend(struct store_read *read, uint64_t from, uint64_t length)
 {
     struct store_read_extent *last;
 
@@ -78,38 +90,53 @@ static bool extent_extend(struct store_read *read, struct store_segment *segment
         return false;
     }
     last = &read->extents[read->extents_count - 1];
-    if (last->segment != segment || from < last->end || from - last->end > READ_GAP_BYTES ||
-        extent_buffer_end(read->replica->store, last, from + length) > read->buffer_bytes) {
+    if (read->planned_end != last->buffer_at + (size_t)(last->end - last->start) ||
+        from < last->end || from - last->end > READ_GAP_BYTES ||
+        !room_take(read, last->buffer_at + (size_t)(from + length - last->start))) {
         return false;
     }
     last->end = from + length;
     return true;
 }
 
-static bool extent_add(struct store_read *read, struct store_segment *segment, uint64_t from,
-                       uint64_t length)
+static bool extent_add(struct store_read *read, uint64_t from, uint64_t length)
 {
     struct store *store = read->replica->store;
-    size_t buffer_at = 0;
-
-    if (read->extents_count == STORE_READ_EXTENTS) {
-        return false;
-    }
-    if (read->extents_count > 0) {
-        const struct store_read_extent *last = &read->extents[read->extents_count - 1];
-        buffer_at = extent_buffer_end(store, last, last->end);
-    }
     struct store_read_extent extent = {
         .read = read,
-        .segment = segment,
         .start = pawl_align_down(from, store->block_bytes),
         .end = from + length,
-        .buffer_at = buffer_at,
+        .buffer_at = buffer_end(store, read->planned_end),
     };
-    if (extent_buffer_end(store, &extent, extent.end) > read->buffer_bytes) {
+
+    if (read->extents_count == STORE_READ_EXTENTS ||
+        !room_take(read, extent.buffer_at + (size_t)(extent.end - extent.start))) {
         return false;
     }
     read->extents[read->extents_count++] = extent;
+    return true;
+}
+
+// Plans the record as the next one, if there is room for it.
+static bool part_add(struct store_read *read, uint64_t index)
+{
+    const struct store_replica *replica = read->replica;
+    uint64_t length = store_replica_record(replica, index)->length;
+    uint64_t place = *store_replica_place(replica, index);
+    uint64_t from = store_place_offset(place);
+
+    if (length > 0 && store_place_is_journal(place)) {
+        if (!room_take(read, read->planned_end + (size_t)length)) {
+            return false;
+        }
+    } else if (length > 0 && !extent_extend(read, from, length) &&
+               !extent_add(read, from, length)) {
+        return false;
+    }
+    read->parts[read->records_count++] = (struct store_read_part){
+        .place = place,
+        .at = read->planned_end - (size_t)length,
+    };
     return true;
 }
 
@@ -117,25 +144,36 @@ static bool extent_add(struct store_read *read, struct store_segment *segment, u
 static void read_plan(struct store_read *read, uint64_t end)
 {
     struct store_replica *replica = read->replica;
-    struct store *store = replica->store;
 
     for (uint64_t i = read->first; i < replica->durable_count; i++) {
-        const struct pawl_record *record = store_replica_record(replica, i);
-        uint64_t place = *store_replica_place(replica, i);
-        uint64_t from = store_place_offset(place);
-        struct store_segment *segment = place_segment(store, place);
-        if (record->offset >= end || read->records_count == STORE_READ_RECORDS) {
+        if (store_replica_record(replica, i)->offset >= end ||
+            read->records_count == STORE_READ_RECORDS || !part_add(read, i)) {
             return;
         }
-        if (record->length > 0 && !extent_extend(read, segment, from, record->length) &&
-            !extent_add(read, segment, from, record->length)) {
-            return;
+    }
+}
+
+static struct store_segment *part_segment(const struct store_read *read,
+                                          const struct store_read_part *part)
+{
+    return &read->replica->store->journal.segments[store_place_segment(part->place)];
+}
+
+static void images_hold(struct store_read *read)
+{
+    for (uint32_t i = 0; i < read->records_count; i++) {
+        if (store_place_is_journal(read->parts[i].place)) {
+            part_segment(read, &read->parts[i])->readers++;
         }
-        if (record->length > 0) {
-            const struct store_read_extent *extent = &read->extents[read->extents_count - 1];
-            read->at[read->records_count] = extent->buffer_at + (size_t)(from - extent->start);
+    }
+}
+
+static void images_release(struct store_read *read)
+{
+    for (uint32_t i = 0; i < read->records_count; i++) {
+        if (store_place_is_journal(read->parts[i].place)) {
+            part_segment(read, &read->parts[i])->readers--;
         }
-        read->records_count++;
     }
 }
 
@@ -149,6 +187,55 @@ static void read_finish(struct store_read *read, const struct store_completion *
     store_replica_release(replica);
 }
 
+// Puts a record's bytes at `used` of the buffer, behind those that are there already since `begin`; false: they
+// are not what was written.
+static bool part_put(struct store_read *read, uint32_t i, size_t begin, size_t used)
+{
+    const struct store_read_part *part = &read->parts[i];
+    const struct store_replica *replica = read->replica;
+    const struct pawl_record *record = store_replica_record(replica, read->first + i);
+    bool in_image = store_place_is_journal(part->place);
+    const uint8_t *from = in_image
+                              ? part_segment(read, part)->image + store_place_offset(part->place)
+                              : read->buffer + part->at;
+    uint64_t first = 0;
+    uint64_t end = record->length;
+
+    pawl_assert(used <= part->at);
+    if ((read->failed && !in_image) || pawl_crc32c(0, from, record->length) != record->crc) {
+        return false;
+    }
+    if (in_image) { // what was asked for, and not the rest of the record
+        uint64_t before = used - begin;
+        first = PAWL_MAX(read->skip_bytes, before) - before;
+        end = PAWL_MIN(end, read->skip_bytes + read->length - before);
+        memcpy(read->buffer + used + first, from + first, (size_t)(end - first));
+    } else if (used != part->at) {
+        memmove(read->buffer + used, from, record->length);
+    } else {
+        return true;
+    }
+    replica->store->counters.read_copied_bytes += end - first;
+    return true;
+}
+
+static void read_corrupt(struct store_read *read, uint64_t index)
+{
+    struct store_replica *replica = read->replica;
+    struct store_completion completion = {
+        .token = read->token,
+        .status = PAWL_ECORRUPT,
+        .chunk = replica->handle,
+        .record_index = index,
+    };
+
+    replica->unsound = true;
+    pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " at offset %" PRIu64
+                   " does not match its checksum",
+                   replica->handle, index, store_replica_record(replica, index)->offset);
+    read_finish(read, &completion);
+}
+
 // Verifies each record and moves it up against the one before it: the gaps only ever shrink towards
 // the front, so nothing is overwritten that is still needed.
 static void read_complete(struct store_read *read)
@@ -158,6 +245,7 @@ static void read_complete(struct store_read *read)
         .token = read->token,
         .chunk = replica->handle,
     };
+    size_t begin = SIZE_MAX;
     size_t used = 0;
 
     for (uint32_t i = 0; i < read->records_count; i++) {
@@ -165,31 +253,18 @@ static void read_complete(struct store_read *read)
         if (record->length == 0) {
             continue;
         }
-        if (read->failed ||
-            pawl_crc32c(0, read->buffer + read->at[i], record->length) != record->crc) {
-            replica->unsound = true;
-            completion.status = PAWL_ECORRUPT;
-            completion.record_index = read->first + i;
-            pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " at offset %" PRIu64
-                           " does not match its checksum",
-                           replica->handle, completion.record_index, record->offset);
-            read_finish(read, &completion);
+        if (begin == SIZE_MAX) {
+            begin = used = read->parts[i].at;
+        }
+        if (!part_put(read, i, begin, used)) {
+            read_corrupt(read, read->first + i);
             return;
-        }
-        if (i == 0) {
-            used = read->at[0];
-        } else if (used != read->at[i]) {
-            memmove(read->buffer + used, read->buffer + read->at[i], record->length);
-            replica->store->counters.read_copied_bytes += record->length;
-        }
-        if (i == 0 || completion.data == NULL) {
-            completion.data = read->buffer + used;
         }
         used += record->length;
     }
-    if (completion.data != NULL) {
-        size_t bytes = (size_t)(read->buffer + used - (const uint8_t *)completion.data);
-        completion.data = (const uint8_t *)completion.data + read->skip_bytes;
+    if (begin != SIZE_MAX) {
+        size_t bytes = used - begin;
+        completion.data = read->buffer + begin + read->skip_bytes;
         completion.bytes = (uint32_t)PAWL_MIN(bytes - read->skip_bytes, (uint64_t)read->length);
         completion.is_record = read->records_count == 1 && completion.bytes == bytes;
         completion.crc = store_replica_record(replica, read->first)->crc;
@@ -198,29 +273,30 @@ static void read_complete(struct store_read *read)
     read_finish(read, &completion);
 }
 
+// After the chunk file was read, or was not.
+static void read_file_end(struct store_read *read)
+{
+    images_release(read);
+    read_complete(read);
+}
+
 static void extent_read(struct store_io_request *request, int result)
 {
     struct store_read_extent *extent = pawl_container_of(request, struct store_read_extent, io);
     struct store_read *read = extent->read;
 
     if (result < 0) {
-        pawl_log_error("chunk %" PRIx64 " can't be read at %" PRIu64 " of its %s: %s",
-                       read->replica->handle, request->offset,
-                       extent->segment != NULL ? "journal" : "file", pawl_strerror(result));
+        pawl_log_error("chunk %" PRIx64 " can't be read at %" PRIu64 " of its file: %s",
+                       read->replica->handle, request->offset, pawl_strerror(result));
         read->failed = true;
     } else if ((size_t)result < request->bytes) { // cut short: its checksum will tell
         memset((uint8_t *)request->buffer + result, 0, request->bytes - (size_t)result);
     }
-    if (extent->segment != NULL) {
-        extent->segment->readers--;
-    }
     if (--read->pending_count > 0) {
         return;
     }
-    if (read->uses_file) {
-        store_file_release(read->replica);
-    }
-    read_complete(read);
+    store_file_release(read->replica);
+    read_file_end(read);
 }
 
 static void read_submit(struct store_read *read)
@@ -231,7 +307,7 @@ static void read_submit(struct store_read *read)
         struct store_read_extent *extent = &read->extents[i];
         extent->io = (struct store_io_request){
             .type = STORE_IO_READ,
-            .fd = extent->segment != NULL ? extent->segment->fd : read->replica->fd,
+            .fd = read->replica->fd,
             .buffer = read->buffer + extent->buffer_at,
             .bytes = (size_t)(pawl_align_up(extent->end, store->block_bytes) - extent->start),
             .offset = extent->start,
@@ -249,33 +325,21 @@ static void read_file_ready(struct store_waiter *waiter, int code)
         read_submit(read);
         return;
     }
-    for (uint32_t i = 0; i < read->extents_count; i++) {
-        if (read->extents[i].segment != NULL) {
-            read->extents[i].segment->readers--;
-        }
-    }
     read->failed = true;
-    read_complete(read);
+    read_file_end(read);
 }
 
+// What is in memory alone is copied at once: nothing can move meanwhile. The completion comes from store_poll().
 static void read_start(struct store_read *read)
 {
-    for (uint32_t i = 0; i < read->extents_count; i++) {
-        if (read->extents[i].segment != NULL) {
-            read->extents[i].segment->readers++;
-        } else {
-            read->uses_file = true;
-        }
-    }
     read->pending_count = read->extents_count;
     if (read->extents_count == 0) {
         read_complete(read);
-    } else if (read->uses_file) {
-        read->waiter.ready = read_file_ready;
-        store_file_acquire(read->replica, &read->waiter, STORE_FILE_EXISTING);
-    } else {
-        read_submit(read);
+        return;
     }
+    images_hold(read);
+    read->waiter.ready = read_file_ready;
+    store_file_acquire(read->replica, &read->waiter, STORE_FILE_EXISTING);
 }
 
 static int read_new(struct store_replica *replica, void *buffer, size_t buffer_bytes,
@@ -356,11 +420,7 @@ size_t store_read_bytes(struct store *store, uint64_t handle, uint64_t offset, u
     plan.replica = replica;
     plan.buffer_bytes = store_read_buffer_bytes(store);
     range_plan(&plan, offset, length);
-    if (plan.extents_count == 0) {
-        return 0;
-    }
-    const struct store_read_extent *last = &plan.extents[plan.extents_count - 1];
-    return extent_buffer_end(store, last, last->end);
+    return buffer_end(store, plan.planned_end);
 }
 
 int store_read(struct store *store, uint64_t handle, uint64_t offset, uint32_t length, void *buffer,
@@ -393,7 +453,8 @@ size_t store_read_record_bytes(struct store *store, uint64_t handle, uint64_t in
         store_replica_record(replica, index)->length == 0) {
         return 0;
     }
-    uint64_t from = store_place_offset(*store_replica_place(replica, index));
+    uint64_t place = *store_replica_place(replica, index);
+    uint64_t from = store_place_is_journal(place) ? 0 : store_place_offset(place);
     return (size_t)(pawl_align_up(from + store_replica_record(replica, index)->length,
                                   store->block_bytes) -
                     pawl_align_down(from, store->block_bytes));
@@ -419,15 +480,9 @@ int store_read_record(struct store *store, uint64_t handle, uint64_t index,
     const struct pawl_record *record = store_replica_record(replica, index);
     read->first = index;
     read->length = record->length;
-    if (record->length > 0) {
-        uint64_t place = *store_replica_place(replica, index);
-        uint64_t from = store_place_offset(place);
-        if (!extent_add(read, place_segment(store, place), from, record->length)) {
-            read_cancel(read);
-            return -EINVAL;
-        }
-        read->at[0] = (size_t)(from - read->extents[0].start);
-        read->records_count = 1;
+    if (!part_add(read, index)) {
+        read_cancel(read);
+        return -EINVAL;
     }
     *ret_record = *record;
     read_start(read);

@@ -191,11 +191,12 @@ void store_space(struct store *store, struct store_space *ret_space);
 // What was done with payloads since store_open(). One pass over bytes from memory to memory is a copy; what
 // the kernel and the device do is not counted, nor what io.h's fall-back without O_DIRECT makes them do.
 struct store_counters {
-    uint64_t stored_bytes;         // of records that were accepted
-    uint64_t copied_bytes;         // for it: into the journal, or because a payload was not aligned
-    uint64_t written_back_bytes;   // copied later, from the journal's segments to chunk files
-    uint64_t read_bytes;           // that reads have returned
-    uint64_t read_copied_bytes;    // moved for it: records that lie apart on disk
+    uint64_t stored_bytes;       // of records that were accepted
+    uint64_t copied_bytes;       // for it: into the journal, or because a payload was not aligned
+    uint64_t written_back_bytes; // copied later, from the journal's segments to chunk files
+    uint64_t read_bytes;         // that reads have returned
+    uint64_t
+        read_copied_bytes; // for it: out of the journal's memory, or because records lie apart on disk
     uint64_t recycled_files_count; // files of deleted chunks that new ones got
 };
 const struct store_counters *store_counters(const struct store *store);

@@ -212,9 +212,9 @@ struct store_segment {
     uint64_t bytes;
     uint64_t generation;
     uint64_t first_lsn;
-    uint64_t tail; // of what is written or in flight
-    uint32_t readers;
-    uint8_t *image; // its bytes in memory, `bytes` of them; while it is free, anything
+    uint64_t tail;    // of what is written or in flight
+    uint32_t readers; // records that reads under way will copy from its image
+    uint8_t *image;   // its bytes in memory, `bytes` of them; while it is free, anything
 };
 
 struct store_batch {

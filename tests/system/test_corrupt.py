@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One rotten byte in one replica: that replica is never returned, another one is, the log names it.
 
-BIN WHERE; WHERE is chunk (a large record, in its chunk file) or journal (a small one).
+BIN WHERE; WHERE is chunk (a large record, in its chunk file) or journal (a small one). A server reads what is in its
+journal from memory, so that rot on the disk is met when it is started again.
 """
+import fcntl
 import glob
 import os
+import time
 
 from harness import check, main, say
 
@@ -33,6 +36,35 @@ def rot(path, at):
         os.fsync(file.fileno())
 
 
+def wait(condition, what, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < until, f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def is_free(server_dir):
+    """No process has its store."""
+    fd = os.open(os.path.join(server_dir, "data"), os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def stop(cluster, server):
+    cluster.kill(server)
+    wait(lambda: is_free(os.path.join(cluster.dir, server)), f"{server} ends")
+
+
+def start(cluster, server):
+    cluster.restart(server)
+    wait(lambda: cluster.log(server).count("registered with the master") == 2, f"{server} is back")
+
+
 def run(cluster, arguments):
     where = arguments[0]
     count = 4000 if where == "chunk" else 20
@@ -50,9 +82,13 @@ def run(cluster, arguments):
     check(places, "the payload was not found in the server's files")
     kinds = {"chunk" if "chunk" in os.path.relpath(p, cluster.dir) else "journal" for p, _ in places}
     check(where in kinds, f"the payload is not in a {where}: {places}")
+    if where == "journal":
+        stop(cluster, victim)
     for path, at in places:
         say(f"rot in {os.path.relpath(path, cluster.dir)} at {at}")
         rot(path, at + 100)
+    if where == "journal":
+        start(cluster, victim)
     direct = cluster.pawl("cat", "--server", victim, "/rot", code=None)
     check(direct.returncode == 5, f"directed read: exit {direct.returncode} {direct.stderr}")
     check(data.startswith(direct.stdout), "rotten bytes were returned")

@@ -9,6 +9,7 @@
 #include <pawl/error.h>
 
 #include "base/crc32c.h"
+#include "dataplane/store/store_private.h"
 
 #define CHUNK 1u
 
@@ -204,42 +205,217 @@ static void test_read_when_arguments_are_wrong_then_is_refused(void **state)
     assert_false(store_busy(f->store));
 }
 
-static void check_rot(struct fixture *f, const char *folder, uint64_t index)
+// A little of it is in the journal, the rest was written back.
+static void test_read_when_records_are_written_back_in_part_then_gives_their_bytes(void **state)
 {
-    struct fixture_chunk found = fixture_find(f, CHUNK);
-    const struct pawl_record *record = store_chunk_record(&found.chunk, index);
-    void *payload = fixture_payload(CHUNK, index, record->length);
-    char path[192];
+    struct fixture *f = *state;
+    uint32_t lengths[300];
+    uint64_t bytes;
 
-    fixture_find_file(f, folder, folder[0] == 'j' ? "00" : "", path, sizeof(path));
-    uint64_t at = fixture_search(path, payload, record->length, 0);
-    assert_true(at != UINT64_MAX);
-    fixture_flip(path, at + record->length / 2);
-    assert_int_equal(fixture_read_record(f, CHUNK, index), PAWL_ECORRUPT);
-    assert_int_equal(f->last.chunk, CHUNK);
-    assert_int_equal(f->last.record_index, index);
+    for (uint32_t i = 0; i < 300; i++) {
+        lengths[i] = 200 + 3 * i;
+    }
+    f->options.journal_segment_bytes = 64u << 10;
+    fixture_open(f);
+    uint8_t *all = fill(f, lengths, 300, &bytes);
+    struct store_replica *replica = store_replica_find(f->store, CHUNK);
+    assert_false(store_place_is_journal(*store_replica_place(replica, 0)));
+    assert_true(store_place_is_journal(*store_replica_place(replica, 299)));
+    check_ranges(f, all, bytes, store_read_buffer_bytes(f->store));
+    check_ranges(f, all, bytes, 8192);
+    free(all);
+}
+
+static uint64_t read_start(struct fixture *f, uint64_t offset, uint32_t length)
+{
     uint64_t token = fixture_token(f);
-    assert_int_equal(store_read(f->store, CHUNK, 0, 1u << 20, f->buffer,
+
+    assert_int_equal(store_read(f->store, CHUNK, offset, length, f->buffer,
                                 store_read_buffer_bytes(f->store), token),
                      0);
-    assert_int_equal(fixture_wait(f, token), PAWL_ECORRUPT);
-    assert_int_equal(f->last.record_index, index);
-    fixture_flip(path, at + record->length / 2);
-    assert_int_equal(fixture_read_record(f, CHUNK, index), 0);
+    return token;
+}
+
+static void test_read_when_of_the_journal_then_copies_what_was_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t LENGTHS[] = {1000, 20000, 3, 32768};
+    uint64_t bytes;
+
+    fixture_open(f);
+    uint8_t *all = fill(f, LENGTHS, PAWL_ARRAY_COUNT(LENGTHS), &bytes);
+    fixture_settle(f);
+    const struct store_counters *counters = store_counters(f->store);
+    uint64_t token = read_start(f, 1500, 25000);
+    assert_true(store_io_is_idle(&f->store->io)); // no disk
+    assert_int_equal(f->status[token], FIXTURE_PENDING);
+    assert_int_equal(fixture_wait(f, token), 0);
+    assert_int_equal(f->last.bytes, 25000);
+    assert_memory_equal(f->last.data, all + 1500, 25000);
+    assert_int_equal(counters->read_bytes, 25000);
+    assert_int_equal(counters->read_copied_bytes, 25000);
+    free(all);
+}
+
+// The bytes of a batch are in the image before it is written: nobody may read them yet.
+static void test_read_when_a_batch_is_in_flight_then_shows_nothing_of_it(void **state)
+{
+    struct fixture *f = *state;
+    void *payload;
+
+    f->options.no_uring = true; // each poll carries out what was queued before it
+    fixture_open(f);
+    fixture_create(f, CHUNK, 1);
+    uint64_t append = fixture_append_start(f, CHUNK, 0, 0, 1000, &payload);
+    fixture_step(f);
+    const struct store_journal *journal = &f->store->journal;
+    assert_non_null(memmem(journal->images, journal->images_bytes, payload, 1000));
+    assert_int_equal(f->status[append], FIXTURE_PENDING);
+    assert_int_equal(store_read_bytes(f->store, CHUNK, 0, 1000), 0);
+    assert_int_equal(fixture_wait(f, read_start(f, 0, 1000)), 0);
+    assert_int_equal(f->last.bytes, 0);
+    assert_int_equal(fixture_wait(f, append), 0);
+    assert_int_equal(fixture_wait(f, read_start(f, 0, 1000)), 0);
+    assert_int_equal(f->last.bytes, 1000);
+    assert_memory_equal(f->last.data, payload, 1000);
     free(payload);
 }
 
-static void test_read_when_bytes_have_rotted_then_corrupt_and_where(void **state)
+enum { AROUND = 20 }; // appends, more than the journal of check_held_image() takes
+
+// The disk has not answered a read of a record in the chunk file and one in the journal; meanwhile the journal
+// would go around.
+static void check_held_image(struct fixture *f, const uint8_t *all, struct pawl_list *request)
+{
+    struct store_replica *replica = store_replica_find(f->store, CHUNK);
+    const struct store_segment *segment = &f->store->journal.segments[0];
+    void *payloads[AROUND];
+    uint64_t tokens[AROUND];
+    uint64_t read = f->next_token - 1;
+
+    fixture_create(f, 2, 1);
+    for (uint64_t i = 0; i < AROUND; i++) {
+        tokens[i] = fixture_append_start(f, 2, i, 16000 * i, 16000, &payloads[i]);
+    }
+    do {
+        fixture_step(f);
+    } while (!store_io_is_idle(&f->store->io));
+    assert_false(store_place_is_journal(*store_replica_place(replica, 1))); // was written back,
+    assert_int_equal(segment->state, STORE_SEGMENT_FULL); // and stays for the read
+    assert_int_equal(f->status[tokens[AROUND - 1]], FIXTURE_PENDING);
+    assert_int_equal(f->status[read], FIXTURE_PENDING);
+    pawl_list_push_back(&f->store->io.pending, request);
+    while (f->status[read] == FIXTURE_PENDING) {
+        fixture_step(f);
+    }
+    assert_int_equal(f->status[read], 0);
+    assert_memory_equal(f->buffer, all, 40700);
+    for (uint64_t i = 0; i < AROUND; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), 0);
+        free(payloads[i]);
+    }
+    assert_int_equal(segment->readers, 0);
+    assert_int_equal(fixture_check_chunk(f, CHUNK), 2);
+}
+
+static void test_read_when_a_segment_would_be_used_anew_then_it_waits_for_the_read(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t LENGTHS[] = {40000, 700};
+    uint64_t bytes;
+
+    f->options.no_uring = true;
+    f->options.journal_segment_bytes = 64u << 10;
+    f->options.journal_segments_count = 3;
+    fixture_open(f);
+    uint8_t *all = fill(f, LENGTHS, 2, &bytes);
+    fixture_settle(f);
+    read_start(f, 0, (uint32_t)bytes);
+    struct pawl_list *request = pawl_list_pop_front(&f->store->io.pending);
+    assert_non_null(request);
+    assert_true(store_io_is_idle(&f->store->io));
+    check_held_image(f, all, request);
+    free(all);
+}
+
+static void check_corrupt(struct fixture *f, uint64_t index)
+{
+    assert_int_equal(fixture_read_record(f, CHUNK, index), PAWL_ECORRUPT);
+    assert_int_equal(f->last.chunk, CHUNK);
+    assert_int_equal(f->last.record_index, index);
+    uint64_t token = read_start(f, 0, 1u << 20);
+    assert_int_equal(fixture_wait(f, token), PAWL_ECORRUPT);
+    assert_int_equal(f->last.record_index, index);
+}
+
+static uint64_t find_in_file(struct fixture *f, uint64_t index, uint32_t length, const char *folder,
+                             char *path, size_t path_bytes)
+{
+    void *payload = fixture_payload(CHUNK, index, length);
+
+    fixture_find_file(f, folder, folder[0] == 'j' ? "00" : "", path, path_bytes);
+    uint64_t at = fixture_search(path, payload, length, 0);
+    free(payload);
+    assert_true(at != UINT64_MAX);
+    return at + length / 2;
+}
+
+static void test_read_when_bytes_of_a_file_have_rotted_then_corrupt_and_where(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes;
+    char path[192];
+
+    fixture_open(f);
+    free(fill(f, MIXED, PAWL_ARRAY_COUNT(MIXED), &bytes));
+    for (uint64_t i = 2; i <= 12; i += 10) {
+        uint64_t at = find_in_file(f, i, MIXED[i], "chunks", path, sizeof(path));
+        fixture_flip(path, at);
+        check_corrupt(f, i);
+        fixture_flip(path, at);
+        assert_int_equal(fixture_read_record(f, CHUNK, i), 0);
+    }
+}
+
+static void test_read_when_bytes_of_an_image_have_rotted_then_corrupt_and_where(void **state)
 {
     struct fixture *f = *state;
     uint64_t bytes;
 
     fixture_open(f);
     free(fill(f, MIXED, PAWL_ARRAY_COUNT(MIXED), &bytes));
-    check_rot(f, "journal", 0);
-    check_rot(f, "journal", 9);
-    check_rot(f, "chunks", 2);
-    check_rot(f, "chunks", 12);
+    const struct store_journal *journal = &f->store->journal;
+    for (uint64_t i = 0; i <= 9; i += 9) {
+        void *payload = fixture_payload(CHUNK, i, MIXED[i]);
+        uint8_t *at = memmem(journal->images, journal->images_bytes, payload, MIXED[i]);
+        assert_non_null(at);
+        at[MIXED[i] - 1] ^= 0x40;
+        check_corrupt(f, i);
+        // Verified whole, also when other bytes are asked for.
+        uint64_t token = read_start(f, i == 0 ? 0 : 115612, 1);
+        assert_int_equal(fixture_wait(f, token), PAWL_ECORRUPT);
+        assert_int_equal(f->last.record_index, i);
+        at[MIXED[i] - 1] ^= 0x40;
+        assert_int_equal(fixture_read_record(f, CHUNK, i), 0);
+        free(payload);
+    }
+}
+
+// The image is what is read, until the next start reads the disk.
+static void test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes;
+    char path[192];
+
+    fixture_open(f);
+    uint8_t *all = fill(f, MIXED, PAWL_ARRAY_COUNT(MIXED), &bytes);
+    fixture_flip(path, find_in_file(f, 9, MIXED[9], "journal", path, sizeof(path)));
+    check_ranges(f, all, bytes, store_read_buffer_bytes(f->store));
+    fixture_reopen(f);
+    check_corrupt(f, 9);
+    assert_int_equal(fixture_read_record(f, CHUNK, 10), 0);
+    free(all);
 }
 
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -253,7 +429,13 @@ int main(void)
         FIXTURE_TEST(test_read_when_of_a_whole_record_then_its_checksum_comes_along),
         FIXTURE_TEST(test_read_when_past_the_end_then_gives_nothing),
         FIXTURE_TEST(test_read_when_arguments_are_wrong_then_is_refused),
-        FIXTURE_TEST(test_read_when_bytes_have_rotted_then_corrupt_and_where),
+        FIXTURE_TEST(test_read_when_records_are_written_back_in_part_then_gives_their_bytes),
+        FIXTURE_TEST(test_read_when_of_the_journal_then_copies_what_was_asked_for_once),
+        FIXTURE_TEST(test_read_when_a_batch_is_in_flight_then_shows_nothing_of_it),
+        FIXTURE_TEST(test_read_when_a_segment_would_be_used_anew_then_it_waits_for_the_read),
+        FIXTURE_TEST(test_read_when_bytes_of_a_file_have_rotted_then_corrupt_and_where),
+        FIXTURE_TEST(test_read_when_bytes_of_an_image_have_rotted_then_corrupt_and_where),
+        FIXTURE_TEST(test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
