@@ -125,6 +125,8 @@ def limits(trial):
     for memory in ("alloc", "register"):
         client, servers = trial.reads("/large-alloc", memory, MIB, 48)
         check(client == 0 and servers == 0, f"large reads to {memory} are copied")
+    client, servers = trial.reads("/middle", "alloc", 16 << 10, 4000)
+    check(client == 0 and 0 < servers <= 1, "what is in a journal is copied once; what was written back, not at all")
     client, servers = trial.reads("/large-alloc", "heap", MIB, 48)
     check(client == 1 and servers == 0, "into other memory the client copies once, and nobody else")
 
