@@ -38,16 +38,6 @@ void store_checkpoint_open(struct store *store)
     }
 }
 
-void store_checkpoint_close(struct store *store)
-{
-    struct store_checkpoint *checkpoint = &store->checkpoint;
-
-    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
-        free(checkpoint->write_backs[i].run);
-        free(checkpoint->write_backs[i].header);
-    }
-}
-
 static bool write_backs_are_idle(const struct store_checkpoint *checkpoint)
 {
     for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
@@ -489,22 +479,6 @@ static struct store_replica *write_back_candidate(struct pawl_list *replicas, ui
     return NULL;
 }
 
-static int write_back_buffers(struct store_write_back *back)
-{
-    void *memory;
-    int code = 0;
-
-    if (back->run == NULL) {
-        code = store_aligned_new(STORE_RUN_BYTES, &memory);
-        back->run = code == 0 ? memory : NULL;
-    }
-    if (code == 0 && back->header == NULL) {
-        code = store_aligned_new(DISK_PAGE_BYTES, &memory);
-        back->header = code == 0 ? memory : NULL;
-    }
-    return code;
-}
-
 static void write_backs_fill(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
@@ -513,7 +487,7 @@ static void write_backs_fill(struct store *store)
     for (uint32_t i = 0; i < STORE_WRITE_BACKS && !checkpoint->drained; i++) {
         struct store_write_back *back = &checkpoint->write_backs[i];
         bool waits = false;
-        if (back->replica != NULL || write_back_buffers(back) != 0) {
+        if (back->replica != NULL) {
             continue;
         }
         struct store_replica *replica = write_back_candidate(&store->replicas, generation, &waits);

@@ -145,6 +145,8 @@ static void io_prepare_transfer(struct store_io *io, struct io_uring_sqe *sqe,
     uint64_t offset = request->offset + request->done_bytes;
     int fixed = io_fixed_index(io, at, bytes);
 
+    io->transfers_count++;
+    io->fixed_transfers_count += fixed >= 0;
     if (request->type == STORE_IO_READ) {
         if (fixed >= 0) {
             io_uring_prep_read_fixed(sqe, request->fd, at, bytes, offset, fixed);

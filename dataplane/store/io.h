@@ -41,14 +41,16 @@ struct store_io_request {
     void (*done)(struct store_io_request *request, int result); // 0 or more; -errno
 };
 
-#define STORE_IO_FIXED_MAX 2 // the journal's images and the caller's region
+#define STORE_IO_FIXED_MAX 3 // the store's own pages, the journal's images, the caller's region
 
 struct store_io {
     bool uring;
     struct io_uring ring;
     int event_fd;
-    struct pawl_list pending; // not handed to the kernel yet
-    unsigned in_flight_count; // handed to it
+    struct pawl_list pending;       // not handed to the kernel yet
+    unsigned in_flight_count;       // handed to it
+    uint64_t transfers_count;       // reads and writes that were handed to it,
+    uint64_t fixed_transfers_count; // and those of registered buffers among them
     unsigned fixed_count;
     struct iovec fixed_iov[STORE_IO_FIXED_MAX];
 };

@@ -25,22 +25,15 @@
 
 static void journal_pump(struct store *store);
 
-int store_journal_open(struct store *store)
+void store_journal_open(struct store *store)
 {
     struct store_journal *journal = &store->journal;
-    int code = store_aligned_new(DISK_PAGE_BYTES, &journal->header);
 
     pawl_list_init(&journal->waiting);
     for (int i = 0; i < 2; i++) {
         pawl_list_init(&journal->batches[i].ops);
         journal->batches[i].store = store;
     }
-    return code;
-}
-
-void store_journal_close(struct store *store)
-{
-    free(store->journal.header);
 }
 
 bool store_journal_is_idle(const struct store *store)

@@ -30,8 +30,6 @@
 #define SPARES_MAX 32u
 #define SPARE_WORTH 4u // of a chunk's bytes one in so many has blocks
 
-static _Alignas(DISK_PAGE_BYTES) const uint8_t zeros[DISK_PAGE_BYTES];
-
 static struct store_spare *spare_new(struct store *store, uint64_t number, int fd)
 {
     struct store_spare *spare = calloc(1, sizeof(*spare));
@@ -149,7 +147,7 @@ static void spare_zero(struct store_spare *spare)
     spare->io = (struct store_io_request){
         .type = STORE_IO_WRITE_DURABLE,
         .fd = spare->fd,
-        .buffer = (void *)(uintptr_t)zeros,
+        .buffer = (void *)(uintptr_t)spare->store->zeros,
         .bytes = DISK_PAGE_BYTES,
         .offset = data_end + spare->zeroed_count * (uint64_t)DISK_FOOTER_PLACE_BYTES,
         .done = spare_zeroed,
@@ -365,7 +363,8 @@ static int spare_clear(struct store_spare *spare)
     for (unsigned i = 1; i <= 2; i++) {
         uint64_t place = spare->file_bytes - i * (uint64_t)DISK_FOOTER_PLACE_BYTES;
         errno = EIO; // of a short write
-        if (pwrite(spare->fd, zeros, sizeof(zeros), (off_t)place) != (ssize_t)sizeof(zeros)) {
+        if (pwrite(spare->fd, spare->store->zeros, DISK_PAGE_BYTES, (off_t)place) !=
+            (ssize_t)DISK_PAGE_BYTES) {
             return -errno;
         }
     }

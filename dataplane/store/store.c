@@ -160,11 +160,33 @@ static int direct_probe(struct store *store, bool no_direct)
     return 0;
 }
 
+static int pages_new(struct store *store)
+{
+    size_t pages = 2 + STORE_WRITE_BACKS; // zeros, headers of segments and of footers
+    size_t bytes = pages * DISK_PAGE_BYTES + STORE_WRITE_BACKS * (size_t)STORE_RUN_BYTES;
+    int code = store_aligned_new(bytes, &store->pages);
+
+    if (code != 0) {
+        return code;
+    }
+    store->pages_bytes = bytes;
+    uint8_t *at = store->pages;
+    store->zeros = at;
+    store->journal.header = at + DISK_PAGE_BYTES;
+    at += 2 * (size_t)DISK_PAGE_BYTES;
+    for (uint32_t i = 0; i < STORE_WRITE_BACKS; i++) {
+        store->checkpoint.write_backs[i].header = at;
+        store->checkpoint.write_backs[i].run = at + DISK_PAGE_BYTES;
+        at += DISK_PAGE_BYTES + STORE_RUN_BYTES;
+    }
+    return 0;
+}
+
 static int io_start(struct store *store, const struct store_options *options)
 {
     const char *why;
     struct iovec iov[STORE_IO_FIXED_MAX];
-    unsigned count = 0;
+    unsigned wanted = 0;
     int code = store_io_open(&store->io, options->no_uring, &why);
 
     if (code != 0) {
@@ -174,18 +196,20 @@ static int io_start(struct store *store, const struct store_options *options)
         pawl_log_warn("io_uring is not used: %s; requests are carried out one by one", why);
         return 0;
     }
-    iov[count++] = (struct iovec){store->journal.images, store->journal.images_bytes};
+    iov[wanted++] = (struct iovec){store->pages, store->pages_bytes};
+    iov[wanted++] = (struct iovec){store->journal.images, store->journal.images_bytes};
     if (options->fixed_memory != NULL && options->fixed_bytes > 0) {
-        iov[count++] = (struct iovec){options->fixed_memory, options->fixed_bytes};
+        iov[wanted++] = (struct iovec){options->fixed_memory, options->fixed_bytes};
     }
-    code = store_io_register(&store->io, iov, count);
-    if (code != 0 && count > 1) { // both may be too much for RLIMIT_MEMLOCK, the journal alone not
-        code = store_io_register(&store->io, iov, 1);
+    // All may be too much for RLIMIT_MEMLOCK, and the first ones not.
+    for (unsigned count = wanted; count > 0 && store->io.fixed_count == 0; count--) {
+        int refused = store_io_register(&store->io, iov, count);
+        code = code != 0 ? code : refused;
     }
-    if (store->io.fixed_count < count) {
-        pawl_log_warn("%s not registered with io_uring (%s; RLIMIT_MEMLOCK?): somewhat slower",
-                      code != 0 ? "buffers are" : "the memory region is",
-                      strerror(code != 0 ? -code : ENOMEM));
+    if (store->io.fixed_count < wanted) {
+        pawl_log_warn("%u of %u buffers are not registered with io_uring (%s; RLIMIT_MEMLOCK?): "
+                      "somewhat slower",
+                      wanted - store->io.fixed_count, wanted, strerror(-code));
     }
     return 0;
 }
@@ -215,7 +239,7 @@ static void describe(struct store *store)
     }
     snprintf(store->describe, sizeof(store->describe), "%s%s, %s, journal %u x %" PRIu64 " KiB",
              store->io.uring ? "io_uring" : "no io_uring",
-             store->io.fixed_count > 1 ? " with registered memory" : "", disk,
+             store->io.fixed_count == STORE_IO_FIXED_MAX ? " with registered memory" : "", disk,
              store->journal.segments_count, store->journal.segments[0].bytes >> 10);
 }
 
@@ -251,12 +275,11 @@ static void store_free(struct store *store)
     replicas_free(&store->replicas);
     replicas_free(&store->dropped);
     store_spares_close(store);
-    store_checkpoint_close(store);
     if (store->io.event_fd >= 0) {
         store_io_close(&store->io);
     }
-    store_journal_close(store);
     store_segments_close(store);
+    free(store->pages);
     folders_close(store);
     pawl_map_fini(&store->map);
     free(store->ready);
@@ -301,9 +324,10 @@ static int store_start(struct store *store, const struct store_options *options)
         code = direct_probe(store, options->no_direct);
     }
     if (code == 0) {
-        code = store_journal_open(store);
+        code = pages_new(store);
     }
     if (code == 0) {
+        store_journal_open(store);
         code = store_segments_open(store, options);
     }
     if (code == 0) {

@@ -237,7 +237,7 @@ struct store_journal {
     size_t images_bytes;
     struct store_segment *active; // NULL: the next entry opens a segment
     struct store_segment *opening;
-    void *header; // a page
+    void *header; // a page; its memory is the store's
     struct store_io_request header_io;
     uint64_t generation; // highest given out
     uint64_t next_lsn;
@@ -255,7 +255,7 @@ struct store_write_back {
     struct store_waiter waiter;
     struct store_io_request io;
     void (*resume)(struct store_write_back *back); // what the pace holds up; NULL: nothing
-    uint8_t *run; // STORE_RUN_BYTES: records, then rows of the footer
+    uint8_t *run; // STORE_RUN_BYTES: records, then rows of the footer; its memory is the store's
     size_t run_bytes;
     uint64_t run_place;
     uint64_t next; // record to look at
@@ -263,7 +263,7 @@ struct store_write_back {
     uint64_t end;
     uint64_t first_place;      // of the first byte that is written
     struct disk_footer footer; // of the replica as it was when its first rows were made
-    uint8_t *header;           // a page
+    uint8_t *header;           // a page, the same
     uint64_t row;              // the next one to be made
     uint64_t row_place;        // of its record, if that is one that was written back
 };
@@ -289,6 +289,10 @@ struct store {
     int failed;
     bool closing;
     struct store_io io;
+    void *
+        pages; // that the store fills and writes, beside the images, in one piece: one registered buffer
+    size_t pages_bytes;
+    const uint8_t *zeros; // one of them
     struct store_journal journal;
     struct store_checkpoint checkpoint;
     struct pawl_map map;                     // handle > replica
@@ -387,8 +391,7 @@ uint64_t store_segments_bytes(const struct store *store);
 uint64_t store_segments_held(const struct store *store);
 
 // journal.c
-int store_journal_open(struct store *store) PAWL_MUST_CHECK;
-void store_journal_close(struct store *store);
+void store_journal_open(struct store *store);
 void store_journal_step(struct store *store);
 size_t store_journal_op_bytes(const struct store_op *op);
 size_t store_journal_room_bytes(const struct store *store);
@@ -425,7 +428,6 @@ void store_spares_close(struct store *store);
 
 // checkpoint.c
 void store_checkpoint_open(struct store *store);
-void store_checkpoint_close(struct store *store);
 void store_checkpoint_pace(struct store *store, size_t journal_bytes);
 // True: a segment has become free.
 bool store_checkpoint_step(struct store *store);
