@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "perf/report.h"
+#include "perf/page.h"
 #include "perf/svg.h"
 #include "perf/targets.h"
 
@@ -33,6 +33,8 @@ static const char style[] =
     ".line{fill:none;stroke-width:2}\n"
     ".dashed{stroke-dasharray:5 5}\n"
     ".dotted{stroke-dasharray:2 3}\n"
+    ".hollow{fill-opacity:.15;stroke-dasharray:5 5}\n"
+    ".mark{stroke:var(--ink);stroke-width:3}\n"
     ".c0{stroke:#0072b2;fill:#0072b2}\n"
     ".c1{stroke:#d55e00;fill:#d55e00}\n"
     ".c2{stroke:#009e73;fill:#009e73}\n"
@@ -50,14 +52,14 @@ static const struct {
 
 // ---- words --------------------------------------------------------------------------------------
 
-static void cell(FILE *out, const char *tag, const char *text)
+void perf_page_cell(FILE *out, const char *tag, const char *text)
 {
     fprintf(out, "<%s>", tag);
     perf_html_text(out, text);
     fprintf(out, "</%s>", tag);
 }
 
-static void number(double value, char *text, size_t text_bytes)
+void perf_page_number(double value, char *text, size_t text_bytes)
 {
     if (isnan(value)) {
         snprintf(text, text_bytes, "-");
@@ -74,9 +76,9 @@ static void spread_cell(FILE *out, enum perf_figure figure, struct perf_spread s
     char median[40];
     char least[40];
     char most[40];
-    number(perf_figure_shown(figure, spread.median), median, sizeof median);
-    number(perf_figure_shown(figure, spread.min), least, sizeof least);
-    number(perf_figure_shown(figure, spread.max), most, sizeof most);
+    perf_page_number(perf_figure_shown(figure, spread.median), median, sizeof median);
+    perf_page_number(perf_figure_shown(figure, spread.min), least, sizeof least);
+    perf_page_number(perf_figure_shown(figure, spread.max), most, sizeof most);
     fprintf(out, "<td>%s", median);
     if (spread.max > spread.min) {
         fprintf(out, " <small>%s to %s</small>", least, most);
@@ -84,7 +86,7 @@ static void spread_cell(FILE *out, enum perf_figure figure, struct perf_spread s
     fputs("</td>", out);
 }
 
-static void run_label(const struct perf_report_run *run, char *text, size_t text_bytes)
+void perf_page_label(const struct perf_report_run *run, char *text, size_t text_bytes)
 {
     unsigned clients = (unsigned)run->result.options.clients;
     snprintf(text, text_bytes, "%s, %u client%s", run->group, clients, clients == 1 ? "" : "s");
@@ -155,8 +157,8 @@ static void write_group_table(FILE *out, const struct perf_report *report, enum 
                               bool relative)
 {
     fputs("<div><table><tr>", out);
-    cell(out, "th", "run");
-    cell(out, "th", relative ? "times the first" : perf_figure_text(figure));
+    perf_page_cell(out, "th", "run");
+    perf_page_cell(out, "th", relative ? "times the first" : perf_figure_text(figure));
     fputs("</tr>\n", out);
     for (size_t begin = 0; begin < report->runs_count; begin = group_end(report, begin)) {
         size_t end = group_end(report, begin);
@@ -164,12 +166,12 @@ static void write_group_table(FILE *out, const struct perf_report *report, enum 
         for (size_t i = begin; end - begin > 1 && i < end; i++) {
             struct perf_spread spread = perf_result_spread(&report->runs[i].result, figure);
             char text[100];
-            run_label(&report->runs[i], text, sizeof text);
+            perf_page_label(&report->runs[i], text, sizeof text);
             fputs("<tr>", out);
-            cell(out, "td", text);
+            perf_page_cell(out, "td", text);
             if (relative) {
-                number(spread.median / unit, text, sizeof text);
-                cell(out, "td", text);
+                perf_page_number(spread.median / unit, text, sizeof text);
+                perf_page_cell(out, "td", text);
             } else {
                 spread_cell(out, figure, spread);
             }
@@ -253,26 +255,27 @@ static void write_latency_table(FILE *out, const struct perf_report *report)
 {
     static struct pawl_histogram latency_ns;
     fputs("<div><table><tr>", out);
-    cell(out, "th", "run, us");
+    perf_page_cell(out, "th", "run, us");
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(percentiles); i++) {
         char text[32];
         snprintf(text, sizeof text, "P%s", percentiles[i].text);
-        cell(out, "th", text);
+        perf_page_cell(out, "th", text);
     }
-    cell(out, "th", "max");
+    perf_page_cell(out, "th", "max");
     fputs("</tr>\n", out);
     for (size_t i = 0; i < report->runs_count; i++) {
         char text[100];
         merged(&report->runs[i].result, &latency_ns);
-        run_label(&report->runs[i], text, sizeof text);
+        perf_page_label(&report->runs[i], text, sizeof text);
         fputs("<tr>", out);
-        cell(out, "td", text);
+        perf_page_cell(out, "td", text);
         for (size_t k = 0; k < PAWL_ARRAY_COUNT(percentiles); k++) {
-            number(percentile_us(&latency_ns, percentiles[k].percent), text, sizeof text);
-            cell(out, "td", text);
+            perf_page_number(percentile_us(&latency_ns, percentiles[k].percent), text, sizeof text);
+            perf_page_cell(out, "td", text);
         }
-        number(latency_ns.count != 0 ? (double)latency_ns.max / 1e3 : NAN, text, sizeof text);
-        cell(out, "td", text);
+        perf_page_number(latency_ns.count != 0 ? (double)latency_ns.max / 1e3 : NAN, text,
+                         sizeof text);
+        perf_page_cell(out, "td", text);
         fputs("</tr>\n", out);
     }
     fputs("</table></div>\n", out);
@@ -294,7 +297,7 @@ static void write_latency(FILE *out, const struct perf_report *report)
         struct perf_series *series = &plot.series[plot.series_count++];
         char text[100];
         merged(&report->runs[i].result, &latency_ns);
-        run_label(&report->runs[i], text, sizeof text);
+        perf_page_label(&report->runs[i], text, sizeof text);
         snprintf(series->label, sizeof series->label, "%.47s", text);
         for (size_t k = 0; k < PAWL_ARRAY_COUNT(percentiles); k++) {
             double us = percentile_us(&latency_ns, percentiles[k].percent);
@@ -326,9 +329,9 @@ static void write_stages_table(FILE *out, const struct perf_report *report)
 {
     static struct perf_stages stages;
     fputs("<div><table><tr>", out);
-    cell(out, "th", "run, us: P50 and P99");
+    perf_page_cell(out, "th", "run, us: P50 and P99");
     for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
-        cell(out, "th", perf_stage_name(stage));
+        perf_page_cell(out, "th", perf_stage_name(stage));
     }
     fputs("</tr>\n", out);
     for (size_t i = 0; i < report->runs_count; i++) {
@@ -337,14 +340,14 @@ static void write_stages_table(FILE *out, const struct perf_report *report)
         if (stages.ns[0].count == 0) {
             continue;
         }
-        run_label(&report->runs[i], text, sizeof text);
+        perf_page_label(&report->runs[i], text, sizeof text);
         fputs("<tr>", out);
-        cell(out, "td", text);
+        perf_page_cell(out, "td", text);
         for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
             struct perf_stage_figures figures = perf_stage_figures(&stages, stage);
-            number(figures.p50_us, text, sizeof text);
+            perf_page_number(figures.p50_us, text, sizeof text);
             fprintf(out, "<td>%s", text);
-            number(figures.p99_us, text, sizeof text);
+            perf_page_number(figures.p99_us, text, sizeof text);
             fprintf(out, " <small>%s</small></td>", text);
         }
         fputs("</tr>\n", out);
@@ -370,7 +373,7 @@ static void write_stages(FILE *out, const struct perf_report *report)
             bars.names[stage] = perf_stage_name(stage);
             sum_us += bar->parts[stage];
         }
-        run_label(&report->runs[i], text, sizeof text);
+        perf_page_label(&report->runs[i], text, sizeof text);
         snprintf(bar->label, sizeof bar->label, "%s: %.0f us", text, sum_us);
         bars.bars_count++;
     }
@@ -387,7 +390,7 @@ static void write_stages(FILE *out, const struct perf_report *report)
     for (unsigned stage = 0; stage < PERF_STAGES_COUNT; stage++) {
         char text[160];
         snprintf(text, sizeof text, "%s: %s", perf_stage_name(stage), perf_stage_text(stage));
-        cell(out, "li", text);
+        perf_page_cell(out, "li", text);
         putc('\n', out);
     }
     fputs("</ul>\n", out);
@@ -402,31 +405,32 @@ static void write_figures(FILE *out, const struct perf_report *report)
         PERF_FIGURE_p99_us,          PERF_FIGURE_p999_us,        PERF_FIGURE_cpu_s_per_gb,
         PERF_FIGURE_copies_per_byte, PERF_FIGURE_syscalls_per_op};
     fputs("<h2>All figures</h2>\n<div><table><tr>", out);
-    cell(out, "th", "run");
+    perf_page_cell(out, "th", "run");
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(shown); i++) {
-        cell(out, "th", perf_figure_text(shown[i]));
+        perf_page_cell(out, "th", perf_figure_text(shown[i]));
     }
-    cell(out, "th", "roofline");
+    perf_page_cell(out, "th", "share of the roofline");
     fputs("</tr>\n", out);
     for (size_t i = 0; i < report->runs_count; i++) {
         char text[256];
-        run_label(&report->runs[i], text, sizeof text);
+        perf_page_label(&report->runs[i], text, sizeof text);
         fputs("<tr>", out);
-        cell(out, "td", text);
+        perf_page_cell(out, "td", text);
         for (size_t k = 0; k < PAWL_ARRAY_COUNT(shown); k++) {
             spread_cell(out, shown[k], perf_result_spread(&report->runs[i].result, shown[k]));
         }
-        cell(out, "td", "-"); // of perf/roofline, once it is measured in the same run
+        perf_page_roofline_cell(out, report, &report->runs[i]);
         fputs("</tr>\n", out);
     }
     fputs("</table></div>\n<p>Medians over rounds, with the least and the most. CPU: of the "
-          "client, the master and "
-          "all chunk servers. The roofline was not measured in this run.</p>\n<ul>\n",
+          "client, the master and all chunk servers. ",
           out);
+    perf_html_text(out, perf_page_roofline_words(report));
+    fputs("</p>\n<ul>\n", out);
     for (size_t i = 0; i < report->runs_count; i++) {
         char text[256];
         perf_result_describe(&report->runs[i].result, text, sizeof text);
-        cell(out, "li", text);
+        perf_page_cell(out, "li", text);
         putc('\n', out);
     }
     fputs("</ul>\n", out);
@@ -452,7 +456,7 @@ static void write_head(FILE *out, const struct perf_report *report,
     fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>pawl-perf: ", style);
     perf_html_text(out, report->suite);
     fputs("</h1>\n", out);
-    cell(out, "p", report->about);
+    perf_page_cell(out, "p", report->about);
     snprintf(
         text, sizeof text,
         "Pawl %s, %s. %u chunk servers over %s on %s%s; kernel %s, %ld processors.", pawl_version(),
@@ -461,7 +465,7 @@ static void write_head(FILE *out, const struct perf_report *report,
                         : " without O_DIRECT: the page cache takes part",
         names.release, sysconf(_SC_NPROCESSORS_ONLN));
     fputs("\n", out);
-    cell(out, "p", text);
+    perf_page_cell(out, "p", text);
     fputs("\n", out);
 }
 
@@ -473,6 +477,7 @@ void perf_page_write(FILE *out, const struct perf_report *report,
         perf_targets_html(out, report);
     }
     write_throughput(out, report);
+    perf_page_roofline(out, report);
     write_latency(out, report);
     write_stages(out, report);
     write_scaling(out, report);

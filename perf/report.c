@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "perf/beside.h"
 #include "perf/perf.h"
 #include "perf/run.h"
 #include "perf/targets.h"
@@ -149,6 +150,15 @@ static struct perf_options run_options(const struct suite *suite, const struct s
     return options;
 }
 
+// Of appends and reads there is a roofline, if it has such a shape.
+static bool has_roofline(const struct perf_options *options, const struct perf_cluster *cluster)
+{
+    struct perf_beside beside;
+    const char *why;
+    return (options->verb == PERF_APPEND || options->verb == PERF_READ) &&
+           perf_beside_init(options, cluster, &beside, &why) == 0;
+}
+
 static int run_suite(const struct suite *suite, const struct perf_options *options,
                      const struct perf_cluster *cluster, struct perf_report *report)
 {
@@ -157,9 +167,10 @@ static int run_suite(const struct suite *suite, const struct perf_options *optio
         struct perf_report_run *run = &report->runs[i];
         run->group = suite->runs[i].group;
         run->limit = suite->runs[i].verb == PERF_PUSH;
-        run->result.options = run_options(suite, &suite->runs[i], options);
         // The result keeps a copy of its options, so they must not be read through it meanwhile.
-        struct perf_options own = run->result.options;
+        struct perf_options own = run_options(suite, &suite->runs[i], options);
+        run->roofline_none = !has_roofline(&own, cluster);
+        own.roofline |= options->roofline && suite->runs != targets && !run->roofline_none;
         fprintf(stderr, "pawl-perf: %zu of %zu: %s, %llu clients\n", i + 1, suite->runs_count,
                 run->group, (unsigned long long)own.clients);
         code = perf_run_rounds(&own, cluster, &run->result);

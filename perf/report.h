@@ -8,8 +8,9 @@
 #define PERF_REPORT_RUNS_MAX 16
 
 struct perf_report_run {
-    const char *group; // runs that differ in `clients` only
-    bool limit;        // something to compare the others with
+    const char *group;  // runs that differ in `clients` only
+    bool limit;         // something to compare the others with
+    bool roofline_none; // of such a run there is none
     struct perf_result result;
 };
 

@@ -283,3 +283,61 @@ void perf_bars_write(FILE *out, const struct perf_bars *bars)
     }
     fputs("</svg>\n", out);
 }
+
+// ---- bars on an axis ----------------------------------------------------------------------------
+
+#define LEVEL_STEP (BAR_HEIGHT + 32)
+
+static struct perf_axis levels_axis(const struct perf_levels *levels)
+{
+    struct perf_axis axis = {.from = 0, .to = WIDTH - RIGHT};
+    double most = levels->line;
+    for (size_t i = 0; i < levels->levels_count; i++) {
+        most =
+            fmax(most, fmax(levels->levels[i].value, levels->levels[i].mark)); // of NaN the other
+    }
+    perf_axis_fit(&axis, 0, most);
+    return axis;
+}
+
+static void write_level(FILE *out, const struct perf_level *level, const struct perf_axis *axis,
+                        double y)
+{
+    write_text(out, 0, y + 14, "start", level->label);
+    if (!isnan(level->value)) {
+        fprintf(out,
+                "<rect class=\"c0%s\" x=\"0\" y=\"%.1f\" width=\"%.2f\" height=\"%d\"><title>%.3f"
+                "</title></rect>\n",
+                level->hollow ? " hollow" : "", y + 20, perf_axis_at(axis, level->value),
+                BAR_HEIGHT, level->value);
+    }
+    if (!isnan(level->mark)) {
+        fprintf(out, "<path class=\"mark\" d=\"M%.2f %.1fv%d\"><title>%.3f</title></path>\n",
+                perf_axis_at(axis, level->mark), y + 17, BAR_HEIGHT + 6, level->mark);
+    }
+}
+
+void perf_levels_write(FILE *out, const struct perf_levels *levels)
+{
+    struct perf_axis axis = levels_axis(levels);
+    double ticks[PERF_TICKS_MAX];
+    char text[32];
+    size_t count = perf_axis_ticks(&axis, ticks);
+    int end = (int)levels->levels_count * LEVEL_STEP;
+    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, end + 52);
+    perf_html_text(out, levels->title);
+    fputs("\" xmlns=\"http://www.w3.org/2000/svg\">\n", out);
+    for (size_t i = 0; i < count; i++) {
+        double at = perf_axis_at(&axis, ticks[i]);
+        fprintf(out, "<path class=\"grid\" d=\"M%.1f 16V%d\"/>\n", at, end + 6);
+        perf_axis_label(ticks[i], text, sizeof text);
+        write_text(out, at, end + 22, i == 0 ? "start" : "middle", text);
+    }
+    for (size_t i = 0; i < levels->levels_count; i++) {
+        write_level(out, &levels->levels[i], &axis, (double)i * LEVEL_STEP);
+    }
+    fprintf(out, "<path class=\"axis\" d=\"M%.1f 16V%d\"/>\n", perf_axis_at(&axis, levels->line),
+            end + 6);
+    write_text(out, (WIDTH - RIGHT) / 2.0, end + 44, "middle", levels->x_label);
+    fputs("</svg>\n", out);
+}

@@ -80,6 +80,25 @@ struct perf_bars {
 // Bars of one length each, one under the other. One whose parts are all 0 is left empty.
 void perf_bars_write(FILE *out, const struct perf_bars *bars);
 
+// A bar from 0 to a value.
+struct perf_level {
+    char label[192];
+    double value; // NaN: no bar
+    double mark;  // NaN: none
+    bool hollow;  // it does not count
+};
+
+struct perf_levels {
+    const char *title;
+    const char *x_label;
+    double line; // across all bars, at this value
+    struct perf_level levels[PERF_POINTS_MAX];
+    size_t levels_count;
+};
+
+// One under the other, on one axis that begins at 0.
+void perf_levels_write(FILE *out, const struct perf_levels *levels);
+
 // Text as it may stand in HTML and SVG, in attributes too.
 void perf_html_text(FILE *out, const char *text);
 

@@ -20,7 +20,7 @@ _pawl_perf_options() { # verb
     meta) echo "$times $loops" ;;
     push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
     failover) echo "$appends --ack" ;;
-    report) echo "$times --suite --output" ;;
+    report) echo "$times --suite --output --roofline" ;;
     esac
 }
 

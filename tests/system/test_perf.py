@@ -225,6 +225,43 @@ def failover(cluster, _where):
     cluster.wait_live(3)
 
 
+def page_of(path):
+    """The page: its text, its plots by name, and the rows of its table of all figures."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    for word in ("<script", "src=", "href=", "url(", "@import", ">nan", "-nan"):
+        check(word not in text, f"the page has {word}")
+    body = xml.etree.ElementTree.fromstring(re.search("<body>.*</body>", text, re.S).group(0))
+    plots = {plot.get("aria-label"): plot for plot in body.iter("{http://www.w3.org/2000/svg}svg")}
+    return text, plots, list(list(body.iter("table"))[-1].iter("tr"))[1:]
+
+
+def check_fractions(path, runs, bars):
+    """Each run with a roofline has its share in the column, and a bar; what is not valid is hollow."""
+    text, plots, rows = page_of(path)
+    check("was not measured in this run" not in text, "the page denies its roofline")
+    measured = [run for run in runs if run["options"]["roofline"]]
+    drawn = [item.get("class") for item in plots["Fraction of the roofline"].iter("{http://www.w3.org/2000/svg}rect")]
+    labels = ["".join(item.itertext()) for item in plots["Fraction of the roofline"].iter("{http://www.w3.org/2000/svg}text")]
+    known = [label for label in labels if re.search(r": [0-9.]+(, target [0-9.]+)?(, not valid)?$", label)]
+    check(len(drawn) == len(known) <= bars, f"{len(drawn)} bars: {known}")
+    check(sum("not valid" in label for label in known) == sum("hollow" in name for name in drawn), f"{drawn}, {known}")
+    check(len(rows) == len(runs) and measured, f"{len(rows)} rows of {len(runs)} runs")
+    for row, run in zip(rows, runs):
+        shown = "".join(row[-1].itertext())
+        if run not in measured:
+            check(shown == ("-" if run["verb"] in ("append", "read") else "none"), f"{run['group']}: {shown}")
+            continue
+        share = run["ratio"]["ops"]
+        if run["loop"] == "open":
+            share = run["ratio"]["p999"] and 1 / run["ratio"]["p999"]
+        known = shown.split()[0] == "-" if share is None else math.isclose(float(shown.split()[0]), share, rel_tol=0.02,
+                                                                           abs_tol=0.001)
+        check(known, f"{run['group']}: {shown}, not {share}")
+        check(("not valid" in shown) == (not run["roofline"]["valid"]), f"{run['group']}: {shown}")
+    return text, labels
+
+
 def report(cluster, where):
     """One page that needs nothing else, with the numbers that the JSON has."""
     page = os.path.join(where, "page.html")
@@ -238,16 +275,11 @@ def report(cluster, where):
         check_result(run, run["verb"], 2)
         for item in run["rounds"]:
             check_round(run, item)
-    with open(page, encoding="utf-8") as file:
-        text = file.read()
     check(os.listdir(where) == ["page.html"], f"{os.listdir(where)}")
-    for word in ("<script", "src=", "href=", "url(", "@import", ">nan", "-nan"):
-        check(word not in text, f"the page has {word}")
-    body = xml.etree.ElementTree.fromstring(re.search("<body>.*</body>", text, re.S).group(0))
-    plots = list(body.iter("{http://www.w3.org/2000/svg}svg"))
-    tables = list(body.iter("table"))
-    check(len(plots) == 4 and len(tables) == 5, f"{len(plots)} plots, {len(tables)} tables")
-    rows = [row for row in tables[-1].iter("tr")][1:]
+    text, plots, rows = page_of(page)
+    check(sorted(plots) == ["Latency percentiles", "Scaling by clients", "Stages of appends", "Throughput by clients"],
+          f"{sorted(plots)}")
+    check(text.count("<table>") == 5 and "The roofline was not measured in this run" in text, "tables, or the roofline")
     check(len(rows) == 9, f"{len(rows)} rows")
     for row, run in zip(rows, result["runs"]):
         shown = float("".join(row[1].itertext()).split()[0])
@@ -321,9 +353,9 @@ def targets(cluster, where):
         check(close_to(share * target["roofline"], target["reached"]), f"{target}")
     many = next(target for target in result["targets"] if target["figure"] == "ops_per_s")
     check((many["with_duties"] or 0) == runs[many["run"]]["roofline"]["duties"]["ops_per_s"], f"{many}")
-    with open(page, encoding="utf-8") as file:
-        text = file.read()
+    text, labels = check_fractions(page, result["runs"], 7)
     check("<h2>Targets</h2>" in text and all(target["what"] in text for target in result["targets"]), "the page")
+    check(sum(", target " in label for label in labels) == 7, f"targets in the plot: {labels}")
 
 
 def table(cluster, _where):

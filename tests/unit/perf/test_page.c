@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "perf/report.h"
+#include "perf/targets.h"
 
 static struct perf_cluster cluster;
 static struct perf_report report;
@@ -31,6 +32,18 @@ static void add_run(const char *group, enum perf_verb verb, uint64_t clients, bo
         struct pawl_append_stages told = {.push_ns = 30000, .flush_ns = 50000};
         perf_stages_record(&run->result.rounds[0].stages, 100000, &told);
     }
+}
+
+// The last run's roofline, twice its rate; valid or not.
+static void add_roofline(bool is_valid)
+{
+    struct perf_result *result = &report.runs[report.runs_count - 1].result;
+    struct perf_round *round = &result->rounds[0];
+    result->options.roofline = true;
+    result->roofline_valid = is_valid;
+    snprintf(result->roofline_why, sizeof result->roofline_why, "%s", is_valid ? "" : "<no tool>");
+    round->roofline.ops_per_s = 2 * round->figures[PERF_FIGURE_ops_per_s];
+    round->roofline.bytes_per_s = 2 * round->figures[PERF_FIGURE_bytes_per_s];
 }
 
 static char *page(void)
@@ -104,12 +117,78 @@ static void test_page_when_a_limit_then_dashed_and_left_out_of_latency_and_scali
     free(text);
 }
 
+static void test_page_when_no_roofline_then_it_says_so_and_draws_none(void **state)
+{
+    (void)state;
+    report = (struct perf_report){.suite = "suite", .about = "about"};
+    add_run("appends", PERF_APPEND, 1, false);
+    char *text = page();
+    assert_null(strstr(text, "Fraction of the roofline"));
+    assert_int_equal(count_of(text, "The roofline was not measured in this run."), 1);
+    assert_int_equal(count_of(strstr(text, "<h2>All figures"), "<td>-</td></tr>"), 1);
+    free(text);
+}
+
+static void test_page_when_roofline_then_fractions_and_what_does_not_count(void **state)
+{
+    (void)state;
+    report = (struct perf_report){.suite = "suite", .about = "about"};
+    add_run("appends", PERF_APPEND, 1, false);
+    add_roofline(true);
+    add_run("appends", PERF_APPEND, 2, false);
+    add_roofline(false);
+    add_run("others", PERF_APPEND, 1, false);
+    add_run("names", PERF_META, 1, false);
+    report.runs[report.runs_count - 1].roofline_none = true;
+    char *text = page();
+    const char *plot = strstr(text, "aria-label=\"Fraction of the roofline\"");
+    const char *figures = strstr(text, "<h2>All figures");
+    assert_true(plot != NULL && figures != NULL);
+    // Of what was measured only: half of an axis up to 1.
+    assert_int_equal(count_of(plot, "width=\"310.00\""), 2);
+    assert_int_equal(count_of(plot, "class=\"c0 hollow\""), 1);
+    assert_int_equal(count_of(plot, "class=\"mark\""), 0);
+    assert_non_null(strstr(plot, "appends, 1 client, operations/s: 0.500<"));
+    assert_non_null(strstr(plot, "appends, 2 clients, operations/s: 0.500, not valid<"));
+    assert_non_null(strstr(plot, "Not valid: appends, 2 clients: &lt;no tool&gt;"));
+    assert_int_equal(count_of(figures, "<td>0.500</td></tr>"), 1);
+    assert_int_equal(count_of(figures, "<td>0.500 <small>not valid</small></td></tr>"), 1);
+    assert_int_equal(count_of(figures, "<td>-</td></tr>"), 1);
+    assert_int_equal(count_of(figures, "<td>none</td></tr>"), 1);
+    assert_null(strstr(text, "was not measured in this run"));
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
+static void test_page_when_targets_then_they_are_marked_and_longer_is_better(void **state)
+{
+    (void)state;
+    report = (struct perf_report){.suite = "suite", .about = "about", .targets = true};
+    add_run(PERF_TARGETS_ALONE, PERF_APPEND, 1, false);
+    add_roofline(true);
+    struct perf_round *round = &report.runs[0].result.rounds[0];
+    round->figures[PERF_FIGURE_p50_us] = 250;
+    round->roofline.p50_us = 100;
+    char *text = page();
+    const char *plot = strstr(text, "aria-label=\"Fraction of the roofline\"");
+    assert_non_null(plot);
+    // At most 1.25 times the roofline's: at least 0.8 of it.
+    assert_int_equal(count_of(plot, "class=\"mark\""), 1);
+    assert_int_equal(count_of(plot, "<title>0.800</title>"), 1);
+    assert_int_equal(count_of(plot, "<title>0.400</title>"), 1);
+    assert_non_null(strstr(plot, "latency P50, us: 0.400, target 0.80<"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_page_when_appends_then_their_stages_are_drawn),
         cmocka_unit_test(test_page_when_nothing_was_appended_then_no_stages),
         cmocka_unit_test(test_page_when_a_limit_then_dashed_and_left_out_of_latency_and_scaling),
+        cmocka_unit_test(test_page_when_no_roofline_then_it_says_so_and_draws_none),
+        cmocka_unit_test(test_page_when_roofline_then_fractions_and_what_does_not_count),
+        cmocka_unit_test(test_page_when_targets_then_they_are_marked_and_longer_is_better),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,34 @@ static void test_bars_when_parts_then_in_proportion(void **state)
     free(text);
 }
 
+static void write_levels(FILE *out, const void *what)
+{
+    perf_levels_write(out, what);
+}
+
+static void test_levels_when_written_then_bars_from_0_on_one_axis(void **state)
+{
+    (void)state;
+    static const struct perf_levels levels = {
+        .title = "<levels>",
+        .x_label = "share",
+        .line = 1,
+        .levels = {{.label = "one", .value = 0.5, .mark = 0.8},
+                   {.label = "two", .value = 2, .mark = NAN, .hollow = true},
+                   {.label = "none", .value = NAN, .mark = NAN}},
+        .levels_count = 3,
+    };
+    char *text = written(write_levels, &levels);
+    assert_non_null(strstr(text, "aria-label=\"&lt;levels&gt;\""));
+    assert_non_null(strstr(text, "class=\"c0\" x=\"0\" y=\"20.0\" width=\"155.00\""));
+    assert_non_null(strstr(text, "class=\"c0 hollow\" x=\"0\" y=\"76.0\" width=\"620.00\""));
+    assert_non_null(strstr(text, "class=\"mark\" d=\"M248.00 17.0v30\""));
+    assert_non_null(strstr(text, "class=\"axis\" d=\"M310.0 "));
+    assert_non_null(strstr(text, ">none</text>"));
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_html_when_text_is_markup_then_escaped),
         cmocka_unit_test(test_plot_when_values_are_missing_then_no_nan_is_written),
         cmocka_unit_test(test_bars_when_parts_then_in_proportion),
+        cmocka_unit_test(test_levels_when_written_then_bars_from_0_on_one_axis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
