@@ -10,6 +10,7 @@
 
 #define SHORT_MS                                                                                   \
     1000u // a round that short doesn't go through large files, which take longer to write
+#define OPS_MS 2000u
 #define SHORT_FILE_BYTES (UINT64_C(32) << 20)
 
 int perf_beside_init(const struct perf_options *options, const struct perf_cluster *cluster,
@@ -29,6 +30,9 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
                      : strcmp(options->route, "star") == 0 ? ROOFLINE_STAR
                                                            : ROOFLINE_ROUTE_BEST;
     roofline.duration_ms = (uint32_t)PAWL_MIN(options->duration_ms, (uint64_t)UINT32_MAX);
+    if (options->ops != 0) { // a round is over with them, whatever time it was given
+        roofline.duration_ms = PAWL_MIN(roofline.duration_ms, OPS_MS);
+    }
     roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
     roofline.rate_per_s = (double)options->rate_per_s;
     if (options->duration_ms < SHORT_MS) {

@@ -153,12 +153,25 @@ static void add_groups(const struct perf_report *report, enum perf_figure figure
     }
 }
 
+static bool has_limits(const struct perf_report *report)
+{
+    bool any = false;
+    for (size_t i = 0; i < report->runs_count; i++) {
+        any |= report->runs[i].limited_by != NULL;
+    }
+    return any;
+}
+
 static void write_group_table(FILE *out, const struct perf_report *report, enum perf_figure figure,
                               bool relative)
 {
     fputs("<div><table><tr>", out);
     perf_page_cell(out, "th", "run");
     perf_page_cell(out, "th", relative ? "times the first" : perf_figure_text(figure));
+    bool limits = !relative && has_limits(report);
+    if (limits) {
+        perf_page_cell(out, "th", "of the limit");
+    }
     fputs("</tr>\n", out);
     for (size_t begin = 0; begin < report->runs_count; begin = group_end(report, begin)) {
         size_t end = group_end(report, begin);
@@ -174,6 +187,11 @@ static void write_group_table(FILE *out, const struct perf_report *report, enum 
                 perf_page_cell(out, "td", text);
             } else {
                 spread_cell(out, figure, spread);
+            }
+            if (limits) {
+                perf_page_number(perf_report_limit_share(report, &report->runs[i]), text,
+                                 sizeof text);
+                perf_page_cell(out, "td", text);
             }
             fputs("</tr>\n", out);
         }

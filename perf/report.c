@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -159,6 +160,15 @@ static bool has_roofline(const struct perf_options *options, const struct perf_c
            perf_beside_init(options, cluster, &beside, &why) == 0;
 }
 
+// What the network alone gives to such a run.
+static const char *limit_of(const struct suite *suite, const struct suite_run *run)
+{
+    if (suite->runs != gfs || run->verb == PERF_PUSH) {
+        return NULL;
+    }
+    return run->verb == PERF_READ ? GFS_READ_LIMIT : GFS_WRITE_LIMIT;
+}
+
 static int run_suite(const struct suite *suite, const struct perf_options *options,
                      const struct perf_cluster *cluster, struct perf_report *report)
 {
@@ -167,6 +177,7 @@ static int run_suite(const struct suite *suite, const struct perf_options *optio
         struct perf_report_run *run = &report->runs[i];
         run->group = suite->runs[i].group;
         run->limit = suite->runs[i].verb == PERF_PUSH;
+        run->limited_by = limit_of(suite, &suite->runs[i]);
         // The result keeps a copy of its options, so they must not be read through it meanwhile.
         struct perf_options own = run_options(suite, &suite->runs[i], options);
         run->roofline_none = !has_roofline(&own, cluster);
@@ -179,13 +190,28 @@ static int run_suite(const struct suite *suite, const struct perf_options *optio
     return code;
 }
 
+double perf_report_limit_share(const struct perf_report *report, const struct perf_report_run *run)
+{
+    for (size_t i = 0; run->limited_by != NULL && i < report->runs_count; i++) {
+        const struct perf_report_run *limit = &report->runs[i];
+        if (strcmp(limit->group, run->limited_by) == 0 &&
+            limit->result.options.clients == run->result.options.clients) {
+            return perf_result_spread(&run->result, PERF_FIGURE_bytes_per_s).median /
+                   perf_result_spread(&limit->result, PERF_FIGURE_bytes_per_s).median;
+        }
+    }
+    return NAN;
+}
+
 static int print_json(const struct perf_report *report, const char *output,
                       const struct perf_cluster *cluster)
 {
     json_t *runs = json_array();
     for (size_t i = 0; i < report->runs_count; i++) {
         json_t *run = perf_result_json(&report->runs[i].result, cluster);
+        double share = perf_report_limit_share(report, &report->runs[i]);
         json_object_set_new(run, "group", json_string(report->runs[i].group));
+        json_object_set_new(run, "limit_share", isnan(share) ? json_null() : json_real(share));
         json_array_append_new(runs, run);
     }
     json_t *root = json_pack("{s:s,s:s,s:s,s:o}", "verb", "report", "suite", report->suite,
@@ -203,7 +229,11 @@ static void print_tables(const struct perf_report *report, const char *output,
                          const struct perf_cluster *cluster)
 {
     for (size_t i = 0; i < report->runs_count; i++) {
+        double share = perf_report_limit_share(report, &report->runs[i]);
         perf_result_print(stdout, &report->runs[i].result, cluster);
+        if (!isnan(share)) {
+            printf("%.2f of the %s\n", share, report->runs[i].limited_by);
+        }
         putchar('\n');
     }
     if (report->targets) {

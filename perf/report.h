@@ -8,9 +8,10 @@
 #define PERF_REPORT_RUNS_MAX 16
 
 struct perf_report_run {
-    const char *group;  // runs that differ in `clients` only
-    bool limit;         // something to compare the others with
-    bool roofline_none; // of such a run there is none
+    const char *group;      // runs that differ in `clients` only
+    const char *limited_by; // the group that it stands beside; NULL: none
+    bool limit;             // something to compare the others with
+    bool roofline_none;     // of such a run there is none
     struct perf_result result;
 };
 
@@ -22,6 +23,9 @@ struct perf_report {
     struct perf_report_run runs[PERF_REPORT_RUNS_MAX];
     size_t runs_count;
 };
+
+// Share of the bandwidth that the limit's run of as many clients has: medians. NaN: there is none.
+double perf_report_limit_share(const struct perf_report *report, const struct perf_report_run *run);
 
 // Runs the suite and writes the page. 0 or an exit code.
 int perf_report(const struct perf_options *options,

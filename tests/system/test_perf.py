@@ -271,7 +271,7 @@ def report(cluster, where):
     check(result["suite"] == "quick" and result["output"] == page, f"{result['suite']} {result['output']}")
     check(len(result["runs"]) == 9, f"{len(result['runs'])} runs")
     for run in result["runs"]:
-        check(run.pop("group"), "a group")
+        check(run.pop("group") and run.pop("limit_share") is None, "a group, and no limit")
         check_result(run, run["verb"], 2)
         for item in run["rounds"]:
             check_round(run, item)
@@ -287,6 +287,56 @@ def report(cluster, where):
     error = cluster.run("pawl-perf", "report", "--cluster", cluster.dir, "--output", os.path.join(where, "no/such"),
                         code=1).stderr
     check(b"--output" in error, f"{error}")
+
+
+def suite(cluster, where, name, *words):
+    """A suite, very short: its runs by JSON, its page, and each run's share of its limit."""
+    page = os.path.join(where, "page.html")
+    command = [os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", name, "--duration", "50ms", "--warm-up", "10ms",
+               "--repeat", "1", "--timeout", "120s", "--cluster", cluster.dir, "--output", page, "--json", *words]
+    out = subprocess.run(command, env={**os.environ, "PATH": "/nowhere"}, stdout=subprocess.PIPE, check=True, timeout=400)
+    result = json.loads(out.stdout)
+    check(result["suite"] == name and result["output"] == page, f"{result['suite']} {result['output']}")
+    shares = []
+    for run in result["runs"]:
+        shares.append(run.pop("limit_share"))
+        check_result({key: run[key] for key in run if key != "group"}, run["verb"], 1)
+        check_round(run, run["rounds"][0])
+    return result["runs"], page, shares
+
+
+def gfs(cluster, where):
+    """Readers, writers, appenders, each beside what the network alone gives."""
+    runs, page, shares = suite(cluster, where, "gfs")
+    shapes = [(run["group"], run["verb"], run["options"]["clients"], run["options"]["files"]) for run in runs]
+    limits = {"limit: pushed to one server": "push", "limit: pushed to all replicas": "push"}
+    wanted = [(group, verb, count, 1 if group == "appenders to one file" else count)
+              for group, verb in {**limits, "readers": "read", "writers, a file each": "append",
+                                  "appenders to one file": "append"}.items() for count in (1, 2, 4)]
+    check(shapes == wanted, f"{shapes}")
+    rate = {(run["group"], run["options"]["clients"]): run["bytes_per_s"] for run in runs}
+    for run, share in zip(runs, shares):
+        if run["verb"] == "push":
+            check(share is None and run["options"]["replicas"] in (1, 3), f"a limit's own limit: {share}")
+            continue
+        limit = rate[list(limits)[run["verb"] == "append"], run["options"]["clients"]]
+        check(close_to(share * limit, run["bytes_per_s"]), f"{share} of {limit}: {run['bytes_per_s']}")
+    text, _, rows = page_of(page)
+    column = ["".join(row[-1].itertext()) for row in rows]
+    check(column == ["none" if run["verb"] == "push" else "-" for run in runs], f"rooflines: {column}")
+    check(text.count("<th>of the limit</th>") == 1, "the page has no shares of the limit")
+    for name in ("Throughput by clients", "Scaling by clients", "Latency percentiles"):
+        check(f'aria-label="{name}"' in text, f"the page lacks {name}")
+
+
+def reference(cluster, where):
+    """1 to 4 clients, and the latency of 200 operations; with the roofline, without its tools."""
+    runs, page, shares = suite(cluster, where, "reference", "--roofline")
+    check([run["options"]["clients"] for run in runs] == [1, 2, 3, 4, 1] and set(shares) == {None}, f"{shares}")
+    check(all(run["verb"] == "append" and run["options"]["bytes"] == 1024 for run in runs), "what it appends")
+    check(runs[4]["options"]["ops"] == 200 and 0 < runs[4]["rounds"][0]["latencies"] <= 200, f"{runs[4]['rounds']}")
+    check(all(run["options"]["roofline"] for run in runs), "a run without a roofline")
+    check_fractions(page, runs, 5)
 
 
 def beside(cluster, _where):
@@ -424,7 +474,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, beside, duties, half, targets, table,
+PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, gfs, reference, beside, duties, half, targets, table,
          refusals, own_cluster, interrupted]
 
 

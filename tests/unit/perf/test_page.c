@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the page of a report: what is drawn of which run.
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,6 +106,10 @@ static void test_page_when_a_limit_then_dashed_and_left_out_of_latency_and_scali
     add_run("limit", PERF_PUSH, 2, true);
     add_run("reads", PERF_READ, 1, false);
     add_run("reads", PERF_READ, 2, false);
+    report.runs[3].limited_by = "limit";
+    report.runs[3].result.rounds[0].figures[PERF_FIGURE_bytes_per_s] = 1.5e9; // of 2 GB/s
+    assert_true(isnan(perf_report_limit_share(&report, &report.runs[0])));
+    assert_true(isnan(perf_report_limit_share(&report, &report.runs[2])));
     char *text = page();
     const char *throughput = strstr(text, "<h2>Throughput");
     const char *latency = strstr(text, "<h2>Latency");
@@ -114,6 +119,8 @@ static void test_page_when_a_limit_then_dashed_and_left_out_of_latency_and_scali
     assert_int_equal(count_of(throughput, "line dashed") - count_of(latency, "line dashed"), 2);
     assert_int_equal(count_of(latency, "line dashed") - count_of(scaling, "line dashed"), 0);
     assert_int_equal(count_of(scaling, "line dashed"), 2);
+    assert_int_equal(count_of(text, "<th>of the limit</th>"), 1);
+    assert_int_equal(count_of(text, "<td>1.500</td><td>0.750</td></tr>"), 1);
     free(text);
 }
 
