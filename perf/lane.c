@@ -251,15 +251,15 @@ static int lane_open(struct perf_lane *lane)
     return code != 0 ? code : first_call(lane);
 }
 
-static void count_file(struct perf_lane *lane, const struct pawl_file *file)
+static void count_files(struct perf_lane *lane)
 {
     struct pawl_counters counters;
-    if (file != NULL) {
-        pawl_counters(file, &counters);
+    if (lane->appended != NULL) {
+        pawl_counters(lane->appended, &counters);
         lane->retries += counters.retries_count;
-        lane->payload_bytes += counters.payload_bytes;
-        lane->copied_bytes += counters.payload_copied_bytes;
     }
+    perf_copies_add(&lane->copies, lane->appended);
+    perf_copies_add(&lane->copies, lane->prepared);
 }
 
 static void notify(struct perf_run *run, atomic_uint *count)
@@ -291,7 +291,7 @@ void *perf_lane_main(void *argument)
                                             .lanes_count = run->lanes_count};
     if (code == 0) {
         run->work->submit != NULL ? submit_loop(lane) : call_loop(lane);
-        count_file(lane, lane->appended);
+        count_files(lane);
     }
     if (lane->error != 0) { // a round with an error is over
         atomic_store(&run->stop, true);

@@ -9,6 +9,7 @@
 
 #include "base/histogram.h"
 #include "perf/cluster.h"
+#include "perf/copies.h"
 #include "perf/options.h"
 #include "perf/stages.h"
 #include "perf/stats.h"
@@ -54,9 +55,8 @@ struct perf_round {
     uint64_t bytes;
     uint64_t errors;
     uint64_t retries;
-    uint64_t payload_bytes; // that clients appended
-    uint64_t copied_bytes;  // that they copied for it
-    uint64_t unsent;        // open loop: due, but not sent when the round ended
+    struct perf_copies copies; // of clients
+    uint64_t unsent;           // open loop: due, but not sent when the round ended
     double seconds;
     double cpu_client_s; // NaN: not known
     double cpu_master_s;

@@ -15,7 +15,6 @@
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 
-#define COPIES_WAIT_MS 2000u
 #define PREPARE_DEPTH 8u
 #define PEAK_ROUNDS 3u
 
@@ -114,6 +113,8 @@ static int prepare_files(const struct perf_run *run)
         return failed("connecting", code);
     }
     char path[PERF_PATH_MAX] = "";
+    struct perf_copies before;
+    perf_copies_now(pawl, &before);
     for (uint32_t i = 0; code == 0 && i < options->files && perf_interrupted() == 0; i++) {
         struct pawl_file *file;
         perf_path(path, run->folder, "prepared", i);
@@ -122,6 +123,10 @@ static int prepare_files(const struct perf_run *run)
             code = prepare_file(options, pawl, file);
             pawl_file_close(file);
         }
+    }
+    if (code == 0 && perf_interrupted() == 0) { // so that none of it is in a round's copies
+        perf_copies_wait(pawl, &before, options->files * options->file_bytes * options->replicas, 0,
+                         &before);
     }
     pawl_close(pawl);
     return code != 0 ? failed(path, code) : interrupted();
@@ -257,8 +262,10 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
     }
     round->errors += lane->errors;
     round->retries += lane->retries;
-    round->payload_bytes += lane->payload_bytes;
-    round->copied_bytes += lane->copied_bytes;
+    round->copies.stored_bytes += lane->copies.stored_bytes;
+    round->copies.copied_bytes += lane->copies.copied_bytes;
+    round->copies.read_bytes += lane->copies.read_bytes;
+    round->copies.read_copied_bytes += lane->copies.read_copied_bytes;
     round->unsent += lane->unsent;
     round->warm_ops += lane->warm_ops;
     round->error = round->error != 0 ? round->error : lane->error;
@@ -366,62 +373,34 @@ static int measure(struct perf_run *run)
 
 // ---- rounds -------------------------------------------------------------------------------------
 
-struct server_copies {
-    uint64_t stored_bytes;
-    uint64_t copied_bytes;
-};
-
-static int add_server(void *user, const struct pawl_server_info *server)
+// Of pushes and of writes at an offset clients count no copies.
+static bool counts_copies(const struct perf_options *options)
 {
-    struct server_copies *sum = user;
-    sum->stored_bytes += server->stored_bytes;
-    sum->copied_bytes += server->copied_bytes;
-    return 0;
+    return options->verb == PERF_APPEND || options->verb == PERF_READ ||
+           (options->verb == PERF_MIXED && options->mix[PERF_KIND_WRITE] == 0);
 }
 
-static void copies_now(struct pawl *pawl, struct server_copies *ret)
+static void find_copies(const struct perf_run *run, struct pawl *pawl,
+                        const struct perf_copies *before)
 {
-    *ret = (struct server_copies){0};
-    if (pawl_servers(pawl, NULL, add_server, ret) != 0) {
-        *ret = (struct server_copies){0};
-    }
-}
-
-// Until the servers' reports hold the bytes of one replica at least.
-static void copies_wait(struct pawl *pawl, uint64_t stored_bytes, struct server_copies *ret)
-{
-    uint64_t until_ns = pawl_clock_ns() + COPIES_WAIT_MS * PAWL_NS_PER_MS;
-    copies_now(pawl, ret);
-    while (ret->stored_bytes < stored_bytes && pawl_clock_ns() < until_ns) {
-        (void)pawl_poll(pawl, COPIES_WAIT_MS / 40);
-        copies_now(pawl, ret);
-    }
-}
-
-// How often a byte is copied on its way from a client's memory to the disk of one replica: by the client, and
-// by the servers for each byte that they store. Servers report some times a second, bytes and copies of one
-// moment together: what is in no report yet doesn't change the share.
-static void copies_between(const struct server_copies *begin, const struct server_copies *end,
-                           struct perf_round *round)
-{
-    if (round->payload_bytes != 0 && end->stored_bytes > begin->stored_bytes) {
-        round->figures[PERF_FIGURE_copies_per_byte] =
-            (double)round->copied_bytes / (double)round->payload_bytes +
-            (double)(end->copied_bytes - begin->copied_bytes) /
-                (double)(end->stored_bytes - begin->stored_bytes);
+    const struct perf_copies *clients = &run->round->copies;
+    struct perf_copies after;
+    if (counts_copies(run->options)) { // of one replica at least
+        perf_copies_wait(pawl, before, clients->stored_bytes, clients->read_bytes, &after);
+        run->round->figures[PERF_FIGURE_copies_per_byte] =
+            perf_copies_per_byte(clients, before, &after);
     }
 }
 
 static int run_round(struct perf_run *run, uint32_t number)
 {
-    struct server_copies before = {0};
-    struct server_copies after = {0};
+    struct perf_copies before;
     struct pawl *pawl;
     int code = perf_cluster_connect(run->cluster, &pawl);
     if (code != 0) {
         return code;
     }
-    copies_now(pawl, &before);
+    perf_copies_now(pawl, &before);
     perf_path(run->round_folder, run->folder, "round", number);
     code = create_round(run, pawl);
     pawl_close(pawl);
@@ -429,10 +408,7 @@ static int run_round(struct perf_run *run, uint32_t number)
     if (code == PERF_UNREACHABLE || perf_cluster_connect(run->cluster, &pawl) != 0) {
         return code != 0 ? code : PERF_UNREACHABLE;
     }
-    if (run->options->verb == PERF_APPEND) {
-        copies_wait(pawl, before.stored_bytes + run->round->payload_bytes, &after);
-        copies_between(&before, &after, run->round);
-    }
+    find_copies(run, pawl, &before);
     int checked = check_round(run, pawl);
     if (!run->options->keep) {
         int removed = pawl_remove(pawl, run->round_folder, PAWL_RECURSIVE);

@@ -13,6 +13,7 @@
 
 #include "base/random.h"
 #include "perf/beside.h"
+#include "perf/copies.h"
 #include "perf/result.h"
 #include "perf/schedule.h"
 #include "perf/syscalls.h"
@@ -59,8 +60,7 @@ struct perf_lane {
     uint64_t ended_ns;    // the last answer within it
     uint64_t errors;
     uint64_t retries;
-    uint64_t payload_bytes; // of appends, the first one's too
-    uint64_t copied_bytes;
+    struct perf_copies copies; // of the first operation, too
     uint64_t unsent;
     int error;
 };
