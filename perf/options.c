@@ -48,7 +48,9 @@ enum value_type {
 #define ON_FILES (ON(PERF_READ) | ON(PERF_WRITE) | ON(PERF_MIXED))
 #define ON_DATA (ON(PERF_APPEND) | ON_FILES)
 #define ON_PAYLOADS (ON_DATA | ON(PERF_PUSH))
+#define ON_CALLS (ON(PERF_WRITE) | ON(PERF_META) | ON(PERF_MIXED)) // which wait
 #define ON_LOOPS (ON_PAYLOADS | ON(PERF_META))
+#define ON_SUBMITS (ON_LOOPS & ~ON_CALLS)
 #define ON_APPENDS (ON_DATA | ON(PERF_FAILOVER))
 #define ON_CREATES (ON_APPENDS | ON(PERF_PUSH))
 #define ON_RUNS (ON_LOOPS | ON(PERF_FAILOVER))
@@ -74,6 +76,10 @@ static const struct option table[] = {
      "operations in flight of each client (1; open loop: 64)", NULL},
     {"--clients", "N", TYPE_COUNT, ON_LOOPS, AT(clients), 1, PERF_CLIENTS_MAX,
      "clients: threads with a connection of their own (1)", NULL},
+    {"--threads", "N", TYPE_COUNT, ON_SUBMITS, AT(clients), 1, PERF_CLIENTS_MAX,
+     "the same as --clients: each client is one thread", NULL},
+    {"--threads", "N", TYPE_COUNT, ON_CALLS, AT(depth), 1, PERF_DEPTH_MAX,
+     "the same as --depth: threads of each client", NULL},
     {"--files", "N", TYPE_COUNT, ON_PAYLOADS, AT(files), 1, PERF_FILES_MAX,
      "files that the clients are spread over (1)", NULL},
     {"--replicas", "N", TYPE_COUNT, ON_CREATES, AT(replicas), 1, 8, "copies of each file (3)",
@@ -326,15 +332,28 @@ static int set_value(const struct option *option, const char *text, struct perf_
 
 // ---- command line -------------------------------------------------------------------------------
 
-static const struct option *find_option(const char *word)
+// That of the verb, of those with this name; if it has none, another verb's.
+static const struct option *find_option(enum perf_verb verb, const char *word)
 {
     size_t length = strcspn(word, "=");
+    const struct option *found = NULL;
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(table); i++) {
-        if (strncmp(table[i].name, word, length) == 0 && table[i].name[length] == '\0') {
-            return &table[i];
+        if (strncmp(table[i].name, word, length) == 0 && table[i].name[length] == '\0' &&
+            (found == NULL || (table[i].verbs & ON(verb)) != 0)) {
+            found = &table[i];
         }
     }
-    return NULL;
+    return found;
+}
+
+// By whatever name it was given.
+static uint64_t bits_of(const struct option *option)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(table); i++) {
+        bits |= (uint64_t)(table[i].at == option->at) << i;
+    }
+    return bits;
 }
 
 // Takes argv[*i] and its value.
@@ -343,7 +362,7 @@ static int take(int argc, char **argv, int *i, struct perf_options *options,
 {
     const char *verb = perf_verb_name(options->verb);
     const char *word = argv[*i];
-    const struct option *option = word[0] == '-' ? find_option(word) : NULL;
+    const struct option *option = word[0] == '-' ? find_option(options->verb, word) : NULL;
     const char *value = strchr(word, '=');
     if (option == NULL) {
         return refuse(ret_error, "%s takes no %s %s", verb, word[0] == '-' ? "option" : "argument",
@@ -361,7 +380,7 @@ static int take(int argc, char **argv, int *i, struct perf_options *options,
     if (option->value != NULL) {
         value = value != NULL ? value + 1 : argv[++*i];
     }
-    options->given |= UINT64_C(1) << (size_t)(option - table);
+    options->given |= bits_of(option);
     return set_value(option, value, options, ret_error);
 }
 

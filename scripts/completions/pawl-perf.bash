@@ -5,7 +5,7 @@ _pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeo
 _pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
-    local times="--duration --warm-up" loops="--depth --clients --ops --rate"
+    local times="--duration --warm-up" loops="--depth --clients --threads --ops --rate"
     local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
@@ -53,7 +53,7 @@ _pawl_perf() {
     --duty) words="checksum table second-write all" ;;
     --flush) words="fdatasync dsync" ;;
     --wait) words="sleep spin yield" ;;
-    --bytes | --depth | --clients | --files | --replicas | --duration | --warm-up | --ops | --mix | \
+    --bytes | --depth | --clients | --threads | --files | --replicas | --duration | --warm-up | --ops | --mix | \
         --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \
         --batch | --slice | --sources | --records | --deadline | --host) return 0 ;;
     *)

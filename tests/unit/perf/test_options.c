@@ -90,6 +90,24 @@ static void test_options_when_rate_then_deeper_unless_said(void **state)
     assert_int_equal(options.depth, 2);
 }
 
+static void test_options_when_threads_then_clients_or_where_calls_wait_depth(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("append --threads 3"), 0);
+    assert_true(options.clients == 3 && options.depth == 1);
+    assert_true(perf_options_was_given(&options, "--clients"));
+    assert_false(perf_options_was_given(&options, "--depth"));
+    assert_int_equal(parse("push --threads 2 --clients 5"), 0); // the last one counts
+    assert_int_equal(options.clients, 5);
+    assert_int_equal(parse("write --threads 4 --rate 100"), 0);
+    assert_true(options.clients == 1 && options.depth == 4);
+    assert_int_equal(parse("meta --threads=6"), 0);
+    assert_int_equal(options.depth, 6);
+    refused("append --threads 257", "--threads 257: right is 1 to 256");
+    refused("mixed --threads 0", "--threads 0: right is 1 to 4096");
+    refused("report --threads 2", "--threads is no option of report");
+}
+
 static void test_options_when_value_is_wrong_then_says_what_is_right(void **state)
 {
     (void)state;
@@ -184,6 +202,7 @@ int main(void)
         cmocka_unit_test(test_options_when_nothing_is_said_then_defaults),
         cmocka_unit_test(test_options_when_given_then_taken_in_both_forms),
         cmocka_unit_test(test_options_when_rate_then_deeper_unless_said),
+        cmocka_unit_test(test_options_when_threads_then_clients_or_where_calls_wait_depth),
         cmocka_unit_test(test_options_when_value_is_wrong_then_says_what_is_right),
         cmocka_unit_test(test_options_when_words_are_wrong_then_refused),
         cmocka_unit_test(test_options_when_they_do_not_fit_together_then_refused),
