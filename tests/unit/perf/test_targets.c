@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "perf/targets.h"
@@ -97,6 +99,47 @@ static void test_json_when_targets_then_one_entry_each(void **state)
     perf_result_fini(&report.runs[0].result);
 }
 
+static const struct perf_target *target_of(const char *group, enum perf_figure figure)
+{
+    for (size_t i = 0; i < perf_targets_count(); i++) {
+        const struct perf_target *target = perf_target_at(i);
+        if (strcmp(target->group, group) == 0 && target->figure == figure) {
+            return target;
+        }
+    }
+    fail_msg("no target of %s", group);
+    return NULL;
+}
+
+static char *written(void (*write)(FILE *out, const struct perf_report *report))
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    write(out, &report);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void test_table_when_duties_then_in_their_column_as_text_and_html(void **state)
+{
+    (void)state;
+    report_of(target_of(PERF_TARGETS_MANY, PERF_FIGURE_ops_per_s), 40, 80);
+    report.runs[0].result.rounds[0].roofline.duties_ops_per_s = 50;
+    char *text = written(perf_targets_print);
+    char row[256];
+    snprintf(row, sizeof row, " %11s %11s %11s %11s %11s %11s %11s\n", ">= 0.80", "0.500", "40.0",
+             "80.0", "50.0", "no", "yes");
+    assert_non_null(strstr(text, row));
+    free(text);
+    text = written(perf_targets_html);
+    assert_non_null(strstr(text, "<th>roofline</th><th>with duties</th><th>met</th>"));
+    assert_non_null(strstr(text, "<td>40.0</td><td>80.0</td><td>50.0</td><td>no</td>"));
+    free(text);
+    perf_result_fini(&report.runs[0].result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +147,7 @@ int main(void)
         cmocka_unit_test(test_target_when_nothing_was_measured_then_not_met),
         cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_says_so),
         cmocka_unit_test(test_json_when_targets_then_one_entry_each),
+        cmocka_unit_test(test_table_when_duties_then_in_their_column_as_text_and_html),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
