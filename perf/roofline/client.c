@@ -49,16 +49,21 @@ static void latency_note(struct client *client, uint64_t slot)
     }
 }
 
+// Each answer is for the oldest run, and names its last record.
 static int appended_take(struct client *client, const struct frame *frame)
 {
     const struct appended_entry *entry = (const void *)(frame + 1);
+    uint32_t depth = client->shape.depth;
 
     for (uint32_t i = 0; i < frame->count; i++, entry++) {
-        if (entry->sequence != client->answered_count ||
-            client->answered_count == client->next_sequence) {
+        uint32_t count = client->runs[client->answered_count % depth];
+        if (client->answered_count == client->next_sequence ||
+            entry->sequence != client->answered_count + count - 1) {
             return client_fail(client, -EBADMSG, "an answer out of order, or for nothing");
         }
-        latency_note(client, entry->sequence % client->shape.depth);
+        for (uint32_t j = 0; j < count; j++) {
+            latency_note(client, client->answered_count % depth);
+        }
     }
     return 0;
 }
@@ -164,35 +169,38 @@ static uint64_t due_ns(const struct client *client)
     return due_of(client, client->next_sequence);
 }
 
-// Appends are answered in order, so the next one's slot is the first to be free.
-static bool has_room(const struct client *client)
+// Appends are answered in order, so the slots of the next ones are the first to be free.
+static bool has_room(const struct client *client, uint64_t sequence)
 {
     return is_read(client) ? client->slots.free_count > 0
-                           : client->starts_ns[client->next_sequence % client->shape.depth] == 0;
+                           : sequence - client->answered_count < client->shape.depth;
 }
 
-static bool is_over(const struct client *client)
+// Nothing from this one on is to be sent.
+static bool is_over(const struct client *client, uint64_t sequence)
 {
     uint32_t records_max = client->config->options.records_max;
 
     return client->now_ns >= client->run->end_ns ||
-           (records_max != 0 && client->next_sequence - client->run_first >= records_max);
+           (records_max != 0 && sequence - client->run_first >= records_max);
 }
 
-static bool may_send(const struct client *client)
+static bool may_send(const struct client *client, uint64_t sequence)
 {
-    return has_room(client) && !is_over(client) && client->now_ns >= due_ns(client);
+    return has_room(client, sequence) && !is_over(client, sequence) &&
+           client->now_ns >= due_of(client, sequence);
 }
 
-static struct append_entry *entry_add(struct client *client, struct outbox_message *message,
-                                      const uint8_t *payload, uint32_t payload_bytes)
+// The next `count` records, with so many bytes behind their entry.
+static struct append_entry *entry_add(const struct client *client, struct outbox_message *message,
+                                      uint32_t count, uint32_t bytes)
 {
-    struct append_entry *entry = outbox_entry(message, sizeof(*entry), payload, payload_bytes);
+    struct append_entry *entry = outbox_entry(message, sizeof(*entry), NULL, bytes);
 
     entry->sequence = client->next_sequence;
     entry->client = client->index;
-    entry->length = client->shape.record_bytes;
-    entry->crc = client->crc;
+    entry->length = count * client->shape.record_bytes;
+    entry->count = count;
     return entry;
 }
 
@@ -208,7 +216,8 @@ static int slice_write(struct client *client, uint8_t *slot, uint64_t offset, ui
 }
 
 // The payload into the primary's window; all slices but the last are announced by themselves.
-static int payload_push(struct client *client, struct outbox_message *message, uint8_t *slot)
+static int payload_push(struct client *client, struct outbox_message *message, uint8_t *slot,
+                        uint32_t crc)
 {
     uint32_t length = client->shape.record_bytes;
     uint32_t slice = client->run->point.slice_bytes;
@@ -221,7 +230,7 @@ static int payload_push(struct client *client, struct outbox_message *message, u
         if (rc != 0 || announce == NULL) {
             return client_fail(client, rc != 0 ? rc : -EBUSY, "too many slices on their way");
         }
-        struct append_entry *entry = entry_add(client, announce, NULL, 0);
+        struct append_entry *entry = entry_add(client, announce, 1, 0);
         entry->offset = offset;
         entry->bytes = slice;
         rc = outbox_send(announce, FRAME_SLICE, &client->servers[0].conn, 1);
@@ -229,51 +238,96 @@ static int payload_push(struct client *client, struct outbox_message *message, u
             return rc;
         }
     }
-    struct append_entry *entry = entry_add(client, message, NULL, 0);
+    struct append_entry *entry = entry_add(client, message, 1, 0);
     entry->offset = offset;
     entry->bytes = (uint32_t)(length - offset);
+    entry->crc = crc;
     return slice_write(client, slot, offset, entry->bytes);
 }
 
-static int append_add(struct client *client, struct outbox_message *message)
+// The record that comes next, as its program has it; its checksum, where that is a duty.
+static uint8_t *record_make(struct client *client, uint64_t sequence, uint32_t *ret_crc)
 {
     const struct roofline_options *options = &client->config->options;
     const struct shape *shape = &client->shape;
-    uint64_t place = client->next_sequence % shape->depth;
+    uint64_t place = sequence % shape->depth;
     uint8_t *slot = client->memory + place * shape->slot_bytes;
+    bool is_summed = (options->duties & ROOFLINE_DUTY_CHECKSUM) != 0;
+
+    client->starts_ns[place] = options->rate_per_s > 0 ? due_of(client, sequence) : client->now_ns;
+    shape_payload_fill(slot, shape->record_bytes, client->index, sequence, options->is_verified);
+    *ret_crc = is_summed ? pawl_crc32c(0, slot, shape->record_bytes) : 0;
+    return slot;
+}
+
+// Small records: a run, or one alone, by value.
+static void run_add(struct client *client, struct outbox_message *message, uint32_t count)
+{
+    uint32_t length = client->shape.record_bytes;
+    uint32_t rows_bytes = shape_rows_bytes(count);
+    struct append_entry *entry = entry_add(client, message, count, rows_bytes + count * length);
+    uint8_t *row_at = (uint8_t *)(entry + 1);
+    uint8_t *at = row_at + rows_bytes;
+
+    for (uint32_t i = 0; i < count; i++, at += length) {
+        struct wire_run_row row = {.length = length};
+        memcpy(at, record_make(client, client->next_sequence + i, &row.crc), length);
+        if (rows_bytes > 0) {
+            memcpy(row_at + i * sizeof(row), &row, sizeof(row));
+        } else {
+            entry->crc = row.crc;
+        }
+    }
+}
+
+static int append_add(struct client *client, struct outbox_message *message, uint32_t count)
+{
     int rc = 0;
 
-    client->starts_ns[place] = options->rate_per_s > 0 ? due_ns(client) : client->now_ns;
-    shape_payload_fill(slot, shape->record_bytes, client->index, client->next_sequence,
-                       options->is_verified);
-    if ((options->duties & ROOFLINE_DUTY_CHECKSUM) != 0) {
-        client->crc = pawl_crc32c(0, slot, shape->record_bytes);
-    }
-    if (shape->is_pushed) {
-        rc = payload_push(client, message, slot);
+    client->runs[client->next_sequence % client->shape.depth] = count;
+    if (client->shape.is_pushed) {
+        uint32_t crc;
+        uint8_t *slot = record_make(client, client->next_sequence, &crc);
+        rc = payload_push(client, message, slot, crc);
     } else {
-        (void)entry_add(client, message, slot, shape->record_bytes);
+        run_add(client, message, count);
     }
-    client->next_sequence++;
-    client->stats.sent_count++;
+    message->records += count;
+    client->next_sequence += count;
+    client->stats.sent_count += count;
     return rc;
 }
 
-// What may be sent now travels together, at most a batch a message.
+// How many of the next records may be sent now, up to `most`.
+static uint32_t sendable_count(const struct client *client, uint32_t most)
+{
+    uint32_t count = 0;
+
+    while (count < most && may_send(client, client->next_sequence + count)) {
+        count++;
+    }
+    return count;
+}
+
+// What may be sent now travels together, at most a batch a message, as long runs as can be.
 static int appends_send(struct client *client)
 {
     uint32_t most = shape_message_records(&client->shape, client->run->point.batch);
+    uint32_t count = sendable_count(client, most);
     int rc = 0;
 
-    while (rc == 0 && may_send(client)) {
+    while (rc == 0 && count > 0) {
         struct outbox_message *message = outbox_take(&client->outbox);
         if (message == NULL) {
             return client_fail(client, -EBUSY, "too many messages on their way");
         }
-        while (rc == 0 && message->count < most && may_send(client)) {
-            rc = append_add(client, message);
+        while (rc == 0 && count > 0) {
+            uint32_t run = PAWL_MIN(count, client->shape.run_max);
+            rc = append_add(client, message, run);
+            count -= run;
         }
         rc = rc == 0 ? outbox_send(message, FRAME_APPEND, &client->servers[0].conn, 1) : rc;
+        count = sendable_count(client, most);
     }
     return rc;
 }
@@ -298,7 +352,7 @@ static int reads_send(struct client *client)
     const struct shape *shape = &client->shape;
     int rc = 0;
 
-    while (rc == 0 && may_send(client)) {
+    while (rc == 0 && may_send(client, client->next_sequence)) {
         uint64_t sequence = client->next_sequence;
         struct outbox_message *message = outbox_take(&client->outbox);
         if (message == NULL) {
@@ -335,7 +389,7 @@ static int client_sleep(struct client *client)
         {.fd = client->transport.fds[1], .events = POLLIN},
     };
 
-    if (!is_over(client) && has_room(client)) {
+    if (!is_over(client, client->next_sequence) && has_room(client, client->next_sequence)) {
         until_ns = PAWL_MAX(due_ns(client), client->run->start_ns);
     }
     if (until_ns <= client->now_ns || !transport_may_sleep(&client->transport)) {
@@ -410,13 +464,15 @@ int client_work(struct client *client, const struct client_run *run)
     client->idler = (struct idler){.wait = run->point.wait};
     client->stats = (struct node_stats){0};
     client->messages_start = client->transport.messages_count;
+    client->message_bytes_start = client->transport.message_bytes;
     client->transfers_start = client->transport.transfers_count;
     client->last_answer_ns = 0;
     pawl_histogram_init(&client->latencies);
     client->now_ns = pawl_clock_ns();
     client->progress_ns = PAWL_MAX(client->now_ns, run->start_ns);
     int rc = 0;
-    while (rc == 0 && (!is_over(client) || client->answered_count < client->next_sequence)) {
+    while (rc == 0 && (!is_over(client, client->next_sequence) ||
+                       client->answered_count < client->next_sequence)) {
         rc = client_turn(client);
         rc = rc == 0 ? progress_check(client) : rc;
     }
@@ -424,6 +480,7 @@ int client_work(struct client *client, const struct client_run *run)
         owed_note(client);
     }
     client->stats.messages_count = client->transport.messages_count - client->messages_start;
+    client->stats.message_bytes = client->transport.message_bytes - client->message_bytes_start;
     client->stats.transfers_count = client->transport.transfers_count - client->transfers_start;
     client->run = NULL;
     return rc;
@@ -438,14 +495,15 @@ static int memory_open(struct client *client)
     uint32_t batch = client->config->batch_max;
     uint32_t records = shape_message_records(shape, batch);
     uint32_t slices = shape->record_bytes / (64u << 10) + 2;
-    uint32_t message = shape_append_bytes(shape, records);
+    uint32_t message = shape_append_bytes_max(shape, records);
 
     client->memory = node_memory(bytes);
     client->starts_ns = calloc(shape->depth, sizeof(*client->starts_ns));
+    client->runs = calloc(shape->depth, sizeof(*client->runs));
     client->slots.free = calloc(shape->depth, sizeof(*client->slots.free));
     client->slots.servers = calloc(shape->depth, sizeof(*client->slots.servers));
-    if (client->memory == NULL || client->starts_ns == NULL || client->slots.free == NULL ||
-        client->slots.servers == NULL) {
+    if (client->memory == NULL || client->starts_ns == NULL || client->runs == NULL ||
+        client->slots.free == NULL || client->slots.servers == NULL) {
         return client_fail(client, -ENOMEM, "memory for records");
     }
     for (uint32_t i = shape->depth; i-- > 0;) {
@@ -533,6 +591,7 @@ void client_close(struct client *client)
     writes_close(&client->writes);
     free(client->memory);
     free(client->starts_ns);
+    free(client->runs);
     free(client->slots.free);
     free(client->slots.servers);
 }

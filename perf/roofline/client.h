@@ -40,14 +40,14 @@ struct client {
     uint8_t *memory; // a slot for each record in flight
     struct transport_region region;
     uint64_t next_sequence, answered_count; // over all runs
-    uint32_t crc;        // of the record that is being sent, where checksums are a duty
-    uint64_t *starts_ns; // by slot; 0: free
+    uint64_t *starts_ns;                    // by slot; 0: free
+    uint32_t *runs; // by slot of a run's first record: records that one answer is for
     struct client_slots slots;
     const struct client_run *run;
     uint64_t run_first; // sequence of the first record of this run
     uint64_t progress_ns, last_answer_ns;
     uint64_t now_ns;
-    uint64_t messages_start, transfers_start;
+    uint64_t messages_start, message_bytes_start, transfers_start;
     struct node_stats stats;
     struct pawl_histogram latencies;
     int wake_fd; // of the process's main thread: readable when the thread should look

@@ -169,6 +169,7 @@ static void stats_fill(const struct clients *clients, struct node_stats *ret)
         ret->sent_count += stats->sent_count;
         ret->window_count += stats->window_count;
         ret->messages_count += stats->messages_count;
+        ret->message_bytes += stats->message_bytes;
         ret->transfers_count += stats->transfers_count;
         ret->verified_count += stats->verified_count;
     }

@@ -51,7 +51,7 @@ struct node_stats {
     uint64_t records_count; // taken (servers), answered (clients)
     uint64_t sent_count;    // clients
     uint64_t window_count;  // clients: answered within the measurement proper
-    uint64_t messages_count, transfers_count;
+    uint64_t messages_count, message_bytes, transfers_count;
     uint64_t writes_count, flushes_count, reads_count;
     uint64_t appends_count, prepares_count; // messages
     uint64_t entries_count;                 // in them

@@ -46,6 +46,7 @@ struct outbox_message *outbox_take(struct outbox *outbox)
         outbox->pool = message->next;
         message->used = sizeof(struct frame);
         message->count = 0;
+        message->records = 0;
         memset(message->bytes, 0, sizeof(struct frame));
     }
     return message;
@@ -69,10 +70,10 @@ void *outbox_entry(struct outbox_message *message, uint32_t entry_bytes, const v
 
     pawl_assert(message->used + entry_bytes + padded <= message->outbox->message_bytes);
     memset(at, 0, entry_bytes);
-    if (payload_bytes > 0) {
+    if (payload != NULL) {
         memcpy(at + entry_bytes, payload, payload_bytes);
-        memset(at + entry_bytes + payload_bytes, 0, padded - payload_bytes);
     }
+    memset(at + entry_bytes + payload_bytes, 0, padded - payload_bytes);
     message->used += entry_bytes + padded;
     message->count++;
     return at;

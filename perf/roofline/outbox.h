@@ -18,6 +18,7 @@ struct outbox_message {
     uint8_t *bytes;
     uint32_t used;        // bytes, the frame included
     uint32_t count;       // entries
+    uint32_t records;     // that they stand for: who adds entries counts them
     uint32_t sends_count; // that are not done
     struct transport_op ops[OUTBOX_TARGETS_MAX];
 };
@@ -40,7 +41,7 @@ void outbox_close(struct outbox *outbox);
 struct outbox_message *outbox_take(struct outbox *outbox);
 // The next `bytes` of the message, zeroed; the caller keeps to message_bytes.
 void *outbox_add(struct outbox_message *message, uint32_t bytes);
-// An entry and the payload behind it; payload_bytes 0: none.
+// An entry and what stands behind it, padded; payload_bytes 0: nothing, `payload` NULL: the caller fills it.
 void *outbox_entry(struct outbox_message *message, uint32_t entry_bytes, const void *payload,
                    uint32_t payload_bytes);
 // Closes the frame and sends the message to all.

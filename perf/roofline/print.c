@@ -136,9 +136,10 @@ static json_t *options_json(const struct roofline_options *options)
 
 static json_t *counts_json(const struct roofline_result *result)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent",
                      (json_int_t)result->sent_count, "answered", (json_int_t)result->answered_count,
-                     "messages", (json_int_t)result->messages_count, "transfers",
+                     "messages", (json_int_t)result->messages_count, "message_bytes",
+                     (json_int_t)result->message_bytes, "transfers",
                      (json_int_t)result->transfers_count, "disk_writes",
                      (json_int_t)result->writes_count, "flushes", (json_int_t)result->flushes_count,
                      "disk_reads", (json_int_t)result->reads_count, "verified",

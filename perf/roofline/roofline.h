@@ -132,11 +132,11 @@ struct roofline_result {
     enum roofline_route route;
     enum roofline_flush flush;
     double records_per_flush, records_per_message;
-    uint64_t sent_count, answered_count; // of the measurement, warm-up included
-    uint64_t flushes_count;              // at all servers
-    uint64_t writes_count, reads_count;  // of the disks, all servers
-    uint64_t messages_count;             // sent by servers and clients
-    uint64_t transfers_count;            // one-sided writes, by servers and clients
+    uint64_t sent_count, answered_count;    // of the measurement, warm-up included
+    uint64_t flushes_count;                 // at all servers
+    uint64_t writes_count, reads_count;     // of the disks, all servers
+    uint64_t messages_count, message_bytes; // sent by servers and clients
+    uint64_t transfers_count;               // one-sided writes, by servers and clients
     uint64_t verified_count; // copies of records that were found whole in the files; reads
     struct roofline_point points[ROOFLINE_POINTS_MAX];
     uint32_t points_count;

@@ -173,6 +173,7 @@ static void counts_take(struct run *run, struct sweep_counts *counts)
     result->flushes_count = 0;
     result->reads_count = 0;
     result->messages_count = 0;
+    result->message_bytes = 0;
     result->transfers_count = 0;
     for (uint32_t i = 0; i < run->nodes.count; i++) {
         const struct node_stats *stats = &run->nodes.items[i]->said.u.stats;
@@ -182,6 +183,7 @@ static void counts_take(struct run *run, struct sweep_counts *counts)
         result->flushes_count += stats->flushes_count;
         result->reads_count += stats->reads_count;
         result->messages_count += stats->messages_count;
+        result->message_bytes += stats->message_bytes;
         result->transfers_count += stats->transfers_count;
     }
     const struct node_stats *primary = &run->nodes.items[0]->said.u.stats;

@@ -37,7 +37,7 @@ static uint32_t accept_peer(void *user, const struct transport_greeting *greetin
     uint32_t records = shape_message_records(shape, server->config->batch_max);
 
     if (greeting->is_link != 0) {
-        *ret_bytes = shape_prepare_bytes(shape, records);
+        *ret_bytes = shape_prepare_bytes_max(shape, records);
         return greeting->index < server->config->index && server->upstreams[greeting->index] == NULL
                    ? PAWL_MIN(PAWL_MAX(shape->outstanding, 16u), SMALL_RECEIVES)
                    : 0;
@@ -45,7 +45,8 @@ static uint32_t accept_peer(void *user, const struct transport_greeting *greetin
     if (greeting->index >= shape->clients || server->clients[greeting->index].conn != NULL) {
         return 0;
     }
-    *ret_bytes = PAWL_MAX(shape_append_bytes(shape, records), (uint32_t)sizeof(struct frame_read));
+    *ret_bytes =
+        PAWL_MAX(shape_append_bytes_max(shape, records), (uint32_t)sizeof(struct frame_read));
     return PAWL_MIN(PAWL_MAX(shape->depth, 16u), SMALL_RECEIVES);
 }
 
@@ -152,7 +153,7 @@ static int outboxes_open(struct server *server)
     if (rc == 0) {
         rc = outbox_open(&server->prepares, &server->transport,
                          shape->outstanding * (shape->is_pushed ? slices : 1) + 4,
-                         shape_prepare_bytes(shape, records));
+                         shape_prepare_bytes_max(shape, records));
     }
     return rc == 0 ? writes_open(&server->writes, 2 * shape->outstanding * slices + 4) : rc;
 }
@@ -245,6 +246,7 @@ static void stats_begin(struct server *server)
 {
     server->cpu_start_ns = node_cpu_ns();
     server->messages_start = server->transport.messages_count;
+    server->message_bytes_start = server->transport.message_bytes;
     server->transfers_start = server->transport.transfers_count;
     server->writes_start = server->disk.writes_count;
     server->flushes_start = server->disk.flushes_count;
@@ -257,6 +259,7 @@ static void stats_fill(const struct server *server, struct node_stats *ret)
     *ret = server->stats;
     ret->cpu_ns = node_cpu_ns() - server->cpu_start_ns;
     ret->messages_count = server->transport.messages_count - server->messages_start;
+    ret->message_bytes = server->transport.message_bytes - server->message_bytes_start;
     ret->transfers_count = server->transport.transfers_count - server->transfers_start;
     ret->writes_count = server->disk.writes_count - server->writes_start;
     ret->flushes_count = server->disk.flushes_count - server->flushes_start;

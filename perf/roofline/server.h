@@ -12,11 +12,13 @@
 #include "perf/roofline/duties.h"
 #include "perf/roofline/node.h"
 
-// A record that is not answered or passed back yet; index & mask is its place.
+// A record, or a run of small ones, that is not answered or passed back yet; index & mask, of a run the first one's, is
+// its place.
 struct record {
     uint64_t index, sequence, place;
-    uint32_t client, length;
-    bool is_durable;
+    uint32_t client, length; // of each record
+    uint32_t count;          // records
+    bool is_durable;         // only of those that travel alone: runs become durable in their order
     struct disk_request write;
 };
 
@@ -24,6 +26,7 @@ struct record {
 struct batch {
     uint8_t *buffer;
     uint32_t bytes, count;
+    uint64_t end_index; // of its last record, and one
     struct disk_request write;
 };
 
@@ -100,8 +103,8 @@ struct server {
     uint32_t read_slices_max;       // of one
     struct control_point point;
     struct node_stats stats; // of what libraries don't count
-    uint64_t cpu_start_ns, messages_start, transfers_start, writes_start, flushes_start,
-        reads_start;
+    uint64_t cpu_start_ns, messages_start, message_bytes_start, transfers_start, writes_start,
+        flushes_start, reads_start;
     bool is_stopping;
     char *error;
 };
@@ -125,6 +128,7 @@ void server_disk_close(struct server *server);
 void server_disk_point(struct server *server);
 int server_record_store(struct server *server, struct record *record,
                         const void *payload) PAWL_MUST_CHECK;
+void server_run_store(struct server *server, const struct record *run, const uint8_t *payloads);
 int server_disk_pump(struct server *server) PAWL_MUST_CHECK;
 
 // server_read.c

@@ -78,7 +78,9 @@ void server_disk_point(struct server *server)
     journal->gathering = 0;
 }
 
-static void journal_add(struct server *server, struct record *record, const void *payload)
+// An entry for each record, as Pawl's journal has it: number `i` of a run, or the one that travels alone.
+static void journal_add(struct server *server, const struct record *record, uint32_t i,
+                        const void *payload)
 {
     struct journal *journal = &server->journal;
     struct batch *batch = batch_at(journal, journal->gathering);
@@ -93,8 +95,8 @@ static void journal_add(struct server *server, struct record *record, const void
     struct journal_entry entry = {
         .magic = SHAPE_MAGIC,
         .bytes = shape_entry_bytes(&server->shape),
-        .index = record->index,
-        .sequence = record->sequence,
+        .index = record->index + i,
+        .sequence = record->sequence + i,
         .client = record->client,
         .length = record->length,
         .place = payload != NULL ? JOURNAL_HERE : record->place,
@@ -107,6 +109,7 @@ static void journal_add(struct server *server, struct record *record, const void
     }
     batch->bytes += entry.bytes;
     batch->count++;
+    batch->end_index = entry.index + 1;
 }
 
 static void record_durable(struct server *server, uint64_t index)
@@ -133,9 +136,14 @@ static void batch_written(void *user, struct disk_request *request)
     int rc = 0;
 
     journal->is_in_flight = false;
-    for (uint32_t i = 0; i < batch->count; i++) {
+    if (!server->shape.is_pushed) {
+        server->durable_count = batch->end_index;
+    }
+    for (uint32_t i = 0; i < batch->count && (server->shape.is_pushed || is_written_twice); i++) {
         const struct journal_entry *entry = (const void *)(batch->buffer + at);
-        record_durable(server, entry->index);
+        if (server->shape.is_pushed) {
+            record_durable(server, entry->index);
+        }
         if (is_written_twice) {
             rc = rc == 0 ? duties_write(server, entry + 1, entry->length) : rc;
         }
@@ -184,7 +192,7 @@ static void data_flushed(void *user, struct disk_request *request)
 
     (void)request;
     for (uint32_t i = 0; i < server->flushing_count; i++) {
-        journal_add(server, server->flushing[i], NULL);
+        journal_add(server, server->flushing[i], 0, NULL);
     }
     server->flushing_count = 0;
 }
@@ -194,7 +202,7 @@ static void data_written(void *user, struct disk_request *request)
     struct server *server = user;
 
     if (server->point.flush == ROOFLINE_DSYNC) {
-        journal_add(server, request->owner, NULL);
+        journal_add(server, request->owner, 0, NULL);
         return;
     }
     server->unflushed[server->unflushed_count++] = request->owner;
@@ -222,7 +230,7 @@ int server_record_store(struct server *server, struct record *record, const void
         return 0;
     }
     if (!server->shape.is_in_place) {
-        journal_add(server, record, payload);
+        journal_add(server, record, 0, payload);
         return 0;
     }
     struct iovec from = {
@@ -238,6 +246,17 @@ int server_record_store(struct server *server, struct record *record, const void
     record->write.owner = record;
     return disk_write(&server->disk, &record->write, DISK_DATA, &from, record->place,
                       server->point.flush == ROOFLINE_DSYNC);
+}
+
+void server_run_store(struct server *server, const struct record *run, const uint8_t *payloads)
+{
+    if (!server->config->options.is_durable) {
+        server->durable_count = run->index + run->count;
+        return;
+    }
+    for (uint32_t i = 0; i < run->count; i++) {
+        journal_add(server, run, i, payloads + (size_t)i * run->length);
+    }
 }
 
 int server_disk_pump(struct server *server)

@@ -5,6 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
+// As many as fit, rows and payloads together: what Pawl's client does with what waits for its turn.
+static uint32_t run_max_of(uint32_t record_bytes)
+{
+    uint32_t most = WIRE_INLINE_MAX / (record_bytes + (uint32_t)sizeof(struct wire_run_row));
+
+    return PAWL_MIN(PAWL_MAX(most, 1u), WIRE_RUN_MAX);
+}
+
 void shape_init(struct shape *shape, const struct roofline_options *options)
 {
     *shape = (struct shape){
@@ -16,39 +24,72 @@ void shape_init(struct shape *shape, const struct roofline_options *options)
         .is_pushed = options->record_bytes > WIRE_INLINE_MAX,
         .is_in_place = options->record_bytes > SHAPE_JOURNALED_MAX,
         .slot_bytes = (uint32_t)pawl_align_up(options->record_bytes, SHAPE_PAGE_BYTES),
+        .run_max = run_max_of(options->record_bytes),
     };
 }
 
-static uint32_t payload_bytes(const struct shape *shape)
+uint32_t shape_rows_bytes(uint32_t run_records)
 {
-    return shape->is_pushed ? 0 : (uint32_t)pawl_align_up(shape->record_bytes, 8);
+    return run_records > 1 ? run_records * (uint32_t)sizeof(struct wire_run_row) : 0;
+}
+
+uint32_t shape_run_bytes(const struct shape *shape, uint32_t run_records)
+{
+    uint32_t bytes = shape_rows_bytes(run_records) + run_records * shape->record_bytes;
+
+    return shape->is_pushed ? 0 : (uint32_t)pawl_align_up(bytes, 8);
 }
 
 uint32_t shape_message_records(const struct shape *shape, uint32_t batch)
 {
-    uint32_t each = (uint32_t)sizeof(struct prepare_entry) + payload_bytes(shape);
+    uint32_t each = (uint32_t)sizeof(struct prepare_entry) + shape_run_bytes(shape, 1);
     uint32_t most = (SHAPE_MESSAGE_MAX - (uint32_t)sizeof(struct frame)) / each;
 
     return PAWL_MAX(PAWL_MIN(batch, most), 1u);
 }
 
+static uint32_t message_bytes(const struct shape *shape, size_t entry_bytes, uint32_t records)
+{
+    uint32_t runs = records / shape->run_max;
+    uint32_t rest = records % shape->run_max;
+    size_t bytes = sizeof(struct frame);
+
+    bytes += runs * (entry_bytes + shape_run_bytes(shape, shape->run_max));
+    bytes += rest > 0 ? entry_bytes + shape_run_bytes(shape, rest) : 0;
+    return (uint32_t)bytes;
+}
+
 uint32_t shape_append_bytes(const struct shape *shape, uint32_t records)
 {
-    uint32_t each = (uint32_t)sizeof(struct append_entry) + payload_bytes(shape);
-
-    return (uint32_t)sizeof(struct frame) + records * each;
+    return message_bytes(shape, sizeof(struct append_entry), records);
 }
 
 uint32_t shape_prepare_bytes(const struct shape *shape, uint32_t records)
 {
-    uint32_t each = (uint32_t)sizeof(struct prepare_entry) + payload_bytes(shape);
-
-    return (uint32_t)sizeof(struct frame) + records * each;
+    return message_bytes(shape, sizeof(struct prepare_entry), records);
 }
 
-uint32_t shape_appended_bytes(uint32_t records)
+// An entry is longer than the rows that a run of two needs.
+static_assert(sizeof(struct append_entry) >= 2 * sizeof(struct wire_run_row),
+              "the longest message");
+
+uint32_t shape_append_bytes_max(const struct shape *shape, uint32_t records)
 {
-    return (uint32_t)(sizeof(struct frame) + records * sizeof(struct appended_entry));
+    size_t each = sizeof(struct append_entry) + shape_run_bytes(shape, 1);
+
+    return (uint32_t)(sizeof(struct frame) + records * each);
+}
+
+uint32_t shape_prepare_bytes_max(const struct shape *shape, uint32_t records)
+{
+    size_t each = sizeof(struct prepare_entry) + shape_run_bytes(shape, 1);
+
+    return (uint32_t)(sizeof(struct frame) + records * each);
+}
+
+uint32_t shape_appended_bytes(uint32_t runs)
+{
+    return (uint32_t)(sizeof(struct frame) + runs * sizeof(struct appended_entry));
 }
 
 uint32_t shape_entry_bytes(const struct shape *shape)

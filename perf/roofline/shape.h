@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inside of the roofline: sizes and layouts of what is sent and stored, by Pawl's own structs.
 //
-// Messages. A frame (as long as a wire_header), then `count` entries, each followed by its payload if that is
-// small, padded to 8 bytes. Entries are as long as what Pawl's messages have behind their header.
+// Messages. A frame (as long as a wire_header), then `count` entries, which are as long as what Pawl's messages have
+// behind their header. Small records of one client travel in runs, as Pawl's do: one entry for up to WIRE_RUN_MAX of
+// them, then a wire_run_row for each, then their payloads, so that rows and payloads are no longer than
+// WIRE_INLINE_MAX. A record alone has no row. What follows an entry is padded to 8 bytes. One APPENDED answers a run.
 // Journal. A batch (as long as a disk_batch), then entries, each a journal_entry (as long as a disk_entry) and the
 // payload of a small record, padded to 8 bytes; the batch is padded to the block of the disk.
 // Pure: no clock, no I/O.
@@ -57,27 +59,29 @@ static_assert(sizeof(struct frame_welcome) == sizeof(struct wire_welcome), "fram
 
 // Of APPEND and SLICE.
 struct append_entry {
-    uint64_t sequence; // of the client, from 0
+    uint64_t sequence; // of the client, from 0; of a run: the first one's
     uint32_t client;
-    uint32_t length;
+    uint32_t length; // of a run: of all its payloads
     uint64_t offset; // of the slice that has landed
     uint32_t bytes;  // of that slice; 0: the payload is in the message
-    uint32_t crc;    // of the payload, where checksums are a duty
+    uint32_t crc;    // of the payload, where checksums are a duty; of runs each row has its own
     uint64_t index;  // of a slice between servers
-    uint8_t reserved2[sizeof(struct wire_append) - sizeof(struct wire_header) - 40];
+    uint32_t count;  // records
+    uint8_t reserved2[sizeof(struct wire_append) - sizeof(struct wire_header) - 44];
 };
 static_assert(sizeof(struct append_entry) == sizeof(struct wire_append) - sizeof(struct frame),
               "append_entry");
 
 struct prepare_entry {
-    uint64_t index;
+    uint64_t index; // of a run: the first one's, as the sequence
     uint64_t sequence;
     uint32_t client;
     uint32_t length;
     uint64_t offset;
     uint32_t bytes;
     uint32_t crc;
-    uint8_t reserved2[sizeof(struct wire_prepare) - sizeof(struct wire_header) - 40];
+    uint32_t count;
+    uint8_t reserved2[sizeof(struct wire_prepare) - sizeof(struct wire_header) - 44];
 };
 static_assert(sizeof(struct prepare_entry) == sizeof(struct wire_prepare) - sizeof(struct frame),
               "prepare_entry");
@@ -89,7 +93,7 @@ struct frame_prepared {
 static_assert(sizeof(struct frame_prepared) == sizeof(struct wire_prepared), "frame_prepared");
 
 struct appended_entry {
-    uint64_t sequence;
+    uint64_t sequence; // of a run: the last one's, as the index
     uint64_t index;
     uint8_t reserved[sizeof(struct wire_appended) - sizeof(struct wire_header) - 16];
 };
@@ -144,15 +148,23 @@ struct shape {
     bool is_pushed;       // payloads travel by one-sided writes
     bool is_in_place;     // payloads are written to the data file, not to the journal
     uint32_t slot_bytes;  // of a window
+    uint32_t run_max;     // records of a run; 1: they go alone
 };
 
 void shape_init(struct shape *shape, const struct roofline_options *options);
 // Records that one message carries, at most.
 uint32_t shape_message_records(const struct shape *shape, uint32_t batch);
+uint32_t shape_rows_bytes(uint32_t run_records); // in front of a run's payloads
+uint32_t shape_run_bytes(const struct shape *shape,
+                         uint32_t run_records); // what follows its entry: rows and payloads, padded
+// Of messages with so many records of one client, in as few runs as can be.
 uint32_t shape_append_bytes(const struct shape *shape, uint32_t records);
 uint32_t shape_prepare_bytes(const struct shape *shape, uint32_t records);
-uint32_t shape_appended_bytes(uint32_t records);
-uint32_t shape_entry_bytes(const struct shape *shape);
+// Of the longest ones with so many records: each is alone.
+uint32_t shape_append_bytes_max(const struct shape *shape, uint32_t records);
+uint32_t shape_prepare_bytes_max(const struct shape *shape, uint32_t records);
+uint32_t shape_appended_bytes(uint32_t runs);
+uint32_t shape_entry_bytes(const struct shape *shape); // of the journal: one for each record
 // Room for a batch of the journal, padded to a page.
 uint64_t shape_batch_bytes(const struct shape *shape, uint32_t records);
 

@@ -175,6 +175,7 @@ int transport_post(struct transport_conn *conn, struct transport_op *op)
         t->transfers_count++;
     } else {
         t->messages_count++;
+        t->message_bytes += op->bytes;
     }
     ssize_t rc = conn->queue != NULL ? -FI_EAGAIN : op_submit(op);
     if (rc == -FI_EAGAIN) {

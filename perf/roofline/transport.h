@@ -93,7 +93,7 @@ struct transport {
     void *user;
     struct transport_conn *conns[TRANSPORT_CONNS_MAX];
     uint32_t conns_count;
-    uint64_t messages_count, transfers_count;
+    uint64_t messages_count, message_bytes, transfers_count;
     char error[ROOFLINE_TEXT_MAX];
 };
 

@@ -122,6 +122,28 @@ class Appends(Case):
                 self.assertGreaterEqual(counts["flushes"], 450 * 3 // 16)
                 self.assertLess(counts["messages"], 450 * 6)
 
+    def test_records_that_wait_together_travel_in_runs_as_pawls_do(self):
+        """Sizes of proto/wire.h (docs/formats.md): a header; for each run what APPEND, PREPARE and APPENDED have behind it,
+        a row for each record, the payloads, up to 8 KiB. One answer is for a run."""
+        header, append, prepare, appended, row = 32, 96 - 32, 120 - 32, 88 - 32, 8
+        for size, runs in (KIB, (7, 7, 1)), (100, (64, 12)), (5000, (1, 1)):
+            with self.subTest(size=size):
+                records = sum(runs)
+                counts = self.verified(records, 1, 3, "--bytes", size, "--depth", records, "--batch", records, "--wait",
+                                       "sleep")
+                behind = sum(-(-(run * size + (run * row if run > 1 else 0)) // 8) * 8 for run in runs)
+                self.assertEqual(counts["messages"], 6)  # APPEND, 2 PREPAREs, 2 PREPAREDs, APPENDED
+                self.assertEqual(counts["message_bytes"], header + len(runs) * append + behind
+                                 + 2 * (header + len(runs) * prepare + behind) + 2 * 64 + header + len(runs) * appended)
+                self.assertEqual(counts["disk_writes"], 3)
+
+    def test_runs_that_a_batch_divides_are_whole_again(self):
+        """Batches of the journal and runs end at different records."""
+        for size, depth, batch in (KIB, 32, 5), (100, 100, 48), (100, 200, 3):
+            with self.subTest(size=size, depth=depth, batch=batch):
+                self.verified(500, 3, 3, "--bytes", size, "--depth", depth, "--batch", batch, "--wait", "spin",
+                              "--file-bytes", "16M")
+
     def test_many_large_ones_in_flight(self):
         for route, slice_bytes in ("star", "16M"), ("star", SLICE), ("chain", SLICE):
             with self.subTest(route=route, slice=slice_bytes):

@@ -55,6 +55,88 @@ static void test_shape_when_one_record_then_as_long_as_pawls_own(void **state)
     assert_int_equal(shape_entry_bytes(&large), sizeof(struct disk_entry));
 }
 
+// What Pawl's own check says of so many records as one message of this type.
+static int wire_says(const struct shape *shape, uint16_t type, uint32_t count)
+{
+    static union {
+        struct wire_append append;
+        struct wire_prepare prepare;
+        uint8_t bytes[2 * WIRE_MESSAGE_MAX];
+    } message;
+    uint32_t struct_bytes = wire_struct_bytes(type);
+    uint32_t length = count * shape->record_bytes;
+    uint32_t rows_bytes = count > 1 ? wire_rows_bytes((uint16_t)count) : 0;
+    uint16_t run_count = count > 1 ? (uint16_t)count : 0;
+    struct wire_record_id id = {.producer_hi = 1, .producer_lo = 2, .sequence = 3};
+    const char *why = NULL;
+
+    memset(&message, 0, sizeof(message));
+    if (type == WIRE_APPEND) {
+        message.append = (struct wire_append){
+            .chunk = 4, .version = 5, .id = id, .length = length, .run_count = run_count};
+    } else {
+        message.prepare = (struct wire_prepare){
+            .chunk = 4, .version = 5, .id = id, .length = length, .run_count = run_count};
+    }
+    for (uint32_t i = 0; i < count && rows_bytes > 0; i++) {
+        struct wire_run_row row = {.length = shape->record_bytes};
+        memcpy(message.bytes + struct_bytes + i * sizeof(row), &row, sizeof(row));
+    }
+    uint32_t bytes = struct_bytes + rows_bytes + length;
+    wire_header_init(&message.append.header, type, bytes, 6);
+    return wire_check(&message, bytes, &why);
+}
+
+// As many records as Pawl may send as one run, and not one less; as long as its message of them.
+static void
+test_run_when_as_long_as_can_be_then_pawls_own_check_takes_it_and_no_longer_one(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = {1, 8, 57, 119, 120, 121, 1000, 1024, 4088, 4089, 8192};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(sizes); i++) {
+        struct shape shape = shape_of(sizes[i]);
+        uint32_t most = shape.run_max;
+        uint32_t rows_bytes = most > 1 ? most * (uint32_t)sizeof(struct wire_run_row) : 0;
+        assert_int_equal(wire_says(&shape, WIRE_APPEND, most), 0);
+        assert_int_equal(wire_says(&shape, WIRE_PREPARE, most), 0);
+        assert_int_not_equal(wire_says(&shape, WIRE_APPEND, most + 1), 0);
+        assert_int_not_equal(wire_says(&shape, WIRE_PREPARE, most + 1), 0);
+        uint64_t behind = pawl_align_up(rows_bytes + most * sizes[i], 8);
+        assert_int_equal(shape_append_bytes(&shape, most), sizeof(struct wire_append) + behind);
+        assert_int_equal(shape_prepare_bytes(&shape, most), sizeof(struct wire_prepare) + behind);
+    }
+    assert_int_equal(shape_of(1).run_max, WIRE_RUN_MAX);
+    assert_int_equal(shape_of(1024).run_max, 7);
+    assert_int_equal(shape_of(4089).run_max, 1);
+    assert_int_equal(shape_of(1u << 20).run_max, 1);
+}
+
+// Of a batch only the header is there once.
+static void test_message_when_several_runs_then_the_rest_is_there_for_each(void **state)
+{
+    (void)state;
+    struct shape small = shape_of(1024);
+    struct shape large = shape_of(1u << 20);
+    uint32_t append = sizeof(struct wire_append) - sizeof(struct wire_header);
+    uint32_t prepare = sizeof(struct wire_prepare) - sizeof(struct wire_header);
+    uint32_t payloads = 15 * 1024 + 14 * sizeof(struct wire_run_row); // 7, 7 and one alone
+    assert_int_equal(shape_append_bytes(&small, 15),
+                     sizeof(struct wire_header) + 3 * append + payloads);
+    assert_int_equal(shape_prepare_bytes(&small, 15),
+                     sizeof(struct wire_header) + 3 * prepare + payloads);
+    assert_int_equal(shape_append_bytes(&large, 15), sizeof(struct wire_header) + 15 * append);
+    // Nothing is longer than records that are all alone.
+    for (uint32_t records = 1; records < 100; records++) {
+        assert_true(shape_append_bytes(&small, records) <= shape_append_bytes_max(&small, records));
+        assert_true(shape_prepare_bytes(&small, records) <=
+                    shape_prepare_bytes_max(&small, records));
+    }
+    assert_int_equal(shape_append_bytes_max(&small, 2),
+                     sizeof(struct wire_header) + 2 * (append + 1024));
+    assert_int_equal(shape_prepare_bytes_max(&small, 2),
+                     sizeof(struct wire_header) + 2 * (prepare + 1024));
+}
+
 static void test_message_when_batch_is_large_then_bounded(void **state)
 {
     (void)state;
@@ -63,7 +145,7 @@ static void test_message_when_batch_is_large_then_bounded(void **state)
     assert_int_equal(shape_message_records(&small, 16), 16);
     assert_true(shape_message_records(&small, 100000) < 256);
     uint32_t records = shape_message_records(&middle, 100000);
-    assert_true(records >= 1 && shape_prepare_bytes(&middle, records) <= SHAPE_MESSAGE_MAX);
+    assert_true(records >= 1 && shape_prepare_bytes_max(&middle, records) <= SHAPE_MESSAGE_MAX);
 }
 
 static void test_hops_when_star_or_chain_then_as_drawn(void **state)
@@ -272,6 +354,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shape_when_size_grows_then_pushed_and_in_place),
         cmocka_unit_test(test_shape_when_one_record_then_as_long_as_pawls_own),
+        cmocka_unit_test(
+            test_run_when_as_long_as_can_be_then_pawls_own_check_takes_it_and_no_longer_one),
+        cmocka_unit_test(test_message_when_several_runs_then_the_rest_is_there_for_each),
         cmocka_unit_test(test_message_when_batch_is_large_then_bounded),
         cmocka_unit_test(test_hops_when_star_or_chain_then_as_drawn),
         cmocka_unit_test(test_frame_when_hostile_then_refused),
