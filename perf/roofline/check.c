@@ -4,11 +4,13 @@
 // A part and its tool run by turns, and the best of their rounds are compared: what else runs on the machine only
 // ever takes away, so the best is the steadiest figure that both have.
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "perf/roofline/model.h"
 #include "perf/roofline/nodes.h"
 #include "perf/roofline/run.h"
 #include "perf/roofline/shape.h"
@@ -30,18 +32,20 @@ struct check {
     struct nodes nodes;
 };
 
-static struct roofline_part *part_add(struct check *check, const char *unit)
+static struct roofline_part *part_add(struct check *check, enum roofline_part_kind kind,
+                                      uint32_t bytes)
 {
     struct roofline_part *part = &check->result->parts[check->result->parts_count++];
 
     memset(part, 0, sizeof(*part));
-    snprintf(part->unit, sizeof(part->unit), "%s", unit);
+    part->kind = kind;
+    part->bytes = bytes;
     return part;
 }
 
 static bool is_time(const struct roofline_part *part)
 {
-    return strcmp(part->unit, "us") == 0;
+    return part->kind == ROOFLINE_PART_MESSAGE;
 }
 
 // What one side measured in its rounds.
@@ -141,22 +145,30 @@ static int ping_rounds(struct check *check, struct roofline_part *part, uint32_t
             return rc;
         }
         double us = took_us / count / 2;
-        ours.values[ours.count++] = is_time(part) ? us : bytes / us;
+        ours.values[ours.count++] = is_time(part) ? us : bytes / us * 1e6;
         double rounds = ROUND_MS * 1e3 / (2 * us);
         rounds = PAWL_MAX(rounds, 10.0);
         ping.rounds = (uint32_t)PAWL_MIN(rounds, 1e6);
         if (tools_pingpong(&ping, part->tool, sizeof(part->tool), &tool_us) != 0) {
             break;
         }
-        tools.values[tools.count++] = is_time(part) ? tool_us : bytes / tool_us;
+        tools.values[tools.count++] = is_time(part) ? tool_us : bytes / tool_us * 1e6;
     }
     part_end(part, &ours, &tools);
     return 0;
 }
 
-static int ping_part(struct check *check, uint32_t bytes, bool is_written)
+// Large payloads travel by one-sided writes.
+static bool is_one_sided(const struct check *check, enum roofline_part_kind kind)
 {
-    struct roofline_part *part = part_add(check, is_written || bytes > 16384 ? "MB/s" : "us");
+    return kind == ROOFLINE_PART_WIRE &&
+           (check->shape.is_pushed || check->options->what == ROOFLINE_READ);
+}
+
+static int ping_part(struct check *check, enum roofline_part_kind kind, uint32_t bytes)
+{
+    struct roofline_part *part = part_add(check, kind, bytes);
+    bool is_written = is_one_sided(check, kind);
 
     snprintf(part->name, sizeof(part->name), "%s of %u bytes",
              is_written ? "one-sided write" : "message", bytes);
@@ -173,16 +185,17 @@ static int pings_check(struct check *check)
     bool is_read = check->options->what == ROOFLINE_READ;
     uint32_t records = (uint32_t)(result->records_per_message + 0.5);
     uint32_t bulk = shape_prepare_bytes(shape, PAWL_MAX(records, 1u));
-    int rc = ping_part(check, shape_append_bytes(shape, 1), false);
+    uint32_t small = is_read ? (uint32_t)sizeof(struct frame_read) : shape_append_bytes(shape, 1);
+    int rc = ping_part(check, ROOFLINE_PART_MESSAGE, small);
 
     if (shape->is_pushed || is_read) {
         uint32_t slice = result->slice_bytes == 0 ? shape->record_bytes : result->slice_bytes;
         slice = PAWL_MIN(slice, shape->record_bytes);
         bulk = PAWL_MIN(slice, WIRE_BYTES_MAX);
-        return rc == 0 ? ping_part(check, bulk, true) : rc;
+        return rc == 0 ? ping_part(check, ROOFLINE_PART_WIRE, bulk) : rc;
     }
-    if (rc == 0 && bulk >= 2 * shape_append_bytes(shape, 1)) {
-        rc = ping_part(check, bulk, false);
+    if (rc == 0 && bulk >= 2 * small) {
+        rc = ping_part(check, ROOFLINE_PART_WIRE, bulk);
     }
     return rc;
 }
@@ -201,7 +214,7 @@ static int disk_rounds(struct check *check, struct roofline_part *part,
         if (rc != 0) {
             return rc;
         }
-        double scale = strcmp(part->unit, "MB/s") == 0 ? disk->bytes / 1e6 : 1;
+        double scale = part->kind == ROOFLINE_PART_DISK ? disk->bytes : 1;
         ours.values[ours.count++] = count / took_us * 1e6 * scale;
         if (tools_fio(disk, part->tool, sizeof(part->tool), &tool_per_s) != 0) {
             break;
@@ -256,12 +269,14 @@ static int journal_check(struct check *check)
         return fd;
     }
     close(fd);
-    uint32_t records = (uint32_t)(check->result->records_per_flush + 0.5);
+    uint32_t records = (uint32_t)(model_journal_records(check->options, check->result->flush,
+                                                        check->result->records_per_flush) +
+                                  0.5);
     uint32_t bytes = (uint32_t)sizeof(struct journal_batch) +
                      PAWL_MAX(records, 1u) * shape_entry_bytes(&check->shape);
     struct tool_disk disk = {
         .bytes = (uint32_t)pawl_align_up(bytes, block_bytes), .depth = 1, .is_durable = true};
-    struct roofline_part *part = part_add(check, "1/s");
+    struct roofline_part *part = part_add(check, ROOFLINE_PART_FLUSH, disk.bytes);
 
     snprintf(part->name, sizeof(part->name), "durable write of %u bytes", disk.bytes);
     return disk_part(check, part, &disk);
@@ -275,7 +290,7 @@ static int data_check(struct check *check)
         .depth = PAWL_MIN(check->shape.outstanding, DISK_DEPTH_MAX),
         .is_read = is_read,
     };
-    struct roofline_part *part = part_add(check, "MB/s");
+    struct roofline_part *part = part_add(check, ROOFLINE_PART_DISK, disk.bytes);
 
     snprintf(part->name, sizeof(part->name), "%s of %u bytes, depth %u", is_read ? "read" : "write",
              disk.bytes, disk.depth);
@@ -296,6 +311,13 @@ static int disk_check(struct check *check)
     return rc;
 }
 
+static uint32_t processors_count(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 0;
+}
+
 int roofline_check(const struct roofline_options *options, struct roofline_result *result)
 {
     struct check check = {.options = options, .result = result};
@@ -303,6 +325,7 @@ int roofline_check(const struct roofline_options *options, struct roofline_resul
 
     result->is_valid = false;
     result->parts_count = 0;
+    result->processors_count = processors_count();
     int rc = roofline_options_check(options, &why);
     if (rc != 0) {
         snprintf(result->error, sizeof(result->error), "%s", why);

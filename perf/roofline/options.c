@@ -181,3 +181,15 @@ const char *roofline_flush_name(enum roofline_flush flush)
 
     return (size_t)flush < PAWL_ARRAY_COUNT(names) ? names[flush] : "?";
 }
+
+const char *roofline_part_unit(enum roofline_part_kind kind)
+{
+    switch (kind) {
+    case ROOFLINE_PART_MESSAGE:
+        return "us";
+    case ROOFLINE_PART_FLUSH:
+        return "1/s";
+    default:
+        return "bytes_per_s";
+    }
+}

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "perf/roofline/shape.h"
+#include "perf/roofline/model.h"
 
 static const char *what_name(const struct roofline_options *options)
 {
@@ -34,10 +34,37 @@ static void parts_print(FILE *out, const struct roofline_result *result)
             "tool");
     for (uint32_t i = 0; i < result->parts_count; i++) {
         const struct roofline_part *part = &result->parts[i];
-        fprintf(out, "%-34s %12.1f %12.1f %-5s %7.2f  %s\n", part->name, part->ours, part->tools,
-                part->unit, part->ratio, part->tool);
+        bool is_bandwidth = part->kind == ROOFLINE_PART_WIRE || part->kind == ROOFLINE_PART_DISK;
+        double scale = is_bandwidth ? 1e-9 : 1;
+        int digits = is_bandwidth ? 3 : 1;
+        fprintf(out, "%-34s %12.*f %12.*f %-5s %7.2f  %s\n", part->name, digits, part->ours * scale,
+                digits, part->tools * scale, is_bandwidth ? "GB/s" : roofline_part_unit(part->kind),
+                part->ratio, part->tool);
     }
     fprintf(out, "%s: %s\n", result->is_valid ? "valid" : "NOT VALID", result->why);
+}
+
+// What explains the figure; the ratios beside it are nobody's judgement.
+static void model_print(FILE *out, const struct roofline_options *options,
+                        const struct roofline_result *result)
+{
+    struct model_parts parts;
+    struct model model;
+
+    model_parts_take(options, result, &parts);
+    if (!model_make(options, &parts, &model)) {
+        return;
+    }
+    fprintf(out, "model: a record alone takes %.1f us:", model.latency_us);
+    for (uint32_t i = 0; i < model.steps_count; i++) {
+        fprintf(out, "%s %s %.1f", i > 0 ? " +" : "", model.steps[i].name, model.steps[i].us);
+    }
+    fprintf(out, "\nmodel: %.0f/s, bound by %s:", model.ops_per_s, model.bound);
+    for (uint32_t i = 0; i < model.bounds_count; i++) {
+        fprintf(out, "%s %s %.0f", i > 0 ? "," : "", model.bounds[i].name,
+                model.bounds[i].ops_per_s);
+    }
+    fprintf(out, "; measured: %.2f of it\n", result->ops_per_s / model.ops_per_s);
 }
 
 // What was measured, as a point of the sweep.
@@ -89,6 +116,7 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
     }
     if (is_checked) {
         parts_print(out, result);
+        model_print(out, options, result);
     }
 }
 
@@ -108,8 +136,32 @@ static json_t *point_json(const struct roofline_point *point)
 static json_t *part_json(const struct roofline_part *part)
 {
     return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f}", "name", part->name, "tool", part->tool,
-                     "unit", part->unit, "ours", part->ours, "tools", part->tools, "ratio",
-                     part->ratio, "steadiness", part->steadiness);
+                     "unit", roofline_part_unit(part->kind), "ours", part->ours, "tools",
+                     part->tools, "ratio", part->ratio, "steadiness", part->steadiness);
+}
+
+static json_t *model_json(const struct roofline_options *options,
+                          const struct roofline_result *result)
+{
+    struct model_parts parts;
+    struct model model;
+
+    model_parts_take(options, result, &parts);
+    if (!model_make(options, &parts, &model)) {
+        return json_null();
+    }
+    json_t *steps = json_array();
+    json_t *bounds = json_array();
+    for (uint32_t i = 0; i < model.steps_count; i++) {
+        json_array_append_new(
+            steps, json_pack("{s:s, s:f}", "name", model.steps[i].name, "us", model.steps[i].us));
+    }
+    for (uint32_t i = 0; i < model.bounds_count; i++) {
+        json_array_append_new(bounds, json_pack("{s:s, s:f}", "name", model.bounds[i].name,
+                                                "ops_per_s", model.bounds[i].ops_per_s));
+    }
+    return json_pack("{s:f, s:o, s:f, s:s, s:o}", "latency_us", model.latency_us, "steps", steps,
+                     "ops_per_s", model.ops_per_s, "bound", model.bound, "bounds", bounds);
 }
 
 static json_t *duties_json(uint32_t duties)
@@ -166,6 +218,7 @@ void roofline_print_json(FILE *out, const struct roofline_options *options,
     json_object_set_new(root, "is_valid", json_boolean(result->is_valid));
     json_object_set_new(root, "why", json_string(result->why));
     json_object_set_new(root, "parts", parts);
+    json_object_set_new(root, "model", model_json(options, result));
     json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', out);
     json_decref(root);

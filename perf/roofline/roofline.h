@@ -112,14 +112,22 @@ struct roofline_point {
     double records_per_message;  // in what the primary sent and received
 };
 
+enum roofline_part_kind {
+    ROOFLINE_PART_MESSAGE = 1, // a small message one way: us, less is better
+    ROOFLINE_PART_WIRE,        // messages of a batch, or one-sided writes: bytes a second
+    ROOFLINE_PART_FLUSH,       // durable writes of the journal: a second
+    ROOFLINE_PART_DISK,        // writes or reads of payloads: bytes a second
+};
+
 // A part of the roofline beside an independent tool that does the same.
 struct roofline_part {
+    enum roofline_part_kind kind;
+    uint32_t bytes; // of a message, a write or a read
     char name[48];
-    char tool[96]; // the tool's command line, shortened
-    char unit[8];  // "us": less is better; "MB/s", "1/s": more is better
-    double ours, tools;
-    double ratio;      // of speeds: above 1 we are faster; 0: not measured
-    double steadiness; // slower of both: median by best of its rounds; 1: all alike, 0: not known
+    char tool[96];      // the tool's command line, shortened
+    double ours, tools; // in the unit of its kind
+    double ratio;       // of speeds: above 1 we are faster; 0: not measured
+    double steadiness;  // slower of both: median by best of its rounds; 1: all alike, 0: not known
 };
 
 struct roofline_result {
@@ -145,6 +153,7 @@ struct roofline_result {
     char why[ROOFLINE_TEXT_MAX]; // why not; or what is to be known of a valid one
     struct roofline_part parts[ROOFLINE_PARTS_MAX];
     uint32_t parts_count;
+    uint32_t processors_count;     // that the processes may use
     char error[ROOFLINE_TEXT_MAX]; // of a run that failed
 };
 
@@ -190,6 +199,8 @@ const char *roofline_wait_name(enum roofline_wait wait);
 const char *roofline_route_name(enum roofline_route route);
 const char *roofline_duty_name(enum roofline_duty duty);
 const char *roofline_flush_name(enum roofline_flush flush);
+// "us", "1/s", "bytes_per_s"
+const char *roofline_part_unit(enum roofline_part_kind kind);
 
 // The program pawl-roofline, and what a verb `roofline` of another program may call. Returns the exit status.
 int roofline_main(int argc, char **argv);

@@ -253,6 +253,41 @@ class Ends(Case):
         self.assertIn("was not compared", result["why"])
         self.assertTrue(all(part["ours"] > 0 and part["tools"] == 0 for part in result["parts"]))
 
+    WITHOUT_TOOLS = "--check", "--records", 3, "--replicas", 3, "--file-bytes", "8M", "--batch", 1, "--wait", "sleep"
+
+    def test_parts_have_units_and_a_model_says_what_they_add_up_to(self):
+        for words, units, steps, bounds in (
+                (("--bytes", "1K"), ["us", "1/s"], ["APPEND", "PREPARE", "journal", "PREPARED", "APPENDED"],
+                 ["wire", "disk flushes", "processors", "latency"]),
+                (("--bytes", "64K", "--route", "star", "--flush", "dsync", "--slice", "1M"),
+                 ["us", "bytes_per_s", "1/s", "bytes_per_s"],
+                 ["payload and APPEND", "payload and PREPARE", "payloads to disk", "their flush", "journal", "PREPARED",
+                  "APPENDED"], ["wire", "disk flushes", "disk bandwidth", "processors", "latency"]),
+                (("--read", "--bytes", "64K", "--sources", 1, "--slice", "1M"), ["us", "bytes_per_s", "bytes_per_s"],
+                 ["READ", "disk", "payload and READ_DONE"], ["wire", "disk bandwidth", "processors", "latency"])):
+            with self.subTest(words=words):
+                result = self.run_to_end(*self.WITHOUT_TOOLS, *words, status=3, env={**os.environ, "PATH": "/nowhere"})
+                model = result["model"]
+                self.assertEqual([part["unit"] for part in result["parts"]], units)
+                self.assertEqual([step["name"] for step in model["steps"]], steps)
+                self.assertEqual([bound["name"] for bound in model["bounds"]], bounds)
+                self.assertAlmostEqual(sum(step["us"] for step in model["steps"]), model["latency_us"], delta=0.01)
+                least = min(model["bounds"], key=lambda bound: bound["ops_per_s"])
+                self.assertEqual((model["bound"], model["ops_per_s"]), (least["name"], least["ops_per_s"]))
+
+    def test_bandwidth_is_printed_in_gb_a_second(self):
+        run = subprocess.run([PROGRAM, "--dir", self.dir, "--read", "--bytes", "64K", "--sources", "1", "--slice", "1M",
+                              *map(str, self.WITHOUT_TOOLS)], capture_output=True, text=True, timeout=HANG_S,
+                             env={**os.environ, "PATH": "/nowhere"})
+        self.assertEqual(run.returncode, 3, run.stderr)
+        self.assertNotIn("MB/s", run.stdout)
+        self.assertRegex(run.stdout, r"read of 65536 bytes, depth 1 +[0-9.]+ +0\.000 GB/s")
+        self.assertRegex(run.stdout, r"(?m)^model: a record alone takes [0-9.]+ us: READ [0-9.]+ \+ disk ")
+        self.assertRegex(run.stdout, r"(?m)^model: \d+/s, bound by [a-z ]+: wire \d+, ")
+
+    def test_without_a_check_there_is_no_model(self):
+        self.assertIsNone(self.run_to_end("--records", 3, "--file-bytes", "4M", "--batch", 1, "--wait", "sleep")["model"])
+
     def test_a_folder_that_is_not_there_is_an_error(self):
         self.assertIn("O_DIRECT", self.run_to_end("--dir", self.dir + "/none", status=1))
 
