@@ -145,6 +145,10 @@ int perf_beside_check(const struct perf_beside *beside, struct perf_result *resu
     checked->bytes_per_s = median.bytes_per_s;
     checked->p50_us = median.p50_us;
     checked->p999_us = median.p999_us;
+    checked->cpu_s_per_gb = median.cpu_s_per_gb;
+    checked->route = beside->options.route;
+    checked->flush = beside->options.flush;
+    checked->sources = beside->options.sources;
     checked->slice_bytes = beside->slice_bytes;
     checked->records_per_flush = beside->records_per_flush;
     checked->records_per_message = beside->records_per_message;
@@ -158,6 +162,7 @@ int perf_beside_check(const struct perf_beside *beside, struct perf_result *resu
         roofline_refute(&beside->options, checked, &best, &claim);
         result->roofline_valid = checked->is_valid;
         snprintf(result->roofline_why, sizeof result->roofline_why, "%s", checked->why);
+        model_of(&beside->options, checked, &result->roofline_model);
     }
     free(checked);
     return code;

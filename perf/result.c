@@ -9,6 +9,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "perf/roofline/print.h"
+
 int perf_result_init(struct perf_result *result, const struct perf_options *options)
 {
     *result = (struct perf_result){.options = *options, .peak_ops_per_s = NAN};
@@ -248,6 +250,8 @@ static void print_roofline(FILE *out, const struct perf_result *result)
     print_duties(out, result);
     fprintf(out, "  roofline: %s%s%s\n", result->roofline_valid ? "valid" : "NOT VALID",
             result->roofline_why[0] != '\0' ? ": " : "", result->roofline_why);
+    roofline_print_model(out, "  ", &result->roofline_model,
+                         perf_result_roofline(result).ops_per_s);
 }
 
 static void print_stages(FILE *out, const struct perf_result *result)
@@ -393,6 +397,7 @@ static void set_roofline(json_t *root, const struct perf_result *result)
                         measured ? json_boolean(result->roofline_valid) : json_null());
     json_object_set_new(roofline, "why",
                         measured ? json_string(result->roofline_why) : json_null());
+    json_object_set_new(roofline, "model", roofline_model_json(&result->roofline_model));
     json_object_set_new(root, "roofline", roofline);
     json_object_set_new(
         root, "ratio",

@@ -11,6 +11,7 @@
 #include "perf/cluster.h"
 #include "perf/copies.h"
 #include "perf/options.h"
+#include "perf/roofline/model.h"
 #include "perf/stages.h"
 #include "perf/stats.h"
 
@@ -71,11 +72,12 @@ struct perf_round {
 
 struct perf_result {
     struct perf_options options;
-    struct perf_round *rounds; // OWNED; perf_result_fini()
-    uint32_t rounds_count;     // that were measured to their end
-    double peak_ops_per_s;     // --rate half: that it is the half of; NaN: it isn't
-    bool roofline_valid;       // its parts hold beside independent tools, and nothing is above it
-    char roofline_why[320];    // why not
+    struct perf_round *rounds;   // OWNED; perf_result_fini()
+    uint32_t rounds_count;       // that were measured to their end
+    double peak_ops_per_s;       // --rate half: that it is the half of; NaN: it isn't
+    bool roofline_valid;         // its parts hold beside independent tools, and nothing is above it
+    char roofline_why[320];      // why not
+    struct model roofline_model; // what its parts add up to; no steps: not known
 };
 
 // Room for the rounds that the options ask for. 0 or -ENOMEM.

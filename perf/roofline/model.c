@@ -219,3 +219,12 @@ void model_parts_take(const struct roofline_options *options, const struct roofl
         }
     }
 }
+
+void model_of(const struct roofline_options *options, const struct roofline_result *result,
+              struct model *ret)
+{
+    struct model_parts parts;
+
+    model_parts_take(options, result, &parts);
+    (void)model_make(options, &parts, ret);
+}

@@ -47,13 +47,17 @@ struct model {
     double ops_per_s;  // it
 };
 
-// Parts of a result that was checked.
+// Parts of a result that was checked; of its point: batches, slices, sources, route, flush and CPU time.
 void model_parts_take(const struct roofline_options *options, const struct roofline_result *result,
                       struct model_parts *ret);
 
-// False: what this shape needs was not measured, and *ret says nothing.
+// False: what this shape needs was not measured, and *ret has no steps.
 bool model_make(const struct roofline_options *options, const struct model_parts *parts,
                 struct model *ret);
+
+// Both.
+void model_of(const struct roofline_options *options, const struct roofline_result *result,
+              struct model *ret);
 
 // Records in one write of the journal, from the records for each flush of any kind: of large records each write, or
 // each lot of writes, has its own flush before.

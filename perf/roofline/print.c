@@ -7,8 +7,6 @@
 
 #include <jansson.h>
 
-#include "perf/roofline/model.h"
-
 static const char *what_name(const struct roofline_options *options)
 {
     return options->what == ROOFLINE_READ ? "read"
@@ -44,27 +42,22 @@ static void parts_print(FILE *out, const struct roofline_result *result)
     fprintf(out, "%s: %s\n", result->is_valid ? "valid" : "NOT VALID", result->why);
 }
 
-// What explains the figure; the ratios beside it are nobody's judgement.
-static void model_print(FILE *out, const struct roofline_options *options,
-                        const struct roofline_result *result)
+void roofline_print_model(FILE *out, const char *indent, const struct model *model,
+                          double ops_per_s)
 {
-    struct model_parts parts;
-    struct model model;
-
-    model_parts_take(options, result, &parts);
-    if (!model_make(options, &parts, &model)) {
+    if (model->steps_count == 0) {
         return;
     }
-    fprintf(out, "model: a record alone takes %.1f us:", model.latency_us);
-    for (uint32_t i = 0; i < model.steps_count; i++) {
-        fprintf(out, "%s %s %.1f", i > 0 ? " +" : "", model.steps[i].name, model.steps[i].us);
+    fprintf(out, "%smodel: a record alone takes %.1f us:", indent, model->latency_us);
+    for (uint32_t i = 0; i < model->steps_count; i++) {
+        fprintf(out, "%s %s %.1f", i > 0 ? " +" : "", model->steps[i].name, model->steps[i].us);
     }
-    fprintf(out, "\nmodel: %.0f/s, bound by %s:", model.ops_per_s, model.bound);
-    for (uint32_t i = 0; i < model.bounds_count; i++) {
-        fprintf(out, "%s %s %.0f", i > 0 ? "," : "", model.bounds[i].name,
-                model.bounds[i].ops_per_s);
+    fprintf(out, "\n%smodel: %.0f/s, bound by %s:", indent, model->ops_per_s, model->bound);
+    for (uint32_t i = 0; i < model->bounds_count; i++) {
+        fprintf(out, "%s %s %.0f", i > 0 ? "," : "", model->bounds[i].name,
+                model->bounds[i].ops_per_s);
     }
-    fprintf(out, "; measured: %.2f of it\n", result->ops_per_s / model.ops_per_s);
+    fprintf(out, "; measured: %.2f of it\n", ops_per_s / model->ops_per_s);
 }
 
 // What was measured, as a point of the sweep.
@@ -93,6 +86,7 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
                           const struct roofline_result *result, bool is_checked)
 {
     const struct roofline_point best = best_of(result);
+    struct model model;
 
     fprintf(out, "%s%s, %u bytes, depth %u, %u clients, %u %s, %s\n", what_name(options),
             options->duties != 0 ? " with duties" : "", options->record_bytes, options->depth,
@@ -116,7 +110,8 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
     }
     if (is_checked) {
         parts_print(out, result);
-        model_print(out, options, result);
+        model_of(options, result, &model);
+        roofline_print_model(out, "", &model, result->ops_per_s);
     }
 }
 
@@ -140,28 +135,23 @@ static json_t *part_json(const struct roofline_part *part)
                      part->tools, "ratio", part->ratio, "steadiness", part->steadiness);
 }
 
-static json_t *model_json(const struct roofline_options *options,
-                          const struct roofline_result *result)
+json_t *roofline_model_json(const struct model *model)
 {
-    struct model_parts parts;
-    struct model model;
-
-    model_parts_take(options, result, &parts);
-    if (!model_make(options, &parts, &model)) {
+    if (model->steps_count == 0) {
         return json_null();
     }
     json_t *steps = json_array();
     json_t *bounds = json_array();
-    for (uint32_t i = 0; i < model.steps_count; i++) {
+    for (uint32_t i = 0; i < model->steps_count; i++) {
         json_array_append_new(
-            steps, json_pack("{s:s, s:f}", "name", model.steps[i].name, "us", model.steps[i].us));
+            steps, json_pack("{s:s, s:f}", "name", model->steps[i].name, "us", model->steps[i].us));
     }
-    for (uint32_t i = 0; i < model.bounds_count; i++) {
-        json_array_append_new(bounds, json_pack("{s:s, s:f}", "name", model.bounds[i].name,
-                                                "ops_per_s", model.bounds[i].ops_per_s));
+    for (uint32_t i = 0; i < model->bounds_count; i++) {
+        json_array_append_new(bounds, json_pack("{s:s, s:f}", "name", model->bounds[i].name,
+                                                "ops_per_s", model->bounds[i].ops_per_s));
     }
-    return json_pack("{s:f, s:o, s:f, s:s, s:o}", "latency_us", model.latency_us, "steps", steps,
-                     "ops_per_s", model.ops_per_s, "bound", model.bound, "bounds", bounds);
+    return json_pack("{s:f, s:o, s:f, s:s, s:o}", "latency_us", model->latency_us, "steps", steps,
+                     "ops_per_s", model->ops_per_s, "bound", model->bound, "bounds", bounds);
 }
 
 static json_t *duties_json(uint32_t duties)
@@ -205,6 +195,7 @@ void roofline_print_json(FILE *out, const struct roofline_options *options,
     json_t *root = point_json(&best);
     json_t *points = json_array();
     json_t *parts = json_array();
+    struct model model;
 
     for (uint32_t i = 0; i < result->points_count; i++) {
         json_array_append_new(points, point_json(&result->points[i]));
@@ -218,7 +209,8 @@ void roofline_print_json(FILE *out, const struct roofline_options *options,
     json_object_set_new(root, "is_valid", json_boolean(result->is_valid));
     json_object_set_new(root, "why", json_string(result->why));
     json_object_set_new(root, "parts", parts);
-    json_object_set_new(root, "model", model_json(options, result));
+    model_of(options, result, &model);
+    json_object_set_new(root, "model", roofline_model_json(&model));
     json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', out);
     json_decref(root);

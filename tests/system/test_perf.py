@@ -357,6 +357,10 @@ def beside(cluster, _where):
         for name, figure in (("ops", "ops_per_s"), ("bytes", "bytes_per_s"), ("p50", "p50_us"), ("p999", "p999_us")):
             check(roofline[figure] > 0 and close_to(ratio[name] * roofline[figure], result[figure]), f"{name}: {ratio}")
         check(roofline["valid"] in (True, False) and (roofline["valid"] or roofline["why"]), f"valid: {roofline}")
+        model = roofline["model"]
+        check(close_to(sum(step["us"] for step in model["steps"]), model["latency_us"])
+              and model["ops_per_s"] == min(bound["ops_per_s"] for bound in model["bounds"]), f"model: {model}")
+        check({"processors", "latency"} <= {bound["name"] for bound in model["bounds"]}, f"model: {model}")
         above = ratio["ops"] > 1.1 or ratio["p50"] < 0.9
         check(not (above and roofline["valid"]), f"faster than the roofline, and valid: {ratio}")
 
