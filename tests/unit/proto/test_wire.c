@@ -25,37 +25,25 @@ static struct wire_header header_of(uint16_t type, uint32_t bytes, int32_t statu
 
 static const struct wire_record_id some_id = {.producer_hi = 1, .producer_lo = 2, .sequence = 3};
 
-// One sound message of a type, without inline payload.
-static uint32_t make_message(uint16_t type, void *out)
-{
-    uint32_t bytes = wire_struct_bytes(type);
-    struct wire_header h = header_of(type, bytes, 0);
 #define MAKE(name, ...)                                                                            \
     do {                                                                                           \
-        struct name m_ = {.header = h, __VA_ARGS__};                                               \
+        struct name m_ = {.header = *header, __VA_ARGS__};                                         \
         memcpy(out, &m_, sizeof(m_));                                                              \
     } while (0)
-    switch (type) {
+
+static void make_request(const struct wire_header *header, void *out)
+{
+    switch (header->type) {
     case WIRE_HELLO:
         MAKE(wire_hello, .server_id = 1, .incarnation = 2, .window_slots_wanted = 64);
-        break;
-    case WIRE_HELLO | WIRE_REPLY:
-        MAKE(wire_welcome, .window_slots = 64, .slot_bytes = WIRE_SLOT_BYTES, .requests_count = 8);
         break;
     case WIRE_APPEND:
         MAKE(wire_append, .chunk = 1, .version = 1, .id = some_id, .length = 300000,
              .slot_first = 62, .slot_count = 2);
         break;
-    case WIRE_APPEND | WIRE_REPLY:
-    case WIRE_LOOKUP | WIRE_REPLY:
-        MAKE(wire_appended, .version = 1, .duplicate = 1);
-        break;
     case WIRE_PREPARE:
         MAKE(wire_prepare, .chunk = 1, .version = 1, .index = 5, .offset = 100, .id = some_id,
              .commit_count = 5, .length = WIRE_SLOT_BYTES, .slot_first = 63, .slot_count = 1);
-        break;
-    case WIRE_PREPARE | WIRE_REPLY:
-        MAKE(wire_prepared, .chunk = 1, .version = 1);
         break;
     case WIRE_COMMIT:
         MAKE(wire_commit, .chunk = 1, .version = 1);
@@ -66,29 +54,15 @@ static uint32_t make_message(uint16_t type, void *out)
     case WIRE_WINDOW:
         MAKE(wire_window, .slots_wanted = 64, .slots_needed = 4);
         break;
-    case WIRE_WINDOW | WIRE_REPLY:
-        MAKE(wire_granted, .window_slots = 64);
-        break;
     case WIRE_PUSH:
         MAKE(wire_push, .chunk = 1, .version = 1, .id = some_id, .length = 2 * WIRE_SLOT_BYTES,
              .bytes = 2 * WIRE_SLOT_BYTES, .slot_count = 2);
         break;
-    case WIRE_PUSH | WIRE_REPLY:
-    case WIRE_HOLD | WIRE_REPLY:
-    case WIRE_COMMIT | WIRE_REPLY:
-        memcpy(out, &h, sizeof(h));
-        break;
     case WIRE_READ:
         MAKE(wire_read, .chunk = 1, .length = WIRE_READ_MAX);
         break;
-    case WIRE_READ | WIRE_REPLY:
-        MAKE(wire_read_done, .length = WIRE_READ_MAX, .sealed = 1);
-        break;
     case WIRE_FETCH:
         MAKE(wire_fetch, .chunk = 1, .version = 1);
-        break;
-    case WIRE_FETCH | WIRE_REPLY:
-        MAKE(wire_fetched, .chunk = 1, .id = some_id, .length = WIRE_RECORD_MAX);
         break;
     case WIRE_LOOKUP:
         MAKE(wire_lookup, .chunk = 1, .id = some_id, .length = WIRE_RECORD_MAX, .compare = 1);
@@ -96,13 +70,58 @@ static uint32_t make_message(uint16_t type, void *out)
     case WIRE_INSPECT:
         MAKE(wire_inspect, .chunk = 1);
         break;
+    default:
+        fail_msg("no request of type %u", header->type);
+    }
+}
+
+static void make_reply(const struct wire_header *header, void *out)
+{
+    switch (header->type) {
+    case WIRE_HELLO | WIRE_REPLY:
+        MAKE(wire_welcome, .window_slots = 64, .slot_bytes = WIRE_SLOT_BYTES, .requests_count = 8);
+        break;
+    case WIRE_APPEND | WIRE_REPLY:
+    case WIRE_LOOKUP | WIRE_REPLY:
+        MAKE(wire_appended, .version = 1, .duplicate = 1);
+        break;
+    case WIRE_PREPARE | WIRE_REPLY:
+        MAKE(wire_prepared, .chunk = 1, .version = 1);
+        break;
+    case WIRE_WINDOW | WIRE_REPLY:
+        MAKE(wire_granted, .window_slots = 64);
+        break;
+    case WIRE_PUSH | WIRE_REPLY:
+    case WIRE_HOLD | WIRE_REPLY:
+    case WIRE_COMMIT | WIRE_REPLY:
+        memcpy(out, header, sizeof(*header));
+        break;
+    case WIRE_READ | WIRE_REPLY:
+        MAKE(wire_read_done, .length = WIRE_READ_MAX, .sealed = 1);
+        break;
+    case WIRE_FETCH | WIRE_REPLY:
+        MAKE(wire_fetched, .chunk = 1, .id = some_id, .length = WIRE_RECORD_MAX);
+        break;
     case WIRE_INSPECT | WIRE_REPLY:
         MAKE(wire_inspected, .sealed = 1, .primary = 1);
         break;
     default:
-        fail_msg("no message of type %u", type);
+        fail_msg("no reply of type %u", header->type);
     }
+}
+
 #undef MAKE
+
+// One sound message of a type, without inline payload.
+static uint32_t make_message(uint16_t type, void *out)
+{
+    uint32_t bytes = wire_struct_bytes(type);
+    struct wire_header header = header_of(type, bytes, 0);
+    if ((type & WIRE_REPLY) != 0) {
+        make_reply(&header, out);
+    } else {
+        make_request(&header, out);
+    }
     return bytes;
 }
 
