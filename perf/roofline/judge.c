@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a roofline counts. Pure.
+// Whether a roofline counts: docs/decisions/0040-judging-rooflines.md says why so. Pure.
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #define STEADINESS_MIN 0.6 // below: the machine was too busy to compare anything
 #define REFUTED_ABOVE 1.1  // of its median, whatever its best round was
 #define RATIO_AHEAD 1.1    // no fault of a roofline, but to be said
+#define RATIO_MAX 1.5      // above: it does less than its tool, or the tool was held up
 
 static void why_add(struct roofline_result *result, const char *text, const char *name,
                     double ratio)
@@ -30,6 +31,10 @@ void roofline_judge(struct roofline_result *result)
             bad_count++;
             why_add(result, part->ratio > 0 ? "is behind its tool" : "was not compared", part->name,
                     part->ratio);
+        } else if (part->ratio > RATIO_MAX) {
+            bad_count++;
+            why_add(result, "is so far ahead of its tool that they did not do the same", part->name,
+                    part->ratio);
         } else if (part->steadiness > 0 && part->steadiness < STEADINESS_MIN) {
             bad_count++;
             why_add(result, "has rounds that differ too much: the machine is busy", part->name,
@@ -43,8 +48,7 @@ void roofline_judge(struct roofline_result *result)
     if (!result->is_valid) {
         return;
     }
-    snprintf(result->why, sizeof(result->why),
-             "all parts are within 10 %% of their tools or ahead");
+    snprintf(result->why, sizeof(result->why), "no part is more than 10 %% behind its tool");
     for (uint32_t i = 0; i < result->parts_count; i++) {
         if (result->parts[i].ratio > RATIO_AHEAD) {
             why_add(result, "is ahead", result->parts[i].name, result->parts[i].ratio);

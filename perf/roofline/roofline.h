@@ -175,8 +175,8 @@ int roofline_run(const struct roofline_options *options,
                  struct roofline_result *ret_result) PAWL_MUST_CHECK;
 
 // Measures the parts alone and beside fi_pingpong and fio, by turns, and fills is_valid, why and parts of a
-// result. A tool that is missing, a part that is more than 10 % slower than its tool, or rounds that differ too
-// much for a comparison: not valid. 0 even then; negative when the check itself could not run.
+// result. A tool that is missing, a part that is more than 10 % slower than its tool or half as fast again, or rounds
+// that differ too much for a comparison: not valid. 0 even then; negative when the check itself could not run.
 int roofline_check(const struct roofline_options *options,
                    struct roofline_result *result) PAWL_MUST_CHECK;
 

@@ -62,7 +62,7 @@ static void test_judge_when_rounds_differ_too_much_then_not_valid(void **state)
     (void)state;
     static struct roofline_result result;
     memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 4.7);
+    part_set(&result, 0, "the wire", 1.4);
     result.parts[0].steadiness = 0.5;
     roofline_judge(&result);
     assert_false(result.is_valid);
@@ -82,6 +82,21 @@ static void test_judge_when_within_bounds_or_ahead_then_valid(void **state)
     roofline_judge(&result);
     assert_true(result.is_valid);
     assert_non_null(strstr(result.why, "the disk is ahead (1.50)"));
+    assert_null(strstr(result.why, "the wire"));
+}
+
+// A part that leaves something out, a flush, say, vouches for nothing.
+static void test_judge_when_a_part_is_far_ahead_then_not_valid_and_named(void **state)
+{
+    (void)state;
+    static struct roofline_result result;
+    memset(&result, 0, sizeof(result));
+    part_set(&result, 0, "the wire", 1.0);
+    part_set(&result, 1, "the disk", 1.51);
+    roofline_judge(&result);
+    assert_false(result.is_valid);
+    assert_non_null(strstr(result.why, "the disk is so far ahead"));
+    assert_null(strstr(result.why, "the wire"));
 }
 
 static void test_judge_when_all_are_behind_then_the_text_fits(void **state)
@@ -174,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_judge_when_a_tool_is_missing_then_not_valid),
         cmocka_unit_test(test_judge_when_rounds_differ_too_much_then_not_valid),
         cmocka_unit_test(test_judge_when_within_bounds_or_ahead_then_valid),
+        cmocka_unit_test(test_judge_when_a_part_is_far_ahead_then_not_valid_and_named),
         cmocka_unit_test(test_judge_when_all_are_behind_then_the_text_fits),
         cmocka_unit_test(test_refute_when_faster_than_the_roofline_then_not_valid),
         cmocka_unit_test(test_refute_when_a_round_of_it_was_as_fast_then_valid_up_to_a_tenth),
