@@ -113,6 +113,7 @@ static int slice_announce(struct server *server, const struct prepare_entry *sli
     entry->length = slice->length;
     entry->offset = slice->offset;
     entry->bytes = slice->bytes;
+    entry->count = 1;
     return outbox_send(message, FRAME_SLICE, server->hops, server->hops_count);
 }
 
