@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "dataplane/memory/core_claims.h"
 #include "scripted.h"
 
 #define CHUNK 42u
@@ -24,7 +25,8 @@ static char dir[64];
 static struct bench bench;
 static struct client client;
 
-static void reactor_start(void)
+// With claims it may spin, on core 3.
+static void reactor_start_on(const struct core_claims *claims)
 {
     struct reactor_options options = {
         .size = sizeof(options),
@@ -38,9 +40,17 @@ static void reactor_start(void)
         .numa_node = UINT32_MAX,
         .no_huge = true,
         .no_lock = true,
+        .may_spin = claims != NULL,
+        .claims = claims,
+        .claimed_core = 3,
     };
     bench.now_ns = pawl_clock_ns();
     assert_int_equal(reactor_open(&options, bench.now_ns, &bench.reactor), 0);
+}
+
+static void reactor_start(void)
+{
+    reactor_start_on(NULL);
 }
 
 // Turns until *count reaches `wanted`; fails instead of waiting for ever.
@@ -273,6 +283,32 @@ static void test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_
     assert_int_equal(reactor_sleep_ms(bench.reactor, bench.now_ns), 20);
 }
 
+static void test_spinning_when_another_server_has_the_core_is_off_until_it_goes(void **state)
+{
+    (void)state;
+    struct core_claims own;
+    struct core_claims others;
+    assert_false(bench.reactor->spins); // it is not bound
+    client_close(&client);
+    reactor_close(bench.reactor);
+    assert_int_equal(core_claims_open("/proc/self/exe", &own), 0);
+    assert_int_equal(core_claims_open("/proc/self/exe", &others), 0);
+    assert_int_equal(core_claims_take(&own, 3), 0);
+    assert_int_equal(core_claims_take(&others, 2), 0);
+    reactor_start_on(&own);
+    bench_pass(&bench, 1);
+    assert_true(bench.reactor->spins);
+    assert_int_equal(core_claims_take(&others, 3), 0);
+    bench_pass(&bench, 1000);
+    assert_false(bench.reactor->spins);
+    core_claims_close(&others);
+    bench_pass(&bench, 1000);
+    assert_true(bench.reactor->spins);
+    client_open(&client, &bench); // for teardown
+    bench.reactor->options.claims = NULL;
+    core_claims_close(&own);
+}
+
 int main(void)
 {
 #define T(name, provider)                                                                          \
@@ -284,6 +320,7 @@ int main(void)
         T(test_append_when_crc_is_wrong_is_refused, "fake"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
         T(test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end, "fake"),
+        T(test_spinning_when_another_server_has_the_core_is_off_until_it_goes, "fake"),
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "tcp"),
         T(test_append_when_crc_is_wrong_is_refused, "tcp"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "tcp"),
