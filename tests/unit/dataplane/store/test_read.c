@@ -3,6 +3,7 @@
 #include "store_fixture.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -401,6 +402,26 @@ static void test_read_when_bytes_of_an_image_have_rotted_then_corrupt_and_where(
     }
 }
 
+// What is in an image is sound all the same.
+static void test_read_when_the_file_is_gone_then_the_record_in_it_is_corrupt(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes;
+    char path[192];
+
+    fixture_open(f);
+    uint8_t *all = fill(f, MIXED, 3, &bytes);
+    fixture_close(f);
+    fixture_find_file(f, "chunks", "", path, sizeof(path));
+    assert_int_equal(remove(path), 0);
+    fixture_open(f);
+    check_corrupt(f, 2);
+    assert_int_equal(fixture_wait(f, read_start(f, 0, 1003)), 0);
+    assert_int_equal(f->last.bytes, 1003);
+    assert_memory_equal(f->last.data, all, 1003);
+    free(all);
+}
+
 // The image is what is read, until the next start reads the disk.
 static void test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it(void **state)
 {
@@ -435,6 +456,7 @@ int main(void)
         FIXTURE_TEST(test_read_when_a_segment_would_be_used_anew_then_it_waits_for_the_read),
         FIXTURE_TEST(test_read_when_bytes_of_a_file_have_rotted_then_corrupt_and_where),
         FIXTURE_TEST(test_read_when_bytes_of_an_image_have_rotted_then_corrupt_and_where),
+        FIXTURE_TEST(test_read_when_the_file_is_gone_then_the_record_in_it_is_corrupt),
         FIXTURE_TEST(test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
