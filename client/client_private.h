@@ -128,7 +128,9 @@ void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t 
 int window_serves(struct link *link, uint32_t slots) PAWL_MUST_CHECK;
 // A payload found no room in it: a larger one may be had by now.
 void window_is_full(struct link *link);
-// After the slots of an answered request are free.
+// Slots of it are free again.
+void window_slots_free(struct link *link);
+// An answer may say that others wait.
 void window_reply(struct link *link, const struct wire_header *header);
 // The answer to its WINDOW. 0, or why the link is to be closed.
 int window_granted(struct link *link, const struct wire_header *header) PAWL_MUST_CHECK;

@@ -410,6 +410,7 @@ static void request_answered(struct link *link, struct link_request *request,
     if (request->slot_count != 0) {
         link->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
         request->slot_count = 0;
+        window_slots_free(link);
     }
     request_end(link, request, 0, header);
 }

@@ -72,9 +72,11 @@ void window_is_full(struct link *link)
 void window_reply(struct link *link, const struct wire_header *header)
 {
     link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
-    if (link->window_slots > 0 && link->slots_used == 0) {
-        link->window_idle_ns = pawl_clock_ns();
-    }
+}
+
+void window_slots_free(struct link *link)
+{
+    link->window_idle_ns = pawl_clock_ns();
 }
 
 int window_granted(struct link *link, const struct wire_header *header)

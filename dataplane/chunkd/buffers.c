@@ -16,6 +16,8 @@
 static_assert(BUFFERS_BLOCK_BYTES == WIRE_WINDOW_SLOTS_MAX * WIRE_SLOT_BYTES, "whole window");
 static_assert(BUFFERS_BLOCK_BYTES == WIRE_RECORD_MAX, "largest record");
 
+static struct pawl_log_limit buffers_log_limit;
+
 int buffers_open(struct buffers *buffers, const struct memory_options *options)
 {
     memset(buffers, 0, sizeof(*buffers));
@@ -122,54 +124,71 @@ static size_t slots_class_bytes(const struct buffers *buffers, uint32_t slots)
     return PAWL_MAX(bytes, (size_t)BUFFERS_WINDOW_MIN_BYTES);
 }
 
-// What a new window of a client may take, going down from what it wants to what there is and it needs.
-static size_t client_window_bytes(const struct buffers *buffers, size_t bytes, size_t least)
+// So many are kept for servers, and as many for clients.
+static size_t kept_bytes(const struct buffers *buffers)
 {
     const struct memory_pool *pool = &buffers->windows;
-    size_t total = pool->blocks_count * pool->block_bytes;
-    size_t kept = pool->blocks_count >= 4 ? pool->blocks_count / 4 * pool->block_bytes : 0;
-    size_t left = total - pool->used_bytes;
-    size_t free_bytes = left > kept ? left - kept : 0;
-    // A quarter of what is free at most, while several share.
-    while (bytes > least && bytes > free_bytes / 4) {
-        bytes /= 4;
-    }
-    return bytes <= free_bytes ? bytes : 0;
+    return pool->blocks_count < 2 ? 0
+                                  : PAWL_MAX(pool->blocks_count / 4, (size_t)1) * pool->block_bytes;
 }
 
-struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
-                          uint32_t slots_needed, bool server)
+bool buffers_servers_have_much(const struct buffers *buffers)
 {
-    struct window *window = calloc(1, sizeof(*window));
-    if (window == NULL) {
-        return NULL;
-    }
-    size_t least = slots_class_bytes(buffers, slots_needed);
-    size_t bytes = slots_class_bytes(buffers, slots_wanted);
-    if (!server) {
-        bytes = client_window_bytes(buffers, bytes, least);
-    }
-    while (bytes >= least && window->bytes == NULL) {
-        window->bytes = memory_pool_get(&buffers->windows, bytes);
-        window->bytes_count = bytes;
+    return buffers->servers_bytes > kept_bytes(buffers);
+}
+
+// What is free, without what is still kept for the others.
+static size_t free_bytes(const struct buffers *buffers, bool server)
+{
+    const struct memory_pool *pool = &buffers->windows;
+    size_t left = pool->blocks_count * pool->block_bytes - pool->used_bytes;
+    size_t others = server ? pool->used_bytes - buffers->servers_bytes : buffers->servers_bytes;
+    size_t kept = kept_bytes(buffers);
+    kept = kept > others ? kept - others : 0;
+    return left > kept ? left - kept : 0;
+}
+
+static size_t window_bytes(const struct buffers *buffers, size_t bytes, size_t least, bool server)
+{
+    size_t limit = free_bytes(buffers, server);
+    size_t share = server ? limit : limit / 4; // while several share
+    while (bytes > least && bytes > share) {
         bytes /= 4;
     }
-    if (window->bytes == NULL) {
-        free(window);
-        return NULL;
+    return bytes <= limit ? bytes : 0;
+}
+
+int window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
+               uint32_t slots_needed, bool server, struct window **ret)
+{
+    size_t least = slots_class_bytes(buffers, slots_needed);
+    size_t bytes = window_bytes(buffers, slots_class_bytes(buffers, slots_wanted), least, server);
+    void *memory = NULL;
+    while (bytes >= least && (memory = memory_pool_get(&buffers->windows, bytes)) == NULL) {
+        bytes /= 4;
     }
-    int code = fabric_region_open(fabric, window->bytes, window->bytes_count, FABRIC_REMOTE_WRITE,
-                                  &window->region);
+    if (memory == NULL) {
+        return -EAGAIN;
+    }
+    struct window *window = calloc(1, sizeof(*window));
+    int code = window == NULL ? -ENOMEM
+                              : fabric_region_open(fabric, memory, bytes, FABRIC_REMOTE_WRITE,
+                                                   &window->region);
     if (code != 0) {
-        pawl_log_error("window of %zu bytes can't be registered: error %d", window->bytes_count,
-                       code);
-        memory_pool_put(&buffers->windows, window->bytes, window->bytes_count);
+        pawl_log_limited(&buffers_log_limit, PAWL_LOG_ERROR,
+                         "window of %zu bytes can't be registered: error %d", bytes, code);
+        memory_pool_put(&buffers->windows, memory, bytes);
         free(window);
-        return NULL;
+        return code;
     }
-    window->slots_count = (uint32_t)(window->bytes_count / WIRE_SLOT_BYTES);
+    window->bytes = memory;
+    window->bytes_count = bytes;
+    window->slots_count = (uint32_t)(bytes / WIRE_SLOT_BYTES);
     window->uses_count = 1;
-    return window;
+    window->of_server = server;
+    buffers->servers_bytes += server ? bytes : 0;
+    *ret = window;
+    return 0;
 }
 
 void window_unuse(struct buffers *buffers, struct window *window)
@@ -183,6 +202,7 @@ void window_unuse(struct buffers *buffers, struct window *window)
     }
     fabric_region_close(window->region);
     memory_pool_put(&buffers->windows, window->bytes, window->bytes_count);
+    buffers->servers_bytes -= window->of_server ? window->bytes_count : 0;
     free(window);
 }
 

@@ -35,6 +35,7 @@ struct window {
     size_t bytes_count; // as asked of the pool
     uint32_t slots_count;
     uint32_t uses_count;
+    bool of_server;
     struct fabric_region *region;
 };
 
@@ -49,6 +50,7 @@ struct landing {
 struct buffers {
     struct memory_region region;
     struct memory_pool windows;
+    size_t servers_bytes;                             // of windows that servers have
     struct fabric_region *locals[PAWL_ADDRESSES_MAX]; // by number of the fabric
     struct landing landings[BUFFERS_LANDINGS_MAX];
     unsigned landings_count;
@@ -68,10 +70,13 @@ void buffers_unregister(struct buffers *buffers);
 void buffers_close(struct buffers *buffers);
 
 // A window of `slots_wanted` slots with one use, or of fewer when memory is scarce, but of no fewer than
-// `slots_needed` (1..slots_wanted); NULL when there is none for such a peer now. Chunk servers get the largest there
-// is; clients nothing of what is kept back for servers.
-struct window *window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
-                          uint32_t slots_needed, bool server);
+// `slots_needed` (1..slots_wanted). A part of the memory is kept for servers and one for clients; of the rest chunk
+// servers get the largest window there is, clients at most a quarter. 0; -EAGAIN: none for such a peer now; or why
+// none can be registered.
+int window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
+               uint32_t slots_needed, bool server, struct window **ret) PAWL_MUST_CHECK;
+// Whether servers have more than what is kept for them.
+bool buffers_servers_have_much(const struct buffers *buffers);
 void window_unuse(struct buffers *buffers, struct window *window);
 
 // NULL: there is no room for so many bytes now. At most read_bytes.

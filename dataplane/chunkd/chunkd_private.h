@@ -39,10 +39,10 @@
 #define CHUNKD_ARRIVAL_MS 900u // a pushed payload waits so long for its PREPARE
 #define CHUNKD_HELD_MS 900u    // a PREPARE waits so long for its payload
 #define CHUNKD_SLICES_MAX 8u   // of a payload that goes by chain
-// Windows: a server gives an unused one back after so long; a client that doesn't, while others wait, is disconnected.
-#define CHUNKD_WINDOW_MS 5000u
+// Windows: a server gives an unused one back well before the core of another one, which waits for it, loses patience;
+// a client that doesn't, or who goes on to use one that others wait for, is disconnected after a while.
+#define CHUNKD_WINDOW_MS 250u
 #define CHUNKD_SIT_MS 3000u
-#define CHUNKD_GRANT_MS 10000u // it may have to wait for others; the core reports it before that
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -101,12 +101,13 @@ struct session {
     struct fabric_conn *conn;
     uint32_t fabric; // number of the one that the connection belongs to
     uint64_t id;
-    uint64_t deadline_ns;    // FRESH, REFUSED
-    uint64_t server_id;      // 0: a client
-    struct window *window;   // NULL: none now
-    uint64_t window_used_ns; // when it was granted, or a slot of it was last named
-    uint64_t window_request; // the WINDOW that waits; 0: none
-    uint32_t window_wanted;  // slots, and the fewest of use
+    uint64_t deadline_ns;      // FRESH, REFUSED
+    uint64_t server_id;        // 0: a client
+    struct window *window;     // NULL: none now
+    uint64_t window_used_ns;   // when it was granted, or a slot of it was last in use
+    uint64_t window_scarce_ns; // when it was first asked back; 0: it was not
+    uint64_t window_request;   // the WINDOW that waits; 0: none
+    uint32_t window_wanted;    // slots, and the fewest of use
     uint32_t window_needed;
     struct pawl_list window_waits;
     uint64_t slots_used; // bit n: slot n is named by an unanswered request
@@ -180,8 +181,8 @@ void windows_forget(struct reactor *reactor, struct session *session);
 // Grants what has become free.
 void windows_turn(struct reactor *reactor);
 void windows_tick(struct reactor *reactor);
-// Whether the session should give its window back for others.
-bool windows_are_scarce(const struct reactor *reactor, const struct session *session);
+// Flags of an answer to the session: whether it is to give its window back for others.
+uint32_t windows_flags(const struct reactor *reactor, struct session *session);
 
 // ---- peers: chunk servers that we connect to --------------------------------------------------
 
@@ -489,6 +490,7 @@ struct reactor {
     struct pawl_list sessions;
     struct pawl_list windows_servers; // sessions of servers that wait for a window, in order
     struct pawl_list windows_clients; // the same of clients
+    uint64_t windows_since_ns;        // when the first of those that wait now began to
     struct pawl_list answering;       // sessions that hold an answer back
     struct pawl_list links;
     struct pawl_list peers;

@@ -192,7 +192,7 @@ void peer_connected(struct reactor *reactor, struct link *link)
     hello.server_id = reactor->server_id;
     hello.incarnation = reactor->incarnation;
     hello.target_id = link->peer->server_id;
-    hello.window_slots_wanted = WIRE_WINDOW_SLOTS_MAX;
+    hello.window_slots_wanted = 0; // until a payload needs one
     hello.reactor = (uint16_t)link->peer->number;
     hello.reactors_count = wire_reactors_count(link->peer->reactors_count);
     link->state = LINK_GREETING;
@@ -471,15 +471,9 @@ static bool link_is_late(const struct reactor *reactor, const struct link *link)
     }
     pawl_list_for_each (node, &link->sent) {
         const struct send *send = pawl_container_of(node, struct send, node);
-        uint64_t ms = send->kind == SEND_FETCH    ? CHUNKD_FETCH_MS
-                      : send->kind == SEND_WINDOW ? CHUNKD_GRANT_MS
-                                                  : CHUNKD_PREPARE_MS;
-        // A HOLD waits for PREPAREs, and one chunk's trouble is its own.
-        if (send->kind != SEND_HOLD && reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS) {
-            return true;
-        }
-        if (send->kind != SEND_HOLD && send->kind != SEND_WINDOW) {
-            return false; // those behind it were sent later
+        uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
+        if (send->kind != SEND_HOLD) { // it waits for PREPAREs, and one chunk's trouble is its own
+            return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
         }
     }
     return false; // what waits, waits for something that was sent

@@ -12,7 +12,7 @@
 static bool window_ask(struct reactor *reactor, struct link *link, uint32_t wanted, uint32_t needed)
 {
     struct send *send = NULL;
-    if (link->requests_count < link->requests_limit) {
+    if (link->state == LINK_OPEN && link->requests_count < link->requests_limit) {
         send = send_new(reactor, SEND_WINDOW, link->peer->server_id);
     }
     if (send == NULL) {
@@ -69,16 +69,15 @@ void link_granted(struct reactor *reactor, struct link *link, const struct wire_
 void link_window_turn(struct reactor *reactor, struct link *link)
 {
     // Something waits: link_pump() asks for the next one with what is needed then.
-    if (link->window_yields && window_is_idle(link) && pawl_list_is_empty(&link->waiting)) {
+    if (link->state == LINK_OPEN && link->window_yields && window_is_idle(link) &&
+        pawl_list_is_empty(&link->waiting)) {
         window_ask(reactor, link, 0, 0);
     }
 }
 
 void link_window_tick(struct reactor *reactor, struct link *link)
 {
-    if (link->state != LINK_OPEN) {
-        return;
-    }
+    link_pump(reactor, link); // slots of a relay that failed may have come back
     link_window_turn(reactor, link);
     if (link->state != LINK_OPEN || !window_is_idle(link)) {
         link->window_used_ns = reactor->now_ns;

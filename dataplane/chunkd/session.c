@@ -196,6 +196,7 @@ static void request_free(struct reactor *reactor, struct request *request)
     struct session *session = request->session;
     if (request->slot_count > 0) {
         session->slots_used &= ~slots_mask(request->slot_first, request->slot_count);
+        session->window_used_ns = reactor->now_ns;
     }
     session->requests_count--;
     pawl_list_remove(&request->node);
@@ -244,7 +245,7 @@ static void request_send(struct reactor *reactor, struct request *request)
     union chunk_reply reply = request->reply;
     wire_header_init(&reply.header, type, bytes, request->id);
     reply.header.status = status;
-    reply.header.flags = windows_are_scarce(reactor, session) ? WIRE_SCARCE : 0;
+    reply.header.flags = windows_flags(reactor, session);
     if (request->type == WIRE_APPEND && status == 0) {
         request_stages(reactor, request, &reply.appended);
     }
@@ -362,12 +363,16 @@ static struct payload_place payload_place(const struct wire_header *header)
 }
 
 // NULL, or what is wrong with the slots that a request names.
-static const char *session_slots_check(const struct session *session,
+static const char *session_slots_check(const struct reactor *reactor, const struct session *session,
                                        const struct payload_place *place)
 {
     uint32_t end = (uint32_t)place->slot_first + place->slot_count;
     if (session->window == NULL) {
         return "a request names slots without a window";
+    }
+    if (session->window_scarce_ns != 0 &&
+        reactor->now_ns >= session->window_scarce_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {
+        return "it does not give its window back, and others wait for one";
     }
     if (end > session->window->slots_count) {
         return "a request names slots beyond its window";
@@ -390,7 +395,6 @@ static struct payload *payload_of_slots(struct reactor *reactor, struct request 
         return NULL;
     }
     session->slots_used |= slots_mask(place->slot_first, place->slot_count);
-    session->window_used_ns = reactor->now_ns;
     request->slot_first = place->slot_first;
     request->slot_count = place->slot_count;
     payload->bytes = session->window->bytes + (size_t)place->slot_first * WIRE_SLOT_BYTES;
@@ -567,7 +571,7 @@ static void session_request(struct reactor *reactor, struct session *session,
     place.packet = message->packet;
     const char *why = session_check(reactor, session, header);
     if (why == NULL && place.slot_count > 0) {
-        why = session_slots_check(session, &place);
+        why = session_slots_check(reactor, session, &place);
     }
     if (why != NULL) {
         session_violation(session, why);

@@ -7,6 +7,7 @@
 // theirs back as soon as no slot is in use: windows go round. A client that sits on an unused one is disconnected; of
 // servers the master hears when they hang.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
+#include <errno.h>
 #include <string.h>
 
 #include <pawl/error.h>
@@ -27,18 +28,29 @@ void windows_init(struct reactor *reactor)
     pawl_list_init(&reactor->windows_clients);
 }
 
+static bool some_wait(const struct reactor *reactor)
+{
+    return !pawl_list_is_empty(&reactor->windows_servers) ||
+           !pawl_list_is_empty(&reactor->windows_clients);
+}
+
+static void window_give(struct reactor *reactor, struct session *session, struct window *window)
+{
+    session->window = window;
+    session->window_used_ns = reactor->now_ns;
+    session->window_scarce_ns = 0;
+}
+
 bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted)
 {
-    struct buffers *buffers = &reactor->buffers;
-    bool others_wait = !pawl_list_is_empty(&reactor->windows_servers) ||
-                       (session->server_id == 0 && !pawl_list_is_empty(&reactor->windows_clients));
-    if (slots_wanted == 0 || others_wait) {
+    struct window *window;
+    if (slots_wanted == 0 || some_wait(reactor) ||
+        window_new(&reactor->buffers, reactor->fabrics[session->fabric], slots_wanted, 1,
+                   session->server_id != 0, &window) != 0) {
         return false;
     }
-    session->window = window_new(buffers, reactor->fabrics[session->fabric], slots_wanted, 1,
-                                 session->server_id != 0);
-    session->window_used_ns = reactor->now_ns;
-    return session->window != NULL;
+    window_give(reactor, session, window);
+    return true;
 }
 
 static void granted_send(struct reactor *reactor, struct request *request,
@@ -70,6 +82,9 @@ const char *windows_request(struct reactor *reactor, struct session *session,
         granted_send(reactor, request, NULL);
         return NULL;
     }
+    if (!some_wait(reactor)) {
+        reactor->windows_since_ns = reactor->now_ns;
+    }
     session->window_request = request->name;
     session->window_wanted = message->slots_wanted;
     session->window_needed = message->slots_needed;
@@ -87,19 +102,24 @@ void windows_forget(struct reactor *reactor, struct session *session)
     session->window = NULL;
 }
 
+// False: there is no room for it.
 static bool window_grant(struct reactor *reactor, struct session *session)
 {
     struct request *request = slab_find(&reactor->requests, session->window_request);
-    struct window *window =
+    struct window *window = NULL;
+    int code =
         window_new(&reactor->buffers, reactor->fabrics[session->fabric], session->window_wanted,
-                   session->window_needed, session->server_id != 0);
-    if (window == NULL) {
+                   session->window_needed, session->server_id != 0, &window);
+    if (code == -EAGAIN) {
         return false;
     }
-    session->window = window;
-    session->window_used_ns = reactor->now_ns;
     session->window_request = 0;
     pawl_list_remove(&session->window_waits);
+    if (code != 0) {
+        request_refuse(reactor, request, PAWL_EBUSY); // it may come again
+        return true;
+    }
+    window_give(reactor, session, window);
     granted_send(reactor, request, window);
     return true;
 }
@@ -120,24 +140,29 @@ void windows_turn(struct reactor *reactor)
     waiting_grant(reactor, &reactor->windows_clients);
 }
 
-bool windows_are_scarce(const struct reactor *reactor, const struct session *session)
+uint32_t windows_flags(const struct reactor *reactor, struct session *session)
 {
-    // What a server gives back may be kept for servers: no client would have it.
-    return session->window != NULL &&
-           (!pawl_list_is_empty(&reactor->windows_servers) ||
-            (session->server_id == 0 && !pawl_list_is_empty(&reactor->windows_clients)));
+    // What is kept for servers no client would have.
+    bool scarce = session->window != NULL &&
+                  (!pawl_list_is_empty(&reactor->windows_servers) ||
+                   (!pawl_list_is_empty(&reactor->windows_clients) &&
+                    (session->server_id == 0 || buffers_servers_have_much(&reactor->buffers))));
+    if (scarce && session->window_scarce_ns == 0) {
+        session->window_scarce_ns = reactor->now_ns;
+    }
+    return scarce ? WIRE_SCARCE : 0;
 }
 
 void windows_tick(struct reactor *reactor)
 {
-    if (pawl_list_is_empty(&reactor->windows_servers) &&
-        pawl_list_is_empty(&reactor->windows_clients)) {
+    if (!some_wait(reactor)) {
         return;
     }
     pawl_list_for_each_safe (node, &reactor->sessions) {
         struct session *session = pawl_container_of(node, struct session, node);
+        uint64_t since_ns = PAWL_MAX(session->window_used_ns, reactor->windows_since_ns);
         if (session->server_id == 0 && session->window != NULL && session->slots_used == 0 &&
-            reactor->now_ns >= session->window_used_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {
+            reactor->now_ns >= since_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {
             pawl_log_limited(&windows_log_limit, PAWL_LOG_WARN,
                              "connection %llu from %s closed: it does not use its window, and "
                              "others wait for one",

@@ -185,6 +185,19 @@ static void test_window_when_it_is_not_used_then_it_goes_back_after_a_while(void
     assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].returns_count), 1);
 }
 
+static void test_window_when_only_other_requests_are_answered_then_it_counts_as_unused(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    uint64_t wake_ns = window_wake_ns(link_of(place));
+    struct call small = {0};
+    append(place, &small, 100, 2, LONG_MS);
+    turn_until(place, &small);
+    assert_int_equal(window_wake_ns(link_of(place)), wake_ns);
+}
+
 static void
 test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for(void **state)
 {
@@ -232,6 +245,7 @@ int main(void)
         TEST(test_append_when_the_window_is_too_small_then_a_larger_one_is_asked_for),
         TEST(test_append_when_others_wait_then_the_window_goes_and_comes_again),
         TEST(test_window_when_it_is_not_used_then_it_goes_back_after_a_while),
+        TEST(test_window_when_only_other_requests_are_answered_then_it_counts_as_unused),
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
         TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),

@@ -321,7 +321,7 @@ void bench_open(struct bench *bench)
         .incarnation = 0x1c,
         .fabrics = {{.provider = "fake"}},
         .fabrics_count = 1,
-        .region_bytes = BUFFERS_REGION_MIN_BYTES,
+        .region_bytes = 128u << 20, // windows for several clients
         .requests_count = 4,
         .numa_node = UINT32_MAX,
         .no_huge = true,

@@ -19,7 +19,7 @@
 static struct bench bench;
 static struct client clients[CLIENTS];
 static struct server server;
-static void *taken[4]; // blocks of the pool
+static void *taken[8]; // blocks of the pool
 
 static int setup(void **state)
 {
@@ -35,6 +35,7 @@ static int setup(void **state)
 
 static void pool_free(void)
 {
+    bench.reactor->buffers.servers_bytes -= taken[0] != NULL ? BLOCK : 0;
     for (unsigned i = 0; i < PAWL_ARRAY_COUNT(taken); i++) {
         if (taken[i] != NULL) {
             memory_pool_put(&bench.reactor->buffers.windows, taken[i], BLOCK);
@@ -55,7 +56,7 @@ static int teardown(void **state)
     return 0;
 }
 
-// Leaves one block.
+// Leaves one block, for servers or clients: a server has what is kept for those, clients have the rest.
 static void pool_fill(void)
 {
     struct memory_pool *pool = &bench.reactor->buffers.windows;
@@ -64,6 +65,7 @@ static void pool_fill(void)
         taken[i] = memory_pool_get(pool, BLOCK);
         assert_non_null(taken[i]);
     }
+    bench.reactor->buffers.servers_bytes += BLOCK;
 }
 
 static void ask(struct client *client, uint64_t request, uint32_t wanted, uint32_t needed)
@@ -245,12 +247,68 @@ static void test_client_when_it_sits_on_a_window_that_others_want_is_disconnecte
     bench_pass(&bench, 2 * CHUNKD_SIT_MS);
     assert_false(clients[0].closed); // nobody wants it
     ask(&clients[1], 2, 64, 64);
-    bench_pass(&bench, CHUNKD_TICK_MS);
-    bench_pass(&bench, 250);
+    bench_pass(&bench, CHUNKD_SIT_MS - 1); // it may not have heard yet that somebody does
+    assert_false(clients[0].closed);
+    bench_pass(&bench, 2 * CHUNKD_TICK_MS);
     assert_true(clients[0].closed);
+    bench_turn(&bench);
     assert_int_equal(granted(&clients[1], 2), 64);
     bench_pass(&bench, 2 * CHUNKD_SIT_MS);
     assert_false(clients[1].closed);
+}
+
+static void
+test_client_when_it_goes_on_to_use_a_window_that_was_asked_back_is_disconnected(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    use_granted(&clients[0]);
+    ask(&clients[1], 2, 64, 64);
+    for (uint64_t ms = 0; ms < CHUNKD_SIT_MS; ms += 500) {
+        client_append(&clients[0], 3 + ms, 300000, 0, 2);
+        append_reply(&clients[0], 3 + ms);
+        assert_int_equal(clients[0].message.header.flags, WIRE_SCARCE);
+        bench_pass(&bench, 500);
+        assert_false(clients[0].closed);
+    }
+    client_append(&clients[0], 2, 300000, 0, 2);
+    assert_true(clients[0].closed);
+    bench_turn(&bench);
+    assert_int_equal(granted(&clients[1], 2), 64);
+}
+
+// Other servers may have all but what is kept for clients, and are asked for it when they have more than is kept for them.
+static void test_windows_when_servers_want_all_then_some_are_left_for_clients(void **state)
+{
+    (void)state;
+    struct memory_pool *pool = &bench.reactor->buffers.windows;
+    unsigned servers = (unsigned)pool->blocks_count - 1;
+    struct client others[8];
+    assert_in_range(servers, 2, PAWL_ARRAY_COUNT(others) - 1);
+    for (unsigned i = 0; i <= servers; i++) {
+        client_open(&others[i], &bench);
+        client_hello(&others[i], 0x70 + i, 0);
+        ask(&others[i], 2, 64, 64);
+        assert_int_equal(granted(&others[i], 2), i < servers ? 64 : UINT32_MAX);
+    }
+    client_hello(&clients[0], 0, 0);
+    ask(&clients[0], 2, 64, 64);
+    assert_int_equal(granted(&clients[0], 2), 64);
+    client_hello(&clients[1], 0, 0);
+    ask(&clients[1], 2, 64, 64);
+    client_close(&others[servers]); // no server waits any more
+    bench_turn(&bench);
+    use_granted(&others[0]);
+    client_append(&others[0], 3, 300000, 0, 2);
+    append_reply(&others[0], 3);
+    assert_int_equal(others[0].message.header.flags, WIRE_SCARCE);
+    ask(&others[0], 4, 0, 0);
+    assert_int_equal(granted(&clients[1], 2), 64);
+    for (unsigned i = 0; i < servers; i++) {
+        client_close(&others[i]);
+    }
 }
 
 // ---- this server as the one that asks ------------------------------------------------------------
@@ -402,12 +460,45 @@ static void test_window_when_the_peer_never_grants_it_is_given_up(void **state)
     peer_open(0);
     prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
     server_turn(&server);
-    bench_pass(&bench, CHUNKD_GRANT_MS - 1);
+    bench_pass(&bench, CHUNKD_PREPARE_MS - 1);
     assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
     bench_pass(&bench, CHUNKD_TICK_MS + 1);
     bench_pass(&bench, CHUNKD_TICK_MS);
     assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 1);
     assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, PAWL_EDEADLINE);
+}
+
+// Slots of a payload that was to go on to the peer come back, and nothing else is under way to it.
+static void test_prepare_when_slots_come_back_from_a_relay_goes_on(void **state)
+{
+    (void)state;
+    peer_open(4);
+    struct link *link =
+        pawl_container_of(pawl_list_first(&bench.reactor->links), struct link, node);
+    link->slots_used = slots_mask(0, 4);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    unsigned before = server.client.messages_count;
+    server_turn(&server);
+    assert_int_equal(server.client.messages_count, before);
+    peer_slots_put(link, 0, 4);
+    bench_pass(&bench, 60); // until the next tick
+    server_turn(&server);
+    assert_int_equal(server.client.messages_count, before + 1);
+    assert_int_equal(server.client.message.header.type, WIRE_PREPARE);
+}
+
+static void test_window_when_its_connection_is_given_up_is_not_asked_for(void **state)
+{
+    (void)state;
+    peer_open(4);
+    struct link *link =
+        pawl_container_of(pawl_list_first(&bench.reactor->links), struct link, node);
+    link->window_yields = true;
+    link_give_up(bench.reactor, link, PAWL_EDISCONNECTED, "a test");
+    link_window_turn(bench.reactor, link);
+    assert_false(link_window_serves(bench.reactor, link, NULL, 8));
+    assert_false(link->window_asked);
+    bench_turn(&bench);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -423,6 +514,10 @@ int main(void)
         TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
         TEST(test_window_when_asked_for_twice_closes),
         TEST(test_client_when_it_sits_on_a_window_that_others_want_is_disconnected),
+        TEST(test_client_when_it_goes_on_to_use_a_window_that_was_asked_back_is_disconnected),
+        TEST(test_windows_when_servers_want_all_then_some_are_left_for_clients),
+        TEST(test_prepare_when_slots_come_back_from_a_relay_goes_on),
+        TEST(test_window_when_its_connection_is_given_up_is_not_asked_for),
         TEST(test_prepare_when_the_peer_has_granted_no_window_asks_for_one),
         TEST(test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_one),
         TEST(test_window_when_the_peer_grants_too_little_the_connection_goes),
