@@ -41,5 +41,11 @@ static int append_once(struct perf_lane *lane, uint64_t index, enum perf_kind *r
     return pawl_append(lane->appended, lane->buffer, *ret_bytes, NULL, &result);
 }
 
+// The same; the engine kills and takes the time.
+const struct perf_work perf_failover_work = {.appends = true,
+                                             .kills = true,
+                                             .open = append_open,
+                                             .submit = append_submit,
+                                             .call = append_once};
 const struct perf_work perf_append_work = {
     .appends = true, .open = append_open, .submit = append_submit, .call = append_once};

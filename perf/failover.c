@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // failover: kills the primary of a file that is appended to and takes the time to the next acknowledged append.
 //
-// One record at a time, none in flight when the signal is sent: the time is that of one call, from the
+// Under load the engine's lanes append, and their pauses are taken. Without one: one record at a time, none in flight when the signal is sent: the time is that of one call, from the
 // signal on, in which the library finds the primary gone, the master fences the others and the record
 // is stored by those that are left.
 #include <errno.h>
@@ -31,10 +31,15 @@ struct failover {
     uint64_t acknowledged;
 };
 
+static int complain_of(const char *path, const char *what, int code)
+{
+    fprintf(stderr, "pawl-perf: failover: %s %s: %s\n", what, path, pawl_strerror(code));
+    return PERF_FAILED;
+}
+
 static int complain(const struct failover *failover, const char *what, int code)
 {
-    fprintf(stderr, "pawl-perf: failover: %s %s: %s\n", what, failover->path, pawl_strerror(code));
-    return PERF_FAILED;
+    return complain_of(failover->path, what, code);
 }
 
 static int append(struct failover *failover)
@@ -70,31 +75,101 @@ static int match_server(void *user, const struct pawl_server_info *server)
 }
 
 // Number of the process that is the tail's primary; -1: unknown.
-static int find_primary(struct failover *failover)
+static int find_primary(const struct perf_cluster *cluster, struct pawl *pawl, const char *path)
 {
     struct server_search search = {0};
-    int code = pawl_chunks(failover->pawl, failover->path, keep_primary, &search.id);
+    int code = pawl_chunks(pawl, path, keep_primary, &search.id);
     if (code == 0) {
-        code = pawl_servers(failover->pawl, NULL, match_server, &search);
+        code = pawl_servers(pawl, NULL, match_server, &search);
     }
-    return code == 0 ? local_number(&failover->cluster->local, search.name) : -1;
+    return code == 0 ? local_number(&cluster->local, search.name) : -1;
 }
 
-static int kill_and_append(struct failover *failover, uint32_t primary, struct perf_round *round)
+// Returns when the process is dead.
+static int kill_server(const struct perf_cluster *cluster, uint32_t number)
 {
-    pid_t pid = local_pid(&failover->cluster->local, primary);
+    pid_t pid = local_pid(&cluster->local, number);
     int process = pid > 0 ? pidfd_open(pid, 0) : -1;
     struct pollfd dead = {.fd = process, .events = POLLIN};
     if (process < 0) {
-        return complain(failover, "finding the primary of", PAWL_ENOTFOUND);
+        return PAWL_ENOTFOUND;
     }
-    uint64_t begin_ns = pawl_clock_ns();
-    // The append begins when the process is dead, so that no answer of its last moments counts.
     int code = kill(pid, SIGKILL) != 0 ? -errno : 0;
     if (code == 0 && poll(&dead, 1, KILL_WAIT_MS) != 1) {
         code = PAWL_EDEADLINE;
     }
     close(process);
+    return code;
+}
+
+// ---- under load ---------------------------------------------------------------------------------
+
+int perf_failover_kill(struct perf_run *run)
+{
+    const char *path = run->round->files[0].path;
+    struct pawl *pawl;
+    int code = perf_cluster_connect(run->cluster, &pawl);
+    if (code != 0) {
+        return code;
+    }
+    uint64_t until_ms = pawl_clock_ms() + run->options->timeout_ms;
+    int primary = find_primary(run->cluster, pawl, path);
+    while (primary < 1 && pawl_clock_ms() < until_ms && perf_interrupted() == 0) {
+        (void)pawl_poll(pawl, FIND_PAUSE_MS); // between two tails
+        primary = find_primary(run->cluster, pawl, path);
+    }
+    if (primary >= 1) {
+        run->killed = primary;
+        atomic_store(&run->killed_ns, pawl_clock_ns());
+        code = kill_server(run->cluster, (uint32_t)primary);
+    }
+    pawl_close(pawl);
+    if (perf_interrupted() != 0) {
+        return PERF_SIGNAL + perf_interrupted();
+    }
+    return primary < 1 ? complain_of(path, "finding the primary of", PAWL_ENOTFOUND)
+           : code != 0 ? complain_of(path, "killing the primary of", code)
+                       : 0;
+}
+
+// A client that was not answered any more has paused until now, at least.
+static void take_pauses(const struct perf_run *run, struct perf_round *round)
+{
+    uint64_t killed_ns = atomic_load(&run->killed_ns);
+    uint64_t now_ns = pawl_clock_ns();
+    round->pauses_count = round->pauses_ms != NULL ? run->lanes_count : 0;
+    for (uint32_t i = 0; i < round->pauses_count; i++) {
+        const struct perf_lane *lane = &run->lanes[i];
+        uint64_t pause_ns =
+            lane->answered_ns > killed_ns ? lane->pause_ns : now_ns - lane->answered_ns;
+        round->pauses_ms[i] = (double)pause_ns / 1e6;
+    }
+    struct perf_spread spread = perf_spread_of(round->pauses_ms, round->pauses_count);
+    round->figures[PERF_FIGURE_failover_ms] = spread.median;
+    round->figures[PERF_FIGURE_failover_max_ms] = spread.max;
+}
+
+int perf_failover_end(struct perf_run *run)
+{
+    char id[LOCAL_ID_MAX];
+    if (run->killed < 1) {
+        return 0;
+    }
+    run->round->pauses_ms = calloc(run->lanes_count, sizeof *run->round->pauses_ms);
+    take_pauses(run, run->round);
+    local_id((uint32_t)run->killed, id);
+    run->killed = 0;
+    int code = perf_cluster_local(run->cluster, "restart", id);
+    return code != 0 ? code : perf_cluster_wait_live(run->cluster);
+}
+
+// ---- one record at a time -----------------------------------------------------------------------
+
+static int kill_and_append(struct failover *failover, uint32_t primary, struct perf_round *round)
+{
+    uint64_t begin_ns = pawl_clock_ns();
+    // The append begins when the process is dead, so that no answer of its last moments counts.
+    int code = kill_server(failover->cluster, primary);
     if (code != 0) {
         return complain(failover, "killing the primary of", code);
     }
@@ -129,12 +204,12 @@ static int kill_once(struct failover *failover, struct perf_round *round)
         return complain(failover, "appending to", code);
     }
     // The tail may just have been sealed, so that it is healed: an append opens the next one.
-    int primary = find_primary(failover);
+    int primary = find_primary(failover->cluster, failover->pawl, failover->path);
     uint64_t until_ms = pawl_clock_ms() + failover->options->timeout_ms;
     while (primary < 1 && code == 0 && pawl_clock_ms() < until_ms) {
         (void)pawl_poll(failover->pawl, FIND_PAUSE_MS);
         code = append(failover);
-        primary = find_primary(failover);
+        primary = find_primary(failover->cluster, failover->pawl, failover->path);
     }
     if (code != 0) {
         return complain(failover, "appending to", code);

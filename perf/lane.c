@@ -40,6 +40,11 @@ void perf_lane_answered(struct perf_lane *lane, enum perf_kind kind, uint64_t by
         lane->ended_ns = now_ns;
     }
     lane->warm_ops += now_ns < run->begin_ns;
+    uint64_t killed_ns = atomic_load_explicit(&run->killed_ns, memory_order_relaxed);
+    if (killed_ns != 0 && now_ns > killed_ns) {
+        lane->pause_ns = PAWL_MAX(lane->pause_ns, now_ns - lane->answered_ns);
+    }
+    lane->answered_ns = now_ns;
     if (perf_lane_counts(lane, due_ns)) {
         pawl_histogram_record(&tally->latency_ns, now_ns > due_ns ? now_ns - due_ns : 0);
     }
@@ -92,6 +97,9 @@ void perf_lane_done(struct perf_slot *slot, enum perf_kind kind, int status, uin
     struct perf_lane *lane = slot->lane;
     if (status == 0) {
         perf_lane_answered(lane, kind, lane->run->options->bytes, slot->due_ns, now_ns);
+    } else if (lane->run->work->kills) {
+        lane->errors++;
+        lane->survived = lane->survived != 0 ? lane->survived : status;
     } else {
         perf_lane_failed(lane, status);
     }
@@ -285,6 +293,7 @@ void *perf_lane_main(void *argument)
         pthread_cond_wait(&run->gone, &run->mutex);
     }
     pthread_mutex_unlock(&run->mutex);
+    lane->answered_ns = run->go_ns;
     lane->schedule = (struct perf_schedule){.begin_ns = run->go_ns,
                                             .rate_per_s = run->options->rate_per_s,
                                             .lane = lane->index,

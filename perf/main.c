@@ -30,8 +30,8 @@ static int run(const struct perf_options *options, const struct perf_cluster *cl
     if (options->verb == PERF_REPORT) {
         return perf_report(options, cluster);
     }
-    int code = options->verb == PERF_FAILOVER ? perf_failover(options, cluster, &result)
-                                              : perf_run_rounds(options, cluster, &result);
+    int code = perf_options_is_load(options) ? perf_run_rounds(options, cluster, &result)
+                                             : perf_failover(options, cluster, &result);
     if (result.rounds_count != 0) {
         int printed = print_result(&result, cluster);
         code = code != 0 ? code : printed;

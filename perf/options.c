@@ -23,7 +23,10 @@ static const struct {
     [PERF_PUSH] = {"push", "payloads to all replicas by the route of appends, and nothing else"},
     [PERF_META] = {"meta", "names: create, stat and remove, in turn"},
     [PERF_MIXED] = {"mixed", "appends, reads, writes and stats by shares"},
-    [PERF_FAILOVER] = {"failover", "from SIGKILL of the primary to the next acknowledged append"},
+    [PERF_FAILOVER] =
+        {"failover",
+         "from SIGKILL of the primary to the next acknowledged append; under load with any of "
+         "--clients, --depth, --rate, --duration, --warm-up"},
     [PERF_REPORT] = {"report", "a named suite as one HTML page with plots"},
 };
 
@@ -50,7 +53,8 @@ enum value_type {
 #define ON_PAYLOADS (ON_DATA | ON(PERF_PUSH))
 #define ON_CALLS (ON(PERF_WRITE) | ON(PERF_META) | ON(PERF_MIXED)) // which wait
 #define ON_LOOPS (ON_PAYLOADS | ON(PERF_META))
-#define ON_SUBMITS (ON_LOOPS & ~ON_CALLS)
+#define ON_SUBMITS ((ON_LOOPS & ~ON_CALLS) | ON(PERF_FAILOVER))
+#define ON_LOADS (ON_LOOPS | ON(PERF_FAILOVER))
 #define ON_APPENDS (ON_DATA | ON(PERF_FAILOVER))
 #define ON_CREATES (ON_APPENDS | ON(PERF_PUSH))
 #define ON_RUNS (ON_LOOPS | ON(PERF_FAILOVER))
@@ -72,9 +76,9 @@ struct option {
 static const struct option table[] = {
     {"--bytes", "N", TYPE_BYTES, ON_CREATES, AT(bytes), 1, PERF_RECORD_MAX,
      "bytes of an operation (1KiB; read, write and push: 1MiB)", NULL},
-    {"--depth", "N", TYPE_COUNT, ON_LOOPS, AT(depth), 1, PERF_DEPTH_MAX,
+    {"--depth", "N", TYPE_COUNT, ON_LOADS, AT(depth), 1, PERF_DEPTH_MAX,
      "operations in flight of each client (1; open loop: 64)", NULL},
-    {"--clients", "N", TYPE_COUNT, ON_LOOPS, AT(clients), 1, PERF_CLIENTS_MAX,
+    {"--clients", "N", TYPE_COUNT, ON_LOADS, AT(clients), 1, PERF_CLIENTS_MAX,
      "clients: threads with a connection of their own (1)", NULL},
     {"--threads", "N", TYPE_COUNT, ON_SUBMITS, AT(clients), 1, PERF_CLIENTS_MAX,
      "the same as --clients: each client is one thread", NULL},
@@ -87,13 +91,13 @@ static const struct option table[] = {
     {"--ack", "LEVEL", TYPE_CHOICE, ON(PERF_APPEND) | ON(PERF_MIXED) | ON(PERF_FAILOVER), AT(ack),
      0, 0, "durable: on stable storage of every replica; replicated: in its memory (durable)",
      "durable|replicated"},
-    {"--duration", "T", TYPE_TIME, ON_LOOPS | ON(PERF_REPORT), AT(duration_ms), 10, 86400000,
+    {"--duration", "T", TYPE_TIME, ON_LOADS | ON(PERF_REPORT), AT(duration_ms), 10, 86400000,
      "time that is measured, in each round (10s; report: the suite's)", NULL},
-    {"--warm-up", "T", TYPE_TIME, ON_LOOPS | ON(PERF_REPORT), AT(warm_up_ms), 0, 86400000,
+    {"--warm-up", "T", TYPE_TIME, ON_LOADS | ON(PERF_REPORT), AT(warm_up_ms), 0, 86400000,
      "time before it, which isn't (1s)", NULL},
     {"--ops", "N", TYPE_COUNT, ON_LOOPS, AT(ops), 1, UINT64_C(1) << 40,
      "end a round after so many operations, if its time isn't over before", NULL},
-    {"--rate", "R", TYPE_RATE, ON_LOOPS, AT(rate_per_s), 1, 100000000,
+    {"--rate", "R", TYPE_RATE, ON_LOADS, AT(rate_per_s), 1, 100000000,
      "open loop: R operations a second in all, whatever the answers do; half: of the peak, found "
      "first",
      NULL},
@@ -159,6 +163,16 @@ bool perf_options_was_given(const struct perf_options *options, const char *name
         }
     }
     return false;
+}
+
+bool perf_options_is_load(const struct perf_options *options)
+{
+    static const char *const load[] = {"--clients", "--depth", "--rate", "--duration", "--warm-up"};
+    bool given = options->verb != PERF_FAILOVER;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(load); i++) {
+        given |= perf_options_was_given(options, load[i]);
+    }
+    return given;
 }
 
 void perf_options_default(enum perf_verb verb, struct perf_options *ret)

@@ -98,6 +98,9 @@ int perf_options_check(const struct perf_options *options,
 
 bool perf_options_was_given(const struct perf_options *options, const char *name);
 
+// False: a failover of one record at a time. With any option of a load it is one under load.
+bool perf_options_is_load(const struct perf_options *options);
+
 const char *perf_verb_name(enum perf_verb verb);
 const char *perf_kind_name(enum perf_kind kind);
 

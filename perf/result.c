@@ -38,6 +38,7 @@ void perf_result_fini(struct perf_result *result)
 {
     for (uint64_t i = 0; result->rounds != NULL && i < result->options.repeat; i++) {
         free(result->rounds[i].files);
+        free(result->rounds[i].pauses_ms);
     }
     free(result->rounds);
     result->rounds = NULL;
@@ -183,7 +184,7 @@ void perf_result_describe(const struct perf_result *result, char *text, size_t t
                  plural(options->replicas), (unsigned long long)options->files,
                  plural(options->files));
     }
-    if (options->verb == PERF_FAILOVER) {
+    if (!perf_options_is_load(options)) {
         snprintf(text, text_bytes, "failover: %s%s", data, options->ack);
         return;
     }
@@ -431,6 +432,11 @@ static json_t *round_json(const struct perf_round *round)
                                                        : json_null());
     json_object_set_new(object, "kinds", kinds_json(round));
     json_object_set_new(object, "files", files_json(round));
+    json_t *pauses = json_array();
+    for (uint32_t i = 0; i < round->pauses_count; i++) {
+        json_array_append_new(pauses, json_real(round->pauses_ms[i]));
+    }
+    json_object_set_new(object, "pauses_ms", pauses);
     return object;
 }
 

@@ -68,6 +68,8 @@ struct perf_round {
     char syscalls_why[160]; // they were not counted: why
     struct perf_file *files;
     uint32_t files_count;
+    double *pauses_ms; // of each client, of a failover under load
+    uint32_t pauses_count;
 };
 
 struct perf_result {

@@ -19,9 +19,10 @@
 #define PEAK_ROUNDS 3u
 
 static const struct perf_work *const works[PERF_VERBS_COUNT] = {
-    [PERF_APPEND] = &perf_append_work, [PERF_READ] = &perf_read_work,
-    [PERF_WRITE] = &perf_write_work,   [PERF_META] = &perf_meta_work,
-    [PERF_MIXED] = &perf_mixed_work,   [PERF_PUSH] = &perf_push_work,
+    [PERF_APPEND] = &perf_append_work,     [PERF_READ] = &perf_read_work,
+    [PERF_WRITE] = &perf_write_work,       [PERF_META] = &perf_meta_work,
+    [PERF_MIXED] = &perf_mixed_work,       [PERF_PUSH] = &perf_push_work,
+    [PERF_FAILOVER] = &perf_failover_work,
 };
 
 void perf_path(char ret[static PERF_PATH_MAX], const char *folder, const char *what,
@@ -53,6 +54,9 @@ static int create_file(struct pawl *pawl, const struct perf_options *options, co
                                          .replicas = (uint32_t)options->replicas,
                                          .chunk_bytes = options->chunk_bytes,
                                          .exclusive = true};
+    if (options->verb == PERF_FAILOVER) { // goes on without the one that is killed
+        create.min_replicas = options->replicas > 2 ? 2 : 1;
+    }
     return pawl_create(pawl, path, &create, ret);
 }
 
@@ -269,6 +273,7 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
     round->unsent += lane->unsent;
     round->warm_ops += lane->warm_ops;
     round->error = round->error != 0 ? round->error : lane->error;
+    round->error = round->error != 0 ? round->error : lane->survived;
     free(lane->tallies);
     free(lane->stages);
     free(lane->stored_ops);
@@ -337,6 +342,7 @@ static int measure(struct perf_run *run)
     atomic_store(&run->done_count, 0);
     atomic_store(&run->go, false);
     atomic_store(&run->stop, false);
+    atomic_store(&run->killed_ns, 0);
     int code = lanes_start(run);
     wait_for(run, &run->ready_count, UINT64_MAX);
     syscalls_begin(run, &syscalls);
@@ -345,6 +351,10 @@ static int measure(struct perf_run *run)
     (void)perf_syscalls_read(&syscalls, counts);
     perf_syscalls_fini(&syscalls);
     struct perf_cpu begin = perf_cluster_cpu(run->cluster);
+    int killed = run->work->kills && !atomic_load(&run->stop) ? perf_failover_kill(run) : 0;
+    if (killed != 0) {
+        atomic_store(&run->stop, true);
+    }
     wait_for(run, &run->done_count, run->end_ns);
     struct perf_cpu end = perf_cluster_cpu(run->cluster);
     for (uint32_t i = 0; i < run->lanes_count; i++) {
@@ -354,7 +364,6 @@ static int measure(struct perf_run *run)
     for (uint32_t i = 0; i < run->lanes_count; i++) {
         lane_collect(run, &run->lanes[i], round);
     }
-    free(run->lanes);
     cpu_between(&begin, &end, round);
     perf_figures_of(round->ops, round->bytes, round->seconds,
                     round->cpu_client_s + round->cpu_master_s + round->cpu_servers_s,
@@ -365,8 +374,14 @@ static int measure(struct perf_run *run)
             round->cpu_servers_s / (double)run->options->replicas / ((double)round->bytes / 1e9);
     }
     syscalls_end(&syscalls, counts, round);
+    int ended = run->work->kills ? perf_failover_end(run) : 0;
+    killed = killed != 0 ? killed : ended;
+    free(run->lanes);
     if (code != 0) {
         return failed("starting threads", code);
+    }
+    if (killed != 0) {
+        return killed;
     }
     return round->errors != 0 ? failed("a client has stopped", round->error) : interrupted();
 }
@@ -499,6 +514,7 @@ static int find_peak(const struct perf_options *options, const struct perf_clust
 {
     struct perf_options closed = *options;
     struct perf_result peak = {0};
+    closed.verb = options->verb == PERF_FAILOVER ? PERF_APPEND : options->verb;
     closed.rate_half = false;
     closed.roofline = false;
     closed.repeat = PEAK_ROUNDS;

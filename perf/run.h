@@ -62,13 +62,17 @@ struct perf_lane {
     uint64_t retries;
     struct perf_copies copies; // of the first operation, too
     uint64_t unsent;
+    uint64_t answered_ns; // the last one
+    uint64_t pause_ns;    // the longest between two answers, the second one behind the kill
     int error;
+    int survived; // of `kills`: the first error, which ends nothing
 };
 
 // What a verb does, called on the lane's thread; codes are pawl's.
 struct perf_work {
     bool appends;  // needs files to append to, one for each lane's `file`
     bool prepared; // needs files that have bytes
+    bool kills;    // when the time that is measured begins, the primary; errors then end no lane
     bool threads;  // depth is threads: the library has no such call without waiting
     // Opens what the loop needs, on lane->pawl.
     int (*open)(struct perf_lane *lane);
@@ -93,6 +97,8 @@ struct perf_run {
     uint64_t go_ns; // these three are set before the lanes go
     uint64_t begin_ns;
     uint64_t end_ns;
+    atomic_uint_least64_t killed_ns; // 0: nothing was
+    int killed;                      // the server's number; 0: none
     atomic_uint ready_count;
     atomic_uint done_count;
     atomic_bool go;
@@ -108,13 +114,18 @@ extern const struct perf_work perf_write_work;
 extern const struct perf_work perf_push_work;
 extern const struct perf_work perf_meta_work;
 extern const struct perf_work perf_mixed_work;
+extern const struct perf_work perf_failover_work;
 
 // All rounds of a verb. 0 or an exit code; *result is filled as far as it got.
 int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
                     struct perf_result *result) PAWL_MUST_CHECK;
-// Rounds of failover.c.
+// Rounds of failover.c: one record at a time.
 int perf_failover(const struct perf_options *options, const struct perf_cluster *cluster,
                   struct perf_result *result) PAWL_MUST_CHECK;
+// Under load: kills the primary of the round's file, for run->killed and run->killed_ns. 0 or an exit code.
+int perf_failover_kill(struct perf_run *run) PAWL_MUST_CHECK;
+// When all lanes have ended: their pauses into the round, and the server is started again. 0 or an exit code.
+int perf_failover_end(struct perf_run *run) PAWL_MUST_CHECK;
 
 // ---- for lanes ----------------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@
     X(syscalls_per_op, "system calls per op", 1)                                                   \
     X(client_syscalls_per_op, "  by the client", 1)                                                \
     X(server_syscalls_per_op, "  by the servers", 1)                                               \
-    X(failover_ms, "failover, ms", 1)
+    X(failover_ms, "failover, ms", 1)                                                              \
+    X(failover_max_ms, "  of the slowest client", 1)
 
 #define PERF_FIGURE_ENUM(name, text, unit) PERF_FIGURE_##name,
 enum perf_figure { PERF_FIGURES(PERF_FIGURE_ENUM) PERF_FIGURES_COUNT };

@@ -5,7 +5,8 @@ _pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeo
 _pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
-    local times="--duration --warm-up" loops="--depth --clients --threads --ops --rate"
+    local times="--duration --warm-up" load="--depth --clients --threads --rate" loops
+    loops="$load --ops"
     local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
@@ -19,7 +20,7 @@ _pawl_perf_options() { # verb
     mixed) echo "$times $loops $appends --ack $files --mix --unregistered" ;;
     meta) echo "$times $loops" ;;
     push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
-    failover) echo "$appends --ack" ;;
+    failover) echo "$times $load $appends --ack" ;;
     report) echo "$times --suite --output --roofline" ;;
     esac
 }

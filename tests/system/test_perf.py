@@ -16,11 +16,12 @@ from harness import check, main, say
 SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
 TWICE = SHORT + ["--repeat", "2"]
 FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "replica_cpu_s_per_gb",
-           "copies_per_byte", "syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op", "failover_ms"]
+           "copies_per_byte", "syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op", "failover_ms",
+           "failover_max_ms"]
 KEYS = FIGURES + ["verb", "version", "loop", "peak_ops_per_s", "options", "machine", "cluster", "spread", "errors", "retries",
                   "roofline", "ratio", "rounds", "stages"]
 ROUND = FIGURES + ["ops", "bytes", "latencies", "seconds", "errors", "error", "retries", "unsent", "cpu_s", "roofline",
-                   "kinds", "files", "stages", "syscalls_why"]
+                   "kinds", "files", "stages", "syscalls_why", "pauses_ms"]
 STAGES = ["client", "push", "prepare", "flush", "commit", "answer"]
 
 
@@ -58,7 +59,7 @@ def check_round(result, item):
     if item["latencies"]:
         order = [item[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")]
         check(0 < order[0] and order == sorted(order), f"percentiles: {order}")
-    none = result["verb"] != "append" or item["latencies"] == item["unsent"]
+    none = result["verb"] not in ("append", "failover") or item["latencies"] == item["unsent"]
     check((item["stages"] is None) == none, f"stages: {item['stages']}")
     if item["stages"]:
         check_stages(item["stages"], item)
@@ -221,6 +222,7 @@ def failover(cluster, _where):
     before = cluster.pids()
     result = perf(cluster, "failover", "--repeat", "2", "--timeout", "120s", "--keep")
     check(all(item["failover_ms"] > 0 and item["errors"] == 0 for item in result["rounds"]), f"{result['rounds']}")
+    check(all(item["pauses_ms"] == [] for item in result["rounds"]) and result["failover_max_ms"] is None, "clients")
     check(result["ops_per_s"] is None and result["p50_us"] is None, "a failover has no rate")
     check_files(cluster, result, 1024)
     file = result["rounds"][-1]["files"][0]
@@ -232,6 +234,23 @@ def failover(cluster, _where):
     killed = [name for name in before if before[name] != after[name]]
     check(1 <= len(killed) <= 2 and "master" not in killed and 0 not in after.values(), f"{before} and {after}")
     cluster.wait_live(3)
+
+
+def failover_load(cluster, _where):
+    """Clients go on over the death of the primary; each has its pause, and none of its records is lost."""
+    before = cluster.pids()
+    result = perf(cluster, "failover", *TWICE, "--clients", "3", "--depth", "4", "--keep")
+    for item in result["rounds"]:
+        check_round(result, item)
+        pauses = sorted(item["pauses_ms"])
+        check(len(pauses) == 3 and pauses[0] > 0, f"pauses: {pauses}")
+        check(item["failover_ms"] == pauses[1] and item["failover_max_ms"] == pauses[2], f"{item['failover_ms']}: {pauses}")
+    check(result["retries"] > 0, "nothing was in flight when the primary was killed")
+    check_files(cluster, result, 1024)
+    cluster.pawl("rm", "-r", os.path.dirname(os.path.dirname(result["rounds"][0]["files"][0]["path"])))
+    after = cluster.pids()
+    killed = [name for name in before if before[name] != after[name]]
+    check(1 <= len(killed) <= 2 and "master" not in killed and 0 not in after.values(), f"{before} and {after}")
 
 
 def page_of(path):
@@ -487,7 +506,7 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, report, gfs, reference, beside, duties, half, targets, table,
+PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, targets, table,
          refusals, own_cluster, interrupted]
 
 

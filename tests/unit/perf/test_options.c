@@ -108,6 +108,22 @@ static void test_options_when_threads_then_clients_or_where_calls_wait_depth(voi
     refused("report --threads 2", "--threads is no option of report");
 }
 
+static void test_options_when_failover_then_a_load_is_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("failover --repeat 2 --bytes 2KiB --ack replicated"), 0);
+    assert_false(perf_options_is_load(&options));
+    const char *const loads[] = {"failover --clients 2",  "failover --threads 2",
+                                 "failover --depth 4",    "failover --rate half",
+                                 "failover --warm-up 0s", "failover --duration 2s"};
+    for (size_t i = 0; i < sizeof loads / sizeof loads[0]; i++) {
+        assert_int_equal(parse(loads[i]), 0);
+        assert_true(perf_options_is_load(&options));
+    }
+    assert_int_equal(parse("append"), 0);
+    assert_true(perf_options_is_load(&options));
+}
+
 static void test_options_when_value_is_wrong_then_says_what_is_right(void **state)
 {
     (void)state;
@@ -147,7 +163,7 @@ static void test_options_when_words_are_wrong_then_refused(void **state)
     refused("append --depth", "--depth needs a value");
     refused("append --json=1", "--json takes no value");
     refused("meta --bytes 5", "--bytes is no option of meta");
-    refused("failover --depth 5", "--depth is no option of failover");
+    refused("failover --ops 5", "--ops is no option of failover");
 }
 
 static void test_options_when_they_do_not_fit_together_then_refused(void **state)
@@ -203,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_options_when_given_then_taken_in_both_forms),
         cmocka_unit_test(test_options_when_rate_then_deeper_unless_said),
         cmocka_unit_test(test_options_when_threads_then_clients_or_where_calls_wait_depth),
+        cmocka_unit_test(test_options_when_failover_then_a_load_is_asked_for),
         cmocka_unit_test(test_options_when_value_is_wrong_then_says_what_is_right),
         cmocka_unit_test(test_options_when_words_are_wrong_then_refused),
         cmocka_unit_test(test_options_when_they_do_not_fit_together_then_refused),
