@@ -300,10 +300,17 @@ static struct perf_axis levels_axis(const struct perf_levels *levels)
     return axis;
 }
 
+// Lines run beside bars only, so that none goes through the text above.
 static void write_level(FILE *out, const struct perf_level *level, const struct perf_axis *axis,
-                        double y)
+                        double line, double y)
 {
+    double ticks[PERF_TICKS_MAX];
+    size_t count = perf_axis_ticks(axis, ticks);
     write_text(out, 0, y + 14, "start", level->label);
+    for (size_t i = 0; i < count; i++) {
+        fprintf(out, "<path class=\"grid\" d=\"M%.1f %.1fv%d\"/>\n", perf_axis_at(axis, ticks[i]),
+                y + 20, BAR_HEIGHT);
+    }
     if (!isnan(level->value)) {
         fprintf(out,
                 "<rect class=\"c0%s\" x=\"0\" y=\"%.1f\" width=\"%.2f\" height=\"%d\"><title>%.3f"
@@ -311,6 +318,8 @@ static void write_level(FILE *out, const struct perf_level *level, const struct 
                 level->hollow ? " hollow" : "", y + 20, perf_axis_at(axis, level->value),
                 BAR_HEIGHT, level->value);
     }
+    fprintf(out, "<path class=\"axis\" d=\"M%.1f %.1fv%d\"/>\n", perf_axis_at(axis, line), y + 17,
+            BAR_HEIGHT + 6);
     if (!isnan(level->mark)) {
         fprintf(out, "<path class=\"mark\" d=\"M%.2f %.1fv%d\"><title>%.3f</title></path>\n",
                 perf_axis_at(axis, level->mark), y + 17, BAR_HEIGHT + 6, level->mark);
@@ -324,20 +333,17 @@ void perf_levels_write(FILE *out, const struct perf_levels *levels)
     char text[32];
     size_t count = perf_axis_ticks(&axis, ticks);
     int end = (int)levels->levels_count * LEVEL_STEP;
-    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, end + 52);
+    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, end + 40);
     perf_html_text(out, levels->title);
     fputs("\" xmlns=\"http://www.w3.org/2000/svg\">\n", out);
     for (size_t i = 0; i < count; i++) {
         double at = perf_axis_at(&axis, ticks[i]);
-        fprintf(out, "<path class=\"grid\" d=\"M%.1f 16V%d\"/>\n", at, end + 6);
         perf_axis_label(ticks[i], text, sizeof text);
-        write_text(out, at, end + 22, i == 0 ? "start" : "middle", text);
+        write_text(out, at, end + 10, i == 0 ? "start" : "middle", text);
     }
     for (size_t i = 0; i < levels->levels_count; i++) {
-        write_level(out, &levels->levels[i], &axis, (double)i * LEVEL_STEP);
+        write_level(out, &levels->levels[i], &axis, levels->line, (double)i * LEVEL_STEP);
     }
-    fprintf(out, "<path class=\"axis\" d=\"M%.1f 16V%d\"/>\n", perf_axis_at(&axis, levels->line),
-            end + 6);
-    write_text(out, (WIDTH - RIGHT) / 2.0, end + 44, "middle", levels->x_label);
+    write_text(out, (WIDTH - RIGHT) / 2.0, end + 32, "middle", levels->x_label);
     fputs("</svg>\n", out);
 }

@@ -207,7 +207,7 @@ static void test_levels_when_written_then_bars_from_0_on_one_axis(void **state)
     assert_non_null(strstr(text, "class=\"c0\" x=\"0\" y=\"20.0\" width=\"155.00\""));
     assert_non_null(strstr(text, "class=\"c0 hollow\" x=\"0\" y=\"76.0\" width=\"620.00\""));
     assert_non_null(strstr(text, "class=\"mark\" d=\"M248.00 17.0v30\""));
-    assert_non_null(strstr(text, "class=\"axis\" d=\"M310.0 "));
+    assert_non_null(strstr(text, "class=\"axis\" d=\"M310.0 17.0v30\""));
     assert_non_null(strstr(text, ">none</text>"));
     assert_null(strstr(text, "nan"));
     free(text);
