@@ -26,7 +26,7 @@ static const struct {
     [PERF_FAILOVER] =
         {"failover",
          "from SIGKILL of the primary to the next acknowledged append; under load with any of "
-         "--clients, --depth, --rate, --duration, --warm-up"},
+         "--clients, --depth, --files, --rate, --duration, --warm-up"},
     [PERF_REPORT] = {"report", "a named suite as one HTML page with plots"},
 };
 
@@ -84,7 +84,7 @@ static const struct option table[] = {
      "the same as --clients: each client is one thread", NULL},
     {"--threads", "N", TYPE_COUNT, ON_CALLS, AT(depth), 1, PERF_DEPTH_MAX,
      "the same as --depth: threads of each client", NULL},
-    {"--files", "N", TYPE_COUNT, ON_PAYLOADS, AT(files), 1, PERF_FILES_MAX,
+    {"--files", "N", TYPE_COUNT, ON_PAYLOADS | ON(PERF_FAILOVER), AT(files), 1, PERF_FILES_MAX,
      "files that the clients are spread over (1)", NULL},
     {"--replicas", "N", TYPE_COUNT, ON_CREATES, AT(replicas), 1, 8, "copies of each file (3)",
      NULL},
@@ -167,7 +167,8 @@ bool perf_options_was_given(const struct perf_options *options, const char *name
 
 bool perf_options_is_load(const struct perf_options *options)
 {
-    static const char *const load[] = {"--clients", "--depth", "--rate", "--duration", "--warm-up"};
+    static const char *const load[] = {"--clients", "--depth",    "--files",
+                                       "--rate",    "--duration", "--warm-up"};
     bool given = options->verb != PERF_FAILOVER;
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(load); i++) {
         given |= perf_options_was_given(options, load[i]);

@@ -20,7 +20,7 @@ _pawl_perf_options() { # verb
     mixed) echo "$times $loops $appends --ack $files --mix --unregistered" ;;
     meta) echo "$times $loops" ;;
     push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
-    failover) echo "$times $load $appends --ack" ;;
+    failover) echo "$times $load $appends --ack --files" ;;
     report) echo "$times --suite --output --roofline" ;;
     esac
 }

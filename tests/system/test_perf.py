@@ -239,7 +239,7 @@ def failover(cluster, _where):
 def failover_load(cluster, _where):
     """Clients go on over the death of the primary; each has its pause, and none of its records is lost."""
     before = cluster.pids()
-    result = perf(cluster, "failover", *TWICE, "--clients", "3", "--depth", "4", "--keep")
+    result = perf(cluster, "failover", *TWICE, "--clients", "3", "--depth", "4", "--files", "2", "--keep")
     for item in result["rounds"]:
         check_round(result, item)
         pauses = sorted(item["pauses_ms"])

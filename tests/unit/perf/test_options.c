@@ -115,7 +115,8 @@ static void test_options_when_failover_then_a_load_is_asked_for(void **state)
     assert_false(perf_options_is_load(&options));
     const char *const loads[] = {"failover --clients 2",  "failover --threads 2",
                                  "failover --depth 4",    "failover --rate half",
-                                 "failover --warm-up 0s", "failover --duration 2s"};
+                                 "failover --warm-up 0s", "failover --duration 2s",
+                                 "failover --files 1"};
     for (size_t i = 0; i < sizeof loads / sizeof loads[0]; i++) {
         assert_int_equal(parse(loads[i]), 0);
         assert_true(perf_options_is_load(&options));
