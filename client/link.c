@@ -443,7 +443,10 @@ static void link_reply(struct link *link, const struct wire_header *header)
         int code = window_granted(link, header);
         if (code != 0) {
             link_break(link, code);
+            return;
         }
+        link_pump(link); // others may wait already: it is used once before it goes back
+        window_reply(link, header);
         return;
     }
     pawl_list_for_each_safe (node, &link->sent) {

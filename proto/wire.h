@@ -11,7 +11,7 @@
 //
 // A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
 // connection has, of which no slot may be named by an unanswered request, and then waits until there is
-// room: peers are served in the order in which they asked, servers before clients. A reply with WIRE_SCARCE
+// room: servers and clients are each served in the order in which they asked. A reply with WIRE_SCARCE
 // says that others wait: who reads it gives its window back as soon as no slot is in use.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for

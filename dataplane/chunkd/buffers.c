@@ -124,47 +124,54 @@ static size_t slots_class_bytes(const struct buffers *buffers, uint32_t slots)
     return PAWL_MAX(bytes, (size_t)BUFFERS_WINDOW_MIN_BYTES);
 }
 
-// So many are kept for servers, and as many for clients.
-static size_t kept_bytes(const struct buffers *buffers)
+// The first blocks are kept for servers and as many of the last for clients: whole ones, since a large window needs
+// a whole one.
+static size_t kept_blocks(const struct buffers *buffers)
 {
-    const struct memory_pool *pool = &buffers->windows;
-    return pool->blocks_count < 2 ? 0
-                                  : PAWL_MAX(pool->blocks_count / 4, (size_t)1) * pool->block_bytes;
+    size_t count = buffers->windows.blocks_count;
+    return count < 2 ? 0 : PAWL_MAX(count / 4, (size_t)1);
 }
 
-bool buffers_servers_have_much(const struct buffers *buffers)
+bool window_is_of_servers(const struct buffers *buffers, const struct window *window)
 {
-    return buffers->servers_bytes > kept_bytes(buffers);
+    size_t offset = (size_t)(window->bytes - buffers->windows.base);
+    return offset < kept_blocks(buffers) * buffers->windows.block_bytes;
 }
 
-// What is free, without what is still kept for the others.
-static size_t free_bytes(const struct buffers *buffers, bool server)
+// The blocks that a window may come from.
+static void blocks_of(const struct buffers *buffers, const struct window_wish *wish,
+                      size_t *ret_first, size_t *ret_count)
 {
-    const struct memory_pool *pool = &buffers->windows;
-    size_t left = pool->blocks_count * pool->block_bytes - pool->used_bytes;
-    size_t others = server ? pool->used_bytes - buffers->servers_bytes : buffers->servers_bytes;
-    size_t kept = kept_bytes(buffers);
-    kept = kept > others ? kept - others : 0;
-    return left > kept ? left - kept : 0;
+    size_t count = buffers->windows.blocks_count;
+    size_t kept = kept_blocks(buffers);
+    size_t reach = wish->shared || kept == 0 ? count - kept : kept;
+    *ret_first = wish->of_server ? 0 : count - reach;
+    *ret_count = reach;
 }
 
-static size_t window_bytes(const struct buffers *buffers, size_t bytes, size_t least, bool server)
+// From what is wanted down to what there is, but to no less than what is needed; 0: there is not even that.
+static size_t window_bytes(const struct window_wish *wish, size_t bytes, size_t least,
+                           size_t free_bytes)
 {
-    size_t limit = free_bytes(buffers, server);
-    size_t share = server ? limit : limit / 4; // while several share
+    size_t share = wish->of_server && !wish->others_wait ? free_bytes : free_bytes / 4;
     while (bytes > least && bytes > share) {
         bytes /= 4;
     }
-    return bytes <= limit ? bytes : 0;
+    return bytes <= free_bytes ? bytes : 0;
 }
 
-int window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
-               uint32_t slots_needed, bool server, struct window **ret)
+int window_new(struct buffers *buffers, struct fabric *fabric, const struct window_wish *wish,
+               struct window **ret)
 {
-    size_t least = slots_class_bytes(buffers, slots_needed);
-    size_t bytes = window_bytes(buffers, slots_class_bytes(buffers, slots_wanted), least, server);
+    size_t first;
+    size_t count;
+    blocks_of(buffers, wish, &first, &count);
+    size_t least = slots_class_bytes(buffers, wish->slots_needed);
+    size_t bytes = window_bytes(wish, slots_class_bytes(buffers, wish->slots_wanted), least,
+                                memory_pool_free_bytes(&buffers->windows, first, count));
     void *memory = NULL;
-    while (bytes >= least && (memory = memory_pool_get(&buffers->windows, bytes)) == NULL) {
+    while (bytes >= least &&
+           (memory = memory_pool_get(&buffers->windows, first, count, bytes)) == NULL) {
         bytes /= 4;
     }
     if (memory == NULL) {
@@ -179,14 +186,12 @@ int window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wa
                          "window of %zu bytes can't be registered: error %d", bytes, code);
         memory_pool_put(&buffers->windows, memory, bytes);
         free(window);
-        return code;
+        return code == -EAGAIN ? -EIO : code; // not for want of room
     }
     window->bytes = memory;
     window->bytes_count = bytes;
     window->slots_count = (uint32_t)(bytes / WIRE_SLOT_BYTES);
     window->uses_count = 1;
-    window->of_server = server;
-    buffers->servers_bytes += server ? bytes : 0;
     *ret = window;
     return 0;
 }
@@ -202,7 +207,6 @@ void window_unuse(struct buffers *buffers, struct window *window)
     }
     fabric_region_close(window->region);
     memory_pool_put(&buffers->windows, window->bytes, window->bytes_count);
-    buffers->servers_bytes -= window->of_server ? window->bytes_count : 0;
     free(window);
 }
 

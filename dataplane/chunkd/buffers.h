@@ -35,7 +35,6 @@ struct window {
     size_t bytes_count; // as asked of the pool
     uint32_t slots_count;
     uint32_t uses_count;
-    bool of_server;
     struct fabric_region *region;
 };
 
@@ -69,14 +68,21 @@ int buffers_register(struct buffers *buffers, struct fabric *fabric,
 void buffers_unregister(struct buffers *buffers);
 void buffers_close(struct buffers *buffers);
 
-// A window of `slots_wanted` slots with one use, or of fewer when memory is scarce, but of no fewer than
-// `slots_needed` (1..slots_wanted). A part of the memory is kept for servers and one for clients; of the rest chunk
-// servers get the largest window there is, clients at most a quarter. 0; -EAGAIN: none for such a peer now; or why
-// none can be registered.
-int window_new(struct buffers *buffers, struct fabric *fabric, uint32_t slots_wanted,
-               uint32_t slots_needed, bool server, struct window **ret) PAWL_MUST_CHECK;
-// Whether servers have more than what is kept for them.
-bool buffers_servers_have_much(const struct buffers *buffers);
+struct window_wish {
+    uint32_t slots_wanted; // more would be of no use
+    uint32_t slots_needed; // fewer would be of no use; 1..slots_wanted
+    bool of_server;
+    bool shared;      // not only from what is kept for its kind
+    bool others_wait; // after it
+};
+
+// A window with one use. A quarter of the memory is kept for servers, and one for clients. Chunk servers get the
+// largest window that there is and that is of use, clients, and everybody while others wait, at most a quarter of what
+// is free, but what is needed. 0; -EAGAIN: there is none now; or why none can be registered.
+int window_new(struct buffers *buffers, struct fabric *fabric, const struct window_wish *wish,
+               struct window **ret) PAWL_MUST_CHECK;
+// Whether it lies in what is kept for servers.
+bool window_is_of_servers(const struct buffers *buffers, const struct window *window);
 void window_unuse(struct buffers *buffers, struct window *window);
 
 // NULL: there is no room for so many bytes now. At most read_bytes.

@@ -43,6 +43,7 @@
 // a client that doesn't, or who goes on to use one that others wait for, is disconnected after a while.
 #define CHUNKD_WINDOW_MS 250u
 #define CHUNKD_SIT_MS 3000u
+#define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -107,7 +108,8 @@ struct session {
     uint64_t window_used_ns;   // when it was granted, or a slot of it was last in use
     uint64_t window_scarce_ns; // when it was first asked back; 0: it was not
     uint64_t window_request;   // the WINDOW that waits; 0: none
-    uint32_t window_wanted;    // slots, and the fewest of use
+    uint64_t window_asked_ns;
+    uint32_t window_wanted; // slots, and the fewest of use
     uint32_t window_needed;
     struct pawl_list window_waits;
     uint64_t slots_used; // bit n: slot n is named by an unanswered request

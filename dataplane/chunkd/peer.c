@@ -343,11 +343,12 @@ static const char *reply_check(const struct send *send, const struct wire_header
 }
 
 // It was answered: its credit and its slots are ours again.
-static void send_answered(struct link *link, const struct send *send)
+static void send_answered(const struct reactor *reactor, struct link *link, const struct send *send)
 {
     link->requests_count--;
     if (send->slot_count > 0) {
         link->slots_used &= ~slots_mask(send->slot_first, send->slot_count);
+        link->window_used_ns = reactor->now_ns;
     }
 }
 
@@ -379,7 +380,7 @@ static bool sends_cover(struct reactor *reactor, struct link *link, const struct
         }
         index += wire_records_count(send->message.prepare.run_count);
         send->covered = true;
-        send_answered(link, send);
+        send_answered(reactor, link, send);
         send_end(reactor, send, 0);
     }
     return index == last->message.prepare.index;
@@ -402,8 +403,10 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         link_give_up(reactor, link, PAWL_EPROTOCOL, "an answer for a record that was not sent");
         return;
     }
-    send_answered(link, send);
-    link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
+    send_answered(reactor, link, send);
+    enum send_kind send_kind = send->kind;
+    bool scarce = (header->flags & WIRE_SCARCE) != 0;
+    link->window_yields |= scarce && link->window_slots > 0;
     if (send->kind == SEND_WINDOW && header->status != 0) {
         link_give_up(reactor, link, header->status, pawl_strerror(header->status));
         return;
@@ -416,7 +419,10 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         }
         send_end(reactor, send, header->status);
     }
+    bool granted = send_kind == SEND_WINDOW;
     link_pump(reactor, link);
+    // Others wait already: what waits here may use it once.
+    link->window_yields |= granted && scarce && link->window_slots > 0;
     link_window_turn(reactor, link);
 }
 
@@ -471,9 +477,15 @@ static bool link_is_late(const struct reactor *reactor, const struct link *link)
     }
     pawl_list_for_each (node, &link->sent) {
         const struct send *send = pawl_container_of(node, struct send, node);
-        uint64_t ms = send->kind == SEND_FETCH ? CHUNKD_FETCH_MS : CHUNKD_PREPARE_MS;
-        if (send->kind != SEND_HOLD) { // it waits for PREPAREs, and one chunk's trouble is its own
-            return reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS;
+        uint64_t ms = send->kind == SEND_FETCH    ? CHUNKD_FETCH_MS
+                      : send->kind == SEND_WINDOW ? CHUNKD_GRANT_MS
+                                                  : CHUNKD_PREPARE_MS;
+        // A HOLD waits for PREPAREs, and one chunk's trouble is its own.
+        if (send->kind != SEND_HOLD && reactor->now_ns >= send->since_ns + ms * PAWL_NS_PER_MS) {
+            return true;
+        }
+        if (send->kind != SEND_HOLD && send->kind != SEND_WINDOW) {
+            return false; // those behind it were sent later
         }
     }
     return false; // what waits, waits for something that was sent

@@ -52,7 +52,8 @@ bool link_window_serves(struct reactor *reactor, struct link *link, const struct
         return true;
     }
     if (!link->window_asked && link->slots_used == 0 && link->pledges_count == 0) {
-        window_ask(reactor, link, WIRE_WINDOW_SLOTS_MAX, slots);
+        // A relay's payload does not wait for it: it asks for those that may follow, and for no more than that.
+        window_ask(reactor, link, send != NULL ? WIRE_WINDOW_SLOTS_MAX : slots, slots);
     }
     return false;
 }

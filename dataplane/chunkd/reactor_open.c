@@ -309,7 +309,7 @@ static void payload_free_all(struct reactor *reactor)
     struct payload *payload;
     while ((payload = slab_next(&reactor->payloads, &cursor)) != NULL) {
         if (payload->kind == PAYLOAD_COPIED) {
-            free(payload->bytes);
+            free(payload->rows != NULL ? (void *)(uintptr_t)payload->rows : payload->bytes);
         }
         window_unuse(&reactor->buffers, payload->window);
     }

@@ -70,7 +70,9 @@ static void prepared_hold(struct reactor *reactor, struct session *session,
     if (held->header.bytes != 0 && held->chunk == prepared->chunk &&
         held->version == prepared->version && held->index + count == prepared->index) {
         uint32_t earlier_count = held->earlier_count + count;
+        uint32_t flags = held->header.flags | prepared->header.flags;
         *held = *prepared;
+        held->header.flags = flags;
         held->earlier_count = earlier_count;
         return;
     }

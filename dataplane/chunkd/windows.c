@@ -2,8 +2,8 @@
 // Windows of sessions: asked for when a payload needs one, waited for in order, given back.
 //
 // There is memory for so many windows and no more, and there may be more peers than windows. A peer that pushes
-// nothing needs none. Who can't be granted one now waits behind those that asked before, servers before clients: what a
-// client pushes has to go on to servers. While somebody waits, the answers to those with a window say so, and they give
+// nothing needs none. Who can't be granted one now waits behind those that asked before; servers and clients have each
+// a part of the memory that the others can't take, since what a client pushes has to go on to servers. While somebody waits, the answers to those with a window say so, and they give
 // theirs back as soon as no slot is in use: windows go round. A client that sits on an unused one is disconnected; of
 // servers the master hears when they hang.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
@@ -44,9 +44,12 @@ static void window_give(struct reactor *reactor, struct session *session, struct
 bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted)
 {
     struct window *window;
+    struct window_wish wish = {.slots_wanted = slots_wanted,
+                               .slots_needed = 1,
+                               .of_server = session->server_id != 0,
+                               .shared = true};
     if (slots_wanted == 0 || some_wait(reactor) ||
-        window_new(&reactor->buffers, reactor->fabrics[session->fabric], slots_wanted, 1,
-                   session->server_id != 0, &window) != 0) {
+        window_new(&reactor->buffers, reactor->fabrics[session->fabric], &wish, &window) != 0) {
         return false;
     }
     window_give(reactor, session, window);
@@ -63,6 +66,7 @@ static void granted_send(struct reactor *reactor, struct request *request,
         granted.window_address = fabric_region_remote(window->region, window->bytes);
         granted.window_key = fabric_region_key(window->region);
         granted.window_slots = window->slots_count;
+        granted.header.flags = windows_flags(reactor, request->session);
     }
     request_answer_bytes(reactor, request, &granted, sizeof(granted));
 }
@@ -88,6 +92,7 @@ const char *windows_request(struct reactor *reactor, struct session *session,
     session->window_request = request->name;
     session->window_wanted = message->slots_wanted;
     session->window_needed = message->slots_needed;
+    session->window_asked_ns = reactor->now_ns;
     pawl_list_push_back(waiting_of(reactor, session), &session->window_waits);
     return NULL; // granted at the end of the turn, if there is room
 }
@@ -103,18 +108,24 @@ void windows_forget(struct reactor *reactor, struct session *session)
 }
 
 // False: there is no room for it.
-static bool window_grant(struct reactor *reactor, struct session *session)
+static bool window_grant(struct reactor *reactor, struct session *session, bool shared)
 {
     struct request *request = slab_find(&reactor->requests, session->window_request);
     struct window *window = NULL;
-    int code =
-        window_new(&reactor->buffers, reactor->fabrics[session->fabric], session->window_wanted,
-                   session->window_needed, session->server_id != 0, &window);
-    if (code == -EAGAIN) {
-        return false;
-    }
+    uint64_t name = session->window_request;
     session->window_request = 0;
     pawl_list_remove(&session->window_waits);
+    struct window_wish wish = {.slots_wanted = session->window_wanted,
+                               .slots_needed = session->window_needed,
+                               .of_server = session->server_id != 0,
+                               .shared = shared,
+                               .others_wait = some_wait(reactor)};
+    int code = window_new(&reactor->buffers, reactor->fabrics[session->fabric], &wish, &window);
+    if (code == -EAGAIN) {
+        session->window_request = name;
+        pawl_list_push_front(waiting_of(reactor, session), &session->window_waits);
+        return false;
+    }
     if (code != 0) {
         request_refuse(reactor, request, PAWL_EBUSY); // it may come again
         return true;
@@ -124,29 +135,36 @@ static bool window_grant(struct reactor *reactor, struct session *session)
     return true;
 }
 
-// Nobody is passed: who needs much would wait for ever.
-static void waiting_grant(struct reactor *reactor, struct pawl_list *waiting)
+static struct session *first_of(const struct pawl_list *waiting)
 {
-    struct pawl_list *node;
-    while ((node = pawl_list_first(waiting)) != NULL &&
-           window_grant(reactor, pawl_container_of(node, struct session, window_waits))) {
-        // the next one
-    }
+    struct pawl_list *node = pawl_list_first(waiting);
+    return node != NULL ? pawl_container_of(node, struct session, window_waits) : NULL;
 }
 
+// Nobody is passed by his like, and what is kept for neither kind goes to who asked first: who needs much would wait
+// for ever.
 void windows_turn(struct reactor *reactor)
 {
-    waiting_grant(reactor, &reactor->windows_servers);
-    waiting_grant(reactor, &reactor->windows_clients);
+    bool granted = true;
+    while (granted) {
+        struct session *server = first_of(&reactor->windows_servers);
+        struct session *client = first_of(&reactor->windows_clients);
+        bool client_first =
+            server == NULL || (client != NULL && client->window_asked_ns < server->window_asked_ns);
+        struct session *first = client_first ? client : server;
+        struct session *second = client_first ? server : client;
+        granted = (first != NULL && window_grant(reactor, first, true)) ||
+                  (second != NULL && window_grant(reactor, second, false));
+    }
 }
 
 uint32_t windows_flags(const struct reactor *reactor, struct session *session)
 {
     // What is kept for servers no client would have.
-    bool scarce = session->window != NULL &&
-                  (!pawl_list_is_empty(&reactor->windows_servers) ||
-                   (!pawl_list_is_empty(&reactor->windows_clients) &&
-                    (session->server_id == 0 || buffers_servers_have_much(&reactor->buffers))));
+    bool scarce =
+        session->window != NULL && (!pawl_list_is_empty(&reactor->windows_servers) ||
+                                    (!pawl_list_is_empty(&reactor->windows_clients) &&
+                                     !window_is_of_servers(&reactor->buffers, session->window)));
     if (scarce && session->window_scarce_ns == 0) {
         session->window_scarce_ns = reactor->now_ns;
     }

@@ -96,9 +96,11 @@ int memory_pool_init(struct memory_pool *pool, const struct pawl_alloc *alloc, v
                      size_t bytes, size_t block_bytes) PAWL_MUST_CHECK;
 void memory_pool_fini(struct memory_pool *pool);
 
-// A block of at least `bytes` in the smallest class that holds it, aligned to its class; NULL: none
-// is free now (wait for a put), or bytes is more than a block.
-void *memory_pool_get(struct memory_pool *pool, size_t bytes);
+// A piece of at least `bytes` in the smallest class that holds it, aligned to its class, of one of the `count` blocks
+// from `first` on; NULL: none is free there now (wait for a put), or bytes is more than a block.
+void *memory_pool_get(struct memory_pool *pool, size_t first, size_t count, size_t bytes);
+// What is free in `count` blocks from `first` on, in places of any size.
+size_t memory_pool_free_bytes(const struct memory_pool *pool, size_t first, size_t count);
 // Gives back what memory_pool_get() returned, with the same `bytes`. NULL is fine.
 void memory_pool_put(struct memory_pool *pool, void *block, size_t bytes);
 // What a get of `bytes` really takes; 0 if it can't be had from this pool.

@@ -70,7 +70,18 @@ static int pool_fit(uint16_t used, unsigned units, unsigned at)
     return __builtin_popcount(used) + POOL_UNITS * __builtin_popcount(used & quarter);
 }
 
-void *memory_pool_get(struct memory_pool *pool, size_t bytes)
+size_t memory_pool_free_bytes(const struct memory_pool *pool, size_t first, size_t count)
+{
+    size_t units = 0;
+
+    pawl_assert(first + count <= pool->blocks_count);
+    for (size_t i = first; i < first + count; i++) {
+        units += POOL_UNITS - (unsigned)__builtin_popcount(pool->used[i]);
+    }
+    return pool->block_bytes / POOL_UNITS * units;
+}
+
+void *memory_pool_get(struct memory_pool *pool, size_t first, size_t count, size_t bytes)
 {
     unsigned units = pool_units(pool, bytes);
     int best = -1;
@@ -80,7 +91,8 @@ void *memory_pool_get(struct memory_pool *pool, size_t bytes)
     if (units == 0) {
         return NULL;
     }
-    for (size_t i = 0; i < pool->blocks_count; i++) {
+    pawl_assert(first + count <= pool->blocks_count);
+    for (size_t i = first; i < first + count; i++) {
         for (unsigned at = 0; at < POOL_UNITS; at += units) {
             int fit = pool_fit(pool->used[i], units, at);
             if (fit > best) {

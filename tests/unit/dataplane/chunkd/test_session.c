@@ -195,7 +195,10 @@ static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one
     assert_non_null(memory);
     assert_int_equal(
         memory_pool_init(pool, pawl_alloc_heap(), memory, 6 * block_bytes, block_bytes), 0);
-    while (count < 256 && window_new(buffers, fabric, 64, 1, false, &windows[count]) == 0) {
+    const struct window_wish of_client = {.slots_wanted = 64, .slots_needed = 1, .shared = true};
+    const struct window_wish of_server = {
+        .slots_wanted = 64, .slots_needed = 1, .of_server = true, .shared = true};
+    while (count < 256 && window_new(buffers, fabric, &of_client, &windows[count]) == 0) {
         assert_true(count == 0 || windows[count]->slots_count <= windows[count - 1]->slots_count);
         count++;
     }
@@ -203,7 +206,7 @@ static void test_window_when_clients_took_theirs_a_server_still_gets_a_whole_one
     assert_int_equal(windows[0]->slots_count, 64);
     assert_int_equal(windows[count - 1]->slots_count, 4);
     struct window *server;
-    assert_int_equal(window_new(buffers, fabric, 64, 1, true, &server), 0);
+    assert_int_equal(window_new(buffers, fabric, &of_server, &server), 0);
     assert_int_equal(server->slots_count, 64);
     window_unuse(buffers, server);
     while (count > 0) {

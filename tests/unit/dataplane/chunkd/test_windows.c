@@ -14,6 +14,7 @@
 
 #define CLIENTS 4u
 #define BLOCK (16u << 20)
+#define LEFT 1u // number of that block
 #define PEER 0x88u
 
 static struct bench bench;
@@ -35,7 +36,6 @@ static int setup(void **state)
 
 static void pool_free(void)
 {
-    bench.reactor->buffers.servers_bytes -= taken[0] != NULL ? BLOCK : 0;
     for (unsigned i = 0; i < PAWL_ARRAY_COUNT(taken); i++) {
         if (taken[i] != NULL) {
             memory_pool_put(&bench.reactor->buffers.windows, taken[i], BLOCK);
@@ -56,16 +56,17 @@ static int teardown(void **state)
     return 0;
 }
 
-// Leaves one block, for servers or clients: a server has what is kept for those, clients have the rest.
+// Leaves one block, which is kept neither for servers nor for clients.
 static void pool_fill(void)
 {
     struct memory_pool *pool = &bench.reactor->buffers.windows;
-    assert_in_range(pool->blocks_count, 2, PAWL_ARRAY_COUNT(taken));
-    for (unsigned i = 0; i + 1 < pool->blocks_count; i++) {
-        taken[i] = memory_pool_get(pool, BLOCK);
-        assert_non_null(taken[i]);
+    assert_in_range(pool->blocks_count, 3, PAWL_ARRAY_COUNT(taken));
+    for (unsigned i = 0; i < pool->blocks_count; i++) {
+        if (i != LEFT) {
+            taken[i] = memory_pool_get(pool, i, 1, BLOCK);
+            assert_non_null(taken[i]);
+        }
     }
-    bench.reactor->buffers.servers_bytes += BLOCK;
 }
 
 static void ask(struct client *client, uint64_t request, uint32_t wanted, uint32_t needed)
@@ -179,19 +180,61 @@ static void test_windows_when_there_is_no_room_are_waited_for_in_order(void **st
     assert_int_equal(granted(&clients[0], 3), 4);
 }
 
-static void test_window_when_a_server_asks_later_than_a_client_comes_first(void **state)
+static void give(unsigned number)
+{
+    memory_pool_put(&bench.reactor->buffers.windows, taken[number], BLOCK);
+    taken[number] = NULL;
+    bench_turn(&bench);
+}
+
+// What is kept for its kind each gets at once; of the rest, who asked first.
+static void test_windows_when_servers_and_clients_wait_each_has_a_part(void **state)
 {
     (void)state;
+    unsigned last = (unsigned)bench.reactor->buffers.windows.blocks_count - 1;
     pool_fill();
     client_hello(&clients[0], 0, 0);
     client_hello(&clients[1], 0, 0);
     client_hello(&clients[2], 0x77, 0);
+    client_hello(&clients[3], 0x78, 0);
     ask(&clients[0], 2, 64, 64);
+    bench_pass(&bench, 1);
     ask(&clients[1], 2, 64, 64);
+    bench_pass(&bench, 1);
     ask(&clients[2], 2, 64, 64);
-    ask(&clients[0], 3, 0, 0);
+    ask(&clients[3], 2, 64, 64);
+    give(0); // kept for servers
     assert_int_equal(granted(&clients[1], 2), UINT32_MAX);
     assert_int_equal(granted(&clients[2], 2), 64);
+    ask(&clients[0], 3, 0, 0); // for anybody
+    assert_int_equal(granted(&clients[1], 2), 64);
+    ask(&clients[0], 4, 64, 64);
+    give(last); // kept for clients
+    assert_int_equal(granted(&clients[0], 4), 64);
+    assert_int_equal(granted(&clients[3], 2), UINT32_MAX);
+    give(2);
+    assert_int_equal(granted(&clients[3], 2), 64);
+}
+
+// Small windows in a block do not keep a whole one from who waits for it.
+static void test_window_when_small_ones_lie_in_every_block_comes_when_they_go_back(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 4, 1);
+    ask(&clients[1], 2, 4, 1);
+    ask(&clients[2], 2, 64, 64);
+    ask(&clients[3], 2, 4, 1); // there would be room for it
+    assert_int_equal(granted(&clients[2], 2), UINT32_MAX);
+    assert_int_equal(granted(&clients[3], 2), UINT32_MAX);
+    ask(&clients[0], 3, 4, 1);
+    ask(&clients[1], 3, 4, 1);
+    assert_int_equal(granted(&clients[2], 2), 64);
+    ask(&clients[2], 3, 0, 0);
+    assert_int_equal(granted(&clients[3], 2), 4);
+    assert_int_equal(granted(&clients[0], 3), 4);
+    assert_int_equal(granted(&clients[1], 3), 4);
 }
 
 static void test_window_when_others_wait_is_asked_back_with_each_answer(void **state)
@@ -300,11 +343,13 @@ static void test_windows_when_servers_want_all_then_some_are_left_for_clients(vo
     ask(&clients[1], 2, 64, 64);
     client_close(&others[servers]); // no server waits any more
     bench_turn(&bench);
-    use_granted(&others[0]);
-    client_append(&others[0], 3, 300000, 0, 2);
-    append_reply(&others[0], 3);
-    assert_int_equal(others[0].message.header.flags, WIRE_SCARCE);
-    ask(&others[0], 4, 0, 0);
+    for (unsigned i = 0; i < 2; i++) { // the first one's is kept for servers
+        use_granted(&others[i]);
+        client_append(&others[i], 3, 300000, 0, 2);
+        append_reply(&others[i], 3);
+        assert_int_equal(others[i].message.header.flags, i == 0 ? 0 : WIRE_SCARCE);
+    }
+    ask(&others[1], 4, 0, 0);
     assert_int_equal(granted(&clients[1], 2), 64);
     for (unsigned i = 0; i < servers; i++) {
         client_close(&others[i]);
@@ -460,7 +505,7 @@ static void test_window_when_the_peer_never_grants_it_is_given_up(void **state)
     peer_open(0);
     prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
     server_turn(&server);
-    bench_pass(&bench, CHUNKD_PREPARE_MS - 1);
+    bench_pass(&bench, CHUNKD_GRANT_MS - 1);
     assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
     bench_pass(&bench, CHUNKD_TICK_MS + 1);
     bench_pass(&bench, CHUNKD_TICK_MS);
@@ -509,7 +554,8 @@ int main(void)
         TEST(test_hello_when_no_window_is_left_is_welcome_without_one),
         TEST(test_window_when_there_is_room_is_granted_at_once),
         TEST(test_windows_when_there_is_no_room_are_waited_for_in_order),
-        TEST(test_window_when_a_server_asks_later_than_a_client_comes_first),
+        TEST(test_windows_when_servers_and_clients_wait_each_has_a_part),
+        TEST(test_window_when_small_ones_lie_in_every_block_comes_when_they_go_back),
         TEST(test_window_when_others_wait_is_asked_back_with_each_answer),
         TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
         TEST(test_window_when_asked_for_twice_closes),

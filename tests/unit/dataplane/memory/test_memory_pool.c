@@ -36,12 +36,31 @@ static int teardown(void **state)
     return 0;
 }
 
+static void *get(struct memory_pool *pool, size_t bytes)
+{
+    return memory_pool_get(pool, 0, pool->blocks_count, bytes);
+}
+
+static void test_get_when_some_blocks_only_may_be_taken_then_no_others_are(void **state)
+{
+    struct memory_pool *pool = &((struct fixture *)*state)->pool;
+    assert_int_equal(memory_pool_free_bytes(pool, 0, 3), 3 * BLOCK);
+    unsigned char *small = memory_pool_get(pool, 1, 2, 1);
+    assert_ptr_equal(small, pool->base + BLOCK);
+    assert_int_equal(memory_pool_free_bytes(pool, 1, 1), BLOCK - BLOCK / 16);
+    assert_int_equal(memory_pool_free_bytes(pool, 0, 1), BLOCK);
+    assert_ptr_equal(memory_pool_get(pool, 1, 2, BLOCK), pool->base + 2 * BLOCK);
+    assert_null(memory_pool_get(pool, 1, 2, BLOCK));
+    assert_ptr_equal(memory_pool_get(pool, 0, 1, BLOCK), pool->base);
+    assert_null(memory_pool_get(pool, 0, 0, 1));
+}
+
 static void test_get_when_sizes_differ_then_classes_are_aligned_and_apart(void **state)
 {
     struct memory_pool *pool = &((struct fixture *)*state)->pool;
-    unsigned char *small = memory_pool_get(pool, 1);
-    unsigned char *quarter = memory_pool_get(pool, BLOCK / 16 + 1);
-    unsigned char *whole = memory_pool_get(pool, BLOCK / 4 + 1);
+    unsigned char *small = get(pool, 1);
+    unsigned char *quarter = get(pool, BLOCK / 16 + 1);
+    unsigned char *whole = get(pool, BLOCK / 4 + 1);
 
     assert_int_equal(memory_pool_class_bytes(pool, 1), BLOCK / 16);
     assert_int_equal(memory_pool_class_bytes(pool, BLOCK / 4 + 1), BLOCK);
@@ -61,12 +80,12 @@ static void test_get_when_all_is_taken_then_null_until_put(void **state)
     void *blocks[3];
 
     for (int i = 0; i < 3; i++) {
-        assert_non_null(blocks[i] = memory_pool_get(pool, BLOCK));
+        assert_non_null(blocks[i] = get(pool, BLOCK));
     }
-    assert_null(memory_pool_get(pool, BLOCK));
-    assert_null(memory_pool_get(pool, 1));
+    assert_null(get(pool, BLOCK));
+    assert_null(get(pool, 1));
     memory_pool_put(pool, blocks[1], BLOCK);
-    assert_ptr_equal(memory_pool_get(pool, BLOCK), blocks[1]);
+    assert_ptr_equal(get(pool, BLOCK), blocks[1]);
     memory_pool_put(pool, NULL, 1);
 }
 
@@ -90,7 +109,7 @@ static void test_get_when_random_then_never_overlaps_and_ends_empty(void **state
             continue;
         }
         bytes[i] = sizes[(seed >> 8) % 4];
-        held[i] = memory_pool_get(pool, bytes[i]);
+        held[i] = get(pool, bytes[i]);
         for (size_t k = 0; held[i] != NULL && k < bytes[i]; k += 512) {
             held[i][k] = (unsigned char)i;
         }
@@ -100,7 +119,7 @@ static void test_get_when_random_then_never_overlaps_and_ends_empty(void **state
     }
     assert_int_equal(pool->used_bytes, 0);
     for (int i = 0; i < 3; i++) {
-        assert_non_null(memory_pool_get(pool, BLOCK));
+        assert_non_null(get(pool, BLOCK));
     }
 }
 
@@ -118,6 +137,8 @@ static void test_init_when_sizes_are_wrong_then_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_get_when_some_blocks_only_may_be_taken_then_no_others_are, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_get_when_sizes_differ_then_classes_are_aligned_and_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_get_when_all_is_taken_then_null_until_put, setup,
