@@ -310,6 +310,11 @@ const char *store_describe(const struct store *store)
 
 void bench_open(struct bench *bench)
 {
+    bench_open_with(bench, BUFFERS_REGION_MIN_BYTES);
+}
+
+void bench_open_with(struct bench *bench, uint64_t region_bytes)
+{
     memset(&script, 0, sizeof(script));
     script.server_id = 0x51;
     script.cluster_id = SCRIPT_CLUSTER;
@@ -321,7 +326,7 @@ void bench_open(struct bench *bench)
         .incarnation = 0x1c,
         .fabrics = {{.provider = "fake"}},
         .fabrics_count = 1,
-        .region_bytes = 128u << 20, // windows for several clients
+        .region_bytes = region_bytes,
         .requests_count = 4,
         .numa_node = UINT32_MAX,
         .no_huge = true,

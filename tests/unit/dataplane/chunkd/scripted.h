@@ -69,8 +69,10 @@ struct bench {
 
 // Without a reactor.
 void bench_init(struct bench *bench, const char *provider);
-// With a reactor over the scripted core and store.
+// With a reactor over the scripted core and store, and the least memory.
 void bench_open(struct bench *bench);
+// The same with so much memory: windows for several clients.
+void bench_open_with(struct bench *bench, uint64_t region_bytes);
 void bench_close(struct bench *bench);
 // Some rounds of everything, without time passing.
 void bench_turn(struct bench *bench);

@@ -23,7 +23,7 @@ static struct server second;
 static int setup(void **state)
 {
     (void)state;
-    bench_open(&bench);
+    bench_open_with(&bench, 128u << 20);
     client_open(&client, &bench);
     client_hello(&client, 0, 64);
     server_open(&first, &bench);

@@ -25,7 +25,7 @@ static void *taken[8]; // blocks of the pool
 static int setup(void **state)
 {
     (void)state;
-    bench_open(&bench);
+    bench_open_with(&bench, 128u << 20);
     for (unsigned i = 0; i < CLIENTS; i++) {
         client_open(&clients[i], &bench);
     }
