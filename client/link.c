@@ -439,6 +439,10 @@ static void run_answered(struct link *link, struct link_request *first,
 
 static void link_reply(struct link *link, const struct wire_header *header)
 {
+    if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
+        window_reply(link, header);
+        return;
+    }
     if (link->window_request != 0 && header->request == link->window_request) {
         int code = window_granted(link, header);
         if (code != 0) {

@@ -12,7 +12,8 @@
 // A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
 // connection has, of which no slot may be named by an unanswered request, and then waits until there is
 // room: servers and clients are each served in the order in which they asked. A reply with WIRE_SCARCE
-// says that others wait: who reads it gives its window back as soon as no slot is in use.
+// says that others wait: who reads it gives its window back as soon as no slot is in use. A GRANTED of request 0
+// answers nothing and only says that, to a peer that has asked nothing.
 //
 // A reply that refuses (status below 0) may be a bare header: its fields say nothing. Except for
 // PAWL_EEXPECT, PAWL_EEARLIER and PAWL_EABSENT in answer to APPEND and LOOKUP: they need the struct.

@@ -39,9 +39,9 @@
 #define CHUNKD_ARRIVAL_MS 900u // a pushed payload waits so long for its PREPARE
 #define CHUNKD_HELD_MS 900u    // a PREPARE waits so long for its payload
 #define CHUNKD_SLICES_MAX 8u   // of a payload that goes by chain
-// Windows: a server gives an unused one back well before the core of another one, which waits for it, loses patience;
-// a client that doesn't, or who goes on to use one that others wait for, is disconnected after a while.
-#define CHUNKD_WINDOW_MS 250u
+// Windows: a server gives an unused one back after so long, or when it is told; who goes on to use one that others wait
+// for, or as a client keeps it, is disconnected after a while.
+#define CHUNKD_WINDOW_MS 5000u
 #define CHUNKD_SIT_MS 3000u
 #define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
 #define CHUNKD_TICK_MS 10u
@@ -152,6 +152,7 @@ void session_closed(struct reactor *reactor, struct session *session, int status
 // Answers at once with a message of another kind than the core's.
 void request_answer_bytes(struct reactor *reactor, struct request *request, const void *message,
                           uint32_t bytes);
+void session_send(struct session *session, const void *message, uint32_t bytes);
 void session_tick(struct reactor *reactor);
 // Sends what was held back for more of its kind.
 void sessions_answer(struct reactor *reactor);

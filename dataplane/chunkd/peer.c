@@ -388,6 +388,11 @@ static bool sends_cover(struct reactor *reactor, struct link *link, const struct
 
 static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
 {
+    if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
+        link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
+        link_window_turn(reactor, link);
+        return;
+    }
     struct send *send = slab_find(&reactor->sends, header->request);
     if (send == NULL || send->link != link) {
         link_give_up(reactor, link, PAWL_EPROTOCOL, "a reply to a request that was never made");

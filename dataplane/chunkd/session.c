@@ -36,7 +36,7 @@ static void session_violation(struct session *session, const char *why)
 }
 
 // A peer that doesn't take its replies is disconnected; a broken connection says so by itself.
-static void session_send(struct session *session, const void *message, uint32_t bytes)
+void session_send(struct session *session, const void *message, uint32_t bytes)
 {
     if (session->state == SESSION_CLOSING) {
         return;

@@ -171,6 +171,21 @@ uint32_t windows_flags(const struct reactor *reactor, struct session *session)
     return scarce ? WIRE_SCARCE : 0;
 }
 
+// Who has asked nothing would hear of it with no answer.
+static void window_recall(struct reactor *reactor, struct session *session)
+{
+    if (session->window_scarce_ns != 0 || session->requests_count != 0) {
+        return;
+    }
+    struct wire_granted recall;
+    memset(&recall, 0, sizeof(recall));
+    wire_header_init(&recall.header, WIRE_WINDOW | WIRE_REPLY, sizeof(recall), 0);
+    recall.header.flags = windows_flags(reactor, session);
+    if (recall.header.flags != 0) {
+        session_send(session, &recall, sizeof(recall));
+    }
+}
+
 void windows_tick(struct reactor *reactor)
 {
     if (!some_wait(reactor)) {
@@ -178,6 +193,7 @@ void windows_tick(struct reactor *reactor)
     }
     pawl_list_for_each_safe (node, &reactor->sessions) {
         struct session *session = pawl_container_of(node, struct session, node);
+        window_recall(reactor, session);
         uint64_t since_ns = PAWL_MAX(session->window_used_ns, reactor->windows_since_ns);
         if (session->server_id == 0 && session->window != NULL && session->slots_used == 0 &&
             reactor->now_ns >= since_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {

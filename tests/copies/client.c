@@ -5,7 +5,7 @@
 //                                                              and this program copies each record once more
 //   pawl-trial-copies MASTER PATH read MEMORY BYTES COUNT
 //
-// The last line of the output: payload_bytes and payload_copied_bytes of pawl_counters().
+// The last line of the output: payload_bytes, payload_copied_bytes and retries_count of pawl_counters().
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -145,8 +145,8 @@ int main(int argc, char **argv)
     }
     struct pawl_counters counters;
     pawl_counters(trial.file, &counters);
-    printf("%" PRIu64 " %" PRIu64 "\n", counters.payload_bytes + counters.read_bytes,
-           counters.payload_copied_bytes + counters.read_copied_bytes);
+    printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counters.payload_bytes + counters.read_bytes,
+           counters.payload_copied_bytes + counters.read_copied_bytes, counters.retries_count);
     pawl_close(trial.pawl);
     if (is(&trial, "register") || is(&trial, "heap")) {
         free(trial.data);

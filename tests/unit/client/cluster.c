@@ -320,6 +320,13 @@ static void on_append(struct cluster_server *server, struct fabric_conn *conn,
     }
     reply_send_flags(conn, &append->header, &reply, status,
                      server->faults.scarce ? WIRE_SCARCE : 0);
+    if (server->faults.recall) {
+        struct wire_granted recall = {0};
+        wire_header_init(&recall.header, WIRE_WINDOW | WIRE_REPLY, sizeof recall, 0);
+        recall.header.flags = WIRE_SCARCE;
+        int code = fabric_send(conn, &recall, sizeof recall);
+        pawl_assert(code == 0 || code == PAWL_EDISCONNECTED);
+    }
 }
 
 static void on_read(struct cluster_server *server, struct fabric_conn *conn,

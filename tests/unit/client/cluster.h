@@ -66,6 +66,7 @@ struct cluster_faults {
     bool window_hold;     // does not answer WINDOW
     bool window_small;    // grants less than is needed
     bool scarce;          // says that others wait for a window
+    bool recall;          // the same, behind each answer to APPEND and not in it
     bool no_welcome;      // accepts, and says nothing
     int refuse;           // answers HELLO with this
     bool wrong_id;        // says that it is another server

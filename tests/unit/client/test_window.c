@@ -164,6 +164,20 @@ static void test_append_when_others_wait_then_the_window_goes_and_comes_again(vo
     assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].returns_count), 1);
 }
 
+static void test_window_when_the_server_asks_for_it_then_it_goes_back(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    cluster_set(&place->cluster, servers[0].faults.recall, true);
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    assert_int_equal(call.reply_status, 0);
+    while (link_of(place)->window_slots > 0 || link_of(place)->window_request != 0) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].returns_count), 1);
+}
+
 static void test_window_when_it_is_not_used_then_it_goes_back_after_a_while(void **state)
 {
     struct place *place = *state;
@@ -244,6 +258,7 @@ int main(void)
         TEST(test_append_when_there_is_no_window_then_it_waits_for_one_and_others_behind_it),
         TEST(test_append_when_the_window_is_too_small_then_a_larger_one_is_asked_for),
         TEST(test_append_when_others_wait_then_the_window_goes_and_comes_again),
+        TEST(test_window_when_the_server_asks_for_it_then_it_goes_back),
         TEST(test_window_when_it_is_not_used_then_it_goes_back_after_a_while),
         TEST(test_window_when_only_other_requests_are_answered_then_it_counts_as_unused),
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),

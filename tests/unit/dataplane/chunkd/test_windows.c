@@ -255,6 +255,28 @@ static void test_window_when_others_wait_is_asked_back_with_each_answer(void **s
     assert_int_equal(granted(&clients[1], 2), 64);
 }
 
+static void
+test_window_when_it_lies_idle_and_others_wait_is_asked_back_without_an_answer(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    unsigned before = clients[0].messages_count;
+    bench_pass(&bench, 60);
+    assert_int_equal(clients[0].messages_count, before);
+    ask(&clients[1], 2, 64, 64);
+    bench_pass(&bench, 60);
+    assert_int_equal(clients[0].messages_count, before + 1);
+    assert_int_equal(clients[0].message.header.type, WIRE_WINDOW | WIRE_REPLY);
+    assert_int_equal(clients[0].message.header.request, 0);
+    assert_int_equal(clients[0].message.header.flags, WIRE_SCARCE);
+    bench_pass(&bench, 60); // once is enough
+    assert_int_equal(clients[0].messages_count, before + 1);
+    ask(&clients[0], 3, 0, 0);
+    assert_int_equal(granted(&clients[1], 2), 64);
+}
+
 static void test_window_when_its_slots_are_in_use_is_not_taken_back(void **state)
 {
     (void)state;
@@ -481,6 +503,24 @@ static void test_window_when_the_peer_says_that_others_wait_goes_back(void **sta
     assert_int_equal(asked()->slots_needed, 2);
 }
 
+static void test_window_when_the_peer_asks_for_it_unasked_goes_back(void **state)
+{
+    (void)state;
+    peer_open(4);
+    struct wire_granted recall;
+    memset(&recall, 0, sizeof(recall));
+    wire_header_init(&recall.header, WIRE_WINDOW | WIRE_REPLY, sizeof(recall), 0);
+    recall.header.flags = WIRE_SCARCE;
+    assert_int_equal(fabric_send(server.client.conn, &recall, sizeof(recall)), 0);
+    server_turn(&server);
+    assert_int_equal(asked()->slots_wanted, 0);
+    grant(0);
+    assert_int_equal(fabric_send(server.client.conn, &recall, sizeof(recall)),
+                     0); // late: there is none
+    server_turn(&server);
+    assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
 static void test_window_when_it_is_not_used_goes_back_after_a_while(void **state)
 {
     (void)state;
@@ -557,6 +597,7 @@ int main(void)
         TEST(test_windows_when_servers_and_clients_wait_each_has_a_part),
         TEST(test_window_when_small_ones_lie_in_every_block_comes_when_they_go_back),
         TEST(test_window_when_others_wait_is_asked_back_with_each_answer),
+        TEST(test_window_when_it_lies_idle_and_others_wait_is_asked_back_without_an_answer),
         TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
         TEST(test_window_when_asked_for_twice_closes),
         TEST(test_client_when_it_sits_on_a_window_that_others_want_is_disconnected),
@@ -568,6 +609,7 @@ int main(void)
         TEST(test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_one),
         TEST(test_window_when_the_peer_grants_too_little_the_connection_goes),
         TEST(test_window_when_the_peer_says_that_others_wait_goes_back),
+        TEST(test_window_when_the_peer_asks_for_it_unasked_goes_back),
         TEST(test_window_when_it_is_not_used_goes_back_after_a_while),
         TEST(test_window_when_the_peer_never_grants_it_is_given_up),
     };
