@@ -12,9 +12,10 @@
 //                                                               write over the file by an id
 //   pawl-trial history MASTER PATH PRODUCER COUNT BYTES FILL CHUNK_BYTES DEPTH
 //                                                               append records 1 to COUNT
-//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH    rate, latency, longest pause, appends of the slowest
+//   pawl-trial bench MASTER PATH CLIENTS SECONDS BYTES DEPTH [EACH]
+//                                                               rate, latency, longest pause, appends of the slowest
 //                                                               client and of the fastest; until SIGTERM, or SECONDS
-//                                                               have passed
+//                                                               have passed, or each client has had EACH appends
 //
 // PAWL_TEST_PROVIDER in the environment names the libfabric provider; appenders keep to pace.h.
 // LOG has a line an append: client, sequence, "acked" or "unknown", offset.
@@ -505,6 +506,8 @@ struct bench {
     const char *master;
     const char *path;
     uint64_t until_ns;
+    uint64_t each;         // 0: no end by that
+    atomic_ulong *lacking; // clients that have not had so many
     size_t bytes;
     uint32_t depth;
     struct bench_slot slots[32];
@@ -523,6 +526,9 @@ static void on_bench(void *user, const struct pawl_append_result *result)
     slot->busy = false;
     bench->status = bench->status != 0 ? bench->status : result->status;
     bench->count++;
+    if (bench->count == bench->each) {
+        (*bench->lacking)--;
+    }
     bench->pause_ns = PAWL_MAX(bench->pause_ns, now_ns - bench->last_ns);
     bench->last_ns = now_ns;
     pawl_histogram_record(&bench->latency, now_ns - slot->begin_ns);
@@ -531,7 +537,8 @@ static void on_bench(void *user, const struct pawl_append_result *result)
 static bool bench_fill(struct bench *bench, struct pawl_file *file, const void *data)
 {
     bool busy = false;
-    bool over = stopped || pawl_clock_ns() >= bench->until_ns || bench->status != 0;
+    bool over = stopped || pawl_clock_ns() >= bench->until_ns || bench->status != 0 ||
+                (bench->each != 0 && *bench->lacking == 0);
     for (uint32_t i = 0; i < bench->depth; i++) {
         struct bench_slot *slot = &bench->slots[i];
         if (!slot->busy && !over) {
@@ -570,12 +577,13 @@ static void *bench_run(void *user)
     return NULL;
 }
 
-static int bench(char **arguments)
+static int bench(char **arguments, uint64_t each)
 {
     unsigned long clients = strtoul(arguments[2], NULL, 10);
     uint64_t seconds = strtoull(arguments[3], NULL, 10);
     uint64_t begin_ns = pawl_clock_ns();
     uint64_t until_ns = begin_ns + seconds * PAWL_NS_PER_S;
+    atomic_ulong lacking = clients;
     signal(SIGTERM, on_stop);
     struct bench *all = calloc(clients, sizeof *all);
     struct pawl_histogram *sum = calloc(1, sizeof *sum);
@@ -585,6 +593,8 @@ static int bench(char **arguments)
         all[i] = (struct bench){.master = arguments[0],
                                 .path = arguments[1],
                                 .until_ns = until_ns,
+                                .each = each,
+                                .lacking = &lacking,
                                 .bytes = strtoull(arguments[4], NULL, 10),
                                 .depth = (uint32_t)PAWL_MIN(strtoul(arguments[5], NULL, 10), 32ul)};
         pawl_histogram_init(&all[i].latency);
@@ -634,8 +644,8 @@ int main(int argc, char **argv)
     if (strcmp(verb, "history") == 0 && argc == 10) {
         return history(argv + 2);
     }
-    if (strcmp(verb, "bench") == 0 && argc == 8) {
-        return bench(argv + 2);
+    if (strcmp(verb, "bench") == 0 && (argc == 8 || argc == 9)) {
+        return bench(argv + 2, argc == 9 ? strtoull(argv[8], NULL, 10) : 0);
     }
     fputs("usage: see the head of tests/system/trial.c\n", stderr);
     return 2;
