@@ -43,6 +43,7 @@
 // for, or as a client keeps it, is disconnected after a while.
 #define CHUNKD_WINDOW_MS 5000u
 #define CHUNKD_SIT_MS 3000u
+#define CHUNKD_SCARCE_MS 30000u // for so long after it was told nothing is relayed to a peer
 #define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
@@ -209,7 +210,8 @@ struct link {
     uint64_t window_key;
     uint32_t window_slots; // 0: none now
     bool window_asked;     // a WINDOW is unanswered
-    bool window_yields;    // others wait for it: it goes back as soon as no slot is in use
+    uint64_t scarce_until_ns;
+    bool window_yields; // others wait for it: it goes back as soon as no slot is in use
     uint64_t window_used_ns;
     uint32_t slot_bytes;
     uint64_t slots_used;

@@ -388,6 +388,9 @@ static bool sends_cover(struct reactor *reactor, struct link *link, const struct
 
 static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
 {
+    if ((header->flags & WIRE_SCARCE) != 0) {
+        link->scarce_until_ns = reactor->now_ns + CHUNKD_SCARCE_MS * PAWL_NS_PER_MS;
+    }
     if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
         link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
         link_window_turn(reactor, link);

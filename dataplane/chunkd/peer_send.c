@@ -281,15 +281,8 @@ static int link_send(struct reactor *reactor, struct link *link, struct send *se
 static uint32_t link_slots_limit(const struct link *link, const struct send *send)
 {
     bool pledged = send != NULL && send->kind == SEND_PUSH;
-    return pledged ? link->window_slots : link->window_slots - link->pledged_slots;
-}
-
-// Slots that the window has to have for it: now, or when a payload must come to it by star after all.
-static uint32_t send_reach(const struct link *link, const struct send *send)
-{
-    return send_is_pledge(send)
-               ? (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes
-               : send_slots_count(link, send);
+    uint32_t kept = pledged ? 0 : PAWL_MIN(link->pledged_slots, link->window_slots);
+    return link->window_slots - kept;
 }
 
 // False: it has to wait for a credit or for slots.
@@ -310,7 +303,8 @@ static bool link_takes(struct link *link, struct send *send, uint32_t slots)
     }
     if (send_is_pledge(send)) {
         link->pledges_count++;
-        link->pledged_slots = PAWL_MAX(link->pledged_slots, send_reach(link, send));
+        uint32_t wanted = (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes;
+        link->pledged_slots = PAWL_MAX(link->pledged_slots, wanted);
     }
     return true;
 }
@@ -336,8 +330,7 @@ void link_pump(struct reactor *reactor, struct link *link)
     while (link->state == LINK_OPEN && (node = pawl_list_first(&link->waiting)) != NULL) {
         struct send *send = pawl_container_of(node, struct send, node);
         uint32_t slots = send_slots_count(link, send);
-        uint32_t reach = send_reach(link, send);
-        if (reach > 0 && !link_window_serves(reactor, link, send, reach)) {
+        if (slots > 0 && !link_window_serves(reactor, link, send, slots)) {
             return;
         }
         if (!link_takes(link, send, slots)) {
@@ -487,7 +480,9 @@ struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *pu
         return NULL;
     }
     // What waits came first.
+    // And where windows are scarce the primary's PREPARE may wait for the very one that the payload would lie in.
     if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting) ||
+        reactor->now_ns < link->scarce_until_ns ||
         !link_window_serves(reactor, link, NULL, push->slot_count)) {
         return NULL;
     }

@@ -51,7 +51,7 @@ bool link_window_serves(struct reactor *reactor, struct link *link, const struct
     if (slots <= link->window_slots && (!link->window_yields || pledged)) {
         return true;
     }
-    if (!link->window_asked && link->slots_used == 0 && link->pledges_count == 0) {
+    if (!link->window_asked && link->slots_used == 0) {
         // A relay's payload does not wait for it: it asks for those that may follow, and for no more than that.
         window_ask(reactor, link, send != NULL ? WIRE_WINDOW_SLOTS_MAX : slots, slots);
     }
