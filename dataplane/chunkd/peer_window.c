@@ -8,15 +8,15 @@
 #include "base/clock.h"
 #include "dataplane/chunkd/chunkd_private.h"
 
-// Gives back what there is. False: no credit for that now.
-static bool window_ask(struct reactor *reactor, struct link *link, uint32_t wanted, uint32_t needed)
+// Gives back what there is. Without a credit it is tried again at the next answer or tick.
+static void window_ask(struct reactor *reactor, struct link *link, uint32_t wanted, uint32_t needed)
 {
     struct send *send = NULL;
     if (link->state == LINK_OPEN && link->requests_count < link->requests_limit) {
         send = send_new(reactor, SEND_WINDOW, link->peer->server_id);
     }
     if (send == NULL) {
-        return false;
+        return;
     }
     struct wire_window *window = &send->message.window;
     memset(window, 0, sizeof(*window));
@@ -27,7 +27,7 @@ static bool window_ask(struct reactor *reactor, struct link *link, uint32_t want
     if (code != 0) {
         slab_put(&reactor->sends, send->name);
         link_give_up(reactor, link, code, pawl_strerror(code));
-        return false;
+        return;
     }
     send->link = link;
     link->requests_count++;
@@ -35,7 +35,6 @@ static bool window_ask(struct reactor *reactor, struct link *link, uint32_t want
     link->window_slots = 0;
     link->window_yields = false;
     link->window_asked = true;
-    return true;
 }
 
 // A payload that a chain has not brought may still come to those slots that were pledged to it.

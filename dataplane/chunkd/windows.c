@@ -3,9 +3,9 @@
 //
 // There is memory for so many windows and no more, and there may be more peers than windows. A peer that pushes
 // nothing needs none. Who can't be granted one now waits behind those that asked before; servers and clients have each
-// a part of the memory that the others can't take, since what a client pushes has to go on to servers. While somebody waits, the answers to those with a window say so, and they give
-// theirs back as soon as no slot is in use: windows go round. A client that sits on an unused one is disconnected; of
-// servers the master hears when they hang.
+// a part of the memory that the others can't take, since what a client pushes has to go on to servers. While somebody
+// waits, those with a window are told so, and give theirs back as soon as no slot is in use: windows go round. A client
+// that sits on an unused one is disconnected; of servers the master hears when they hang.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <errno.h>
 #include <string.h>
