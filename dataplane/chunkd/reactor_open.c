@@ -116,7 +116,7 @@ struct load {
     uint64_t damaged_count;
 };
 
-static const struct pawl_record *record_at(const void *rows, uint64_t index)
+static struct pawl_record record_at(const void *rows, uint64_t index)
 {
     return store_chunk_record(rows, index);
 }

@@ -167,7 +167,7 @@ void chunk_persist_records(struct chunk_core *core, struct chunk *chunk, uint64_
     }
     action->index = index;
     action->count = count;
-    action->record = *record_table_at(&chunk->records, index);
+    action->record = record_table_at(&chunk->records, index);
     action->payload = payload;
     action->commit_count = chunk->commit_count;
 }
@@ -239,8 +239,7 @@ void chunk_answer_add(struct chunk_core *core, uint64_t request, int code)
 static uint64_t replicated_count(const struct chunk *chunk)
 {
     uint64_t count = chunk->durable_count;
-    while (count > chunk->commit_count &&
-           !record_table_at(&chunk->records, count - 1)->replicated) {
+    while (count > chunk->commit_count && !record_table_at(&chunk->records, count - 1).replicated) {
         count--;
     }
     return count;

@@ -22,10 +22,10 @@ static struct wire_appended *append_reply(struct chunk_core *core, const struct 
 void chunk_reply_place(struct chunk_core *core, const struct chunk *chunk, uint64_t index,
                        const struct chunk_waiter *waiter, uint16_t type)
 {
-    const struct pawl_record *record = record_table_at(&chunk->records, index);
+    struct pawl_record record = record_table_at(&chunk->records, index);
     struct wire_appended *appended = append_reply(core, chunk, waiter, type, 0);
-    appended->file_offset = chunk->base_offset + record->offset;
-    appended->sequence = record->id.sequence;
+    appended->file_offset = chunk->base_offset + record.offset;
+    appended->sequence = record.id.sequence;
     appended->duplicate = waiter->duplicate;
     if (waiter->replicated && index >= chunk->commit_count) {
         appended->flags = WIRE_APPENDED_REPLICATED;
@@ -81,12 +81,12 @@ static void append_repeated(struct chunk_core *core, struct chunk *chunk,
         chunk_reply_earlier(core, chunk, &message->id, waiter, WIRE_APPEND);
         return;
     }
-    const struct pawl_record *record = record_table_at(&chunk->records, index);
+    struct pawl_record record = record_table_at(&chunk->records, index);
     // What is stored as durable is given up by a recovery unless it is: it can't be promised sooner now.
-    waiter->replicated = waiter->replicated && record->replicated;
+    waiter->replicated = waiter->replicated && record.replicated;
     // For a write its offset is a part of what is compared.
-    bool is_other = record->length != message->length || record->crc != message->crc ||
-                    (record->id.flags != message->id.flags && !PAWL_MUTANT(write_offset_unchecked));
+    bool is_other = record.length != message->length || record.crc != message->crc ||
+                    (record.id.flags != message->id.flags && !PAWL_MUTANT(write_offset_unchecked));
     if (is_other && !PAWL_MUTANT(id_reuse_unchecked)) {
         PAWL_MARK(append_id_reused);
         append_reply(core, chunk, waiter, WIRE_APPEND, PAWL_EIDREUSED);
@@ -110,7 +110,7 @@ static void append_assign(struct chunk_core *core, struct chunk *chunk,
                           const struct chunk_event *event, const struct chunk_waiter *waiter)
 {
     const struct wire_append *message = (const void *)event->message;
-    uint64_t index = chunk->records.count;
+    uint64_t index = record_table_count(&chunk->records);
     uint32_t count = wire_records_count(message->run_count);
     bool is_run = message->run_count != 0;
     uint16_t prepare_flags = waiter->replicated ? WIRE_PREPARE_REPLICATED : 0;
@@ -177,9 +177,9 @@ static int append_admit(struct chunk_core *core, struct chunk *chunk,
         PAWL_MARK(append_while_member_broken);
         return PAWL_EBUSY;
     }
-    uint64_t end = chunk_bytes_at(chunk, chunk->records.count);
+    uint64_t end = chunk_bytes_at(chunk, record_table_count(&chunk->records));
     if (message->length > chunk->chunk_bytes - end ||
-        chunk->records.count + count > CHUNK_RECORDS_MAX) {
+        record_table_count(&chunk->records) + count > CHUNK_RECORDS_MAX) {
         PAWL_MARK(append_fills_chunk);
         chunk->full = true;
     }
@@ -347,7 +347,7 @@ void chunk_prepared(struct chunk_core *core, const struct chunk_event *event)
         return;
     }
     // An index that was never sent is no answer of a sound member.
-    if (event->status < 0 || event->index >= chunk->records.count) {
+    if (event->status < 0 || event->index >= record_table_count(&chunk->records)) {
         chunk_member_break(core, chunk, member);
         return;
     }

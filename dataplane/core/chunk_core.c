@@ -179,7 +179,7 @@ struct chunk *chunk_new(struct chunk_core *core, const struct chunk_create *crea
 int chunk_record_check(const struct chunk *chunk, const struct pawl_record *record)
 {
     bool is_epoch = (record->id.flags & WIRE_RECORD_EPOCH) != 0;
-    if (record->offset != chunk_bytes_at(chunk, chunk->records.count)) {
+    if (record->offset != chunk_bytes_at(chunk, record_table_count(&chunk->records))) {
         return PAWL_EEXPECT;
     }
     if (record->length > WIRE_RECORD_MAX || is_epoch != (record->length == 0) ||
@@ -187,7 +187,7 @@ int chunk_record_check(const struct chunk *chunk, const struct pawl_record *reco
         (!is_epoch && wire_record_is_write(&record->id) != (chunk->written_handle != 0))) {
         return PAWL_EPROTOCOL;
     }
-    if (chunk->records.count >= CHUNK_RECORDS_MAX ||
+    if (record_table_count(&chunk->records) >= CHUNK_RECORDS_MAX ||
         record->length > chunk->chunk_bytes - record->offset) {
         return PAWL_ECHUNKFULL;
     }
@@ -221,9 +221,9 @@ void chunk_records_add(struct chunk_core *core, struct chunk *chunk,
 void chunk_producers_rebuild(struct chunk_core *core, struct chunk *chunk)
 {
     int rc = producer_table_inherit(&chunk->producers, chunk->inherited, chunk->inherited_count);
-    for (uint64_t i = 0; rc == 0 && i < chunk->records.count; i++) {
-        rc = producer_table_apply(&chunk->producers, chunk->handle,
-                                  &record_table_at(&chunk->records, i)->id);
+    for (uint64_t i = 0; rc == 0 && i < record_table_count(&chunk->records); i++) {
+        struct wire_record_id id = record_table_at(&chunk->records, i).id;
+        rc = producer_table_apply(&chunk->producers, chunk->handle, &id);
     }
     pawl_assert(rc == 0 || rc == -ENOMEM); // it was built of the same rows before
     core->no_memory |= rc != 0;
@@ -241,13 +241,13 @@ static int load_records(struct chunk_core *core, struct chunk *chunk, const stru
 {
     uint64_t version = 0;
     for (uint64_t i = 0; i < load->records_count; i++) {
-        const struct pawl_record *record = load->record_at(load->rows, i);
-        if (chunk_record_check(chunk, record) || record->version < version ||
-            record->version > load->version) {
+        struct pawl_record record = load->record_at(load->rows, i);
+        if (chunk_record_check(chunk, &record) || record.version < version ||
+            record.version > load->version) {
             return PAWL_EFORMAT;
         }
-        version = record->version;
-        chunk_record_add(core, chunk, record);
+        version = record.version;
+        chunk_record_add(core, chunk, &record);
         if (core->no_memory) {
             return -ENOMEM;
         }
@@ -278,13 +278,13 @@ int chunk_core_load(struct chunk_core *core, const struct chunk_load *load)
         chunk_free(core, chunk);
         return rc;
     }
-    uint64_t count = chunk->records.count;
+    uint64_t count = record_table_count(&chunk->records);
     chunk->state = load->sealed ? CHUNK_STATE_SEALED : CHUNK_STATE_OPEN;
     chunk->promised = load->version;
     chunk->promised_durable = load->version;
     // Whether something was ordered under the present version is seen from the last record.
     chunk->promise_used =
-        count && record_table_at(&chunk->records, count - 1)->version == load->version;
+        count && record_table_at(&chunk->records, count - 1).version == load->version;
     chunk->durable_count = count;
     chunk->commit_count = load->sealed ? count : PAWL_MIN(load->commit_count, count);
     // Fewer records than were known to be committed: this log has lost some.

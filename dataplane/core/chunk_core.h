@@ -214,7 +214,7 @@ struct chunk_load {
     uint64_t commit_count;
     bool sealed;
     bool damaged;
-    const struct pawl_record *(*record_at)(const void *rows, uint64_t index); // COPIED
+    struct pawl_record (*record_at)(const void *rows, uint64_t index);
     const void *rows;
     uint64_t records_count;
 };

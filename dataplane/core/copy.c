@@ -74,8 +74,8 @@ static int existing_check(struct chunk_core *core, struct chunk *chunk, const Pa
         return is_same ? 0 : PAWL_EBUSY;
     }
     bool is_whole = chunk_is_sealed(chunk) && !chunk->damaged &&
-                    copy->count == chunk->records.count &&
-                    copy->length == chunk_bytes_at(chunk, chunk->records.count);
+                    copy->count == record_table_count(&chunk->records) &&
+                    copy->length == chunk_bytes_at(chunk, record_table_count(&chunk->records));
     return is_whole ? 0 : PAWL_EEXISTS;
 }
 
@@ -173,7 +173,7 @@ void chunk_copy_stop(struct chunk_core *core, struct chunk *chunk, int code)
 static void copy_sealed(struct chunk_core *core, struct chunk *chunk)
 {
     copy_free(core, chunk);
-    chunk->commit_count = chunk->records.count;
+    chunk->commit_count = record_table_count(&chunk->records);
     chunk->state = CHUNK_STATE_SEALED;
 }
 
@@ -182,7 +182,7 @@ static void copy_sealed(struct chunk_core *core, struct chunk *chunk)
 static void record_take(struct chunk_core *core, struct chunk *chunk,
                         const struct pawl_record *record, uint64_t payload)
 {
-    uint64_t index = chunk->records.count;
+    uint64_t index = record_table_count(&chunk->records);
     chunk_record_add(core, chunk, record);
     if (core->no_memory || !inflight_push(core, &chunk->inflight)) {
         return;
@@ -199,8 +199,9 @@ static int copy_advance(struct chunk_core *core, struct chunk *chunk)
     if (chunk->promised_durable != chunk->promised || core->no_memory) {
         return 0;
     }
-    while (chunk->records.count < copy->asked_count && slot_at(copy, chunk->records.count)->here) {
-        struct chunk_copy_slot *slot = slot_at(copy, chunk->records.count);
+    while (record_table_count(&chunk->records) < copy->asked_count &&
+           slot_at(copy, record_table_count(&chunk->records))->here) {
+        struct chunk_copy_slot *slot = slot_at(copy, record_table_count(&chunk->records));
         if (chunk_record_check(chunk, &slot->record)) {
             return PAWL_ECORRUPT; // no log of this chunk goes on like that
         }
@@ -310,7 +311,7 @@ static int record_fetched(struct chunk_core *core, struct chunk *chunk,
                           const struct chunk_event *event)
 {
     struct chunk_copy *copy = chunk->copy;
-    uint64_t index = chunk->records.count;
+    uint64_t index = record_table_count(&chunk->records);
     while (index < copy->asked_count && slot_at(copy, index)->token != event->token) {
         index++;
     }

@@ -45,7 +45,7 @@ bool chunk_is_held(const struct chunk *chunk, uint64_t index)
 void chunk_hold_want(struct chunk_core *core, struct chunk *chunk, uint64_t count)
 {
     struct chunk_lease *lease = &chunk->lease;
-    pawl_assert(chunk->primary && count <= chunk->records.count);
+    pawl_assert(chunk->primary && count <= record_table_count(&chunk->records));
     lease->hold_wanted = PAWL_MAX(lease->hold_wanted, count);
     for (uint32_t i = 0; i < lease->secondaries_count; i++) {
         member_ask(core, chunk, &lease->secondaries[i]);
@@ -105,7 +105,7 @@ void chunk_held(struct chunk_core *core, const struct chunk_event *event)
 void chunk_hold_answer(struct chunk_core *core, struct chunk *chunk, int code)
 {
     struct chunk_hold *hold = &chunk->hold;
-    if (hold->count != 0 && (code != 0 || chunk->records.count >= hold->count)) {
+    if (hold->count != 0 && (code != 0 || record_table_count(&chunk->records) >= hold->count)) {
         chunk_reply_add(core, hold->conn, hold->request, WIRE_HOLD, code);
         *hold = (struct chunk_hold){0};
     }
@@ -128,7 +128,7 @@ void chunk_hold(struct chunk_core *core, const struct chunk_event *event)
         return;
     }
     chunk_hold_answer(core, chunk, PAWL_ESTALE); // of a connection that is gone, as it seems
-    if (message->count > chunk->records.count) {
+    if (message->count > record_table_count(&chunk->records)) {
         PAWL_MARK(hold_waits_for_records);
     }
     chunk->hold = (struct chunk_hold){

@@ -82,7 +82,7 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
         return PAWL_EBUSY;
     }
     // All members are level at this count. A longer log would be a record that they don't have.
-    if (grant->commit_count != chunk->records.count) {
+    if (grant->commit_count != record_table_count(&chunk->records)) {
         return PAWL_ESTALE;
     }
     return grant_members_check(core, grant);
@@ -90,7 +90,7 @@ static int grant_check(const struct chunk_core *core, const struct chunk *chunk,
 
 static void grant_begin(struct chunk_core *core, struct chunk *chunk, const Pawl__Grant *grant)
 {
-    pawl_assert(chunk->durable_count == chunk->records.count);
+    pawl_assert(chunk->durable_count == record_table_count(&chunk->records));
     chunk->commit_count = grant->commit_count;
     chunk->lease = (struct chunk_lease){0};
     for (size_t i = 0; i < grant->n_members; i++) {
@@ -219,7 +219,7 @@ static void tick_deadlines(struct chunk_core *core, struct chunk *chunk)
     uint64_t prepare_ns = (uint64_t)core->options.prepare_ms * CHUNK_NS_PER_MS;
     for (uint32_t i = PAWL_MUTANT(commit_without_one); i < chunk->lease.secondaries_count; i++) {
         struct chunk_member *member = &chunk->lease.secondaries[i];
-        if (member->prepared_count >= chunk->records.count) {
+        if (member->prepared_count >= record_table_count(&chunk->records)) {
             continue;
         }
         uint64_t sent_ns = inflight_at(&chunk->inflight, member->prepared_count)->sent_ns;

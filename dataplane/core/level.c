@@ -20,12 +20,12 @@ static int level_check(const struct chunk_core *core, const struct chunk *chunk,
     }
     // Only under the promise that was made, and before it is used: after a grant the log belongs to
     // the primary. A longer log than the longest one is not this chunk's.
-    bool is_longer = chunk->records.count > level->count;
+    bool is_longer = record_table_count(&chunk->records) > level->count;
     if (level->version != chunk->promised || chunk->promise_used || is_longer) {
         return PAWL_ESTALE;
     }
     if (chunk_is_sealed(chunk)) {
-        return chunk->records.count == level->count ? 0 : PAWL_ESTALE;
+        return record_table_count(&chunk->records) == level->count ? 0 : PAWL_ESTALE;
     }
     if (chunk->level.source != 0) {
         bool is_same = chunk->level.count == level->count && level->source &&
@@ -102,7 +102,7 @@ static int fetched_check(struct chunk_core *core, const struct chunk *chunk,
         return event->status;
     }
     if (!message || message->header.status != 0 || message->chunk != chunk->handle ||
-        message->index != chunk->records.count) {
+        message->index != record_table_count(&chunk->records)) {
         return PAWL_EPROTOCOL;
     }
     if (event->payload_crc != message->crc && !PAWL_MUTANT(crc_unchecked_level)) {
@@ -144,11 +144,12 @@ void chunk_fetched(struct chunk_core *core, const struct chunk_event *event)
         chunk_level_cancel(core, chunk, rc);
         return;
     }
-    if (chunk->records.count + 1 < chunk->level.count) {
+    if (record_table_count(&chunk->records) + 1 < chunk->level.count) {
         PAWL_MARK(level_of_several);
     }
     chunk_record_add(core, chunk, &record);
     if (!core->no_memory && inflight_push(core, &chunk->inflight)) {
-        chunk_persist_records(core, chunk, chunk->records.count - 1, 1, event->payload);
+        chunk_persist_records(core, chunk, record_table_count(&chunk->records) - 1, 1,
+                              event->payload);
     }
 }

@@ -58,7 +58,7 @@ void chunk_cut(struct chunk_core *core, struct chunk *chunk)
 {
     pawl_assert(chunk->persisting_count == 0 && !chunk->primary);
     chunk->cut_wanted = false;
-    if (chunk->damaged || chunk->durable_count == chunk->records.count) {
+    if (chunk->damaged || chunk->durable_count == record_table_count(&chunk->records)) {
         return;
     }
     PAWL_MARK(log_cut_for_want_of_room);
@@ -94,7 +94,7 @@ static void records_durable(struct chunk_core *core, struct chunk *chunk, uint64
         }
     }
     // The store may finish records out of order; what counts is what has no hole before it.
-    while (chunk->durable_count < chunk->records.count &&
+    while (chunk->durable_count < record_table_count(&chunk->records) &&
            inflight_at(&chunk->inflight, chunk->durable_count)->durable) {
         chunk->durable_count++;
     }

@@ -83,7 +83,7 @@ static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
     uint64_t last = wire_prepare_last(message);
 
     // Of a run that was cut short there is no answer for the whole. What its rows say is looked at only if it is sound.
-    if (last >= chunk->records.count ||
+    if (last >= record_table_count(&chunk->records) ||
         (message->run_count != 0 && event->payload_crc != message->crc)) {
         return PAWL_EEXPECT;
     }
@@ -91,7 +91,8 @@ static int prepare_repeated(struct chunk_core *core, struct chunk *chunk,
         if (i > 0) {
             pawl_record_follow(&record, &event->rows[i]);
         }
-        if (!record_is(record_table_at(&chunk->records, message->index + i), &record)) {
+        struct pawl_record there = record_table_at(&chunk->records, message->index + i);
+        if (!record_is(&there, &record)) {
             return PAWL_EEXPECT;
         }
     }
@@ -120,7 +121,7 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
     }
     struct pawl_record record = prepare_record(event);
     if (PAWL_MUTANT(prepare_hole_filled)) {
-        record.offset = chunk_bytes_at(chunk, chunk->records.count);
+        record.offset = chunk_bytes_at(chunk, record_table_count(&chunk->records));
     }
     // As one record that is as long as all: what the others need beyond that follows from the first.
     struct pawl_record whole = record;
@@ -129,13 +130,13 @@ static int prepare_next(struct chunk_core *core, struct chunk *chunk,
     if (rc) {
         return rc;
     }
-    if (chunk->records.count + count > CHUNK_RECORDS_MAX) {
+    if (record_table_count(&chunk->records) + count > CHUNK_RECORDS_MAX) {
         return PAWL_ECHUNKFULL;
     }
     if (!inflight_has_room(&chunk->inflight, count)) {
         return PAWL_EBUSY;
     }
-    uint64_t index = chunk->records.count;
+    uint64_t index = record_table_count(&chunk->records);
     chunk_records_add(core, chunk, &record, event->rows, count);
     if (core->no_memory) {
         return 0;
@@ -163,9 +164,10 @@ void chunk_prepare(struct chunk_core *core, const struct chunk_event *event)
     pawl_assert(message->run_count == 0 || event->rows);
     if (rc == 0) {
         commit_learn(chunk, message->commit_count);
-        if (message->index < chunk->records.count) {
+        if (message->index < record_table_count(&chunk->records)) {
             rc = prepare_repeated(core, chunk, event, &waiter);
-        } else if (message->index > chunk->records.count && !PAWL_MUTANT(prepare_hole_filled)) {
+        } else if (message->index > record_table_count(&chunk->records) &&
+                   !PAWL_MUTANT(prepare_hole_filled)) {
             PAWL_MARK(prepare_leaves_hole);
             rc = PAWL_EEXPECT; // a hole is never filled later: the primary reports it
         } else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Record table: rows in pages, and an open-addressing index over the ids of anchors that grows little by little.
+// Record table: packed records, and an open-addressing index over the ids of anchors that grows little by little.
 #include "dataplane/core/record_table.h"
 
 #include <errno.h>
@@ -17,20 +17,20 @@ static_assert(RECORD_ANCHORS_EVERY == SLOTS_LINE_COUNT, "where an anchor may be 
 void record_table_init(struct record_table *table, const struct pawl_alloc *alloc)
 {
     *table = (struct record_table){.alloc = alloc};
-    pawl_paged_init(&table->rows, alloc, sizeof(struct pawl_record));
+    pawl_records_init(&table->records, alloc);
 }
 
 void record_table_fini(struct record_table *table)
 {
-    pawl_paged_fini(&table->rows);
+    pawl_records_fini(&table->records);
     pawl_alloc_free(table->alloc, table->slots.items);
     pawl_alloc_free(table->alloc, table->old.items);
     record_table_init(table, table->alloc);
 }
 
-static struct pawl_record *row_at(const struct record_table *table, uint64_t index)
+static struct wire_record_id id_at(const struct record_table *table, uint64_t index)
 {
-    return pawl_paged_at(&table->rows, index, sizeof(struct pawl_record));
+    return pawl_records_id(&table->records, index);
 }
 
 static bool id_is_epoch(const struct wire_record_id *id)
@@ -69,9 +69,11 @@ static uint32_t *slot_find(const struct record_table *table, const struct record
     uint64_t mask = slots->count - 1;
     uint64_t at = id_hash(id) & mask;
     uint64_t lines = slots->count / SLOTS_LINE_COUNT;
-    for (uint64_t probes = 1;
-         slots->items[at] != 0 && !id_matches(&row_at(table, slots->items[at] - 1)->id, id);
-         probes++) {
+    for (uint64_t probes = 1; slots->items[at] != 0; probes++) {
+        struct wire_record_id there = id_at(table, slots->items[at] - 1);
+        if (id_matches(&there, id)) {
+            break;
+        }
         at = (at + (probes % lines == 0 ? SLOTS_LINE_COUNT + 1 : SLOTS_LINE_COUNT)) & mask;
     }
     return &slots->items[at];
@@ -79,18 +81,15 @@ static uint32_t *slot_find(const struct record_table *table, const struct record
 
 static bool is_anchor(const struct record_table *table, uint64_t index)
 {
-    const struct wire_record_id *id = &row_at(table, index)->id;
-    if (index == 0 || id_is_epoch(id) || id->sequence % RECORD_ANCHORS_EVERY == 0) {
-        return true;
-    }
-    const struct wire_record_id *before = &row_at(table, index - 1)->id;
-    return id_is_epoch(before) || before->sequence + 1 != id->sequence ||
-           before->producer_lo != id->producer_lo || before->producer_hi != id->producer_hi;
+    const struct pawl_records_group *group = pawl_records_group(&table->records, index);
+    uint64_t follows = index - group->first;
+    return follows == 0 || (group->id.sequence + follows) % RECORD_ANCHORS_EVERY == 0;
 }
 
 static void slots_take(struct record_table *table, uint64_t index)
 {
-    uint32_t *slot = slot_find(table, &table->slots, &row_at(table, index)->id);
+    struct wire_record_id id = id_at(table, index);
+    uint32_t *slot = slot_find(table, &table->slots, &id);
     pawl_assert(*slot == 0 ||
                 PAWL_MUTANT(dedupe_skipped)); // the producer table admits every id once
     *slot = (uint32_t)(index + 1);
@@ -133,20 +132,19 @@ static int slots_grow(struct record_table *table)
 
 int record_table_add(struct record_table *table, const struct pawl_record *record)
 {
-    pawl_assert(table->count < UINT32_MAX);
-    int rc = pawl_paged_reserve(&table->rows, table->count + 1);
+    int rc = pawl_records_reserve(&table->records, 1, 1);
     if (rc == 0 && table->slots.count < 2 * (table->anchors_count + 1)) {
         rc = slots_grow(table);
     }
     if (rc) {
         return rc;
     }
-    *row_at(table, table->count) = *record;
-    if (is_anchor(table, table->count)) {
-        slots_take(table, table->count);
+    uint64_t index = table->records.count;
+    pawl_records_add(&table->records, record);
+    if (is_anchor(table, index)) {
+        slots_take(table, index);
         table->anchors_count++;
     }
-    table->count++;
     if (table->old.items) {
         old_take_over(table);
     }
@@ -176,17 +174,20 @@ uint64_t record_table_find(const struct record_table *table, const struct wire_r
         return index;
     }
     index += id->sequence - anchor.sequence;
-    return index < table->count && id_matches(&row_at(table, index)->id, id) ? index
-                                                                             : RECORD_ABSENT;
+    if (index >= table->records.count) {
+        return RECORD_ABSENT;
+    }
+    struct wire_record_id there = id_at(table, index);
+    return id_matches(&there, id) ? index : RECORD_ABSENT;
 }
 
 void record_table_truncate(struct record_table *table, uint64_t count)
 {
-    pawl_assert(count <= table->count);
-    if (count == table->count) {
+    pawl_assert(count <= table->records.count);
+    if (count == table->records.count) {
         return;
     }
-    table->count = count;
+    pawl_records_truncate(&table->records, count);
     table->anchors_count = 0;
     old_free(table);
     memset(table->slots.items, 0, table->slots.count * sizeof(*table->slots.items));
@@ -196,14 +197,4 @@ void record_table_truncate(struct record_table *table, uint64_t count)
             table->anchors_count++;
         }
     }
-}
-
-uint64_t record_table_bytes(const struct record_table *table, uint64_t count)
-{
-    pawl_assert(count <= table->count);
-    if (count == 0) {
-        return 0;
-    }
-    const struct pawl_record *last = row_at(table, count - 1);
-    return last->offset + last->length;
 }

@@ -5,7 +5,7 @@
 // epoch): an epoch record repeats the sequence of the record before it, so the two must not meet.
 //
 // Most records of a producer stand behind each other, and then one of them in so many is enough to find the others:
-// only these anchors are in the index. An anchor is a record that does not continue the one before it, and every
+// only these anchors are in the index. An anchor is the first record of a group (see proto/records.h), and every
 // RECORD_ANCHORS_EVERY-th sequence.
 #ifndef PAWL_DATAPLANE_RECORD_TABLE_H
 #define PAWL_DATAPLANE_RECORD_TABLE_H
@@ -15,9 +15,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/paged.h"
 #include "base/util.h"
-#include "proto/record.h"
+#include "proto/records.h"
 
 #define RECORD_ABSENT UINT64_MAX
 #define RECORD_ANCHORS_EVERY 16u
@@ -27,12 +26,11 @@ struct record_slots {
     uint64_t count;  // 0 or a power of two, at least twice the anchors
 };
 
-// Nothing is moved at once as it grows: rows stay in their pages, and larger slots take over a few of the old ones
+// Nothing is moved at once as it grows: records stay where they are, and larger slots take over a few of the old ones
 // with each record that is added. A table that did it in one go would stand still for milliseconds.
 struct record_table {
     const struct pawl_alloc *alloc;
-    struct pawl_paged rows; // of struct pawl_record
-    uint64_t count;
+    struct pawl_records records;
     uint64_t anchors_count;
     struct record_slots slots;
     struct record_slots old; // while `slots` takes them over
@@ -51,14 +49,22 @@ uint64_t record_table_find(const struct record_table *table, const struct wire_r
 // Forgets all records from `count` on.
 void record_table_truncate(struct record_table *table, uint64_t count);
 
-static inline const struct pawl_record *record_table_at(const struct record_table *table,
-                                                        uint64_t index)
+static inline uint64_t record_table_count(const struct record_table *table)
 {
-    pawl_assert(index < table->count);
-    return pawl_paged_at(&table->rows, index, sizeof(struct pawl_record));
+    return table->records.count;
+}
+
+static inline struct pawl_record record_table_at(const struct record_table *table, uint64_t index)
+{
+    pawl_assert(index < table->records.count);
+    return pawl_records_at(&table->records, index);
 }
 
 // Bytes of the first `count` records.
-uint64_t record_table_bytes(const struct record_table *table, uint64_t count);
+static inline uint64_t record_table_bytes(const struct record_table *table, uint64_t count)
+{
+    pawl_assert(count <= table->records.count);
+    return pawl_records_bytes(&table->records, count);
+}
 
 #endif

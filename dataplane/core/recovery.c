@@ -165,7 +165,7 @@ static void command_fence(struct chunk_core *core, const Pawl__Fence *fence, uin
 
 void chunk_log_cut(struct chunk_core *core, struct chunk *chunk, uint64_t count)
 {
-    if (count < chunk->records.count) {
+    if (count < record_table_count(&chunk->records)) {
         record_table_truncate(&chunk->records, count);
         chunk_producers_rebuild(core, chunk);
     }
@@ -181,7 +181,7 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
                       const struct chunk_command *command)
 {
     pawl_assert(chunk->state == CHUNK_STATE_OPEN && inflight_is_empty(&chunk->inflight));
-    if (command->count > chunk->records.count) {
+    if (command->count > record_table_count(&chunk->records)) {
         return PAWL_ESTALE;
     }
     if (command->count < chunk->commit_count) {
@@ -190,15 +190,16 @@ static int seal_begin(struct chunk_core *core, struct chunk *chunk,
     if (chunk_bytes_at(chunk, command->count) != command->length) {
         return PAWL_ECORRUPT;
     }
-    if (command->count < chunk->records.count) {
+    if (command->count < record_table_count(&chunk->records)) {
         PAWL_MARK(seal_cuts);
     }
     if (!PAWL_MUTANT(seal_not_cut)) {
         chunk_log_cut(core, chunk, command->count);
     }
-    chunk->commit_count = chunk->records.count;
+    chunk->commit_count = record_table_count(&chunk->records);
     chunk->state = CHUNK_STATE_SEALING;
-    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count = chunk->records.count;
+    chunk_persist_add(core, chunk, CHUNK_OP_SEAL, command->version)->count =
+        record_table_count(&chunk->records);
     return 0;
 }
 
@@ -208,8 +209,8 @@ static void command_seal(struct chunk_core *core, const Pawl__Seal *seal, uint64
     int rc = chunk ? chunk_command_check(chunk, seal->version) : PAWL_ENOCHUNK;
     if (rc == 0 && chunk_is_sealed(chunk)) {
         PAWL_MARK(seal_repeated);
-        bool is_same = seal->count == chunk->records.count &&
-                       seal->length == chunk_bytes_at(chunk, chunk->records.count);
+        bool is_same = seal->count == record_table_count(&chunk->records) &&
+                       seal->length == chunk_bytes_at(chunk, record_table_count(&chunk->records));
         rc = is_same ? 0 : PAWL_ESTALE; // a sealed chunk's length never changes
     }
     if (rc) {
@@ -351,7 +352,7 @@ static int open_check(const struct chunk *chunk, const Pawl__Open *open)
     if (rc == 0 && chunk_is_sealed(chunk)) {
         rc = PAWL_ESTALE;
     }
-    if (rc == 0 && open->version > chunk->promised && chunk->records.count > 0) {
+    if (rc == 0 && open->version > chunk->promised && record_table_count(&chunk->records) > 0) {
         rc = PAWL_EEXISTS; // it was ready once: nothing replaces it
     }
     return rc;
@@ -450,7 +451,7 @@ void chunk_settle(struct chunk_core *core, struct chunk *chunk)
             }
         }
         if (rc == 0 && command->kind == PAWL__REQUEST__BODY_SEAL &&
-            (command->count != chunk->records.count)) {
+            (command->count != record_table_count(&chunk->records))) {
             rc = PAWL_ESTALE; // another count than the seal that was carried out before it
         }
         command_end(core, chunk, place, rc);

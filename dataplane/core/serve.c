@@ -97,12 +97,12 @@ static void lookup_found(struct chunk_core *core, const struct chunk *chunk, uin
                          const struct chunk_event *event)
 {
     const struct wire_lookup *message = (const void *)event->message;
-    const struct pawl_record *record = record_table_at(&chunk->records, index);
+    struct pawl_record record = record_table_at(&chunk->records, index);
     struct chunk_waiter waiter = {
         .conn = event->conn, .request = event->request, .duplicate = true};
     bool is_other =
-        message->compare && (record->length != message->length || record->crc != message->crc ||
-                             record->id.flags != message->id.flags);
+        message->compare && (record.length != message->length || record.crc != message->crc ||
+                             record.id.flags != message->id.flags);
 
     if (index >= chunk->commit_count) {
         PAWL_MARK(lookup_of_uncommitted);

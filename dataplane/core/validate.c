@@ -12,18 +12,18 @@ static void validate_records(const struct chunk *chunk)
     uint64_t offset = 0;
     uint64_t version = 0;
 
-    pawl_assert(table->count <= CHUNK_RECORDS_MAX);
-    for (uint64_t i = 0; i < table->count; i++) {
-        const struct pawl_record *record = record_table_at(table, i);
-        pawl_assert(record->offset == offset); // no hole, no overlap
-        pawl_assert(record->version >= version && record->version <= chunk->promised);
-        pawl_assert(record_table_find(table, &record->id) == i);
-        offset += record->length;
-        version = record->version;
+    pawl_assert(record_table_count(table) <= CHUNK_RECORDS_MAX);
+    for (uint64_t i = 0; i < record_table_count(table); i++) {
+        struct pawl_record record = record_table_at(table, i);
+        pawl_assert(record.offset == offset); // no hole, no overlap
+        pawl_assert(record.version >= version && record.version <= chunk->promised);
+        pawl_assert(record_table_find(table, &record.id) == i);
+        offset += record.length;
+        version = record.version;
     }
     pawl_assert(offset <= chunk->chunk_bytes);
     pawl_assert(chunk->zero_bytes <= chunk->chunk_bytes);
-    pawl_assert(chunk->zero_bytes == 0 || (table->count == 0 && !chunk->primary));
+    pawl_assert(chunk->zero_bytes == 0 || (record_table_count(table) == 0 && !chunk->primary));
 }
 
 // The producer table is what was inherited, carried on by the records: nothing else.
@@ -32,10 +32,10 @@ static void validate_producers(const struct chunk_core *core, const struct chunk
     struct producer_table table;
     producer_table_init(&table, core->alloc);
     int rc = producer_table_inherit(&table, chunk->inherited, chunk->inherited_count);
-    for (uint64_t i = 0; rc == 0 && i < chunk->records.count; i++) {
-        const struct wire_record_id *id = &record_table_at(&chunk->records, i)->id;
-        pawl_assert(producer_table_admits(&table, id)); // in order, without gaps
-        rc = producer_table_apply(&table, chunk->handle, id);
+    for (uint64_t i = 0; rc == 0 && i < record_table_count(&chunk->records); i++) {
+        struct wire_record_id id = record_table_at(&chunk->records, i).id;
+        pawl_assert(producer_table_admits(&table, &id)); // in order, without gaps
+        rc = producer_table_apply(&table, chunk->handle, &id);
     }
     if (rc == 0) { // else there was no memory for the check
         pawl_assert(table.count == chunk->producers.count);
@@ -51,8 +51,8 @@ static void validate_inflight(const struct chunk *chunk)
     uint64_t settled = chunk->primary ? chunk->commit_count : chunk->durable_count;
 
     pawl_assert(chunk->commit_count <= chunk->durable_count);
-    pawl_assert(chunk->durable_count <= chunk->records.count);
-    pawl_assert(inflight->end == chunk->records.count);
+    pawl_assert(chunk->durable_count <= record_table_count(&chunk->records));
+    pawl_assert(inflight->end == record_table_count(&chunk->records));
     pawl_assert(inflight->first == settled);
     pawl_assert(inflight->end - inflight->first <= CHUNK_INFLIGHT_MAX);
     for (uint64_t index = inflight->first; index < inflight->end; index++) {
@@ -76,11 +76,11 @@ static void validate_primary(const struct chunk_core *core, const struct chunk *
     for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
         const struct chunk_member *member = &chunk->lease.secondaries[i];
         pawl_assert(member->server_id != core->options.server_id);
-        pawl_assert(member->prepared_count <= chunk->records.count);
+        pawl_assert(member->prepared_count <= record_table_count(&chunk->records));
         reach = PAWL_MIN(reach, member->prepared_count);
     }
     pawl_assert(chunk->commit_count == reach); // no more than all have, and answered at once
-    pawl_assert(chunk->lease.hold_wanted <= chunk->records.count);
+    pawl_assert(chunk->lease.hold_wanted <= record_table_count(&chunk->records));
     pawl_assert(chunk->lease.held_count <= chunk->lease.hold_wanted);
     pawl_assert(chunk->hold.count == 0);
 }
@@ -90,13 +90,14 @@ static void validate_state(const struct chunk *chunk)
     pawl_assert(chunk->state >= CHUNK_STATE_CREATING && chunk->state <= CHUNK_STATE_GONE);
     pawl_assert(chunk->promised_durable <= chunk->promised);
     pawl_assert(!chunk->damaged == (chunk->damage_code == 0));
-    pawl_assert(chunk->hold.count == 0 || (chunk->hold.count > chunk->records.count &&
-                                           chunk->state == CHUNK_STATE_OPEN && !chunk->damaged));
+    pawl_assert(chunk->hold.count == 0 ||
+                (chunk->hold.count > record_table_count(&chunk->records) &&
+                 chunk->state == CHUNK_STATE_OPEN && !chunk->damaged));
     if (chunk_is_sealed(chunk)) {
-        pawl_assert(chunk->commit_count == chunk->records.count);
+        pawl_assert(chunk->commit_count == record_table_count(&chunk->records));
     }
     if (chunk->state == CHUNK_STATE_CREATING) {
-        pawl_assert(chunk->records.count == 0 && chunk->persisting_count > 0);
+        pawl_assert(record_table_count(&chunk->records) == 0 && chunk->persisting_count > 0);
     }
     // A command that nothing carries on would never be answered.
     if (chunk->commands && !chunk->copy) {

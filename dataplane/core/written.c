@@ -125,7 +125,7 @@ int written_record_check(const struct chunk_core *core, const struct chunk *chun
     if (!about || !chunk_is_sealed(about)) {
         return PAWL_ENOCHUNK;
     }
-    uint64_t bytes = chunk_bytes_at(about, about->records.count);
+    uint64_t bytes = chunk_bytes_at(about, record_table_count(&about->records));
     uint64_t offset = wire_record_offset(id);
     return offset < bytes && length <= bytes - offset ? 0 : PAWL_EINVALID;
 }
@@ -148,15 +148,16 @@ static const struct chunk *next_chunk(const struct written *written)
 
 static int apply_records(struct written *written, const struct chunk *chunk)
 {
-    uint64_t count = PAWL_MUTANT(write_seen_early) ? chunk->records.count : chunk->commit_count;
+    uint64_t count =
+        PAWL_MUTANT(write_seen_early) ? record_table_count(&chunk->records) : chunk->commit_count;
     for (; written->applied_count < count; written->applied_count++) {
-        const struct pawl_record *record = record_table_at(&chunk->records, written->applied_count);
-        uint64_t start = wire_record_offset(&record->id);
+        struct pawl_record record = record_table_at(&chunk->records, written->applied_count);
+        uint64_t start = wire_record_offset(&record.id);
         struct overlay_extent extent = {.start = start,
-                                        .end = start + record->length,
+                                        .end = start + record.length,
                                         .source = chunk->handle,
-                                        .offset = record->offset};
-        if (record->length > 0 && overlay_put(&written->overlay, &extent)) {
+                                        .offset = record.offset};
+        if (record.length > 0 && overlay_put(&written->overlay, &extent)) {
             return -ENOMEM;
         }
     }
@@ -218,7 +219,7 @@ int written_seen(struct chunk_core *core, const struct chunk *chunk,
     }
     // A write that was acknowledged is durable here, if this server is of the set. So one that knows of no
     // other record than committed ones knows of every acknowledged write; so does a primary.
-    bool doubt = open && open->commit_count < open->records.count &&
+    bool doubt = open && open->commit_count < record_table_count(&open->records) &&
                  !chunk_lease_is_held(core, open) && (message->flags & WIRE_READ_ALL) &&
                  !PAWL_MUTANT(write_doubt_ignored);
     return doubt || *ret_bytes < message->log_bytes ? PAWL_EBUSY : 0;

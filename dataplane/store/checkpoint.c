@@ -165,7 +165,7 @@ static void footer_written(struct store_io_request *request, int result)
             continue;
         }
         *store_replica_place(replica, i) = place;
-        place += store_replica_record(replica, i)->length;
+        place += pawl_records_length(&replica->records, i);
     }
     replica->footer_sequence++;
     if (!replica->dropped) {
@@ -244,17 +244,17 @@ static void footer_begin(struct store_write_back *back)
 static void row_make(struct store_write_back *back, struct disk_record *row)
 {
     const struct store_replica *replica = back->replica;
-    const struct pawl_record *record = store_replica_record(replica, back->row);
+    struct pawl_record record = pawl_records_at(&replica->records, back->row);
     uint64_t at = *store_replica_place(replica, back->row);
 
     if (back->row < back->end && record_is_here(back, back->row)) {
         at = back->row_place;
-        back->row_place += record->length;
+        back->row_place += record.length;
     } else if (store_place_is_journal(at)) {
         at = 0;
     }
     if (at != 0) {
-        footer_row_encode(row, record, at);
+        footer_row_encode(row, &record, at);
     } else {
         *row = (struct disk_record){0};
     }
@@ -337,13 +337,14 @@ static void rows_write(struct store_write_back *back)
 static void run_take(struct store_write_back *back)
 {
     const struct store_replica *replica = back->replica;
-    const struct pawl_record *record = store_replica_record(replica, back->next);
+    uint32_t length = pawl_records_length(&replica->records, back->next);
     const uint8_t *payload = back->checkpoint->segment->image +
                              store_place_offset(*store_replica_place(replica, back->next));
-    size_t bytes = (size_t)PAWL_MIN(record->length - back->next_at,
-                                    (uint64_t)STORE_RUN_BYTES - back->run_bytes);
+    size_t bytes =
+        (size_t)PAWL_MIN(length - back->next_at, (uint64_t)STORE_RUN_BYTES - back->run_bytes);
 
-    if (back->next_at == 0 && pawl_crc32c(0, payload, record->length) != record->crc) {
+    if (back->next_at == 0 &&
+        pawl_crc32c(0, payload, length) != pawl_records_crc(&replica->records, back->next)) {
         pawl_log_error("chunk %" PRIx64 " record %" PRIu64
                        " in the journal does not match its checksum",
                        replica->handle, back->next);
@@ -352,7 +353,7 @@ static void run_take(struct store_write_back *back)
     replica->store->counters.written_back_bytes += bytes;
     back->run_bytes += bytes;
     back->next_at += bytes;
-    if (back->next_at == record->length) {
+    if (back->next_at == length) {
         back->next++;
         back->next_at = 0;
     }
@@ -417,7 +418,7 @@ static void write_back_ready(struct store_waiter *waiter, int code)
     }
     back->end = replica->queued_count;
     for (uint64_t i = 0; i < back->end; i++) {
-        bytes += record_is_here(back, i) ? store_replica_record(replica, i)->length : 0;
+        bytes += record_is_here(back, i) ? pawl_records_length(&replica->records, i) : 0;
     }
     bytes = pawl_align_up(bytes, DISK_PAGE_BYTES);
     bool fits = bytes <= replica->data_end - replica->tail;

@@ -324,7 +324,7 @@ static void large_ready(struct store_waiter *waiter, int code)
     struct store_op *op = pawl_container_of(waiter, struct store_op, waiter);
     struct store_replica *replica = op->replica;
     struct store *store = replica->store;
-    const struct pawl_record *record = store_replica_record(replica, op->argument);
+    uint32_t length = pawl_records_length(&replica->records, op->argument);
 
     if (code != 0) {
         large_fail(op, code, "opening a chunk file");
@@ -339,8 +339,7 @@ static void large_ready(struct store_waiter *waiter, int code)
         .type = STORE_IO_WRITE,
         .fd = replica->fd,
         .buffer = op->bounce != NULL ? op->bounce : (void *)(uintptr_t)op->payload,
-        .bytes = store->direct ? (size_t)pawl_align_up(record->length, store->block_bytes)
-                               : record->length,
+        .bytes = store->direct ? (size_t)pawl_align_up(length, store->block_bytes) : length,
         .offset = op->place,
         .done = large_written,
     };
@@ -382,7 +381,7 @@ void store_file_make_ahead(struct store_replica *replica)
 void store_file_append(struct store_op *op)
 {
     struct store_replica *replica = op->replica;
-    uint64_t bytes = pawl_align_up(store_replica_record(replica, op->argument)->length,
+    uint64_t bytes = pawl_align_up(pawl_records_length(&replica->records, op->argument),
                                    (uint64_t)DISK_PAGE_BYTES);
 
     if (bytes > replica->data_end - replica->tail) {

@@ -23,6 +23,8 @@
 #include "dataplane/store/journal_entry.h"
 #include "dataplane/store/store_private.h"
 
+#define JOURNAL_ENTRIES_AT_ONCE 16u // of a run: 2 KiB of stack
+
 static void journal_pump(struct store *store);
 
 void store_journal_open(struct store *store)
@@ -58,7 +60,7 @@ size_t store_journal_room_bytes(const struct store *store)
 // Of a record of a run.
 static size_t record_entry_bytes(const struct store_op *op, uint32_t number)
 {
-    return journal_entry_bytes(store_replica_record(op->replica, op->argument + number)->length);
+    return journal_entry_bytes(pawl_records_length(&op->replica->records, op->argument + number));
 }
 
 // Of an operation's first entry.
@@ -67,7 +69,7 @@ static size_t op_payload_bytes(const struct store_op *op)
     const struct store_replica *replica = op->replica;
 
     if (op->type == STORE_OP_RECORD) {
-        return store_replica_record(replica, op->argument)->length;
+        return pawl_records_length(&replica->records, op->argument);
     }
     if (op->type == STORE_OP_CREATE) {
         return sizeof(struct disk_create) + footer_body_bytes(0, replica->producers_count);
@@ -219,54 +221,99 @@ static uint32_t create_encode(const struct store_replica *replica, uint8_t *at)
     return pawl_crc32c(0, at, sizeof(create) + producers_bytes);
 }
 
-static void entry_add(struct store *store, struct store_batch *batch, struct store_op *op,
-                      uint64_t argument, const uint8_t *payload, size_t payload_bytes)
+static void entry_make(struct store *store, struct store_op *op, uint64_t argument,
+                       size_t payload_bytes, struct disk_entry *ret)
 {
     struct store_replica *replica = op->replica;
-    size_t bytes = journal_entry_bytes(payload_bytes);
-    uint8_t *at = batch->buffer + batch->bytes;
-    struct disk_entry entry = {
+
+    *ret = (struct disk_entry){
         .type = (uint16_t)op_entry_type(op),
-        .bytes = (uint32_t)bytes,
+        .bytes = (uint32_t)journal_entry_bytes(payload_bytes),
         .lsn = store->journal.next_lsn++,
         .handle = replica->handle,
+        .create_lsn = replica->create_lsn,
         .version = op->version,
         .argument = argument,
         .commit_count = op->commit_count,
     };
+    if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
+        struct pawl_record record = pawl_records_at(&replica->records, argument);
+        footer_row_encode(&ret->record, &record, op->place);
+    }
+}
 
-    if (op->type == STORE_OP_CREATE) {
-        replica->create_lsn = entry.lsn;
-        store_replica_name(replica);
-        entry.record.length = (uint32_t)payload_bytes;
-        entry.record.crc = create_encode(replica, at + sizeof(entry));
-    } else if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
-        footer_row_encode(&entry.record, store_replica_record(replica, argument), op->place);
+// Puts the entry into the batch; `payload`, unless it is there already.
+static void entry_put(struct store_batch *batch, const struct disk_entry *entry,
+                      const uint8_t *payload, size_t payload_bytes)
+{
+    uint8_t *at = batch->buffer + batch->bytes;
+    size_t used = sizeof(*entry) + payload_bytes;
+
+    memcpy(at, entry, sizeof(*entry));
+    if (payload != NULL) {
+        memcpy(at + sizeof(*entry), payload, payload_bytes);
     }
-    entry.create_lsn = replica->create_lsn;
-    // Before the payload is copied: what reads fresh memory waits for all stores in front of it.
-    journal_entry_encode(&entry);
-    memcpy(at, &entry, sizeof(entry));
-    if (op->type == STORE_OP_RECORD && payload_bytes > 0) { // an epoch has none
-        memcpy(at + sizeof(entry), payload, payload_bytes);
-        store->counters.copied_bytes += payload_bytes;
-    }
-    memset(at + sizeof(entry) + payload_bytes, 0, bytes - sizeof(entry) - payload_bytes);
-    batch->bytes += bytes;
+    memset(at + used, 0, entry->bytes - used);
+    batch->bytes += entry->bytes;
     batch->entries_count++;
+}
+
+static void create_add(struct store *store, struct store_batch *batch, struct store_op *op)
+{
+    struct store_replica *replica = op->replica;
+    size_t payload_bytes = op_payload_bytes(op);
+    struct disk_entry entry;
+
+    replica->create_lsn = store->journal.next_lsn;
+    store_replica_name(replica);
+    entry_make(store, op, op->argument, payload_bytes, &entry);
+    entry.record.length = (uint32_t)payload_bytes;
+    entry.record.crc = create_encode(replica, batch->buffer + batch->bytes + sizeof(entry));
+    journal_entry_encode(&entry);
+    entry_put(batch, &entry, NULL, payload_bytes);
+}
+
+// Some entries are made before the first is copied: a checksum reads what has just been written, and waits for all
+// stores in front of it, which are those of payloads to memory that is in no cache.
+static void records_add(struct store *store, struct store_batch *batch, struct store_op *op)
+{
+    const uint8_t *payload = op->payload;
+    struct disk_entry entries[JOURNAL_ENTRIES_AT_ONCE];
+
+    for (uint32_t first = 0; first < op->count; first += JOURNAL_ENTRIES_AT_ONCE) {
+        uint32_t count = PAWL_MIN(op->count - first, JOURNAL_ENTRIES_AT_ONCE);
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t index = op->argument + first + i;
+            entry_make(store, op, index, pawl_records_length(&op->replica->records, index),
+                       &entries[i]);
+            journal_entry_encode(&entries[i]);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            size_t bytes = entries[i].record.length; // an epoch has none
+            entry_put(batch, &entries[i], payload, bytes);
+            store->counters.copied_bytes += bytes;
+            payload += bytes;
+        }
+    }
 }
 
 static void batch_encode(struct store *store, struct store_batch *batch, struct store_op *op)
 {
-    const uint8_t *payload = op->payload;
-    size_t payload_bytes = op_payload_bytes(op);
+    struct disk_entry entry;
 
     op->batch_at = batch->bytes;
-    entry_add(store, batch, op, op->argument, payload, payload_bytes);
-    for (uint32_t i = 1; i < op->count; i++) {
-        payload += payload_bytes;
-        payload_bytes = store_replica_record(op->replica, op->argument + i)->length;
-        entry_add(store, batch, op, op->argument + i, payload, payload_bytes);
+    switch (op->type) {
+    case STORE_OP_CREATE:
+        create_add(store, batch, op);
+        break;
+    case STORE_OP_RECORD:
+        records_add(store, batch, op);
+        break;
+    default:
+        entry_make(store, op, op->argument, 0, &entry);
+        journal_entry_encode(&entry);
+        entry_put(batch, &entry, NULL, 0);
+        break;
     }
     store_replica_dirty(op->replica, batch->segment->generation);
 }

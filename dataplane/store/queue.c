@@ -345,8 +345,8 @@ static int append_check(const struct store_replica *replica, uint64_t index,
         return PAWL_EDAMAGED;
     }
     if (replica->seal_queued || replica->drop_queued || index != replica->queued_count ||
-        record->offset != replica->end_bytes || length > WIRE_RECORD_MAX ||
-        length > replica->chunk_bytes - record->offset) {
+        record->offset != pawl_records_bytes(&replica->records, replica->records.count) ||
+        length > WIRE_RECORD_MAX || length > replica->chunk_bytes - record->offset) {
         return -EINVAL;
     }
     return index + count <= DISK_RECORDS_MAX ? 0 : PAWL_ELIMIT;
@@ -383,11 +383,10 @@ static void append_rows(struct store_replica *replica, uint64_t index,
         if (i > 0) {
             pawl_record_follow(&record, &rows[i]);
         }
-        *store_replica_record(replica, index + i) = record;
+        pawl_records_add(&replica->records, &record);
         *store_replica_place(replica, index + i) = 0;
     }
     replica->queued_count += count;
-    replica->end_bytes = record.offset + record.length;
 }
 
 int store_append(struct store *store, uint64_t handle, uint64_t index,
@@ -416,7 +415,7 @@ int store_append_run(struct store *store, uint64_t handle, uint64_t index,
     bytes += 2 * count * sizeof(struct disk_record);
     int code = append_check(replica, index, record, length, count);
     if (code == 0) {
-        code = store_replica_grow(replica, index + count);
+        code = store_replica_grow(replica, count);
     }
     if (code == 0) {
         code = space_take(replica, bytes);

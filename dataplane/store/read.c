@@ -121,7 +121,7 @@ static bool extent_add(struct store_read *read, uint64_t from, uint64_t length)
 static bool part_add(struct store_read *read, uint64_t index)
 {
     const struct store_replica *replica = read->replica;
-    uint64_t length = store_replica_record(replica, index)->length;
+    uint64_t length = pawl_records_length(&replica->records, index);
     uint64_t place = *store_replica_place(replica, index);
     uint64_t from = store_place_offset(place);
 
@@ -146,7 +146,7 @@ static void read_plan(struct store_read *read, uint64_t end)
     struct store_replica *replica = read->replica;
 
     for (uint64_t i = read->first; i < replica->durable_count; i++) {
-        if (store_replica_record(replica, i)->offset >= end ||
+        if (pawl_records_bytes(&replica->records, i) >= end ||
             read->records_count == STORE_READ_RECORDS || !part_add(read, i)) {
             return;
         }
@@ -193,16 +193,18 @@ static bool part_put(struct store_read *read, uint32_t i, size_t begin, size_t u
 {
     const struct store_read_part *part = &read->parts[i];
     const struct store_replica *replica = read->replica;
-    const struct pawl_record *record = store_replica_record(replica, read->first + i);
+    uint64_t index = read->first + i;
+    uint32_t length = pawl_records_length(&replica->records, index);
     bool in_image = store_place_is_journal(part->place);
     const uint8_t *from = in_image
                               ? part_segment(read, part)->image + store_place_offset(part->place)
                               : read->buffer + part->at;
     uint64_t first = 0;
-    uint64_t end = record->length;
+    uint64_t end = length;
 
     pawl_assert(used <= part->at);
-    if ((read->failed && !in_image) || pawl_crc32c(0, from, record->length) != record->crc) {
+    if ((read->failed && !in_image) ||
+        pawl_crc32c(0, from, length) != pawl_records_crc(&replica->records, index)) {
         return false;
     }
     if (in_image) { // what was asked for, and not the rest of the record
@@ -211,7 +213,7 @@ static bool part_put(struct store_read *read, uint32_t i, size_t begin, size_t u
         end = PAWL_MIN(end, read->skip_bytes + read->length - before);
         memcpy(read->buffer + used + first, from + first, (size_t)(end - first));
     } else if (used != part->at) {
-        memmove(read->buffer + used, from, record->length);
+        memmove(read->buffer + used, from, length);
     } else {
         return true;
     }
@@ -232,7 +234,7 @@ static void read_corrupt(struct store_read *read, uint64_t index)
     replica->unsound = true;
     pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " at offset %" PRIu64
                    " does not match its checksum",
-                   replica->handle, index, store_replica_record(replica, index)->offset);
+                   replica->handle, index, pawl_records_bytes(&replica->records, index));
     read_finish(read, &completion);
 }
 
@@ -249,8 +251,8 @@ static void read_complete(struct store_read *read)
     size_t used = 0;
 
     for (uint32_t i = 0; i < read->records_count; i++) {
-        const struct pawl_record *record = store_replica_record(replica, read->first + i);
-        if (record->length == 0) {
+        uint32_t length = pawl_records_length(&replica->records, read->first + i);
+        if (length == 0) {
             continue;
         }
         if (begin == SIZE_MAX) {
@@ -260,14 +262,14 @@ static void read_complete(struct store_read *read)
             read_corrupt(read, read->first + i);
             return;
         }
-        used += record->length;
+        used += length;
     }
     if (begin != SIZE_MAX) {
         size_t bytes = used - begin;
         completion.data = read->buffer + begin + read->skip_bytes;
         completion.bytes = (uint32_t)PAWL_MIN(bytes - read->skip_bytes, (uint64_t)read->length);
         completion.is_record = read->records_count == 1 && completion.bytes == bytes;
-        completion.crc = store_replica_record(replica, read->first)->crc;
+        completion.crc = pawl_records_crc(&replica->records, read->first);
         replica->store->counters.read_bytes += completion.bytes;
     }
     read_finish(read, &completion);
@@ -385,8 +387,7 @@ static uint64_t record_at(const struct store_replica *replica, uint64_t offset)
 
     while (low < high) { // the first one that ends behind offset
         uint64_t middle = low + (high - low) / 2;
-        const struct pawl_record *record = store_replica_record(replica, middle);
-        if (record->offset + record->length > offset) {
+        if (pawl_records_end(&replica->records, middle) > offset) {
             high = middle;
         } else {
             low = middle + 1;
@@ -403,7 +404,7 @@ static void range_plan(struct store_read *read, uint64_t offset, uint32_t length
     read->first = record_at(replica, offset);
     read->length = length;
     if (read->first < replica->durable_count && length > 0) {
-        read->skip_bytes = offset - store_replica_record(replica, read->first)->offset;
+        read->skip_bytes = offset - pawl_records_bytes(&replica->records, read->first);
         read_plan(read, offset + length < offset ? UINT64_MAX : offset + length);
     }
 }
@@ -450,12 +451,12 @@ size_t store_read_record_bytes(struct store *store, uint64_t handle, uint64_t in
     const struct store_replica *replica = store_replica_find(store, handle);
 
     if (replica == NULL || index >= replica->durable_count ||
-        store_replica_record(replica, index)->length == 0) {
+        pawl_records_length(&replica->records, index) == 0) {
         return 0;
     }
     uint64_t place = *store_replica_place(replica, index);
     uint64_t from = store_place_is_journal(place) ? 0 : store_place_offset(place);
-    return (size_t)(pawl_align_up(from + store_replica_record(replica, index)->length,
+    return (size_t)(pawl_align_up(from + pawl_records_length(&replica->records, index),
                                   store->block_bytes) -
                     pawl_align_down(from, store->block_bytes));
 }
@@ -477,14 +478,14 @@ int store_read_record(struct store *store, uint64_t handle, uint64_t index,
     if (code != 0) {
         return code;
     }
-    const struct pawl_record *record = store_replica_record(replica, index);
+    struct pawl_record record = pawl_records_at(&replica->records, index);
     read->first = index;
-    read->length = record->length;
+    read->length = record.length;
     if (!part_add(read, index)) {
         read_cancel(read);
         return -EINVAL;
     }
-    *ret_record = *record;
+    *ret_record = record;
     read_start(read);
     return 0;
 }

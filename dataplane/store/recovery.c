@@ -73,7 +73,7 @@ int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset)
 static int rows_load(struct store_replica *replica, const struct disk_footer *footer,
                      const uint8_t *body)
 {
-    int code = store_replica_grow(replica, footer->records_count);
+    int code = store_replica_recovered_grow(replica, footer->records_count);
 
     if (code != 0) {
         return code;
@@ -81,7 +81,7 @@ static int rows_load(struct store_replica *replica, const struct disk_footer *fo
     for (uint64_t i = 0; i < footer->records_count; i++) {
         struct disk_record row;
         memcpy(&row, body + i * sizeof(row), sizeof(row));
-        footer_row_decode(&row, store_replica_record(replica, i));
+        footer_row_decode(&row, store_replica_recovered(replica, i));
         *store_replica_place(replica, i) = row.place;
     }
     replica->queued_count = footer->records_count;
@@ -367,7 +367,7 @@ static void replica_check(struct store_replica *replica)
     uint64_t end = 0;
 
     for (uint64_t i = 0; i < replica->durable_count; i++) {
-        const struct pawl_record *record = store_replica_record(replica, i);
+        const struct pawl_record *record = store_replica_recovered(replica, i);
         uint64_t place = *store_replica_place(replica, i);
         if (record->offset != end || record->length > replica->chunk_bytes - end) {
             store_replica_damage(replica, "its record table has a gap");
@@ -413,11 +413,26 @@ static void replica_hold(struct store_replica *replica)
     }
 }
 
+// Rows that were recovered become the chunk's records. They leave no gap now.
+static int replica_pack(struct store_replica *replica)
+{
+    int code = 0;
+
+    for (uint64_t i = 0; i < replica->durable_count && code == 0; i++) {
+        code = store_replica_grow(replica, 1);
+        if (code == 0) {
+            pawl_records_add(&replica->records, store_replica_recovered(replica, i));
+        }
+    }
+    pawl_paged_fini(&replica->recovered);
+    return code;
+}
+
 // Decides about records behind a hole: they were never acknowledged, or acknowledged behind one that
 // was not, so the log ends at the hole.
 static int replica_settle(struct store_replica *replica)
 {
-    int code = replica->sealed ? store_replica_grow(replica, replica->seal_count) : 0;
+    int code = replica->sealed ? store_replica_recovered_grow(replica, replica->seal_count) : 0;
 
     if (code != 0) {
         return code;
@@ -438,6 +453,9 @@ static int replica_settle(struct store_replica *replica)
         code = store_op_queue_silent(replica, STORE_OP_CUT, replica->durable_count);
     }
     store_replica_cut(replica, replica->durable_count);
+    if (code == 0) {
+        code = replica_pack(replica);
+    }
     replica->seal_queued = replica->sealed;
     if (code == 0 && replica->damage_found) {
         code = store_op_queue_silent(replica, STORE_OP_DAMAGE, 0);

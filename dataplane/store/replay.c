@@ -93,11 +93,11 @@ static int apply_row(struct store_replica *replica, const struct disk_entry *ent
     if (replica->sealed && index >= replica->seal_count) {
         return 0;
     }
-    int code = store_replica_grow(replica, index + 1);
+    int code = store_replica_recovered_grow(replica, index + 1);
     if (code != 0) {
         return code;
     }
-    footer_row_decode(&entry->record, store_replica_record(replica, index));
+    footer_row_decode(&entry->record, store_replica_recovered(replica, index));
     *store_replica_place(replica, index) = place;
     replica->queued_count = PAWL_MAX(replica->queued_count, index + 1);
     return 0;

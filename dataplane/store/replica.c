@@ -30,7 +30,8 @@ int store_replica_new(struct store *store, const struct store_chunk *chunk,
         return -ENOMEM;
     }
     replica_lists_init(replica);
-    pawl_paged_init(&replica->records, pawl_alloc_heap(), sizeof(struct pawl_record));
+    pawl_records_init(&replica->records, pawl_alloc_heap());
+    pawl_paged_init(&replica->recovered, pawl_alloc_heap(), sizeof(struct pawl_record));
     pawl_paged_init(&replica->places, pawl_alloc_heap(), sizeof(uint64_t));
     replica->store = store;
     replica->handle = chunk->handle;
@@ -71,7 +72,8 @@ void store_replica_free(struct store_replica *replica)
         close(replica->fd);
     }
     free(replica->producers);
-    pawl_paged_fini(&replica->records);
+    pawl_records_fini(&replica->records);
+    pawl_paged_fini(&replica->recovered);
     pawl_paged_fini(&replica->places);
     free(replica);
 }
@@ -81,9 +83,16 @@ struct store_replica *store_replica_find(const struct store *store, uint64_t han
     return pawl_map_get(&store->map, handle);
 }
 
-int store_replica_grow(struct store_replica *replica, uint64_t count)
+int store_replica_grow(struct store_replica *replica, uint32_t count)
 {
-    int code = pawl_paged_reserve(&replica->records, count);
+    int code = pawl_records_reserve(&replica->records, count, 1);
+
+    return code != 0 ? code : pawl_paged_reserve(&replica->places, replica->queued_count + count);
+}
+
+int store_replica_recovered_grow(struct store_replica *replica, uint64_t count)
+{
+    int code = pawl_paged_reserve(&replica->recovered, count);
 
     return code != 0 ? code : pawl_paged_reserve(&replica->places, count);
 }
@@ -103,11 +112,7 @@ void store_replica_cut(struct store_replica *replica, uint64_t count)
     }
     replica->queued_count = PAWL_MIN(replica->queued_count, count);
     replica->durable_count = PAWL_MIN(replica->durable_count, count);
-    replica->end_bytes = 0;
-    if (replica->queued_count > 0) {
-        const struct pawl_record *last = store_replica_record(replica, replica->queued_count - 1);
-        replica->end_bytes = last->offset + last->length;
-    }
+    pawl_records_truncate(&replica->records, PAWL_MIN(replica->records.count, count));
 }
 
 void store_replica_dirty(struct store_replica *replica, uint64_t generation)
@@ -148,7 +153,7 @@ void store_replica_account(struct store_replica *replica)
     uint64_t rows = footer_body_bytes(replica->queued_count, replica->producers_count);
 
     for (uint64_t i = 0; i < replica->queued_count; i++) {
-        uint64_t length = store_replica_record(replica, i)->length;
+        uint64_t length = pawl_records_length(&replica->records, i);
         bool large = length > replica->store->inline_max_bytes;
         bytes += large ? pawl_align_up(length, DISK_PAGE_BYTES) : length;
     }

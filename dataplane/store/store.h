@@ -34,9 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/paged.h"
 #include "base/util.h"
-#include "proto/record.h"
+#include "proto/records.h"
 
 struct store;
 
@@ -68,7 +67,7 @@ struct store_chunk {
     bool damaged;          // recovery met bad bytes in the middle
     uint64_t commit_count; // highest known when the last record was written; at creation 0,
                            // or of a copy what it is to hold
-    const struct pawl_paged *records; // BORROWS UNTIL the next mutating call on this chunk
+    const struct pawl_records *records; // BORROWS UNTIL the next mutating call on this chunk
     uint64_t records_count;
     const struct wire_producer *producers; // inherited table, as given at creation
     uint32_t producers_count;
@@ -76,10 +75,9 @@ struct store_chunk {
     uint64_t zero_bytes;     // a chunk of so many zeros, without records; never set with the other
 };
 
-static inline const struct pawl_record *store_chunk_record(const struct store_chunk *chunk,
-                                                           uint64_t index)
+static inline struct pawl_record store_chunk_record(const struct store_chunk *chunk, uint64_t index)
 {
-    return pawl_paged_at(chunk->records, index, sizeof(struct pawl_record));
+    return pawl_records_at(chunk->records, index);
 }
 
 struct store_completion {

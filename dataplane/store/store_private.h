@@ -151,15 +151,14 @@ struct store_replica {
     struct wire_producer *producers;
 
     // The table. [0, durable_count) is what a crash would leave; places of later ones may be set.
-    struct pawl_paged records; // of struct pawl_record
-    struct pawl_paged places;  // of uint64_t; 0: none yet
+    struct pawl_records records; // as many as are queued; while the store is opened: none
+    struct pawl_paged places;    // of uint64_t; 0: none yet
     uint64_t queued_count;
     uint64_t durable_count;
 
     // As queued: what the calls so far will have made of it.
     bool seal_queued;
     bool drop_queued;
-    uint64_t end_bytes; // of the last queued record
     uint32_t ops_count;
     uint32_t large_count;     // on the way to the journal
     struct pawl_list blocked; // operations that wait for those, and everything behind them
@@ -188,6 +187,8 @@ struct store_replica {
     bool making_file;
 
     // Recovery only.
+    struct pawl_paged
+        recovered; // of struct pawl_record: they come in any order, and become `records` at the end
     uint64_t footer_generation; // what the footer covers
     bool damage_found;          // now, and not yet written down
     uint64_t seal_count;        // sealed: rows of the table, also while some are still to come
@@ -352,13 +353,15 @@ int store_identity_load(struct store *store) PAWL_MUST_CHECK;
 int store_replica_new(struct store *store, const struct store_chunk *chunk,
                       struct store_replica **ret) PAWL_MUST_CHECK;
 struct store_replica *store_replica_find(const struct store *store, uint64_t handle);
-// Room for `count` rows; no row moves. -ENOMEM: the table is still sound.
-int store_replica_grow(struct store_replica *replica, uint64_t count) PAWL_MUST_CHECK;
+// Room for a run of `count` records more. -ENOMEM: the table is still sound.
+int store_replica_grow(struct store_replica *replica, uint32_t count) PAWL_MUST_CHECK;
+// Room for recovered records up to `count`.
+int store_replica_recovered_grow(struct store_replica *replica, uint64_t count) PAWL_MUST_CHECK;
 
-static inline struct pawl_record *store_replica_record(const struct store_replica *replica,
-                                                       uint64_t index)
+static inline struct pawl_record *store_replica_recovered(const struct store_replica *replica,
+                                                          uint64_t index)
 {
-    return pawl_paged_at(&replica->records, index, sizeof(struct pawl_record));
+    return pawl_paged_at(&replica->recovered, index, sizeof(struct pawl_record));
 }
 
 static inline uint64_t *store_replica_place(const struct store_replica *replica, uint64_t index)

@@ -31,6 +31,28 @@ static void ops_normalise(struct chunk_core *core)
     }
 }
 
+// What stands behind the last record was cut.
+static void records_normalise(struct pawl_records *records)
+{
+    uint64_t count = records->count;
+    for (uint64_t i = count / PAWL_RECORDS_BLOCK; i < records->blocks.capacity; i++) {
+        struct pawl_records_block *block = pawl_paged_at(&records->blocks, i, sizeof(*block));
+        uint64_t kept = i == count / PAWL_RECORDS_BLOCK ? count % PAWL_RECORDS_BLOCK : 0;
+        for (uint64_t k = kept; k < PAWL_RECORDS_BLOCK; k++) {
+            block->groups[k] = 0;
+            block->rows[k] = (struct pawl_records_row){0};
+        }
+        if (kept == 0) {
+            block->offset = 0;
+            block->group = 0;
+        }
+    }
+    for (uint64_t i = records->groups_count; i < records->groups.capacity; i++) {
+        struct pawl_records_group *group = pawl_paged_at(&records->groups, i, sizeof(*group));
+        *group = (struct pawl_records_group){0};
+    }
+}
+
 static void chunk_normalise(struct chunk *chunk)
 {
     struct inflight *inflight = &chunk->inflight;
@@ -40,11 +62,7 @@ static void chunk_normalise(struct chunk *chunk)
             inflight->slots[i] = (struct inflight_slot){0};
         }
     }
-    struct record_table *records = &chunk->records;
-    for (uint64_t i = records->count; i < records->rows.capacity; i++) {
-        struct pawl_record *row = pawl_paged_at(&records->rows, i, sizeof(*row));
-        *row = (struct pawl_record){0};
-    }
+    records_normalise(&chunk->records.records);
     uint64_t token = chunk->create_token;
     chunk->create_token = chunk->state == CHUNK_STATE_CREATING ? token : 0;
 }

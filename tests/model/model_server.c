@@ -437,10 +437,10 @@ static void touch(uint32_t server)
     }
 }
 
-static const struct pawl_record *record_at(const void *rows, uint64_t index)
+static struct pawl_record record_at(const void *rows, uint64_t index)
 {
     const struct model_chunk *chunk = rows;
-    return &chunk->records[index].record;
+    return chunk->records[index].record;
 }
 
 static void load_chunk(uint32_t server, const struct model_chunk *chunk)
@@ -658,7 +658,7 @@ static bool timer(struct chunk *chunk, enum model_budget which, bool fire)
     case MODEL_SUSPECT:
         for (uint32_t i = 0; i < chunk->lease.secondaries_count; i++) {
             const struct chunk_member *member = &chunk->lease.secondaries[i];
-            if (member->prepared_count < chunk->records.count && !member->broken) {
+            if (member->prepared_count < record_table_count(&chunk->records) && !member->broken) {
                 runs = true;
                 if (fire) {
                     inflight_at(&chunk->inflight, member->prepared_count)->sent_ns = 0;

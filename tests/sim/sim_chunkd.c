@@ -477,10 +477,10 @@ static void on_control_tick(struct sim *sim, struct sim_event *event)
 
 // ---- start and stop ----------------------------------------------------------------------------------
 
-static const struct pawl_record *record_at(const void *rows, uint64_t index)
+static struct pawl_record record_at(const void *rows, uint64_t index)
 {
     const struct sim_chunk *chunk = rows;
-    return &chunk->records[index].record;
+    return chunk->records[index].record;
 }
 
 static void load_chunk(struct sim_chunkd *s, const struct sim_chunk *chunk)

@@ -55,10 +55,10 @@ int h_teardown(void **state)
     return 0;
 }
 
-const struct pawl_record *h_record_at(const void *rows, uint64_t index)
+struct pawl_record h_record_at(const void *rows, uint64_t index)
 {
     const struct pawl_record *records = rows;
-    return &records[index];
+    return records[index];
 }
 
 static void load(struct harness *h, uint32_t server)

@@ -137,7 +137,7 @@ int h_teardown(void **state);
 // A core for a server that has none; what its disk holds is loaded.
 void h_start(struct harness *h, uint32_t server);
 // Of struct chunk_load, for an array of records.
-const struct pawl_record *h_record_at(const void *rows, uint64_t index);
+struct pawl_record h_record_at(const void *rows, uint64_t index);
 // The master has answered its registration; h_start() does that, too.
 void h_registered(struct harness *h, uint32_t server);
 // The server loses all that is not durable: queues, memory.

@@ -40,10 +40,10 @@ static struct pawl_record record_of(uint64_t sequence, uint64_t offset, uint32_t
                                 .length = length};
 }
 
-static const struct pawl_record *record_at(const void *rows, uint64_t index)
+static struct pawl_record record_at(const void *rows, uint64_t index)
 {
     const struct pawl_record *records = rows;
-    return &records[index];
+    return records[index];
 }
 
 static int load(struct chunk_create create, const struct pawl_record *records, uint64_t count,

@@ -281,9 +281,9 @@ static const char *chunk_broken(struct fixture *f, const struct told *told, uint
         return "a seal is gone";
     }
     for (uint64_t i = 0; i < found.chunk.records_count; i++) {
-        const struct pawl_record *record = store_chunk_record(&found.chunk, i);
-        if (record->id.epoch != told->tries[chunk][i] ||
-            record->length != length_of(handle, i, record->id.epoch)) {
+        struct pawl_record record = store_chunk_record(&found.chunk, i);
+        if (record.id.epoch != told->tries[chunk][i] ||
+            record.length != length_of(handle, i, record.id.epoch)) {
             return "a record that was cut is back";
         }
         if (fixture_read_record(f, handle, i) != 0) {

@@ -205,8 +205,7 @@ uint64_t fixture_chunk_end(const struct store_chunk *chunk)
     if (chunk->records_count == 0) {
         return 0;
     }
-    const struct pawl_record *last = store_chunk_record(chunk, chunk->records_count - 1);
-    return last->offset + last->length;
+    return pawl_records_bytes(chunk->records, chunk->records_count);
 }
 
 int fixture_read_record(struct fixture *f, uint64_t handle, uint64_t index)
@@ -236,7 +235,7 @@ uint64_t fixture_check_chunk(struct fixture *f, uint64_t handle)
 
     assert_true(found.found);
     for (uint64_t i = 0; i < found.chunk.records_count; i++) {
-        assert_int_equal(store_chunk_record(&found.chunk, i)->id.sequence, i + 1);
+        assert_int_equal(store_chunk_record(&found.chunk, i).id.sequence, i + 1);
         assert_int_equal(fixture_read_record(f, handle, i), 0);
     }
     return found.chunk.records_count;

@@ -98,7 +98,7 @@ static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void 
         fixture_reopen(f);
         assert_int_equal(fixture_check_chunk(f, 1), count + 1);
         found = fixture_find(f, 1);
-        assert_int_equal(store_chunk_record(&found.chunk, count)->length, 900);
+        assert_int_equal(store_chunk_record(&found.chunk, count).length, 900);
         fixture_close(f);
     }
     assert_int_equal(least, 3);
@@ -269,8 +269,8 @@ static void test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on(void 
     for (int round = 0; round < 2; round++) {
         struct fixture_chunk found = fixture_find(f, 1);
         assert_int_equal(fixture_check_chunk(f, 1), 4);
-        assert_int_equal(store_chunk_record(&found.chunk, 2)->length, 111);
-        assert_int_equal(store_chunk_record(&found.chunk, 3)->length, 222);
+        assert_int_equal(store_chunk_record(&found.chunk, 2).length, 111);
+        assert_int_equal(store_chunk_record(&found.chunk, 3).length, 222);
         fixture_reopen(f);
     }
 }

@@ -35,7 +35,7 @@ static void test_append_when_small_and_large_then_reads_back(void **state)
     assert_int_equal(found.chunk.chunk_bytes, 64u << 20);
     assert_int_equal(found.chunk.index, 4);
     assert_int_equal(found.chunk.commit_count, PAWL_ARRAY_COUNT(lengths) - 1);
-    assert_int_equal(store_chunk_record(&found.chunk, 1)->id.epoch, 3);
+    assert_int_equal(store_chunk_record(&found.chunk, 1).id.epoch, 3);
     assert_false(found.chunk.sealed || found.chunk.damaged);
 }
 
@@ -394,7 +394,7 @@ static void test_drop_when_complete_then_stays_away_and_can_be_made_anew(void **
     fixture_reopen(f);
     assert_int_equal(fixture_check_chunk(f, 1), 1);
     struct fixture_chunk found = fixture_find(f, 1);
-    assert_int_equal(store_chunk_record(&found.chunk, 0)->length, 77);
+    assert_int_equal(store_chunk_record(&found.chunk, 0).length, 77);
 }
 
 // The drop waits for a large record that is on its way; the new chunk doesn't.
