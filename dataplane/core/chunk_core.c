@@ -197,7 +197,7 @@ int chunk_record_check(const struct chunk *chunk, const struct pawl_record *reco
 void chunk_record_add(struct chunk_core *core, struct chunk *chunk,
                       const struct pawl_record *record)
 {
-    int rc = producer_table_apply(&chunk->producers, chunk->handle, &record->id);
+    int rc = producer_table_apply(&chunk->producers, chunk->handle, &record->id, 1);
     if (rc == 0) {
         rc = record_table_add(&chunk->records, record);
     }
@@ -209,13 +209,15 @@ void chunk_records_add(struct chunk_core *core, struct chunk *chunk,
                        uint32_t count)
 {
     struct pawl_record record = *first;
-    for (uint32_t i = 0; i < count && !core->no_memory; i++) {
+    int rc = producer_table_apply(&chunk->producers, chunk->handle, &first->id, count);
+    for (uint32_t i = 0; i < count && rc == 0 && !core->no_memory; i++) {
         if (i > 0) {
             pawl_record_follow(&record, &rows[i]);
         }
-        chunk_record_add(core, chunk, &record);
+        rc = record_table_add(&chunk->records, &record);
         (void)inflight_push(core, &chunk->inflight);
     }
+    core->no_memory |= rc != 0;
 }
 
 void chunk_producers_rebuild(struct chunk_core *core, struct chunk *chunk)
@@ -223,7 +225,7 @@ void chunk_producers_rebuild(struct chunk_core *core, struct chunk *chunk)
     int rc = producer_table_inherit(&chunk->producers, chunk->inherited, chunk->inherited_count);
     for (uint64_t i = 0; rc == 0 && i < record_table_count(&chunk->records); i++) {
         struct wire_record_id id = record_table_at(&chunk->records, i).id;
-        rc = producer_table_apply(&chunk->producers, chunk->handle, &id);
+        rc = producer_table_apply(&chunk->producers, chunk->handle, &id, 1);
     }
     pawl_assert(rc == 0 || rc == -ENOMEM); // it was built of the same rows before
     core->no_memory |= rc != 0;

@@ -286,9 +286,9 @@ bool producer_table_is_full(const struct producer_table *table, const struct wir
 }
 
 int producer_table_apply(struct producer_table *table, uint64_t chunk,
-                         const struct wire_record_id *id)
+                         const struct wire_record_id *id, uint32_t count)
 {
-    pawl_assert(producer_table_admits(table, id));
+    pawl_assert(count > 0 && producer_table_admits(table, id));
     if (!producer_table_find(table, id)) {
         struct wire_producer fresh = {.producer_hi = id->producer_hi,
                                       .producer_lo = id->producer_lo};
@@ -308,7 +308,7 @@ int producer_table_apply(struct producer_table *table, uint64_t chunk,
         row->first_sequence = id->sequence;
         row->last_chunk = chunk;
     }
-    row->last_sequence = id->sequence;
+    row->last_sequence = id->sequence + count - 1;
     return 0;
 }
 

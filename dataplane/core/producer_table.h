@@ -64,9 +64,9 @@ bool producer_table_admits(const struct producer_table *table, const struct wire
 // True if a record of this id would need a row that there is no room for.
 bool producer_table_is_full(const struct producer_table *table, const struct wire_record_id *id);
 
-// Carries the table on by a record that it admits and that lies in `chunk`. -ENOMEM.
+// Carries the table on by a run of `count` records in `chunk`, the first of which has this id and is admitted. -ENOMEM.
 int producer_table_apply(struct producer_table *table, uint64_t chunk,
-                         const struct wire_record_id *id) PAWL_MUST_CHECK;
+                         const struct wire_record_id *id, uint32_t count) PAWL_MUST_CHECK;
 
 // The chunk that holds an old record of this producer, or that knows where to ask on: for ids that
 // are REPEATED and that `chunk` itself does not hold. 0: none.

@@ -35,7 +35,7 @@ static void validate_producers(const struct chunk_core *core, const struct chunk
     for (uint64_t i = 0; rc == 0 && i < record_table_count(&chunk->records); i++) {
         struct wire_record_id id = record_table_at(&chunk->records, i).id;
         pawl_assert(producer_table_admits(&table, &id)); // in order, without gaps
-        rc = producer_table_apply(&table, chunk->handle, &id);
+        rc = producer_table_apply(&table, chunk->handle, &id, 1);
     }
     if (rc == 0) { // else there was no memory for the check
         pawl_assert(table.count == chunk->producers.count);

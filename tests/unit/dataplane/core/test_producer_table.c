@@ -27,7 +27,7 @@ static struct wire_record_id epoch_id(uint64_t producer, uint32_t epoch, uint64_
 static void apply(struct producer_table *table, uint64_t chunk, struct wire_record_id id)
 {
     assert_true(producer_table_admits(table, &id));
-    assert_int_equal(producer_table_apply(table, chunk, &id), 0);
+    assert_int_equal(producer_table_apply(table, chunk, &id, 1), 0);
 }
 
 static enum producer_verdict judge(const struct producer_table *table, struct wire_record_id id)
@@ -45,6 +45,31 @@ static void test_producer_table_when_unknown_starts_at_one_only(void **state)
     assert_int_equal(judge(&table, data_id(1, 1, 1)), PRODUCER_FENCED);
     assert_int_equal(judge(&table, epoch_id(1, 1, 0)), PRODUCER_NEXT);
     producer_table_fini(&table);
+}
+
+// A run is what its records are one by one, also where it is the first of a chunk.
+static void test_producer_table_when_a_run_comes_is_as_after_each_of_it(void **state)
+{
+    (void)state;
+    struct producer_table run;
+    struct producer_table each;
+    struct wire_record_id first = data_id(1, 0, 3);
+    producer_table_init(&run, pawl_alloc_heap());
+    producer_table_init(&each, pawl_alloc_heap());
+    for (uint64_t sequence = 1; sequence < 3; sequence++) {
+        apply(&run, 9, data_id(1, 0, sequence));
+        apply(&each, 9, data_id(1, 0, sequence));
+    }
+    assert_int_equal(producer_table_apply(&run, 10, &first, 5), 0);
+    for (uint64_t sequence = 3; sequence < 8; sequence++) {
+        apply(&each, 10, data_id(1, 0, sequence));
+    }
+    assert_int_equal(run.count, each.count);
+    assert_memory_equal(run.rows, each.rows, run.count * sizeof(*run.rows));
+    assert_int_equal(judge(&run, data_id(1, 0, 7)), PRODUCER_REPEATED);
+    assert_int_equal(judge(&run, data_id(1, 0, 8)), PRODUCER_NEXT);
+    producer_table_fini(&run);
+    producer_table_fini(&each);
 }
 
 static void test_producer_table_when_sequences_come_judges_each(void **state)
@@ -189,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_producer_table_when_unknown_starts_at_one_only),
+        cmocka_unit_test(test_producer_table_when_a_run_comes_is_as_after_each_of_it),
         cmocka_unit_test(test_producer_table_when_sequences_come_judges_each),
         cmocka_unit_test(test_producer_table_when_epoch_rises_refuses_the_older_one),
         cmocka_unit_test(test_producer_table_when_inherited_walks_back_chunk_by_chunk),
