@@ -39,7 +39,9 @@
 #include "proto/wire.h"
 
 #define DISK_FORMAT 1u
-#define DISK_FEATURES 0u // bits of optional features; none yet
+#define DISK_FEATURES 0u       // bits of optional features; none yet but those of batches
+#define DISK_BATCH_RUNS 1u     // feature of a batch: it has a DISK_ENTRY_RUN
+#define DISK_BATCH_FEATURES 1u // all that are known
 #define DISK_PAGE_BYTES 4096u
 #define DISK_BLOCK_BYTES_MIN 512u // no logical block is smaller: batches stand on multiples of it
 
@@ -148,6 +150,7 @@ enum disk_entry_type {
     DISK_ENTRY_DROP = 6,      // chunk deleted
     DISK_ENTRY_CUT = 7,       // recovery dropped all records from `argument` on
     DISK_ENTRY_DAMAGE = 8,    // recovery found that entries of this chunk may be lost
+    DISK_ENTRY_RUN = 9, // records from `argument` on: rows and payloads here; see disk_run_row
     DISK_ENTRY_TYPES
 };
 
@@ -167,6 +170,16 @@ struct disk_entry {
 };
 static_assert(sizeof(struct disk_entry) == 128, "disk_entry");
 static_assert(offsetof(struct disk_entry, record) == 64, "disk_entry.record");
+
+// What differs in records of a run, each continuing the one before it. A run's payload is so many rows, then the payloads
+// behind each other. In its entry `record` is the first record's row, but: place is the number of records, length the bytes
+// of rows and payloads, crc the crc32c of the rows.
+struct disk_run_row {
+    uint32_t length;
+    uint32_t crc; // crc32c of the payload
+};
+static_assert(sizeof(struct disk_run_row) == 8, "disk_run_row");
+#define DISK_RUN_MAX WIRE_RUN_MAX // records; the fewest are 2
 
 struct disk_create {
     uint64_t file_id;

@@ -23,8 +23,6 @@
 #include "dataplane/store/journal_entry.h"
 #include "dataplane/store/store_private.h"
 
-#define JOURNAL_ENTRIES_AT_ONCE 16u // of a run: 2 KiB of stack
-
 static void journal_pump(struct store *store);
 
 void store_journal_open(struct store *store)
@@ -57,34 +55,35 @@ size_t store_journal_room_bytes(const struct store *store)
     return (size_t)(bytes - DISK_PAGE_BYTES - sizeof(struct disk_batch));
 }
 
-// Of a record of a run.
-static size_t record_entry_bytes(const struct store_op *op, uint32_t number)
+// Of what a record's operation appends.
+static size_t records_bytes(const struct store_op *op)
 {
-    return journal_entry_bytes(pawl_records_length(&op->replica->records, op->argument + number));
+    const struct pawl_records *records = &op->replica->records;
+
+    return (size_t)(pawl_records_bytes(records, op->argument + op->count) -
+                    pawl_records_bytes(records, op->argument));
 }
 
-// Of an operation's first entry.
+static size_t rows_bytes(const struct store_op *op)
+{
+    return op->count > 1 ? op->count * sizeof(struct disk_run_row) : 0;
+}
+
+// What is in an operation's entry.
 static size_t op_payload_bytes(const struct store_op *op)
 {
-    const struct store_replica *replica = op->replica;
-
     if (op->type == STORE_OP_RECORD) {
-        return pawl_records_length(&replica->records, op->argument);
+        return rows_bytes(op) + records_bytes(op);
     }
     if (op->type == STORE_OP_CREATE) {
-        return sizeof(struct disk_create) + footer_body_bytes(0, replica->producers_count);
+        return sizeof(struct disk_create) + footer_body_bytes(0, op->replica->producers_count);
     }
     return 0;
 }
 
 size_t store_journal_op_bytes(const struct store_op *op)
 {
-    size_t bytes = journal_entry_bytes(op_payload_bytes(op));
-
-    for (uint32_t i = 1; i < op->count; i++) {
-        bytes += record_entry_bytes(op, i);
-    }
-    return bytes;
+    return journal_entry_bytes(op_payload_bytes(op));
 }
 
 void store_journal_fail(struct store *store, int code)
@@ -183,6 +182,7 @@ static bool batch_begin(struct store *store, struct store_batch *batch, size_t n
     batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail,
                                     (uint64_t)PAWL_MAX(needed, (size_t)STORE_BATCH_BYTES));
     batch->first_lsn = journal->next_lsn;
+    batch->features = 0;
     batch->entries_count = 0;
     batch->bytes = sizeof(struct disk_batch);
     return true;
@@ -221,38 +221,34 @@ static uint32_t create_encode(const struct store_replica *replica, uint8_t *at)
     return pawl_crc32c(0, at, sizeof(create) + producers_bytes);
 }
 
-static void entry_make(struct store *store, struct store_op *op, uint64_t argument,
-                       size_t payload_bytes, struct disk_entry *ret)
+static void entry_make(struct store *store, struct store_op *op, struct disk_entry *ret)
 {
     struct store_replica *replica = op->replica;
 
     *ret = (struct disk_entry){
         .type = (uint16_t)op_entry_type(op),
-        .bytes = (uint32_t)journal_entry_bytes(payload_bytes),
+        .bytes = (uint32_t)journal_entry_bytes(op_payload_bytes(op)),
         .lsn = store->journal.next_lsn++,
         .handle = replica->handle,
         .create_lsn = replica->create_lsn,
         .version = op->version,
-        .argument = argument,
+        .argument = op->argument,
         .commit_count = op->commit_count,
     };
     if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
-        struct pawl_record record = pawl_records_at(&replica->records, argument);
+        struct pawl_record record = pawl_records_at(&replica->records, op->argument);
         footer_row_encode(&ret->record, &record, op->place);
     }
 }
 
-// Puts the entry into the batch; `payload`, unless it is there already.
-static void entry_put(struct store_batch *batch, const struct disk_entry *entry,
-                      const uint8_t *payload, size_t payload_bytes)
+// Puts the entry in front of its payload, and zeros behind it.
+static void entry_put(struct store_batch *batch, struct disk_entry *entry, size_t payload_bytes)
 {
     uint8_t *at = batch->buffer + batch->bytes;
     size_t used = sizeof(*entry) + payload_bytes;
 
+    journal_entry_encode(entry);
     memcpy(at, entry, sizeof(*entry));
-    if (payload != NULL) {
-        memcpy(at + sizeof(*entry), payload, payload_bytes);
-    }
     memset(at + used, 0, entry->bytes - used);
     batch->bytes += entry->bytes;
     batch->entries_count++;
@@ -266,34 +262,47 @@ static void create_add(struct store *store, struct store_batch *batch, struct st
 
     replica->create_lsn = store->journal.next_lsn;
     store_replica_name(replica);
-    entry_make(store, op, op->argument, payload_bytes, &entry);
+    entry_make(store, op, &entry);
     entry.record.length = (uint32_t)payload_bytes;
     entry.record.crc = create_encode(replica, batch->buffer + batch->bytes + sizeof(entry));
-    journal_entry_encode(&entry);
-    entry_put(batch, &entry, NULL, payload_bytes);
+    entry_put(batch, &entry, payload_bytes);
 }
 
-// Some entries are made before the first is copied: a checksum reads what has just been written, and waits for all
-// stores in front of it, which are those of payloads to memory that is in no cache.
+// Returns the checksum of a run's rows, which it writes to `at`.
+static uint32_t rows_encode(const struct store_op *op, uint8_t *at)
+{
+    const struct pawl_records *records = &op->replica->records;
+    struct disk_run_row rows[DISK_RUN_MAX];
+
+    for (uint32_t i = 0; i < op->count; i++) {
+        rows[i] = (struct disk_run_row){
+            .length = pawl_records_length(records, op->argument + i),
+            .crc = pawl_records_crc(records, op->argument + i),
+        };
+    }
+    memcpy(at, rows, op->count * sizeof(rows[0]));
+    return pawl_crc32c(0, rows, op->count * sizeof(rows[0]));
+}
+
 static void records_add(struct store *store, struct store_batch *batch, struct store_op *op)
 {
-    const uint8_t *payload = op->payload;
-    struct disk_entry entries[JOURNAL_ENTRIES_AT_ONCE];
+    uint8_t *at = batch->buffer + batch->bytes + sizeof(struct disk_entry);
+    size_t bytes = records_bytes(op);
+    struct disk_entry entry;
 
-    for (uint32_t first = 0; first < op->count; first += JOURNAL_ENTRIES_AT_ONCE) {
-        uint32_t count = PAWL_MIN(op->count - first, JOURNAL_ENTRIES_AT_ONCE);
-        for (uint32_t i = 0; i < count; i++) {
-            uint64_t index = op->argument + first + i;
-            entry_make(store, op, index, pawl_records_length(&op->replica->records, index),
-                       &entries[i]);
-            journal_entry_encode(&entries[i]);
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            size_t bytes = entries[i].record.length; // an epoch has none
-            entry_put(batch, &entries[i], payload, bytes);
-            store->counters.copied_bytes += bytes;
-            payload += bytes;
-        }
+    entry_make(store, op, &entry);
+    if (op->count > 1) {
+        entry.type = DISK_ENTRY_RUN;
+        entry.record.place = op->count;
+        entry.record.length = (uint32_t)op_payload_bytes(op);
+        entry.record.crc = rows_encode(op, at);
+        batch->features |= DISK_BATCH_RUNS;
+    }
+    // The header before the payload: what reads fresh memory waits for all stores in front of it.
+    entry_put(batch, &entry, op_payload_bytes(op));
+    if (bytes > 0) { // an epoch has none
+        memcpy(at + rows_bytes(op), op->payload, bytes);
+        store->counters.copied_bytes += bytes;
     }
 }
 
@@ -310,9 +319,8 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         records_add(store, batch, op);
         break;
     default:
-        entry_make(store, op, op->argument, 0, &entry);
-        journal_entry_encode(&entry);
-        entry_put(batch, &entry, NULL, 0);
+        entry_make(store, op, &entry);
+        entry_put(batch, &entry, 0);
         break;
     }
     store_replica_dirty(op->replica, batch->segment->generation);
@@ -361,13 +369,13 @@ static void apply_large(struct store_op *op)
 static void apply_records(struct store_op *op, const struct store_batch *batch)
 {
     struct store_replica *replica = op->replica;
-    uint64_t at = batch->offset + op->batch_at + sizeof(struct disk_entry);
+    uint64_t at = batch->offset + op->batch_at + sizeof(struct disk_entry) + rows_bytes(op);
 
     replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
     for (uint32_t i = 0; i < op->count; i++) {
         *store_replica_place(replica, op->argument + i) =
             store_place_journal(batch->segment->index, at);
-        at += record_entry_bytes(op, i);
+        at += pawl_records_length(&replica->records, op->argument + i);
     }
     store_replica_advance(replica);
 }
@@ -444,6 +452,7 @@ static void batch_submit(struct store *store)
     struct store_batch *batch = &journal->batches[journal->gathering];
     size_t bytes = (size_t)pawl_align_up(batch->bytes, store->block_bytes);
     struct disk_batch header = {
+        .features = batch->features,
         .store_id = store->identity.store_id,
         .generation = batch->segment->generation,
         .first_lsn = batch->first_lsn,

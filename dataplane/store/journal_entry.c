@@ -34,7 +34,6 @@ void journal_batch_encode(struct disk_batch *batch)
 {
     batch->magic = DISK_BATCH_MAGIC;
     batch->format = DISK_FORMAT;
-    batch->features = DISK_FEATURES;
     batch->crc = 0;
     batch->crc = pawl_crc32c(0, batch, sizeof(*batch));
 }
@@ -84,7 +83,7 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
     if (batch.crc != STRUCT_CRC(&batch)) {
         return -EBADMSG;
     }
-    if (batch.format != DISK_FORMAT || batch.features != DISK_FEATURES) {
+    if (batch.format != DISK_FORMAT || (batch.features & ~DISK_BATCH_FEATURES) != 0) {
         return PAWL_EFORMAT;
     }
     if (batch.bytes < sizeof(batch) || batch.bytes > bytes ||
@@ -98,7 +97,8 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
 
 size_t journal_entry_payload_bytes(const struct disk_entry *entry)
 {
-    bool inside = entry->type == DISK_ENTRY_CREATE || entry->type == DISK_ENTRY_RECORD;
+    bool inside = entry->type == DISK_ENTRY_CREATE || entry->type == DISK_ENTRY_RECORD ||
+                  entry->type == DISK_ENTRY_RUN;
 
     return inside ? entry->record.length : 0;
 }
@@ -118,12 +118,40 @@ static bool entry_is_sane(const struct disk_entry *entry, size_t bytes)
     case DISK_ENTRY_RECORD:
     case DISK_ENTRY_REFERENCE:
         return entry->argument < DISK_RECORDS_MAX && entry->record.length <= WIRE_RECORD_MAX;
+    case DISK_ENTRY_RUN:
+        return entry->record.place >= 2 && entry->record.place <= DISK_RUN_MAX &&
+               entry->argument <= DISK_RECORDS_MAX - entry->record.place &&
+               entry->record.length >= entry->record.place * sizeof(struct disk_run_row);
     case DISK_ENTRY_SEAL:
     case DISK_ENTRY_CUT:
         return entry->argument <= DISK_RECORDS_MAX;
     default:
         return true;
     }
+}
+
+// Rows have to be sound, or nobody knows which records these are: -EBADMSG. PAWL_ECORRUPT: a payload is not.
+static int run_check(const struct disk_entry *entry, const uint8_t *inside)
+{
+    uint32_t count = journal_run_count(entry);
+    size_t at = count * sizeof(struct disk_run_row);
+    int code = 0;
+
+    if (pawl_crc32c(0, inside, at) != entry->record.crc) {
+        return -EBADMSG;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct disk_run_row row;
+        memcpy(&row, inside + i * sizeof(row), sizeof(row));
+        if (row.length == 0 || row.length > entry->record.length - at) {
+            return -EBADMSG;
+        }
+        if (pawl_crc32c(0, inside + at, row.length) != row.crc) {
+            code = PAWL_ECORRUPT;
+        }
+        at += row.length;
+    }
+    return at == entry->record.length ? code : -EBADMSG;
 }
 
 int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
@@ -143,9 +171,16 @@ int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
     if (!entry_is_sane(&entry, bytes)) {
         return -EBADMSG;
     }
+    const uint8_t *payload = (const uint8_t *)data + sizeof(entry);
+    int code = entry.type == DISK_ENTRY_RUN ? run_check(&entry, payload) : 0;
+    if (code == -EBADMSG) {
+        return code;
+    }
     *ret = entry;
     size_t payload_bytes = journal_entry_payload_bytes(&entry);
-    const uint8_t *payload = (const uint8_t *)data + sizeof(entry);
+    if (entry.type == DISK_ENTRY_RUN) {
+        return code;
+    }
     if (payload_bytes > 0 && pawl_crc32c(0, payload, payload_bytes) != entry.record.crc) {
         return PAWL_ECORRUPT;
     }

@@ -19,7 +19,7 @@
 #include "base/util.h"
 #include "proto/disk.h"
 
-// Fill magic, format, features and crc; the rest is the caller's.
+// Fill magic, format and crc, and a segment's features; the rest is the caller's.
 void journal_segment_encode(struct disk_segment *segment);
 void journal_batch_encode(struct disk_batch *batch);
 void journal_entry_encode(struct disk_entry *entry);
@@ -32,8 +32,13 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
 // The same for an entry; PAWL_ECORRUPT: only the payload is damaged, *ret is good.
 int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret) PAWL_MUST_CHECK;
 
-// Payload bytes inside the entry (0 for a reference).
+// Payload bytes inside the entry (0 for a reference), a run's rows included.
 size_t journal_entry_payload_bytes(const struct disk_entry *entry);
+// Records of a run's entry that was decoded.
+static inline uint32_t journal_run_count(const struct disk_entry *entry)
+{
+    return (uint32_t)entry->record.place;
+}
 // Bytes of an entry with so many payload bytes.
 static inline size_t journal_entry_bytes(size_t payload_bytes)
 {

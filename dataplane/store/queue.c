@@ -344,7 +344,8 @@ static int append_check(const struct store_replica *replica, uint64_t index,
     if (replica->damaged) {
         return PAWL_EDAMAGED;
     }
-    if (replica->seal_queued || replica->drop_queued || index != replica->queued_count ||
+    if (count == 0 || count > DISK_RUN_MAX || replica->seal_queued || replica->drop_queued ||
+        index != replica->queued_count ||
         record->offset != pawl_records_bytes(&replica->records, replica->records.count) ||
         length > WIRE_RECORD_MAX || length > replica->chunk_bytes - record->offset) {
         return -EINVAL;

@@ -86,10 +86,9 @@ static int apply_create(struct replay *replay, const struct disk_entry *entry,
     return 0;
 }
 
-static int apply_row(struct store_replica *replica, const struct disk_entry *entry, uint64_t place)
+static int apply_row(struct store_replica *replica, uint64_t index, const struct disk_record *row,
+                     uint64_t place)
 {
-    uint64_t index = entry->argument;
-
     if (replica->sealed && index >= replica->seal_count) {
         return 0;
     }
@@ -97,7 +96,7 @@ static int apply_row(struct store_replica *replica, const struct disk_entry *ent
     if (code != 0) {
         return code;
     }
-    footer_row_decode(&entry->record, store_replica_recovered(replica, index));
+    footer_row_decode(row, store_replica_recovered(replica, index));
     *store_replica_place(replica, index) = place;
     replica->queued_count = PAWL_MAX(replica->queued_count, index + 1);
     return 0;
@@ -112,7 +111,31 @@ static int apply_reference(struct store_replica *replica, const struct disk_entr
         store_replica_damage(replica, "an entry refers to a place outside of its file");
         return 0;
     }
-    return apply_row(replica, entry, place);
+    return apply_row(replica, entry->argument, &entry->record, place);
+}
+
+static int apply_run(const struct replay *replay, struct store_replica *replica,
+                     const struct disk_entry *entry, size_t payload_at)
+{
+    const struct store_segment *segment = replay->segment;
+    uint32_t count = journal_run_count(entry);
+    size_t at = payload_at + count * sizeof(struct disk_run_row);
+    struct disk_record row = entry->record;
+    int code = 0;
+
+    row.place = 0;
+    for (uint32_t i = 0; i < count && code == 0; i++) {
+        struct disk_run_row own;
+        memcpy(&own, segment->image + payload_at + i * sizeof(own), sizeof(own));
+        row.length = own.length;
+        row.crc = own.crc;
+        code =
+            apply_row(replica, entry->argument + i, &row, store_place_journal(segment->index, at));
+        row.offset += own.length;
+        row.sequence++;
+        at += own.length;
+    }
+    return code;
 }
 
 // The footer may know of the seal while entries from before it, a cut among them, are still to come: so
@@ -131,7 +154,10 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
     replica->commit_count = PAWL_MAX(replica->commit_count, entry->commit_count);
     switch (entry->type) {
     case DISK_ENTRY_RECORD:
-        return apply_row(replica, entry, store_place_journal(replay->segment->index, payload_at));
+        return apply_row(replica, entry->argument, &entry->record,
+                         store_place_journal(replay->segment->index, payload_at));
+    case DISK_ENTRY_RUN:
+        return apply_run(replay, replica, entry, payload_at);
     case DISK_ENTRY_REFERENCE:
         return apply_reference(replica, entry);
     case DISK_ENTRY_SEAL:
@@ -193,7 +219,8 @@ static int replay_visit(void *user, const struct disk_entry *entry, size_t paylo
         return 0;
     }
     if (!intact) {
-        pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " in journal segment %u at %zu does not "
+        pawl_log_error("chunk %" PRIx64 " record %" PRIu64
+                       ", or one of the run that it begins, in journal segment %u at %zu does not "
                        "match its checksum",
                        entry->handle, entry->argument, replay->segment->index, payload_at);
     }

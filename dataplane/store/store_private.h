@@ -221,7 +221,8 @@ struct store_segment {
 struct store_batch {
     uint8_t *buffer; // its place in the segment's image
     size_t limit;
-    size_t bytes; // 0: not begun
+    size_t bytes;      // 0: not begun
+    uint32_t features; // that its entries need
     uint32_t entries_count;
     uint64_t first_lsn;
     struct store_segment *segment;

@@ -17,6 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct walk {
+    const uint8_t *image;
     size_t bytes;
     uint64_t next_lsn;
 };
@@ -30,6 +31,17 @@ static int walk_visit(void *user, const struct disk_entry *entry, size_t payload
     pawl_assert(payload_at <= walk->bytes &&
                 journal_entry_payload_bytes(entry) <= walk->bytes - payload_at);
     pawl_assert(intact || journal_entry_payload_bytes(entry) > 0);
+    if (entry->type == DISK_ENTRY_RUN) { // who replays it takes the rows as they are
+        uint32_t count = journal_run_count(entry);
+        size_t at = count * sizeof(struct disk_run_row);
+        pawl_assert(count >= 2 && count <= DISK_RUN_MAX && at <= entry->record.length);
+        for (uint32_t i = 0; i < count; i++) {
+            struct disk_run_row row;
+            memcpy(&row, walk->image + payload_at + i * sizeof(row), sizeof(row));
+            at += row.length;
+        }
+        pawl_assert(at == entry->record.length);
+    }
     return 0;
 }
 
@@ -72,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (image == NULL) {
         abort();
     }
+    walk.image = image;
     memcpy(image + DISK_PAGE_BYTES, data + 1, size - 1);
     if ((data[0] & REPAIR) != 0) {
         repair(image + DISK_PAGE_BYTES, size - 1);

@@ -16,9 +16,12 @@ struct writer {
     bool done[CRASH_CHUNKS][CRASH_RECORDS + 1];
     uint32_t pending_count;
     void *payloads[CRASH_DEPTH];
+    uint32_t counts[CRASH_DEPTH]; // records of each
 };
 
 #define SEAL_VERSION 1000000u
+#define RUN_RECORDS 6u
+#define RUN_LENGTH_MAX 3000u // of a record
 
 enum { OP_APPEND, OP_CREATE, OP_PROMISE, OP_SEAL, OP_DROP };
 
@@ -60,7 +63,7 @@ static void writer_completed(struct writer *w, const struct store_completion *co
     case OP_APPEND:
         free(w->payloads[slot]);
         w->payloads[slot] = NULL;
-        w->done[chunk][value] = true;
+        memset(&w->done[chunk][value], true, w->counts[slot]);
         while (w->done[chunk][w->told->records[chunk]]) {
             w->told->records[chunk]++;
         }
@@ -109,13 +112,47 @@ static void writer_create(struct writer *w, uint64_t chunk)
     w->pending_count++;
 }
 
+// How many of the next records, some of which are no matter for a run, are appended together; fills their rows.
+static uint32_t run_plan(struct writer *w, uint64_t handle, uint64_t index, uint32_t try,
+                         struct wire_run_row rows[RUN_RECORDS])
+{
+    uint32_t most = pawl_random_chance(&w->random, 1, 3) ? RUN_RECORDS : 1;
+    uint32_t count = 0;
+
+    for (; count < most && index + count < CRASH_RECORDS; count++) {
+        uint32_t length = length_of(handle, index + count, try);
+        if (count > 0 && (length == 0 || length > RUN_LENGTH_MAX || rows[0].length == 0 ||
+                          rows[0].length > RUN_LENGTH_MAX)) {
+            break;
+        }
+        rows[count] = (struct wire_run_row){
+            .length = length, .crc = fixture_record(0, handle, index + count, length).crc};
+    }
+    return count;
+}
+
+// The payloads of a run, one behind the other.
+static void *run_payload(uint64_t handle, uint64_t index, const struct wire_run_row rows[],
+                         uint32_t count)
+{
+    uint8_t *payload = malloc((size_t)RUN_RECORDS * RUN_LENGTH_MAX);
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        void *one = fixture_payload(handle, index + i, rows[i].length);
+        memcpy(payload + at, one, rows[i].length);
+        at += rows[i].length;
+        free(one);
+    }
+    return payload;
+}
+
 static void writer_append(struct writer *w, uint64_t chunk)
 {
     uint64_t handle = handle_of(chunk, w->told->life[chunk]);
     uint64_t index = w->next[chunk];
     uint32_t try = w->told->tries_count + 1;
-    uint32_t length = length_of(handle, index, try);
-    struct pawl_record record = fixture_record(w->end[chunk], handle, index, length);
+    struct wire_run_row rows[RUN_RECORDS];
     uint64_t slot = 0;
 
     while (slot < CRASH_DEPTH && w->payloads[slot] != NULL) {
@@ -124,16 +161,22 @@ static void writer_append(struct writer *w, uint64_t chunk)
     if (slot == CRASH_DEPTH) {
         return;
     }
-    w->payloads[slot] = fixture_payload(handle, index, length);
+    uint32_t count = run_plan(w, handle, index, try, rows);
+    struct pawl_record record = fixture_record(w->end[chunk], handle, index, rows[0].length);
+    w->payloads[slot] = count > 1 ? run_payload(handle, index, rows, count)
+                                  : fixture_payload(handle, index, rows[0].length);
+    w->counts[slot] = count;
     record.id.epoch = try;
     w->told->tries_count = try;
-    w->told->tries[chunk][index] = try;
-    w->told->started[chunk] = index + 1;
-    must(store_append(w->store, handle, index, &record, w->payloads[slot], index,
-                      token_of(OP_APPEND, slot, chunk, index)));
+    for (uint32_t i = 0; i < count; i++) {
+        w->told->tries[chunk][index + i] = try;
+        w->end[chunk] += rows[i].length;
+    }
+    w->told->started[chunk] = index + count;
+    must(store_append_run(w->store, handle, index, &record, rows, count, w->payloads[slot], index,
+                          token_of(OP_APPEND, slot, chunk, index)));
     w->pending_count++;
-    w->next[chunk]++;
-    w->end[chunk] += length;
+    w->next[chunk] += count;
 }
 
 // Drops or seals a chunk that has grown, with nothing of it in flight, and begins its next life.

@@ -165,6 +165,32 @@ uint64_t fixture_append_start(struct fixture *f, uint64_t handle, uint64_t index
     return token;
 }
 
+uint64_t fixture_run_start(struct fixture *f, uint64_t handle, const uint32_t lengths[],
+                           uint32_t count, void **ret_payload)
+{
+    struct fixture_chunk found = fixture_find(f, handle);
+    uint64_t index = found.chunk.records_count;
+    struct pawl_record first =
+        fixture_record(fixture_chunk_end(&found.chunk), handle, index, lengths[0]);
+    struct wire_run_row rows[WIRE_RUN_MAX];
+    uint8_t *bytes = calloc(1, WIRE_INLINE_MAX);
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        void *payload = fixture_payload(handle, index + i, lengths[i]);
+        rows[i] =
+            (struct wire_run_row){.length = lengths[i], .crc = pawl_crc32c(0, payload, lengths[i])};
+        memcpy(bytes + at, payload, lengths[i]);
+        at += lengths[i];
+        free(payload);
+    }
+    uint64_t token = fixture_token(f);
+    assert_int_equal(
+        store_append_run(f->store, handle, index, &first, rows, count, bytes, index, token), 0);
+    *ret_payload = bytes;
+    return token;
+}
+
 void fixture_append(struct fixture *f, uint64_t handle, uint32_t length)
 {
     struct fixture_chunk found = fixture_find(f, handle);

@@ -63,6 +63,9 @@ void fixture_append(struct fixture *f, uint64_t handle, uint32_t length);
 // The same without waiting; *ret_payload is freed after the end.
 uint64_t fixture_append_start(struct fixture *f, uint64_t handle, uint64_t index, uint64_t offset,
                               uint32_t length, void **ret_payload);
+// A run of `count` records of those lengths, the first of which is the chunk's next; the same.
+uint64_t fixture_run_start(struct fixture *f, uint64_t handle, const uint32_t lengths[],
+                           uint32_t count, void **ret_payload);
 struct fixture_chunk fixture_find(struct fixture *f, uint64_t handle);
 uint64_t fixture_chunk_end(const struct store_chunk *chunk);
 

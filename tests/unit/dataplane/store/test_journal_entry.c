@@ -326,6 +326,120 @@ static void test_entry_decode_when_header_makes_no_sense_then_refuses(void **sta
     }
 }
 
+struct run {
+    struct disk_entry entry;
+    struct disk_run_row rows[3];
+    uint8_t payload[64]; // 20 + 1 + 30 bytes and padding
+};
+
+static struct run run_make(void)
+{
+    static const uint32_t lengths[] = {20, 1, 30};
+    struct run run = {
+        .entry = {.type = DISK_ENTRY_RUN,
+                  .bytes = (uint32_t)journal_entry_bytes(sizeof(run.rows) + 51),
+                  .lsn = 7,
+                  .argument = 4,
+                  .record = {.length = sizeof(run.rows) + 51, .place = 3}},
+    };
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        memset(run.payload + at, (int)i + 1, lengths[i]);
+        run.rows[i] = (struct disk_run_row){.length = lengths[i],
+                                            .crc = pawl_crc32c(0, run.payload + at, lengths[i])};
+        at += lengths[i];
+    }
+    return run;
+}
+
+// With checksums that fit what it says.
+static int run_decode(struct run *run)
+{
+    struct disk_entry ret;
+
+    run->entry.record.crc = pawl_crc32c(0, run->rows, sizeof(run->rows));
+    journal_entry_encode(&run->entry);
+    return journal_entry_decode(run, sizeof(*run), &ret);
+}
+
+static void test_entry_decode_when_it_is_a_run_then_checks_rows_and_payloads(void **state)
+{
+    (void)state;
+    struct run run = run_make();
+    struct disk_entry ret;
+
+    assert_int_equal(run_decode(&run), 0);
+    for (size_t bit = 0; bit < 8 * sizeof(run.rows); bit++) {
+        uint8_t *rows = (uint8_t *)run.rows;
+        rows[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(journal_entry_decode(&run, sizeof(run), &ret), -EBADMSG);
+        rows[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t at = 0; at < 51; at++) {
+        run.payload[at] ^= 1;
+        assert_int_equal(journal_entry_decode(&run, sizeof(run), &ret), PAWL_ECORRUPT);
+        assert_int_equal(journal_run_count(&ret), 3);
+        run.payload[at] ^= 1;
+    }
+    assert_int_equal(journal_entry_decode(&run, run.entry.bytes - 1, &ret), -EBADMSG);
+}
+
+static void test_entry_decode_when_a_run_makes_no_sense_then_refuses(void **state)
+{
+    (void)state;
+    struct run run;
+
+    for (int i = 0; i < 9; i++) {
+        run = run_make();
+        switch (i) {
+        case 0:
+            run.entry.record.place = 1;
+            break;
+        case 1:
+            run.entry.record.place = DISK_RUN_MAX + 1;
+            break;
+        case 2:
+            run.entry.record.place = UINT64_MAX;
+            break;
+        case 3:
+            run.entry.argument = DISK_RECORDS_MAX - 2;
+            break;
+        case 4:
+            run.entry.argument = UINT64_MAX - 1;
+            break;
+        case 5:
+            run.rows[1].length = 0;
+            break;
+        case 6:
+            run.rows[2].length = 29; // less than what is there
+            break;
+        case 7:
+            run.rows[0].length = UINT32_MAX;
+            break;
+        default:
+            run.entry.record.length = sizeof(run.rows) - 8;
+            run.entry.bytes = (uint32_t)journal_entry_bytes(sizeof(run.rows) - 8);
+            break;
+        }
+        assert_int_equal(run_decode(&run), -EBADMSG);
+    }
+}
+
+static void test_batch_decode_when_it_needs_what_is_not_known_then_says_so(void **state)
+{
+    (void)state;
+    struct disk_batch batch = {
+        .features = DISK_BATCH_FEATURES, .first_lsn = 1, .bytes = sizeof(batch)};
+    struct disk_batch ret;
+
+    journal_batch_encode(&batch);
+    assert_int_equal(journal_batch_decode(&batch, sizeof(batch), &ret), 0);
+    batch.features = DISK_BATCH_FEATURES + 1;
+    journal_batch_encode(&batch);
+    assert_int_equal(journal_batch_decode(&batch, sizeof(batch), &ret), PAWL_EFORMAT);
+}
+
 static void test_segment_decode_when_bad_or_newer_then_says_which(void **state)
 {
     (void)state;
@@ -364,6 +478,9 @@ int main(void)
         IMAGE_TEST(test_scan_when_batches_are_of_another_use_then_ignores_them),
         IMAGE_TEST(test_entry_decode_when_any_header_bit_flips_then_refuses),
         IMAGE_TEST(test_entry_decode_when_header_makes_no_sense_then_refuses),
+        cmocka_unit_test(test_entry_decode_when_it_is_a_run_then_checks_rows_and_payloads),
+        cmocka_unit_test(test_entry_decode_when_a_run_makes_no_sense_then_refuses),
+        cmocka_unit_test(test_batch_decode_when_it_needs_what_is_not_known_then_says_so),
         cmocka_unit_test(test_segment_decode_when_bad_or_newer_then_says_which),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,101 @@ static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void 
     free(data);
 }
 
+static const uint32_t run_lengths[] = {700, 1, 900, 33, 2000};
+enum { RUN_COUNT = 5 };
+
+// Three records, then a run of five; closed.
+static void run_fill(struct fixture *f)
+{
+    void *payload;
+
+    setup_small(f);
+    fill(f, 3, 0);
+    uint64_t token = fixture_run_start(f, 1, run_lengths, RUN_COUNT, &payload);
+    assert_int_equal(fixture_wait(f, token), 0);
+    free(payload);
+}
+
+// The entry of the run, and where it is.
+static uint64_t run_entry(const char *path, struct disk_entry *ret)
+{
+    size_t bytes;
+    uint8_t *data = fixture_slurp(path, &bytes);
+    uint64_t found = UINT64_MAX;
+
+    for (size_t at = DISK_PAGE_BYTES; at + sizeof(*ret) <= bytes; at += 8) {
+        struct disk_entry entry;
+        if (journal_entry_decode(data + at, bytes - at, &entry) == 0 &&
+            entry.type == DISK_ENTRY_RUN) {
+            *ret = entry;
+            found = at;
+        }
+    }
+    free(data);
+    assert_true(found != UINT64_MAX);
+    assert_int_equal(journal_run_count(ret), RUN_COUNT);
+    return found;
+}
+
+// What nobody was told of goes as a whole.
+static void test_recovery_when_a_run_is_torn_then_cuts_all_of_it(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    struct disk_entry entry;
+
+    run_fill(f);
+    crash(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    uint64_t at = run_entry(path, &entry);
+    fixture_flip(path, at + entry.bytes - 100); // in its last payload
+    fixture_open(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+    assert_false(fixture_find(f, 1).chunk.damaged);
+    fixture_append(f, 1, 50);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 4);
+}
+
+static void test_recovery_when_a_payload_of_a_run_rots_then_only_that_record_is_bad(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    struct disk_entry entry;
+
+    run_fill(f);
+    fixture_close(f); // confirms the run: it was acknowledged
+    fixture_path(f, "journal/00", path, sizeof(path));
+    uint64_t at = run_entry(path, &entry) + sizeof(entry) + RUN_COUNT * sizeof(struct disk_run_row);
+    for (uint64_t i = 0; i < RUN_COUNT; i++) {
+        fixture_flip(path, at);
+        fixture_open(f);
+        assert_int_equal(fixture_find(f, 1).chunk.records_count, 3 + RUN_COUNT);
+        assert_false(fixture_find(f, 1).chunk.damaged);
+        for (uint64_t k = 0; k < 3 + RUN_COUNT; k++) {
+            assert_int_equal(fixture_read_record(f, 1, k), k == 3 + i ? PAWL_ECORRUPT : 0);
+        }
+        fixture_close(f);
+        fixture_flip(path, at);
+        at += run_lengths[i];
+    }
+}
+
+static void test_recovery_when_a_row_of_a_run_rots_then_the_chunk_is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    struct disk_entry entry;
+
+    run_fill(f);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    fixture_flip(path, run_entry(path, &entry) + sizeof(entry) + sizeof(struct disk_run_row));
+    fixture_open(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+}
+
 static void
 test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad(void **state)
 {
@@ -376,6 +471,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on),
+        FIXTURE_TEST(test_recovery_when_a_run_is_torn_then_cuts_all_of_it),
+        FIXTURE_TEST(test_recovery_when_a_payload_of_a_run_rots_then_only_that_record_is_bad),
+        FIXTURE_TEST(test_recovery_when_a_row_of_a_run_rots_then_the_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
         FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
         FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),

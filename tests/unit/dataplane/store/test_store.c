@@ -93,33 +93,6 @@ static void test_append_when_payload_is_unaligned_then_reads_back(void **state)
     free(payload);
 }
 
-// Starts a run of `count` records of those lengths, the first of which is the chunk's next.
-static uint64_t run_start(struct fixture *f, uint64_t handle, const uint32_t lengths[],
-                          uint32_t count, void **ret_payload)
-{
-    struct fixture_chunk found = fixture_find(f, handle);
-    uint64_t index = found.chunk.records_count;
-    struct pawl_record first =
-        fixture_record(fixture_chunk_end(&found.chunk), handle, index, lengths[0]);
-    struct wire_run_row rows[WIRE_RUN_MAX];
-    uint8_t *bytes = calloc(1, WIRE_INLINE_MAX);
-    size_t at = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        void *payload = fixture_payload(handle, index + i, lengths[i]);
-        rows[i] =
-            (struct wire_run_row){.length = lengths[i], .crc = pawl_crc32c(0, payload, lengths[i])};
-        memcpy(bytes + at, payload, lengths[i]);
-        at += lengths[i];
-        free(payload);
-    }
-    uint64_t token = fixture_token(f);
-    assert_int_equal(
-        store_append_run(f->store, handle, index, &first, rows, count, bytes, index, token), 0);
-    *ret_payload = bytes;
-    return token;
-}
-
 static void test_append_run_then_each_record_is_one_and_survives(void **state)
 {
     struct fixture *f = *state;
@@ -133,7 +106,7 @@ static void test_append_run_then_each_record_is_one_and_survives(void **state)
     for (int i = 0; i < 40; i++) {
         void *payload;
         fixture_append(f, 1, 100);
-        uint64_t token = run_start(f, 1, lengths, PAWL_ARRAY_COUNT(lengths), &payload);
+        uint64_t token = fixture_run_start(f, 1, lengths, PAWL_ARRAY_COUNT(lengths), &payload);
         assert_int_equal(fixture_wait(f, token), 0);
         free(payload);
     }
@@ -157,6 +130,7 @@ static void test_append_run_when_it_is_too_long_then_leaves_nothing(void **state
     assert_int_equal(store_create(f->store, &chunk, token), 0);
     assert_int_equal(fixture_wait(f, token), 0);
     assert_int_equal(store_append_run(f->store, 1, 0, &first, rows, 2, bytes, 0, 1), -EINVAL);
+    assert_int_equal(store_append_run(f->store, 1, 0, &first, rows, 0, bytes, 0, 1), -EINVAL);
     assert_int_equal(fixture_find(f, 1).chunk.records_count, 0);
     fixture_append(f, 1, 100);
     assert_int_equal(fixture_check_chunk(f, 1), 1);
