@@ -272,8 +272,7 @@ static int journal_check(struct check *check)
     uint32_t records = (uint32_t)(model_journal_records(check->options, check->result->flush,
                                                         check->result->records_per_flush) +
                                   0.5);
-    uint32_t bytes = (uint32_t)sizeof(struct journal_batch) +
-                     PAWL_MAX(records, 1u) * shape_entry_bytes(&check->shape);
+    uint32_t bytes = shape_journal_bytes(&check->shape, PAWL_MAX(records, 1u));
     struct tool_disk disk = {
         .bytes = (uint32_t)pawl_align_up(bytes, block_bytes), .depth = 1, .is_durable = true};
     struct roofline_part *part = part_add(check, ROOFLINE_PART_FLUSH, disk.bytes);

@@ -21,10 +21,11 @@ static struct batch *batch_at(struct journal *journal, uint64_t number)
     return &journal->batches[number % journal->batches_count];
 }
 
-// All that is outstanding may stand in batches of one record, or in one batch.
+// All that is outstanding may stand in batches of one record, or in one batch. A batch ends where a run has no room
+// in it: two of them have more records than fit one.
 static uint32_t batches_needed(const struct shape *shape, uint32_t batch_max)
 {
-    return shape->outstanding / batch_max + 4;
+    return 2 * shape->outstanding / batch_max + 4;
 }
 
 int server_disk_open(struct server *server)
@@ -78,14 +79,14 @@ void server_disk_point(struct server *server)
     journal->gathering = 0;
 }
 
-// An entry for each record, as Pawl's journal has it: number `i` of a run, or the one that travels alone.
-static void journal_add(struct server *server, const struct record *record, uint32_t i,
+// An entry for a run, as Pawl's journal has it, or for a record that came alone.
+static void journal_add(struct server *server, const struct record *record, uint32_t count,
                         const void *payload)
 {
     struct journal *journal = &server->journal;
     struct batch *batch = batch_at(journal, journal->gathering);
 
-    if (batch->count == journal->batch_max) {
+    if (batch->count > 0 && batch->count + count > journal->batch_max) {
         journal->gathering++;
         pawl_assert(journal->gathering - journal->oldest < journal->batches_count);
         batch = batch_at(journal, journal->gathering);
@@ -94,22 +95,29 @@ static void journal_add(struct server *server, const struct record *record, uint
     uint8_t *at = batch->buffer + batch->bytes;
     struct journal_entry entry = {
         .magic = SHAPE_MAGIC,
-        .bytes = shape_entry_bytes(&server->shape),
-        .index = record->index + i,
-        .sequence = record->sequence + i,
+        .bytes = shape_entry_bytes(&server->shape, count),
+        .index = record->index,
+        .sequence = record->sequence,
         .client = record->client,
         .length = record->length,
         .place = payload != NULL ? JOURNAL_HERE : record->place,
+        .count = count,
     };
+    pawl_assert(batch->bytes + entry.bytes <= journal->batch_bytes);
     memcpy(at, &entry, sizeof(entry));
     if (payload != NULL) {
-        size_t padding = entry.bytes - sizeof(entry) - record->length;
-        memcpy(at + sizeof(entry), payload, record->length);
-        memset(at + sizeof(entry) + record->length, 0, padding);
+        size_t used = sizeof(entry);
+        struct disk_run_row row = {.length = record->length};
+        for (; used < sizeof(entry) + shape_rows_bytes(count); used += sizeof(row)) {
+            memcpy(at + used, &row, sizeof(row));
+        }
+        memcpy(at + used, payload, (size_t)count * record->length);
+        used += (size_t)count * record->length;
+        memset(at + used, 0, entry.bytes - used);
     }
     batch->bytes += entry.bytes;
-    batch->count++;
-    batch->end_index = entry.index + 1;
+    batch->count += count;
+    batch->end_index = entry.index + count;
 }
 
 static void record_durable(struct server *server, uint64_t index)
@@ -139,13 +147,14 @@ static void batch_written(void *user, struct disk_request *request)
     if (!server->shape.is_pushed) {
         server->durable_count = batch->end_index;
     }
-    for (uint32_t i = 0; i < batch->count && (server->shape.is_pushed || is_written_twice); i++) {
+    while (at < batch->bytes && (server->shape.is_pushed || is_written_twice)) {
         const struct journal_entry *entry = (const void *)(batch->buffer + at);
         if (server->shape.is_pushed) {
             record_durable(server, entry->index);
         }
         if (is_written_twice) {
-            rc = rc == 0 ? duties_write(server, entry + 1, entry->length) : rc;
+            const uint8_t *payload = (const uint8_t *)(entry + 1) + shape_rows_bytes(entry->count);
+            rc = rc == 0 ? duties_write(server, payload, entry->count * entry->length) : rc;
         }
         at += entry->bytes;
     }
@@ -192,7 +201,7 @@ static void data_flushed(void *user, struct disk_request *request)
 
     (void)request;
     for (uint32_t i = 0; i < server->flushing_count; i++) {
-        journal_add(server, server->flushing[i], 0, NULL);
+        journal_add(server, server->flushing[i], 1, NULL);
     }
     server->flushing_count = 0;
 }
@@ -202,7 +211,7 @@ static void data_written(void *user, struct disk_request *request)
     struct server *server = user;
 
     if (server->point.flush == ROOFLINE_DSYNC) {
-        journal_add(server, request->owner, 0, NULL);
+        journal_add(server, request->owner, 1, NULL);
         return;
     }
     server->unflushed[server->unflushed_count++] = request->owner;
@@ -230,7 +239,7 @@ int server_record_store(struct server *server, struct record *record, const void
         return 0;
     }
     if (!server->shape.is_in_place) {
-        journal_add(server, record, 0, payload);
+        journal_add(server, record, 1, payload);
         return 0;
     }
     struct iovec from = {
@@ -254,9 +263,7 @@ void server_run_store(struct server *server, const struct record *run, const uin
         server->durable_count = run->index + run->count;
         return;
     }
-    for (uint32_t i = 0; i < run->count; i++) {
-        journal_add(server, run, i, payloads + (size_t)i * run->length);
-    }
+    journal_add(server, run, run->count, payloads);
 }
 
 int server_disk_pump(struct server *server)

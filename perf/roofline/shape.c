@@ -92,16 +92,26 @@ uint32_t shape_appended_bytes(uint32_t runs)
     return (uint32_t)(sizeof(struct frame) + runs * sizeof(struct appended_entry));
 }
 
-uint32_t shape_entry_bytes(const struct shape *shape)
+uint32_t shape_entry_bytes(const struct shape *shape, uint32_t run_records)
 {
-    uint32_t payload = shape->is_in_place ? 0 : shape->record_bytes;
+    uint32_t inside =
+        shape->is_in_place ? 0 : shape_rows_bytes(run_records) + run_records * shape->record_bytes;
 
-    return (uint32_t)(sizeof(struct journal_entry) + pawl_align_up(payload, 8));
+    return (uint32_t)(sizeof(struct journal_entry) + pawl_align_up(inside, 8));
+}
+
+uint32_t shape_journal_bytes(const struct shape *shape, uint32_t records)
+{
+    uint32_t rest = records % shape->run_max;
+    uint32_t bytes = (uint32_t)sizeof(struct journal_batch) +
+                     records / shape->run_max * shape_entry_bytes(shape, shape->run_max);
+
+    return bytes + (rest > 0 ? shape_entry_bytes(shape, rest) : 0);
 }
 
 uint64_t shape_batch_bytes(const struct shape *shape, uint32_t records)
 {
-    uint64_t bytes = sizeof(struct journal_batch) + (uint64_t)records * shape_entry_bytes(shape);
+    uint64_t bytes = sizeof(struct journal_batch) + (uint64_t)records * shape_entry_bytes(shape, 1);
 
     return pawl_align_up(bytes, SHAPE_PAGE_BYTES);
 }
@@ -208,10 +218,10 @@ bool shape_payload_is(const void *payload, uint32_t bytes, uint32_t client, uint
 static const char *entry_check(const struct shape *shape, const struct journal_entry *entry,
                                const uint8_t *data, uint64_t data_bytes, uint64_t records_max)
 {
-    const uint8_t *payload = (const uint8_t *)(entry + 1);
+    const uint8_t *payload = (const uint8_t *)(entry + 1) + shape_rows_bytes(entry->count);
 
     if (entry->client >= shape->clients || entry->sequence >= records_max ||
-        entry->length != shape->record_bytes) {
+        entry->count > records_max - entry->sequence || entry->length != shape->record_bytes) {
         return "an entry of a record that was never sent";
     }
     if (shape->is_in_place != (entry->place != JOURNAL_HERE)) {
@@ -223,9 +233,26 @@ static const char *entry_check(const struct shape *shape, const struct journal_e
         }
         payload = data + entry->place;
     }
-    return shape_payload_is(payload, entry->length, entry->client, entry->sequence)
-               ? NULL
-               : "a payload that is not the one that was sent";
+    for (uint32_t i = 0; i < entry->count; i++, payload += entry->length) {
+        if (!shape_payload_is(payload, entry->length, entry->client, entry->sequence + i)) {
+            return "a payload that is not the one that was sent";
+        }
+    }
+    return NULL;
+}
+
+static const char *entry_note(const struct journal_entry *entry, uint64_t records_max,
+                              struct shape_found *found)
+{
+    for (uint32_t i = 0; i < entry->count; i++) {
+        uint8_t *seen = &found->seen[entry->client * records_max + entry->sequence + i];
+        if (*seen != 0) {
+            return "a record that is there twice";
+        }
+        *seen = 1;
+        found->found_count++;
+    }
+    return NULL;
 }
 
 static const char *batch_walk(const struct shape *shape, const uint8_t *at, const uint8_t *data,
@@ -234,22 +261,20 @@ static const char *batch_walk(const struct shape *shape, const uint8_t *at, cons
     const struct journal_batch *batch = (const void *)at;
     uint32_t used = sizeof(*batch);
 
-    for (uint32_t i = 0; i < batch->count; i++) {
+    for (uint32_t records = 0; records < batch->count;) {
         const struct journal_entry *entry = (const void *)(at + used);
         if (batch->bytes - used < sizeof(*entry) || entry->magic != SHAPE_MAGIC ||
-            entry->bytes != shape_entry_bytes(shape) || entry->bytes > batch->bytes - used) {
+            entry->count == 0 || entry->count > shape->run_max ||
+            entry->bytes != shape_entry_bytes(shape, entry->count) ||
+            entry->bytes > batch->bytes - used) {
             return "a torn entry";
         }
         const char *why = entry_check(shape, entry, data, data_bytes, records_max);
+        why = why == NULL ? entry_note(entry, records_max, found) : why;
         if (why != NULL) {
             return why;
         }
-        uint8_t *seen = &found->seen[entry->client * records_max + entry->sequence];
-        if (*seen != 0) {
-            return "a record that is there twice";
-        }
-        *seen = 1;
-        found->found_count++;
+        records += entry->count;
         used += entry->bytes;
     }
     return used == batch->bytes ? NULL : "a torn batch";

@@ -137,7 +137,8 @@ struct journal_entry {
     uint32_t client;
     uint32_t length;
     uint64_t place; // in the data file; JOURNAL_HERE: the payload follows
-    uint8_t reserved[sizeof(struct disk_entry) - 40];
+    uint32_t count; // records, the first of which is this one
+    uint8_t reserved[sizeof(struct disk_entry) - 44];
 };
 static_assert(sizeof(struct journal_entry) == sizeof(struct disk_entry), "journal_entry");
 
@@ -164,7 +165,10 @@ uint32_t shape_prepare_bytes(const struct shape *shape, uint32_t records);
 uint32_t shape_append_bytes_max(const struct shape *shape, uint32_t records);
 uint32_t shape_prepare_bytes_max(const struct shape *shape, uint32_t records);
 uint32_t shape_appended_bytes(uint32_t runs);
-uint32_t shape_entry_bytes(const struct shape *shape); // of the journal: one for each record
+// Of the journal, for a run or a record alone.
+uint32_t shape_entry_bytes(const struct shape *shape, uint32_t run_records);
+// A batch of the journal with so many records, in as few runs as can be.
+uint32_t shape_journal_bytes(const struct shape *shape, uint32_t records);
 // Room for a batch of the journal, padded to a page.
 uint64_t shape_batch_bytes(const struct shape *shape, uint32_t records);
 

@@ -51,8 +51,14 @@ static void test_shape_when_one_record_then_as_long_as_pawls_own(void **state)
     assert_int_equal(shape_prepare_bytes(&small, 1), sizeof(struct wire_prepare) + 1024);
     assert_int_equal(shape_append_bytes(&large, 1), sizeof(struct wire_append));
     assert_int_equal(shape_appended_bytes(1), sizeof(struct wire_appended));
-    assert_int_equal(shape_entry_bytes(&small), sizeof(struct disk_entry) + 1024);
-    assert_int_equal(shape_entry_bytes(&large), sizeof(struct disk_entry));
+    assert_int_equal(shape_entry_bytes(&small, 1), sizeof(struct disk_entry) + 1024);
+    assert_int_equal(shape_entry_bytes(&large, 1), sizeof(struct disk_entry));
+    assert_int_equal(shape_entry_bytes(&small, 3),
+                     sizeof(struct disk_entry) + 3 * (sizeof(struct disk_run_row) + 1024));
+    small.run_max = 4;
+    assert_int_equal(shape_journal_bytes(&small, 9), sizeof(struct disk_batch) +
+                                                         2 * shape_entry_bytes(&small, 4) +
+                                                         shape_entry_bytes(&small, 1));
 }
 
 // What Pawl's own check says of so many records as one message of this type.
@@ -228,17 +234,42 @@ static struct journal_entry *entry_write(struct journal_file *file, struct journ
 
     *entry = (struct journal_entry){
         .magic = SHAPE_MAGIC,
-        .bytes = shape_entry_bytes(shape),
+        .bytes = shape_entry_bytes(shape, 1),
         .sequence = sequence,
         .client = client,
         .length = shape->record_bytes,
         .place = JOURNAL_HERE,
+        .count = 1,
     };
     if (!shape->is_in_place) {
         shape_payload_fill(entry + 1, shape->record_bytes, client, sequence, true);
     }
     batch->bytes += entry->bytes;
     batch->count++;
+    return entry;
+}
+
+// A run of `count` records from that sequence on.
+static struct journal_entry *run_write(struct journal_file *file, struct journal_batch *batch,
+                                       const struct shape *shape, uint64_t sequence, uint32_t count)
+{
+    struct journal_entry *entry = (void *)((uint8_t *)batch + batch->bytes);
+    uint8_t *payload = (uint8_t *)(entry + 1) + shape_rows_bytes(count);
+
+    *entry = (struct journal_entry){
+        .magic = SHAPE_MAGIC,
+        .bytes = shape_entry_bytes(shape, count),
+        .sequence = sequence,
+        .length = shape->record_bytes,
+        .place = JOURNAL_HERE,
+        .count = count,
+    };
+    for (uint32_t i = 0; i < count; i++, payload += shape->record_bytes) {
+        shape_payload_fill(payload, shape->record_bytes, 0, sequence + i, true);
+    }
+    assert_true(payload <= file->bytes + sizeof(file->bytes));
+    batch->bytes += entry->bytes;
+    batch->count += count;
     return entry;
 }
 
@@ -328,6 +359,35 @@ static void test_walk_when_a_record_is_there_twice_then_refused(void **state)
     assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
 }
 
+static void test_walk_when_there_are_runs_then_each_record_is_looked_at(void **state)
+{
+    (void)state;
+    static struct journal_file file;
+    struct shape shape = shape_of(100);
+    memset(&file, 0, sizeof(file));
+    struct journal_batch *batch = batch_begin(&file);
+    struct journal_entry *run = run_write(&file, batch, &shape, 0, 2);
+    entry_write(&file, batch, &shape, 1, 1);
+    struct journal_entry *other = run_write(&file, batch, &shape, 2, 2);
+    batch_end(&file, batch);
+    assert_int_equal(walk(&shape, &file, NULL, 0), 5);
+    uint8_t *last = (uint8_t *)(run + 1) + shape_rows_bytes(2) + 199;
+    *last ^= 1;
+    assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
+    *last ^= 1;
+    run->count = 3;
+    assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
+    run->count = 0;
+    assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
+    run->count = UINT32_MAX;
+    assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
+    run->count = 2;
+    other->sequence = 1; // the run before has it
+    shape_payload_fill((uint8_t *)(other + 1) + shape_rows_bytes(2), 100, 0, 1, true);
+    shape_payload_fill((uint8_t *)(other + 1) + shape_rows_bytes(2) + 100, 100, 0, 2, true);
+    assert_int_equal(walk(&shape, &file, NULL, 0), -EBADMSG);
+}
+
 static void test_walk_when_in_place_then_the_data_file_is_compared(void **state)
 {
     (void)state;
@@ -364,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_walk_when_sound_then_counts),
         cmocka_unit_test(test_walk_when_anything_is_off_then_refused),
         cmocka_unit_test(test_walk_when_a_record_is_there_twice_then_refused),
+        cmocka_unit_test(test_walk_when_there_are_runs_then_each_record_is_looked_at),
         cmocka_unit_test(test_walk_when_in_place_then_the_data_file_is_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
