@@ -369,7 +369,8 @@ struct pawl_file {
     struct client_pusher *pusher;  // NULL: none
     struct pawl_list streams;      // write_stream of write.c
     uint32_t streams_count;
-    struct pawl_map seen; // chunk > bytes of its write log that were seen; write.c
+    struct pawl_counters written; // of streams that were closed
+    struct pawl_map seen;         // chunk > bytes of its write log that were seen; write.c
     bool closed; // takes nothing any more; freed by client_callbacks() once outside_count is 0
     // The last producer that was told of a loss, when another took its place.
     struct pawl_record_id lost;
@@ -406,6 +407,9 @@ void file_seen_note(struct pawl_file *file, uint64_t handle, uint64_t log_bytes)
 uint64_t file_seen_bytes(const struct pawl_file *file, uint64_t handle);
 void file_seen_free(struct pawl_file *file);
 void file_streams_close(struct pawl_file *file);
+// Adds what was done for records of a file's own, and for writes that open streams of it have made.
+void file_counters_add(const struct pawl_file *file, struct pawl_counters *sum);
+void file_streams_counters_add(const struct pawl_file *file, struct pawl_counters *sum);
 // At the end of all files: the logs are freed by themselves.
 void file_streams_free(struct pawl_file *file);
 

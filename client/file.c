@@ -19,7 +19,7 @@ uint64_t pawl_record_bytes_max(const struct pawl_file *file)
     return PAWL_MIN(file->chunk_bytes / 4, (uint64_t)WIRE_RECORD_MAX);
 }
 
-static void counters_add(struct append_counters *sum, const struct append_counters *part)
+static void core_counters_add(struct append_counters *sum, const struct append_counters *part)
 {
     sum->appends_count += part->appends_count;
     sum->retries_count += part->retries_count;
@@ -48,7 +48,7 @@ int file_core_reset(struct pawl_file *file, uint64_t producer_hi, uint64_t produ
         if (append_core_final(file->core) == PAWL_ELOST) {
             file->lost = file->producer;
         }
-        counters_add(&file->past, append_core_counters(file->core));
+        core_counters_add(&file->past, append_core_counters(file->core));
         append_core_free(file->core);
     }
     file->core = core;
@@ -288,20 +288,29 @@ int pawl_producer_set(struct pawl_file *file, uint64_t producer_hi, uint64_t pro
     return code;
 }
 
+void file_counters_add(const struct pawl_file *file, struct pawl_counters *sum)
+{
+    struct append_counters records = file->past;
+    core_counters_add(&records, append_core_counters(file->core));
+    sum->appends_count += records.appends_count;
+    sum->retries_count += records.retries_count;
+    sum->duplicates_count += records.duplicates_count;
+    sum->failovers_count += records.failovers_count;
+    sum->chunks_count += records.chunks_count;
+    sum->payload_bytes += file->payload_bytes;
+    sum->payload_copied_bytes += file->payload_copied_bytes;
+}
+
 void pawl_counters(const struct pawl_file *file, struct pawl_counters *ret)
 {
-    struct append_counters sum = file->past;
-    counters_add(&sum, append_core_counters(file->core));
-    *ret = (struct pawl_counters){.appends_count = sum.appends_count,
-                                  .retries_count = sum.retries_count,
-                                  .duplicates_count = sum.duplicates_count,
-                                  .failovers_count = sum.failovers_count,
-                                  .chunks_count = sum.chunks_count,
-                                  .read_failovers_count = file->read_failovers_count,
-                                  .payload_bytes = file->payload_bytes,
-                                  .payload_copied_bytes = file->payload_copied_bytes,
-                                  .read_bytes = file->read_bytes,
-                                  .read_copied_bytes = file->read_copied_bytes};
+    struct pawl_counters sum = file->written;
+    file_streams_counters_add(file, &sum);
+    sum.appends_count = 0; // these were writes
+    file_counters_add(file, &sum);
+    sum.read_failovers_count = file->read_failovers_count;
+    sum.read_bytes = file->read_bytes;
+    sum.read_copied_bytes = file->read_copied_bytes;
+    *ret = sum;
 }
 
 // ---- resolving ----------------------------------------------------------------------------------

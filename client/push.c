@@ -16,6 +16,7 @@ struct push_slot {
     client_push_fn *done;
     void *user;
     int status;
+    uint32_t bytes;
     struct link_use use; // free again only when no write reads from its data
 };
 
@@ -28,6 +29,7 @@ struct client_pusher {
         id; // none of the file's producer; the primary passes the payload on under one of its own
     struct pawl_list free;
     struct pawl_list done; // callbacks to run
+    struct client_push_counters counters;
     struct push_slot slots[];
 };
 
@@ -75,7 +77,10 @@ int client_pusher_open(struct pawl_file *file, uint32_t depth, struct client_pus
 static void on_pushed(void *user, int status, const struct wire_header *reply)
 {
     struct push_slot *slot = user;
+    struct client_push_counters *counters = &slot->pusher->counters;
     slot->status = status == 0 && reply != NULL ? reply->status : status;
+    counters->bytes += slot->status == 0 ? slot->bytes : 0;
+    counters->copied_bytes += slot->use.copied_bytes;
     pawl_list_push_back(&slot->pusher->done, &slot->node);
 }
 
@@ -100,6 +105,7 @@ int client_push_submit(struct client_pusher *pusher, const void *data, size_t by
     message->id.sequence = ++pusher->id.sequence;
     message->length = (uint32_t)bytes;
     message->bytes = (uint32_t)bytes;
+    slot->bytes = (uint32_t)bytes;
     slot->use = (struct link_use){0};
     slot->done = done;
     slot->user = user;
@@ -116,6 +122,11 @@ int client_push_submit(struct client_pusher *pusher, const void *data, size_t by
         pawl_list_remove(&slot->node);
     }
     return code;
+}
+
+void client_push_counters(const struct client_pusher *pusher, struct client_push_counters *ret)
+{
+    *ret = pusher->counters;
 }
 
 int pusher_callbacks(struct client_pusher *pusher)

@@ -21,6 +21,12 @@ typedef void client_push_fn(void *user, int status);
 // one. -EEXIST, PAWL_EINVALID (no open tail), -ENOMEM, and what asking for the tail ends with.
 int client_pusher_open(struct pawl_file *file, uint32_t depth,
                        struct client_pusher **ret) PAWL_MUST_CHECK;
+// Since it was opened: bytes that every replica has had, and what this library copied for pushes that have ended.
+struct client_push_counters {
+    uint64_t bytes;
+    uint64_t copied_bytes;
+};
+void client_push_counters(const struct client_pusher *pusher, struct client_push_counters *ret);
 // More than WIRE_INLINE_MAX bytes, at most WIRE_RECORD_MAX. BORROWS data UNTIL done was called: once, when every replica
 // has had them, or with an error; in pawl_poll(). -EAGAIN: as many as may be are in flight.
 int client_push_submit(struct client_pusher *pusher, const void *data, size_t bytes,

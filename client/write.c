@@ -68,19 +68,28 @@ void file_seen_free(struct pawl_file *file)
 
 // ---- streams -----------------------------------------------------------------------------------
 
-static void stream_close(struct write_stream *stream)
+static void stream_close(struct pawl_file *file, struct write_stream *stream)
 {
     pawl_list_remove(&stream->node);
+    file->streams_count--;
     stream->log->closed = true; // freed when nothing outside waits for it
     file_fail_pending(stream->log, PAWL_EUNKNOWN);
+    file_counters_add(stream->log, &file->written);
     free(stream);
+}
+
+void file_streams_counters_add(const struct pawl_file *file, struct pawl_counters *sum)
+{
+    pawl_list_for_each (node, &file->streams) {
+        file_counters_add(pawl_container_of(node, struct write_stream, node)->log, sum);
+    }
 }
 
 void file_streams_close(struct pawl_file *file)
 {
     while (!pawl_list_is_empty(&file->streams)) {
-        stream_close(pawl_container_of(pawl_list_first(&file->streams), struct write_stream, node));
-        file->streams_count--;
+        struct pawl_list *first = pawl_list_first(&file->streams);
+        stream_close(file, pawl_container_of(first, struct write_stream, node));
     }
 }
 
@@ -181,8 +190,7 @@ static void streams_limit(struct pawl_file *file)
 {
     if (file->streams_count > WRITE_STREAMS_MAX) {
         struct pawl_list *last = file->streams.prev;
-        stream_close(pawl_container_of(last, struct write_stream, node));
-        file->streams_count--;
+        stream_close(file, pawl_container_of(last, struct write_stream, node));
     }
 }
 
@@ -209,8 +217,7 @@ static int part_append(struct write_job *job, struct write_stream *stream, uint3
     if (code == 0) {
         file_seen_note(file, handle, result.offset + bytes);
     } else if (code != PAWL_EUNKNOWN && code != PAWL_EDEADLINE) {
-        stream_close(stream); // its producer may have ended
-        file->streams_count--;
+        stream_close(file, stream); // its producer may have ended
     }
     return code;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "client/push.h"
 
 #define WAIT_MS 2000u
 
@@ -18,6 +19,26 @@ void perf_copies_add(struct perf_copies *copies, const struct pawl_file *file)
         copies->read_bytes += counters.read_bytes;
         copies->read_copied_bytes += counters.read_copied_bytes;
     }
+}
+
+void perf_copies_add_pushes(struct perf_copies *copies, const struct client_pusher *pusher)
+{
+    struct client_push_counters counters;
+    if (pusher != NULL) {
+        client_push_counters(pusher, &counters);
+        copies->stored_bytes += counters.bytes;
+        copies->pushed_bytes += counters.bytes;
+        copies->copied_bytes += counters.copied_bytes;
+    }
+}
+
+void perf_copies_merge(struct perf_copies *copies, const struct perf_copies *from)
+{
+    copies->stored_bytes += from->stored_bytes;
+    copies->pushed_bytes += from->pushed_bytes;
+    copies->copied_bytes += from->copied_bytes;
+    copies->read_bytes += from->read_bytes;
+    copies->read_copied_bytes += from->read_copied_bytes;
 }
 
 static int add_server(void *user, const struct pawl_server_info *server)
@@ -64,7 +85,7 @@ static double copied(uint64_t bytes, uint64_t by_clients, uint64_t servers_bytes
 }
 
 double perf_copies_per_byte(const struct perf_copies *clients, const struct perf_copies *begin,
-                            const struct perf_copies *end)
+                            const struct perf_copies *end, uint64_t replicas)
 {
     uint64_t bytes = clients->stored_bytes + clients->read_bytes;
     // Servers that were started anew begin to count anew.
@@ -75,7 +96,8 @@ double perf_copies_per_byte(const struct perf_copies *clients, const struct perf
     }
     double stored =
         copied(clients->stored_bytes, clients->copied_bytes,
-               end->stored_bytes - begin->stored_bytes, end->copied_bytes - begin->copied_bytes);
+               end->stored_bytes - begin->stored_bytes + clients->pushed_bytes * replicas,
+               end->copied_bytes - begin->copied_bytes);
     double read =
         copied(clients->read_bytes, clients->read_copied_bytes, end->read_bytes - begin->read_bytes,
                end->read_copied_bytes - begin->read_copied_bytes);

@@ -7,10 +7,13 @@
 
 #include <pawl/pawl.h>
 
-// Bytes, and how many were copied for them: of clients, payload that was appended and read; of the servers together, what
-// was stored (each replica's) and read.
+struct client_pusher;
+
+// Bytes, and how many were copied for them: of clients, payload that was appended, written or pushed, and read; of the
+// servers together, what was stored (each replica's) and read.
 struct perf_copies {
     uint64_t stored_bytes;
+    uint64_t pushed_bytes; // so much of these was pushed and not stored; servers don't tell
     uint64_t copied_bytes;
     uint64_t read_bytes;
     uint64_t read_copied_bytes;
@@ -18,6 +21,9 @@ struct perf_copies {
 
 // Adds what a client has counted for a file; NULL: nothing.
 void perf_copies_add(struct perf_copies *copies, const struct pawl_file *file);
+// The same of pushes.
+void perf_copies_add_pushes(struct perf_copies *copies, const struct client_pusher *pusher);
+void perf_copies_merge(struct perf_copies *copies, const struct perf_copies *from);
 
 // As the servers have reported; 0 when the master can't be asked.
 void perf_copies_now(struct pawl *pawl, struct perf_copies *ret);
@@ -25,10 +31,10 @@ void perf_copies_now(struct pawl *pawl, struct perf_copies *ret);
 void perf_copies_wait(struct pawl *pawl, const struct perf_copies *begin, uint64_t stored_bytes,
                       uint64_t read_bytes, struct perf_copies *ret);
 
-// From a client's memory to the disk of one replica, or from there back; both together, by bytes. NaN: not known. Servers
-// report some times a second, bytes and copies of one moment together: what is in no report yet doesn't change the share.
-// Pure.
+// From a client's memory to the disk of one replica (what was pushed: to its memory), or from there back; both together,
+// by bytes. NaN: not known. Servers report some times a second, bytes and copies of one moment together: what is in no
+// report yet doesn't change the share. What was pushed has reached `replicas` servers. Pure.
 double perf_copies_per_byte(const struct perf_copies *clients, const struct perf_copies *begin,
-                            const struct perf_copies *end);
+                            const struct perf_copies *end, uint64_t replicas);
 
 #endif

@@ -259,15 +259,14 @@ static int lane_open(struct perf_lane *lane)
     return code != 0 ? code : first_call(lane);
 }
 
-static void count_files(struct perf_lane *lane)
+static void count_file(struct perf_lane *lane, const struct pawl_file *file)
 {
     struct pawl_counters counters;
-    if (lane->appended != NULL) {
-        pawl_counters(lane->appended, &counters);
+    if (file != NULL) {
+        pawl_counters(file, &counters);
         lane->retries += counters.retries_count;
+        perf_copies_add(&lane->copies, file);
     }
-    perf_copies_add(&lane->copies, lane->appended);
-    perf_copies_add(&lane->copies, lane->prepared);
 }
 
 static void notify(struct perf_run *run, atomic_uint *count)
@@ -300,7 +299,9 @@ void *perf_lane_main(void *argument)
                                             .lanes_count = run->lanes_count};
     if (code == 0) {
         run->work->submit != NULL ? submit_loop(lane) : call_loop(lane);
-        count_files(lane);
+        count_file(lane, lane->appended);
+        count_file(lane, lane->prepared);
+        perf_copies_add_pushes(&lane->copies, lane->pusher);
     }
     if (lane->error != 0) { // a round with an error is over
         atomic_store(&run->stop, true);

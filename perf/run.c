@@ -266,10 +266,7 @@ static void lane_collect(const struct perf_run *run, struct perf_lane *lane,
     }
     round->errors += lane->errors;
     round->retries += lane->retries;
-    round->copies.stored_bytes += lane->copies.stored_bytes;
-    round->copies.copied_bytes += lane->copies.copied_bytes;
-    round->copies.read_bytes += lane->copies.read_bytes;
-    round->copies.read_copied_bytes += lane->copies.read_copied_bytes;
+    perf_copies_merge(&round->copies, &lane->copies);
     round->unsent += lane->unsent;
     round->warm_ops += lane->warm_ops;
     round->error = round->error != 0 ? round->error : lane->error;
@@ -388,11 +385,10 @@ static int measure(struct perf_run *run)
 
 // ---- rounds -------------------------------------------------------------------------------------
 
-// Of pushes and of writes at an offset clients count no copies.
+// Names have no payload, and a server that is killed forgets what it has counted.
 static bool counts_copies(const struct perf_options *options)
 {
-    return options->verb == PERF_APPEND || options->verb == PERF_READ ||
-           (options->verb == PERF_MIXED && options->mix[PERF_KIND_WRITE] == 0);
+    return options->verb != PERF_META && options->verb != PERF_FAILOVER;
 }
 
 static void find_copies(const struct perf_run *run, struct pawl *pawl,
@@ -401,9 +397,10 @@ static void find_copies(const struct perf_run *run, struct pawl *pawl,
     const struct perf_copies *clients = &run->round->copies;
     struct perf_copies after;
     if (counts_copies(run->options)) { // of one replica at least
-        perf_copies_wait(pawl, before, clients->stored_bytes, clients->read_bytes, &after);
+        perf_copies_wait(pawl, before, clients->stored_bytes - clients->pushed_bytes,
+                         clients->read_bytes, &after);
         run->round->figures[PERF_FIGURE_copies_per_byte] =
-            perf_copies_per_byte(clients, before, &after);
+            perf_copies_per_byte(clients, before, &after, run->options->replicas);
     }
 }
 

@@ -339,14 +339,15 @@ PAWL_API int pawl_write(struct pawl_file *file, uint64_t offset, const void *dat
 // may be there. Appends go on behind the zeros.
 PAWL_API int pawl_extend(struct pawl_file *file, uint64_t bytes);
 
+// Records are appends and writes, each of which is one record of each chunk that it lies in.
 struct pawl_counters {
     uint64_t appends_count;
     uint64_t retries_count;    // sends beyond a record's first
     uint64_t duplicates_count; // records that were there when their retry came
     uint64_t failovers_count;  // tails left because of a failure
-    uint64_t chunks_count;     // tails used
+    uint64_t chunks_count;     // tails used, those of write logs too
     uint64_t read_failovers_count;
-    uint64_t payload_bytes; // of records that were appended
+    uint64_t payload_bytes; // of records that were appended or written
     uint64_t
         payload_copied_bytes; // that this library copied for it, repeated sends included; see pawl_mem_alloc()
     uint64_t read_bytes;        // by reads that have ended

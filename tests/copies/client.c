@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// pawl-trial-copies: appends and reads records that can be told from everything else (see copies.c).
+// pawl-trial-copies: appends, writes, pushes and reads records that can be told from everything else (see copies.c).
 //
 //   pawl-trial-copies MASTER PATH append MEMORY BYTES COUNT    MEMORY: alloc, register, heap; or plant: alloc,
 //                                                              and this program copies each record once more
+//   pawl-trial-copies MASTER PATH write MEMORY BYTES COUNT     over the file's first bytes
+//   pawl-trial-copies MASTER PATH push MEMORY BYTES COUNT      to where the file's tail is
 //   pawl-trial-copies MASTER PATH read MEMORY BYTES COUNT
 //
-// The last line of the output: payload_bytes, payload_copied_bytes and retries_count of pawl_counters().
+// The last line of the output: payload_bytes, payload_copied_bytes and retries_count of pawl_counters(), or the two of
+// client_push_counters() and 0.
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,12 +17,15 @@
 
 #include <pawl/pawl.h>
 
+#include "client/push.h"
+
 #define COPIES_PAYLOAD 0xa7
 #define COPIES_DEPTH 8
 
 struct trial {
     struct pawl *pawl;
     struct pawl_file *file;
+    struct client_pusher *pusher;
     const char *memory;
     unsigned char *data;
     size_t bytes;
@@ -69,7 +75,22 @@ static void plant(const struct trial *trial)
     free(copy);
 }
 
-static int append_all(struct trial *trial, uint64_t count)
+static void on_pushed(void *user, int status)
+{
+    struct trial *trial = user;
+    trial->ended++;
+    trial->status = trial->status != 0 ? trial->status : status;
+}
+
+static int submit(struct trial *trial)
+{
+    return trial->pusher != NULL
+               ? client_push_submit(trial->pusher, trial->data, trial->bytes, on_pushed, trial)
+               : pawl_append_submit(trial->file, trial->data, trial->bytes, NULL, on_done, trial);
+}
+
+// Appends or pushes.
+static int send_all(struct trial *trial, uint64_t count)
 {
     uint64_t sent = 0;
     while (trial->ended < count && trial->status == 0) {
@@ -77,8 +98,7 @@ static int append_all(struct trial *trial, uint64_t count)
             if (is(trial, "plant")) {
                 plant(trial);
             }
-            int code =
-                pawl_append_submit(trial->file, trial->data, trial->bytes, NULL, on_done, trial);
+            int code = submit(trial);
             if (code != 0) {
                 return code;
             }
@@ -88,6 +108,15 @@ static int append_all(struct trial *trial, uint64_t count)
         }
     }
     return trial->status;
+}
+
+static int write_all(struct trial *trial, uint64_t count)
+{
+    int code = 0;
+    for (uint64_t i = 0; code == 0 && i < count; i++) {
+        code = pawl_write(trial->file, i * trial->bytes, trial->data, trial->bytes, NULL, NULL);
+    }
+    return code;
 }
 
 static int read_all(struct trial *trial, uint64_t count)
@@ -121,10 +150,39 @@ static void copy_something(void)
     free(from);
 }
 
+static int run(struct trial *trial, const char *what, uint64_t count)
+{
+    if (strcmp(what, "read") == 0) {
+        return read_all(trial, count);
+    }
+    if (strcmp(what, "write") == 0) {
+        return write_all(trial, count);
+    }
+    int code = strcmp(what, "push") == 0
+                   ? client_pusher_open(trial->file, COPIES_DEPTH, &trial->pusher)
+                   : 0;
+    return code != 0 ? code : send_all(trial, count);
+}
+
+static void tell(const struct trial *trial)
+{
+    struct pawl_counters counters;
+    struct client_push_counters pushes;
+    pawl_counters(trial->file, &counters);
+    if (trial->pusher != NULL) {
+        client_push_counters(trial->pusher, &pushes);
+        printf("%" PRIu64 " %" PRIu64 " 0\n", pushes.bytes, pushes.copied_bytes);
+        return;
+    }
+    printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counters.payload_bytes + counters.read_bytes,
+           counters.payload_copied_bytes + counters.read_copied_bytes, counters.retries_count);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 7) {
-        fprintf(stderr, "usage: pawl-trial-copies MASTER PATH append|read MEMORY BYTES COUNT\n");
+        fprintf(stderr,
+                "usage: pawl-trial-copies MASTER PATH append|write|push|read MEMORY BYTES COUNT\n");
         return 2;
     }
     struct pawl_options options = {.size = sizeof options, .master = argv[1]};
@@ -137,16 +195,11 @@ int main(int argc, char **argv)
     }
     code = pawl_create(trial.pawl, argv[2], NULL, &trial.file);
     code = code != 0 ? code : memory_get(&trial);
-    if (code == 0) {
-        code = strcmp(argv[3], "append") == 0 ? append_all(&trial, count) : read_all(&trial, count);
-    }
+    code = code != 0 ? code : run(&trial, argv[3], count);
     if (code != 0) {
         return fail(argv[2], code);
     }
-    struct pawl_counters counters;
-    pawl_counters(trial.file, &counters);
-    printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counters.payload_bytes + counters.read_bytes,
-           counters.payload_copied_bytes + counters.read_copied_bytes, counters.retries_count);
+    tell(&trial);
     pawl_close(trial.pawl);
     if (is(&trial, "register") || is(&trial, "heap")) {
         free(trial.data);

@@ -81,23 +81,45 @@ class Trial:
         """Copies of each byte: the client's, and the servers' in the order of their share. What is sent twice may be
         copied twice: then once more, on another file."""
         for again in range(5):
-            told, copies = self.appends_once(f"{path}-{again}" if again else path, memory, size, count)
+            told, copies = self.stores_once("append", f"{path}-{again}" if again else path, memory, size, count)
             if told["retries"] == 0:
                 break
             say(f"{told['retries']} retries: once more")
         check(told["retries"] == 0, "there are always retries")
         return told["copied"] / (size * count), copies
 
-    def appends_once(self, path, memory, size, count):
+    def writes(self, path, memory, size, count):
+        """The same of writes over a file's first bytes; again on the same file."""
+        for _ in range(5):
+            told, copies = self.stores_once("write", path, memory, size, count)
+            if told["retries"] == 0:
+                break
+            say(f"{told['retries']} retries: once more")
+        check(told["retries"] == 0, "there are always retries")
+        return told["copied"] / (size * count), copies
+
+    def pushes(self, path, memory, size, count):
+        """To the tail's servers, which store nothing of it."""
         before = self.servers()
-        told, counted = self.client(path, "append", memory, size, count)
+        told, counted = self.client(path, "push", memory, size, count)
+        check(told["payload"] == size * count, f"{told}")
+        check(counted == told["copied"], f"the client copied {counted} bytes and says {told['copied']}")
+        changed = self.settled(before, "stored_bytes", 0)
+        moved = sum(change["counted"] - change["written_back_bytes"] for change in changed.values())
+        say(f"{count} x {size} bytes pushed from {memory}: copies of each byte: client {counted / (size * count):.3f}, "
+            f"servers {moved / (size * count):.3f}")
+        return counted / (size * count), moved
+
+    def stores_once(self, what, path, memory, size, count):
+        before = self.servers()
+        told, counted = self.client(path, what, memory, size, count)
         total = size * count
         check(told["payload"] == total, f"{told}")
         # A failure here and no other: only then was a planted copy found for what it is.
         check(counted == told["copied"], f"the client copied {counted} bytes and says {told['copied']}")
         changed = self.settled(before, "stored_bytes", 3 * total)
         copies = sorted(change["copied_bytes"] / total for change in changed.values())
-        say(f"{count} x {size} bytes from {memory}: copies of each byte: client {told['copied'] / total:.3f}, "
+        say(f"{count} {what}s of {size} bytes from {memory}: copies of each byte: client {told['copied'] / total:.3f}, "
             f"replicas {', '.join(f'{copy:.3f}' for copy in copies)}; written back meanwhile: "
             f"{sum(change['written_back_bytes'] for change in changed.values())} bytes")
         return told, copies
@@ -141,6 +163,29 @@ def limits(trial):
     check(client == 1 and servers == 0, "into other memory the client copies once, and nobody else")
 
 
+def limits_of_writes(trial):
+    """A write is a record of a log: the same, and no more for being read from there."""
+    for memory in ("alloc", "register"):
+        client, replicas = trial.writes("/large-alloc", memory, MIB, 24)
+        check(client == 0 and replicas == [0, 0, 0], f"large writes from {memory} were copied")
+    client, replicas = trial.writes("/heap", "heap", MIB, 8)
+    check(client == 1 and replicas == [0, 0, 0], "from other memory the client copies once, and nobody else")
+    client, replicas = trial.writes("/middle", "alloc", 16 << 10, 500)
+    check(client == 0 and replicas == [1, 1, 1], "into the journal, once")
+    client, replicas = trial.writes("/middle", "alloc", 1 << 10, 500)
+    check(client == 1 and replicas == [1, 1, 3], "small writes")
+    for memory in ("alloc", "register"):
+        client, servers = trial.reads("/large-alloc", memory, MIB, 48)  # half of it was written to
+        check(client == 0 and servers == 0, f"large reads of written chunks to {memory} are copied")
+
+
+def limits_of_pushes(trial):
+    client, servers = trial.pushes("/large-register", "alloc", MIB, 24)
+    check(client == 0 and servers == 0, "pushes from registered memory were copied")
+    client, servers = trial.pushes("/large-register", "heap", MIB, 8)
+    check(client == 1 and servers == 0, "from other memory the client copies once, and nobody else")
+
+
 def planted_in_the_client(trial):
     try:
         trial.appends("/planted", "plant", MIB, 4)
@@ -168,6 +213,8 @@ def run(bin_dir, library, planted, where):
     trial = Trial(bin_dir, library, names[0])
     try:
         limits(trial)
+        limits_of_pushes(trial)
+        limits_of_writes(trial)
         planted_in_the_client(trial)
     finally:
         trial.end()

@@ -75,7 +75,7 @@ def check_round(result, item):
 def check_result(result, verb, rounds):
     same_keys(verb, KEYS, result)
     check(result["verb"] == verb and len(result["rounds"]) == rounds, f"{len(result['rounds'])} rounds of {verb}")
-    counts = verb in ("append", "read") or (verb == "mixed" and result["options"]["mix"]["write"] == 0)
+    counts = verb not in ("meta", "failover")
     check((result["copies_per_byte"] is None) != counts, f"copies: {result['copies_per_byte']}")
     if not result["options"]["roofline"]:
         check(set(result["roofline"].values()) == {None} and set(result["ratio"].values()) == {None}, "a roofline")
@@ -133,9 +133,17 @@ def copies(cluster, _where):
     for words, copied in (([], 0), (["--unregistered"], 1)):
         result = perf(cluster, *reads, *words, rounds=1)
         check(result["copies_per_byte"] == copied, f"{words}: {result['copies_per_byte']} copies of each byte read")
-    result = perf(cluster, "mixed", *SHORT, "--repeat", "1", "--bytes", "100KiB", "--record-bytes", "100KiB", "--file-bytes",
-                  "1MiB", rounds=1)
-    check(result["copies_per_byte"] == 0, f"large appends and reads: {result['copies_per_byte']} copies of each byte")
+    for mix in ("append=70,read=30", "append=20,read=20,write=60"):
+        result = perf(cluster, "mixed", *SHORT, "--repeat", "1", "--bytes", "100KiB", "--record-bytes", "100KiB", "--file-bytes",
+                      "1MiB", "--mix", mix, rounds=1)
+        check(result["copies_per_byte"] == 0, f"{mix}: {result['copies_per_byte']} copies of each byte")
+    prepared = ["--file-bytes", "1MiB", "--record-bytes", "100KiB"]
+    for verb, more in (("write", prepared), ("push", [])):
+        for words, copied in (([], 0), (["--unregistered"], 1)):
+            result = perf(cluster, verb, *SHORT, "--repeat", "1", "--bytes", "100KiB", *more, *words, rounds=1)
+            check(result["copies_per_byte"] == copied, f"{verb} {words}: {result['copies_per_byte']} copies of each byte")
+    result = perf(cluster, "write", *SHORT, "--repeat", "1", "--bytes", "1KiB", *prepared, rounds=1)
+    check(1 < result["copies_per_byte"] <= 5, f"small writes: {result['copies_per_byte']} copies of each byte")
     result = perf(cluster, "append", *SHORT, "--repeat", "1", "--bytes", "1KiB", rounds=1)
     check(1 < result["copies_per_byte"] <= 5, f"small records: {result['copies_per_byte']} copies of each byte")
 

@@ -87,6 +87,27 @@ static void test_push_when_depth_is_reached_then_again_later(void **state)
     assert_int_equal(cluster_bytes(&place->cluster), 10000);
 }
 
+static void test_push_when_counted_then_those_that_arrived_and_what_was_copied(void **state)
+{
+    struct place *place = *state;
+    struct client_push_counters counters;
+    unsigned char *heap = malloc(BYTES);
+    memset(heap, 'o', BYTES);
+    assert_int_equal(client_push_submit(place->pusher, place->data, BYTES, on_done, place), 0);
+    assert_int_equal(client_push_submit(place->pusher, heap, BYTES, on_done, place), 0);
+    await(place, 2);
+    client_push_counters(place->pusher, &counters);
+    assert_int_equal(counters.bytes, 2 * BYTES);
+    assert_int_equal(counters.copied_bytes, BYTES);
+    cluster_set(&place->cluster, servers[0].faults.push_status, PAWL_ESTALE);
+    assert_int_equal(client_push_submit(place->pusher, heap, BYTES, on_done, place), 0);
+    await(place, 3);
+    client_push_counters(place->pusher, &counters);
+    assert_int_equal(counters.bytes, 2 * BYTES);
+    assert_int_equal(counters.copied_bytes, 2 * BYTES);
+    free(heap);
+}
+
 static void test_push_when_refused_then_told(void **state)
 {
     struct place *place = *state;
@@ -128,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_push_when_depth_is_reached_then_again_later),
+        T(test_push_when_counted_then_those_that_arrived_and_what_was_copied),
         T(test_push_when_refused_then_told),
         T(test_push_when_payload_is_small_then_refused_at_once),
         T(test_pusher_when_the_file_has_one_then_no_second),

@@ -194,6 +194,37 @@ static void test_write_when_arguments_are_wrong_then_nothing_is_sent(void **stat
     check_bytes(place);
 }
 
+// ---- what is counted -----------------------------------------------------------------------------
+
+static void test_write_when_counted_then_the_file_tells_of_it_behind_its_streams_end(void **state)
+{
+    struct place *place = *state;
+    struct pawl_counters before;
+    struct pawl_counters after;
+    struct pawl_write_result result;
+    struct pawl_record_id id = {.producer_hi = 3, .producer_lo = 4, .sequence = 1};
+    unsigned char *registered = pawl_mem_alloc(place->pawl, 20000);
+    memcpy(registered, place->data, 20000);
+    pawl_counters(place->file, &before);
+    cluster_set(&place->cluster, servers[0].faults.append_status, PAWL_EBUSY);
+    cluster_set(&place->cluster, servers[0].faults.append_status_left, 1);
+    // Across two chunks: a part of 700 bytes inside of its message, twice, and one of 19,300 bytes.
+    assert_int_equal(write_at(place, CHUNK - 700, 20000, NULL, LONG_MS, &result), 0);
+    assert_int_equal(pawl_write(place->file, 0, registered, 20000, NULL, &result), 0);
+    assert_int_equal(write_at(place, 0, 1000, &id, LONG_MS, &result), 0);
+    assert_int_equal(write_at(place, 0, 1001, &id, LONG_MS, &result), PAWL_EIDREUSED);
+    assert_int_equal(place->file->streams_count, 2); // the one of that id was closed
+    pawl_counters(place->file, &after);
+    assert_int_equal(after.appends_count, before.appends_count);
+    assert_int_equal(after.retries_count - before.retries_count, 1);
+    assert_int_equal(after.payload_bytes - before.payload_bytes, 41000);
+    assert_int_equal(after.payload_copied_bytes - before.payload_copied_bytes, 20700 + 1000 + 1001);
+    pawl_mem_free(place->pawl, registered);
+    wants(place, CHUNK - 700, 20000);
+    wants(place, 0, 20000);
+    check_bytes(place);
+}
+
 // ---- answers that don't come ---------------------------------------------------------------------
 
 static void test_write_when_it_is_refused_in_a_bare_header_then_it_is_tried_again(void **state)
@@ -334,6 +365,7 @@ int main(void)
         TEST(test_write_when_it_goes_beyond_the_end_then_epastend_and_nothing_is_written),
         TEST(test_write_when_it_goes_to_the_open_tail_then_that_is_sealed_first),
         TEST(test_write_when_arguments_are_wrong_then_nothing_is_sent),
+        TEST(test_write_when_counted_then_the_file_tells_of_it_behind_its_streams_end),
         TEST(test_write_when_it_is_refused_in_a_bare_header_then_it_is_tried_again),
         TEST(test_write_when_the_answer_is_lost_then_a_repeat_by_its_id_writes_nothing),
         TEST(test_write_when_it_never_arrived_then_a_repeat_by_its_id_writes_it_once),
