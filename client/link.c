@@ -348,7 +348,6 @@ static void link_greet(struct link *link)
     wire_header_init(&hello.header, WIRE_HELLO, sizeof hello, link->next_id++);
     hello.cluster_id = link->pawl->cluster_id;
     hello.target_id = link->server_id;
-    hello.window_slots_wanted = 0; // until a payload needs one
     hello.reactor = (uint16_t)link->reactor;
     hello.reactors_count = wire_reactors_count(link->reactors_count);
     link->state = LINK_GREETING;

@@ -129,8 +129,8 @@ static const char *check_hello(const union wire_any *any, uint32_t inline_bytes)
 
     if (m->server_id == 0 && m->incarnation != 0)
         return "a client with an incarnation";
-    if (m->window_slots_wanted > WIRE_WINDOW_SLOTS_MAX)
-        return "more window slots wanted than there can be";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
     const char *why = check_reactor(m->reactor, m->reactors_count);
     return why ? why : check_bare(any, inline_bytes);
 }

@@ -112,11 +112,10 @@ static inline bool wire_record_flags_known(const struct wire_record_id *id)
 struct wire_hello {
     struct wire_header header;
     uint64_t cluster_id;
-    uint64_t server_id;   // 0: a client
-    uint64_t incarnation; // of the server; 0: a client
-    uint64_t target_id;   // server id that the sender wants to reach; 0: any
-    // of a window that need not be waited for; 0: none
-    uint32_t window_slots_wanted;
+    uint64_t server_id;      // 0: a client
+    uint64_t incarnation;    // of the server; 0: a client
+    uint64_t target_id;      // server id that the sender wants to reach; 0: any
+    uint32_t reserved;       // 0
     uint16_t reactor;        // of the server, that the sender wants to reach
     uint16_t reactors_count; // that it takes the server to have; 0: one
 };

@@ -175,8 +175,6 @@ void request_payload_over(struct reactor *reactor, uint64_t name);
 // ---- windows of sessions ----------------------------------------------------------------------
 
 void windows_init(struct reactor *reactor);
-// With WELCOME, if there is one to be had without waiting. False: none.
-bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted);
 // NULL, or what is wrong with it where it stands. It is answered now or later.
 const char *windows_request(struct reactor *reactor, struct session *session,
                             struct request *request, const struct wire_window *message);

@@ -192,7 +192,6 @@ void peer_connected(struct reactor *reactor, struct link *link)
     hello.server_id = reactor->server_id;
     hello.incarnation = reactor->incarnation;
     hello.target_id = link->peer->server_id;
-    hello.window_slots_wanted = 0; // until a payload needs one
     hello.reactor = (uint16_t)link->peer->number;
     hello.reactors_count = wire_reactors_count(link->peer->reactors_count);
     link->state = LINK_GREETING;

@@ -171,16 +171,10 @@ static void session_hello(struct reactor *reactor, struct session *session,
     if (code == 0) {
         session->state = SESSION_OPEN;
         session->server_id = hello->server_id;
-        if (windows_greet(reactor, session, hello->window_slots_wanted)) {
-            welcome.window_address =
-                fabric_region_remote(session->window->region, session->window->bytes);
-            welcome.window_key = fabric_region_key(session->window->region);
-            welcome.window_slots = session->window->slots_count;
-        }
-        pawl_log_debug("connection %llu from %s opened: %s %llx, window of %u slots",
-                       (unsigned long long)session->id, fabric_conn_peer(session->conn),
+        pawl_log_debug("connection %llu from %s opened: %s %llx", (unsigned long long)session->id,
+                       fabric_conn_peer(session->conn),
                        session->server_id != 0 ? "server" : "client",
-                       (unsigned long long)session->server_id, welcome.window_slots);
+                       (unsigned long long)session->server_id);
     } else {
         // The refusal has to arrive, so it is the peer's turn to close.
         session->state = SESSION_REFUSED;

@@ -41,21 +41,6 @@ static void window_give(struct reactor *reactor, struct session *session, struct
     session->window_scarce_ns = 0;
 }
 
-bool windows_greet(struct reactor *reactor, struct session *session, uint32_t slots_wanted)
-{
-    struct window *window;
-    struct window_wish wish = {.slots_wanted = slots_wanted,
-                               .slots_needed = 1,
-                               .of_server = session->server_id != 0,
-                               .shared = true};
-    if (slots_wanted == 0 || some_wait(reactor) ||
-        window_new(&reactor->buffers, reactor->fabrics[session->fabric], &wish, &window) != 0) {
-        return false;
-    }
-    window_give(reactor, session, window);
-    return true;
-}
-
 static void granted_send(struct reactor *reactor, struct request *request,
                          const struct window *window)
 {

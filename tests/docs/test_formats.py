@@ -40,8 +40,8 @@ class Formats(unittest.TestCase):
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
     def test_a_field_that_moved_is_seen(self):
-        self.refused("proto/wire.h", "    uint64_t cluster_id;\n    uint64_t server_id;   // 0: a client\n",
-                     "    uint64_t server_id;   // 0: a client\n    uint64_t cluster_id;\n")
+        self.refused("proto/wire.h", "    uint64_t cluster_id;\n    uint64_t server_id;      // 0: a client\n",
+                     "    uint64_t server_id;      // 0: a client\n    uint64_t cluster_id;\n")
 
     def test_a_field_that_grew_is_seen(self):
         said = self.refused("proto/disk.h", "uint32_t index;             // NN", "uint64_t index;             // NN")

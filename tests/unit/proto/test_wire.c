@@ -35,7 +35,7 @@ static void make_request(const struct wire_header *header, void *out)
 {
     switch (header->type) {
     case WIRE_HELLO:
-        MAKE(wire_hello, .server_id = 1, .incarnation = 2, .window_slots_wanted = 64);
+        MAKE(wire_hello, .server_id = 1, .incarnation = 2);
         break;
     case WIRE_APPEND:
         MAKE(wire_append, .chunk = 1, .version = 1, .id = some_id, .length = 300000,
@@ -198,7 +198,7 @@ struct wrong {
 
 static const struct wrong wrongs[] = {
     WRONG(WIRE_HELLO, wire_hello, server_id, 0), // a client with an incarnation
-    WRONG(WIRE_HELLO, wire_hello, window_slots_wanted, 65),
+    WRONG(WIRE_HELLO, wire_hello, reserved, 1),
     WRONG(WIRE_HELLO, wire_hello, reactor, 1), // of one
     WRONG(WIRE_HELLO, wire_hello, reactors_count, 1),
     WRONG(WIRE_HELLO, wire_hello, reactors_count, 65),

@@ -136,6 +136,23 @@ void client_send(struct client *client, const void *message, uint32_t bytes)
     bench_turn(client->bench);
 }
 
+static void client_window(struct client *client, uint32_t slots)
+{
+    struct wire_window window;
+    memset(&window, 0, sizeof(window));
+    wire_header_init(&window.header, WIRE_WINDOW, sizeof(window), UINT64_MAX); // no test's own
+    window.slots_wanted = slots;
+    window.slots_needed = 1;
+    client_send(client, &window, sizeof(window));
+    assert_int_equal(client->messages_count, 2);
+    assert_int_equal(client->message.header.type, WIRE_WINDOW | WIRE_REPLY);
+    assert_int_equal(client->message.header.status, 0);
+    client->messages_count = 1;
+    client->welcome.window_address = client->message.granted.window_address;
+    client->welcome.window_key = client->message.granted.window_key;
+    client->welcome.window_slots = client->message.granted.window_slots;
+}
+
 void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
 {
     struct wire_hello hello;
@@ -144,13 +161,15 @@ void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
     hello.cluster_id = client->bench->reactor->cluster_id;
     hello.server_id = server_id;
     hello.target_id = reactor_server_id(client->bench->reactor);
-    hello.window_slots_wanted = slots;
     client_send(client, &hello, sizeof(hello));
     assert_false(client->closed);
     assert_int_equal(client->messages_count, 1);
     assert_int_equal(client->message.header.type, WIRE_HELLO | WIRE_REPLY);
     assert_int_equal(client->message.header.status, 0);
     client->welcome = client->message.welcome;
+    if (slots > 0) {
+        client_window(client, slots);
+    }
 }
 
 uint32_t client_run_bytes(const struct client *client, uint16_t count, unsigned char *ret,

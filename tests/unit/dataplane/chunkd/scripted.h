@@ -101,6 +101,7 @@ struct client {
     union {
         struct wire_header header;
         struct wire_welcome welcome;
+        struct wire_granted granted;
         struct wire_hello hello;
         struct wire_prepare prepare;
         struct wire_fetch fetch;
@@ -116,7 +117,8 @@ struct client {
 
 void client_open(struct client *client, struct bench *bench);
 void client_close(struct client *client);
-// Says HELLO, as a server when server_id is not 0, and expects to be welcome.
+// Says HELLO, as a server when server_id is not 0, and expects to be welcome. Asks for a window of up to so many slots, if
+// any, and notes what it gets in the welcome, as if both had been one message.
 void client_hello(struct client *client, uint64_t server_id, uint32_t slots);
 void client_send(struct client *client, const void *message, uint32_t bytes);
 // An APPEND of `length` bytes of memory: inline, or in `slot_count` slots that are written first.

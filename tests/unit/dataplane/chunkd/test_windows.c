@@ -120,13 +120,10 @@ static void append_reply(const struct client *client, uint64_t request)
     assert_int_equal(client->message.header.status, 0);
 }
 
-static void test_hello_when_no_window_is_left_is_welcome_without_one(void **state)
+static void test_hello_when_welcome_then_without_a_window(void **state)
 {
     (void)state;
-    pool_fill();
-    client_hello(&clients[0], 0x77, 64); // as a server: the last block
-    assert_int_equal(clients[0].welcome.window_slots, 64);
-    client_hello(&clients[1], 0, 64);
+    client_hello(&clients[1], 0, 0);
     assert_int_equal(clients[1].welcome.window_slots, 0);
     assert_true(clients[1].welcome.requests_count > 0);
     client_append(&clients[1], 1, 100, 0, 0);
@@ -591,7 +588,7 @@ static void test_window_when_its_connection_is_given_up_is_not_asked_for(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_hello_when_no_window_is_left_is_welcome_without_one),
+        TEST(test_hello_when_welcome_then_without_a_window),
         TEST(test_window_when_there_is_room_is_granted_at_once),
         TEST(test_windows_when_there_is_no_room_are_waited_for_in_order),
         TEST(test_windows_when_servers_and_clients_wait_each_has_a_part),
