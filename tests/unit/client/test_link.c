@@ -1,96 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of client/link.c: greetings, credits, order, deadlines, answers that were not asked for.
-#include "cluster.h"
+#include "links.h"
 
-#include "base/crc32c.h"
-#include "client/client_private.h"
 #include "proto/reactor.h"
 
-#define LONG_MS 10000u
 #define SHORT_MS 300u
-
-struct place {
-    struct cluster cluster;
-    struct pawl *pawl;
-    struct pawl_file *file;
-};
-
-struct call {
-    unsigned calls;
-    int status;
-    int reply_status;
-    unsigned *order;
-    unsigned at;
-    struct link_use use;
-};
 
 static int set_up(void **state)
 {
-    struct place *place = calloc(1, sizeof *place);
-    cluster_start(&place->cluster, 1, 1000);
-    place->pawl = cluster_connect(&place->cluster, LONG_MS);
-    place->file = cluster_open(place->pawl);
-    uint64_t bytes;
-    assert_int_equal(pawl_file_bytes(place->file, &bytes),
-                     0); // addresses are known, one link is up
-    *state = place;
+    *state = place_open(true); // and one link is up
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct place *place = *state;
-    pawl_close(place->pawl);
-    cluster_stop(&place->cluster);
-    free(place);
-    return 0;
-}
-
-static void on_done(void *user, int status, const struct wire_header *reply)
-{
-    struct call *call = user;
-    call->calls++;
-    call->status = status;
-    call->reply_status = reply != NULL ? reply->status : 1;
-    if (call->order != NULL) {
-        call->at = (*call->order)++;
-    }
 }
 
 static struct link_request inspect(struct call *call, uint32_t deadline_ms)
 {
-    struct link_request request = {.done = on_done, .user = call};
+    struct link_request request = {.done = call_done, .user = call};
     request.message.inspect.header.type = WIRE_INSPECT;
     request.message.inspect.chunk = 101;
     request.deadline_ns = client_deadline_ns(NULL, deadline_ms);
     return request;
-}
-
-static struct link_request append(struct call *call, const void *data, uint32_t bytes,
-                                  uint64_t sequence)
-{
-    struct link_request request = {.done = on_done, .user = call};
-    struct wire_append *message = &request.message.append;
-    message->header.type = WIRE_APPEND;
-    message->chunk = 101;
-    message->version = 1;
-    message->id = (struct wire_record_id){.producer_lo = 9, .sequence = sequence};
-    message->length = bytes;
-    message->crc = pawl_crc32c(0, data, bytes);
-    request.payload = data;
-    request.payload_bytes = bytes;
-    request.owner = call;
-    request.use = &call->use;
-    request.deadline_ns = client_deadline_ns(NULL, LONG_MS);
-    return request;
-}
-
-static void turn_until(struct place *place, const struct call *call)
-{
-    while (call->calls == 0) {
-        client_turn(place->pawl, UINT64_MAX);
-    }
-    assert_int_equal(call->calls, 1);
 }
 
 static void test_submit_when_the_address_is_unknown_then_edisconnected(void **state)
@@ -122,7 +50,7 @@ static void test_submit_when_slots_run_out_then_requests_wait_in_order(void **st
     unsigned order = 0;
     for (unsigned i = 0; i < 8; i++) { // windows full, then small ones behind them
         uint32_t bytes = i % 2 == 0 ? 700000 : 10;
-        struct link_request request = append(&calls[i], data, bytes, i + 1);
+        struct link_request request = append_request(&calls[i], data, bytes, i + 1, LONG_MS);
         calls[i].order = &order;
         assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
     }
@@ -155,9 +83,9 @@ static void test_cancel_when_a_request_waits_then_it_ends_and_others_go_on(void 
     struct call first = {0};
     struct call second = {0};
     struct call third = {0};
-    struct link_request request = append(&first, data, 10, 1);
+    struct link_request request = append_request(&first, data, 10, 1, LONG_MS);
     assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
-    request = append(&second, data, 1u << 20, 2);
+    request = append_request(&second, data, 1u << 20, 2, LONG_MS);
     assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
     request = inspect(&third, LONG_MS);
     assert_int_equal(link_submit(place->pawl, 0xa1, &request), 0);
@@ -252,7 +180,7 @@ static void test_append_when_the_server_is_busy_for_a_while_then_it_is_stored(vo
     assert_int_equal(cluster_bytes(&place->cluster), 1001);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, place_tear_down)
 
 // ---- servers of several reactors ----------------------------------------------------------------
 

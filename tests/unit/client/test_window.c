@@ -1,87 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of client/window.c: asked for when a payload needs one, given back, larger ones, and servers that do it wrong.
-#include "cluster.h"
+#include "links.h"
 
 #include "base/clock.h"
-#include "base/crc32c.h"
-#include "client/client_private.h"
 
-#define LONG_MS 10000u
 #define SERVER 0xa1u
 #define SLOT WIRE_SLOT_BYTES
-
-struct place {
-    struct cluster cluster;
-    struct pawl *pawl;
-    struct pawl_file *file;
-};
-
-struct call {
-    unsigned calls;
-    int status;
-    int reply_status;
-    struct link_use use;
-};
-
 #define ONE_SLOT 10000u // bytes: too many for a message
 
 static unsigned char data[8 * SLOT]; // a chunk has twice as many
 
 static int set_up(void **state)
 {
-    struct place *place = calloc(1, sizeof *place);
-    cluster_start(&place->cluster, 1, 1000);
-    cluster_set(&place->cluster, servers[0].faults.no_window, true);
-    place->pawl = cluster_connect(&place->cluster, LONG_MS);
-    place->file = cluster_open(place->pawl);
-    uint64_t bytes;
-    assert_int_equal(pawl_file_bytes(place->file, &bytes), 0); // addresses are known
-    *state = place;
+    *state = place_open(false);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct place *place = *state;
-    pawl_close(place->pawl);
-    cluster_stop(&place->cluster);
-    free(place);
-    return 0;
-}
-
-static void on_done(void *user, int status, const struct wire_header *reply)
-{
-    struct call *call = user;
-    call->calls++;
-    call->status = status;
-    call->reply_status = reply != NULL ? reply->status : 1;
 }
 
 static void append(struct place *place, struct call *call, uint32_t bytes, uint64_t sequence,
                    uint32_t deadline_ms)
 {
-    struct link_request request = {.done = on_done, .user = call};
-    struct wire_append *message = &request.message.append;
-    message->header.type = WIRE_APPEND;
-    message->chunk = 101;
-    message->version = 1;
-    message->id = (struct wire_record_id){.producer_lo = 9, .sequence = sequence};
-    message->length = bytes;
-    message->crc = pawl_crc32c(0, data, bytes);
-    request.payload = data;
-    request.payload_bytes = bytes;
-    request.owner = call;
-    request.use = &call->use;
-    request.deadline_ns = client_deadline_ns(NULL, deadline_ms);
+    struct link_request request = append_request(call, data, bytes, sequence, deadline_ms);
     assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
-}
-
-static void turn_until(struct place *place, const struct call *call)
-{
-    while (call->calls == 0) {
-        client_turn(place->pawl, UINT64_MAX);
-    }
-    assert_int_equal(call->calls, 1);
 }
 
 static struct link *link_of(struct place *place)
@@ -249,7 +188,7 @@ static void test_window_when_it_is_smaller_than_needed_then_the_link_goes(void *
     assert_int_equal(call.status, PAWL_EDISCONNECTED);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, place_tear_down)
 
 int main(void)
 {
