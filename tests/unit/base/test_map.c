@@ -12,6 +12,7 @@
 
 #include "base/map.h"
 #include "base/random.h"
+#include "tests/unit/base/scarce.h"
 
 #define KEYS 512
 
@@ -72,25 +73,12 @@ static void test_map_when_iterated_then_every_key_once(void **state)
     pawl_map_fini(&map);
 }
 
-// An allocator that gives `left` times and then no more.
-static void *scarce_alloc(void *ctx, size_t bytes)
-{
-    int *left = ctx;
-    return (*left)-- > 0 ? pawl_alloc_new(pawl_alloc_heap(), bytes) : NULL;
-}
-
-static void scarce_free(void *ctx, void *p)
-{
-    (void)ctx;
-    pawl_alloc_free(pawl_alloc_heap(), p);
-}
-
 static void test_map_when_out_of_memory_then_unchanged(void **state)
 {
     (void)state;
-    int left = 1;
+    uint64_t left = 1;
     int value;
-    const struct pawl_alloc scarce = {.alloc = scarce_alloc, .free = scarce_free, .ctx = &left};
+    const struct pawl_alloc scarce = scarce_allocator(&left);
     struct pawl_map map;
     pawl_map_init(&map, &scarce);
     uint64_t key = 0;
@@ -110,9 +98,9 @@ static void test_map_when_out_of_memory_then_unchanged(void **state)
 static void test_map_when_reserved_then_puts_need_no_memory(void **state)
 {
     (void)state;
-    int left = 1;
+    uint64_t left = 1;
     int value;
-    const struct pawl_alloc scarce = {.alloc = scarce_alloc, .free = scarce_free, .ctx = &left};
+    const struct pawl_alloc scarce = scarce_allocator(&left);
     struct pawl_map map;
     pawl_map_init(&map, &scarce);
     assert_int_equal(pawl_map_reserve(&map, 1000), 0);

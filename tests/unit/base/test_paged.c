@@ -5,11 +5,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/paged.h"
+#include "tests/unit/base/scarce.h"
 
 struct item {
     uint64_t a, b, c;
@@ -74,24 +74,11 @@ static void test_paged_when_few_are_there_then_little_is_held(void **state)
     pawl_paged_fini(&paged);
 }
 
-// An allocator that gives so many times.
-static void *short_alloc(void *ctx, size_t bytes)
-{
-    int *left = ctx;
-    return (*left)-- > 0 ? calloc(1, bytes) : NULL;
-}
-
-static void short_free(void *ctx, void *p)
-{
-    (void)ctx;
-    free(p);
-}
-
 static void test_paged_when_memory_is_short_then_what_was_there_stays(void **state)
 {
     (void)state;
-    int left = 0;
-    const struct pawl_alloc alloc = {.alloc = short_alloc, .free = short_free, .ctx = &left};
+    uint64_t left = 0;
+    const struct pawl_alloc alloc = scarce_allocator(&left);
     struct pawl_paged paged;
     pawl_paged_init(&paged, &alloc, sizeof(struct item));
     assert_int_equal(pawl_paged_reserve(&paged, 1), -ENOMEM); // no list of pages

@@ -5,15 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <hwloc.h>
 
 #include "base/util.h"
 #include "cli/doctor.h"
-#include "dataplane/memory/placement.h"
+#include "tests/unit/dataplane/memory/synthetic.h"
 
 static char said[4096]; // a line for each finding
 
@@ -28,30 +26,14 @@ static void take(void *user, const char *check, bool well, const char *found, co
     snprintf(said + used, sizeof said - used, "%s\n", found);
 }
 
-// With eth7 on node 1, if there is one: hwloc's synthetic topologies have no devices.
-static struct placement *topology_of(const char *synthetic, const char *cpus)
+// With eth7 on node 1, if there is one.
+static struct placement *topology_of(const char *topology, const char *cpus)
 {
-    static const char device[] =
-        "<object type=\"OSDev\" gp_index=\"9001\" name=\"eth7\" osdev_type=\"2\"/>";
-    hwloc_topology_t topology;
-    char *xml = NULL;
-    int bytes = 0;
-    assert_int_equal(hwloc_topology_init(&topology), 0);
-    assert_int_equal(hwloc_topology_set_synthetic(topology, synthetic), 0);
-    assert_int_equal(hwloc_topology_load(topology), 0);
-    assert_int_equal(hwloc_topology_export_xmlbuffer(topology, &xml, &bytes, 0), 0);
-    size_t room = strlen(xml) + sizeof device;
-    char *text = calloc(1, room);
-    const char *at = strstr(xml, "<object type=\"NUMANode\" os_index=\"1\"");
-    snprintf(text, room, "%.*s%s%s", at != NULL ? (int)(at - xml) : 0, xml,
-             at != NULL ? device : "", at != NULL ? at : xml);
-    struct placement_options options = {.xml = text, .cpus = cpus};
-    struct placement *placement = NULL;
-    assert_int_equal(placement_open(&options, &placement), 0);
-    free(text);
-    hwloc_free_xmlbuffer(topology, xml);
-    hwloc_topology_destroy(topology);
-    return placement;
+    bool has_node_1 = strstr(topology, "[numa]") != NULL;
+    return synthetic_open(&(struct synthetic){
+        .topology = topology,
+        .cpus = cpus,
+        .on_node_1 = has_node_1 ? SYNTHETIC_DEVICE("9001", "eth7", SYNTHETIC_ETHERNET) : NULL});
 }
 
 static void expect(const char *synthetic, const char *cpus, const char *text)

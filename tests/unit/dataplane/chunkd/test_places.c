@@ -5,39 +5,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <hwloc.h>
 
 #include "dataplane/chunkd/places.h"
+#include "tests/unit/dataplane/memory/synthetic.h"
 
-// hwloc's synthetic topologies have no devices: lo is put into the text of one, on node 1.
-static struct placement *topology_of(const char *synthetic, const char *cpus, bool with_device)
+// With lo on node 1, or nowhere.
+static struct placement *topology_of(const char *topology, const char *cpus, bool with_device)
 {
-    static const char device[] =
-        "<object type=\"OSDev\" gp_index=\"9001\" name=\"lo\" osdev_type=\"2\"/>";
-    hwloc_topology_t topology;
-    char *xml = NULL;
-    int bytes = 0;
-    assert_int_equal(hwloc_topology_init(&topology), 0);
-    assert_int_equal(hwloc_topology_set_synthetic(topology, synthetic), 0);
-    assert_int_equal(hwloc_topology_load(topology), 0);
-    assert_int_equal(hwloc_topology_export_xmlbuffer(topology, &xml, &bytes, 0), 0);
-    size_t room = strlen(xml) + sizeof(device);
-    char *text = calloc(1, room);
-    const char *at = with_device ? strstr(xml, "<object type=\"NUMANode\" os_index=\"1\"") : xml;
-    assert_non_null(at);
-    snprintf(text, room, "%.*s%s%s", (int)(at - xml), xml, with_device ? device : "", at);
-    struct placement_options options = {.xml = text, .cpus = cpus};
-    struct placement *placement = NULL;
-    assert_int_equal(placement_open(&options, &placement), 0);
-    free(text);
-    hwloc_free_xmlbuffer(topology, xml);
-    hwloc_topology_destroy(topology);
-    return placement;
+    return synthetic_open(&(struct synthetic){
+        .topology = topology,
+        .cpus = cpus,
+        .on_node_1 = with_device ? SYNTHETIC_DEVICE("9001", "lo", SYNTHETIC_ETHERNET) : NULL});
 }
 
 static void find_device(struct places *places, const struct placement *placement)

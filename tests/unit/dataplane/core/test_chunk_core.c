@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "tests/unit/base/scarce.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h_setup, h_teardown)
 
@@ -165,26 +166,6 @@ static void test_persisted_when_token_is_unknown_or_used_is_ignored(void **state
 
 // ---- memory that runs out --------------------------------------------------------------------
 
-struct scarce {
-    uint64_t left; // allocations until the first that fails
-};
-
-static void *scarce_alloc(void *ctx, size_t bytes)
-{
-    struct scarce *scarce = ctx;
-    if (scarce->left == 0) {
-        return NULL;
-    }
-    scarce->left--;
-    return calloc(1, bytes);
-}
-
-static void scarce_free(void *ctx, void *p)
-{
-    (void)ctx;
-    free(p);
-}
-
 // A life with everything in it; stops where memory runs out.
 static void life(struct harness *h)
 {
@@ -224,8 +205,8 @@ static void test_step_when_memory_runs_out_says_so_and_leaks_nothing(void **stat
     bool has_ended = false;
     for (uint64_t n = 0; !has_ended; n += n < 150 ? 1 : 7) {
         void *own;
-        struct scarce scarce = {.left = n};
-        struct pawl_alloc alloc = {.alloc = scarce_alloc, .free = scarce_free, .ctx = &scarce};
+        uint64_t left = n;
+        struct pawl_alloc alloc = scarce_allocator(&left);
         h_setup(&own);
         struct harness *h = own;
         for (uint32_t s = 0; s < H_SERVERS; s++) {

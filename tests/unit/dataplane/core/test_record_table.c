@@ -5,12 +5,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/random.h"
 #include "dataplane/core/record_table.h"
+#include "tests/unit/base/scarce.h"
 
 static struct pawl_record record_make(uint64_t producer, uint64_t sequence, uint64_t offset)
 {
@@ -213,25 +213,12 @@ static void test_record_table_when_anything_was_added_finds_what_is_there(void *
     record_table_fini(&table);
 }
 
-// An allocator that gives so many times.
-static void *short_alloc(void *ctx, size_t bytes)
-{
-    int *left = ctx;
-    return (*left)-- > 0 ? calloc(1, bytes) : NULL;
-}
-
-static void short_free(void *ctx, void *p)
-{
-    (void)ctx;
-    free(p);
-}
-
 static void test_record_table_when_memory_is_short_stays_as_it_was(void **state)
 {
     (void)state;
-    int left = 0;
+    uint64_t left = 0;
     int refused = 0;
-    const struct pawl_alloc alloc = {.alloc = short_alloc, .free = short_free, .ctx = &left};
+    const struct pawl_alloc alloc = scarce_allocator(&left);
     struct record_table table;
     record_table_init(&table, &alloc);
     for (uint64_t i = 0; i < 1000; i++) {

@@ -8,13 +8,9 @@
 #include <cmocka.h>
 // clang-format on
 #include <errno.h>
-#include <hwloc.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "dataplane/memory/placement.h"
+#include "tests/unit/dataplane/memory/synthetic.h"
 
 static int open_synthetic(const char *synthetic, struct placement **ret)
 {
@@ -99,39 +95,15 @@ static void test_bind_when_on_this_machine_then_affinity_is_that_core(void **sta
 
 // ---- where the network device is ----------------------------------------------------------------
 
-// Two nodes of 8 cores, with two devices on node 1 and one that hangs off the machine: hwloc's synthetic topologies
-// have no devices, so they are put into the text of one.
-static struct placement *open_with_devices(const char *synthetic, const char *cpus)
+// Two devices on node 1 and one that hangs off the machine.
+static struct placement *open_with_devices(const char *topology, const char *cpus)
 {
-    static const char on_node[] = "<object type=\"OSDev\" gp_index=\"9001\" name=\"eth7\" "
-                                  "osdev_type=\"2\"/><object type=\"OSDev\" gp_index=\"9002\" "
-                                  "name=\"mlx5_0\" osdev_type=\"3\"/>";
-    static const char on_machine[] =
-        "<object type=\"OSDev\" gp_index=\"9003\" name=\"eth0\" osdev_type=\"2\"/>";
-    hwloc_topology_t topology;
-    char *xml = NULL;
-    int bytes = 0;
-    assert_int_equal(hwloc_topology_init(&topology), 0);
-    assert_int_equal(hwloc_topology_set_synthetic(topology, synthetic), 0);
-    assert_int_equal(hwloc_topology_load(topology), 0);
-    assert_int_equal(hwloc_topology_export_xmlbuffer(topology, &xml, &bytes, 0), 0);
-    size_t room = strlen(xml) + sizeof(on_node) + sizeof(on_machine);
-    char *text = calloc(1, room);
-    const char *at_node = strstr(xml, "<object type=\"NUMANode\" os_index=\"1\"");
-    const char *at_machine = NULL; // before its end, the last one
-    for (const char *at = xml; (at = strstr(at, "</object>")) != NULL; at++) {
-        at_machine = at;
-    }
-    assert_true(at_node != NULL && at_machine > at_node);
-    snprintf(text, room, "%.*s%s%.*s%s%s", (int)(at_node - xml), xml, on_node,
-             (int)(at_machine - at_node), at_node, on_machine, at_machine);
-    struct placement_options options = {.xml = text, .cpus = cpus};
-    struct placement *placement = NULL;
-    assert_int_equal(placement_open(&options, &placement), 0);
-    free(text);
-    hwloc_free_xmlbuffer(topology, xml);
-    hwloc_topology_destroy(topology);
-    return placement;
+    return synthetic_open(
+        &(struct synthetic){.topology = topology,
+                            .cpus = cpus,
+                            .on_node_1 = SYNTHETIC_DEVICE("9001", "eth7", SYNTHETIC_ETHERNET)
+                                SYNTHETIC_DEVICE("9002", "mlx5_0", SYNTHETIC_INFINIBAND),
+                            .on_machine = SYNTHETIC_DEVICE("9003", "eth0", SYNTHETIC_ETHERNET)});
 }
 
 static void test_device_when_it_is_on_a_node_leads_to_its_cores(void **state)
