@@ -11,18 +11,25 @@
 
 #include "perf/roofline/roofline.h"
 
-static void part_set(struct roofline_result *result, uint32_t index, const char *name, double ratio)
+static struct roofline_result result;
+
+static int set_up(void **state)
 {
-    strcpy(result->parts[index].name, name);
-    result->parts[index].ratio = ratio;
-    result->parts_count = PAWL_MAX(result->parts_count, index + 1);
+    (void)state;
+    memset(&result, 0, sizeof(result));
+    return 0;
+}
+
+static void part_set(uint32_t index, const char *name, double ratio)
+{
+    strcpy(result.parts[index].name, name);
+    result.parts[index].ratio = ratio;
+    result.parts_count = PAWL_MAX(result.parts_count, index + 1);
 }
 
 static void test_judge_when_no_part_then_not_valid(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
     result.is_valid = true;
     roofline_judge(&result);
     assert_false(result.is_valid);
@@ -32,10 +39,8 @@ static void test_judge_when_no_part_then_not_valid(void **state)
 static void test_judge_when_a_part_is_behind_then_not_valid_and_named(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 1.0);
-    part_set(&result, 1, "the disk", 0.89);
+    part_set(0, "the wire", 1.0);
+    part_set(1, "the disk", 0.89);
     roofline_judge(&result);
     assert_false(result.is_valid);
     assert_non_null(strstr(result.why, "the disk"));
@@ -45,14 +50,12 @@ static void test_judge_when_a_part_is_behind_then_not_valid_and_named(void **sta
 static void test_judge_when_a_tool_is_missing_then_not_valid(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 1.0);
-    part_set(&result, 1, "the disk", 0);
+    part_set(0, "the wire", 1.0);
+    part_set(1, "the disk", 0);
     roofline_judge(&result);
     assert_false(result.is_valid);
     assert_non_null(strstr(result.why, "the disk was not compared"));
-    part_set(&result, 1, "the disk", __builtin_nan(""));
+    part_set(1, "the disk", __builtin_nan(""));
     roofline_judge(&result);
     assert_false(result.is_valid);
 }
@@ -60,9 +63,7 @@ static void test_judge_when_a_tool_is_missing_then_not_valid(void **state)
 static void test_judge_when_rounds_differ_too_much_then_not_valid(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 1.4);
+    part_set(0, "the wire", 1.4);
     result.parts[0].steadiness = 0.5;
     roofline_judge(&result);
     assert_false(result.is_valid);
@@ -75,10 +76,8 @@ static void test_judge_when_rounds_differ_too_much_then_not_valid(void **state)
 static void test_judge_when_within_bounds_or_ahead_then_valid(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 0.9);
-    part_set(&result, 1, "the disk", 1.5);
+    part_set(0, "the wire", 0.9);
+    part_set(1, "the disk", 1.5);
     roofline_judge(&result);
     assert_true(result.is_valid);
     assert_non_null(strstr(result.why, "the disk is ahead (1.50)"));
@@ -89,10 +88,8 @@ static void test_judge_when_within_bounds_or_ahead_then_valid(void **state)
 static void test_judge_when_a_part_is_far_ahead_then_not_valid_and_named(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
-    part_set(&result, 0, "the wire", 1.0);
-    part_set(&result, 1, "the disk", 1.51);
+    part_set(0, "the wire", 1.0);
+    part_set(1, "the disk", 1.51);
     roofline_judge(&result);
     assert_false(result.is_valid);
     assert_non_null(strstr(result.why, "the disk is so far ahead"));
@@ -102,10 +99,8 @@ static void test_judge_when_a_part_is_far_ahead_then_not_valid_and_named(void **
 static void test_judge_when_all_are_behind_then_the_text_fits(void **state)
 {
     (void)state;
-    static struct roofline_result result;
-    memset(&result, 0, sizeof(result));
     for (uint32_t i = 0; i < ROOFLINE_PARTS_MAX; i++) {
-        part_set(&result, i, "a part with a name that is as long as it may be", 0.5);
+        part_set(i, "a part with a name that is as long as it may be", 0.5);
     }
     roofline_judge(&result);
     assert_false(result.is_valid);
@@ -116,7 +111,6 @@ static void test_judge_when_all_are_behind_then_the_text_fits(void **state)
 static bool holds_against(const struct roofline_options *options, double ops_per_s, double p50_us,
                           double p999_us)
 {
-    static struct roofline_result result;
     struct roofline_claim claim = {ops_per_s, p50_us, p999_us};
     result =
         (struct roofline_result){.is_valid = true, .ops_per_s = 100, .p50_us = 50, .p999_us = 900};
@@ -142,7 +136,6 @@ static void test_refute_when_faster_than_the_roofline_then_not_valid(void **stat
 static void test_refute_when_a_round_of_it_was_as_fast_then_valid_up_to_a_tenth(void **state)
 {
     (void)state;
-    static struct roofline_result result;
     struct roofline_options options;
     struct roofline_claim best = {200, 30, 500};
     roofline_options_init(&options);
@@ -181,20 +174,22 @@ static void test_refute_when_open_loop_then_the_tail(void **state)
     assert_false(holds_against(&options, 99, 51, 899));
 }
 
+#define TEST(name) cmocka_unit_test_setup(name, set_up)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_judge_when_no_part_then_not_valid),
-        cmocka_unit_test(test_judge_when_a_part_is_behind_then_not_valid_and_named),
-        cmocka_unit_test(test_judge_when_a_tool_is_missing_then_not_valid),
-        cmocka_unit_test(test_judge_when_rounds_differ_too_much_then_not_valid),
-        cmocka_unit_test(test_judge_when_within_bounds_or_ahead_then_valid),
-        cmocka_unit_test(test_judge_when_a_part_is_far_ahead_then_not_valid_and_named),
-        cmocka_unit_test(test_judge_when_all_are_behind_then_the_text_fits),
-        cmocka_unit_test(test_refute_when_faster_than_the_roofline_then_not_valid),
-        cmocka_unit_test(test_refute_when_a_round_of_it_was_as_fast_then_valid_up_to_a_tenth),
-        cmocka_unit_test(test_refute_when_many_in_flight_then_the_rate_alone),
-        cmocka_unit_test(test_refute_when_open_loop_then_the_tail),
+        TEST(test_judge_when_no_part_then_not_valid),
+        TEST(test_judge_when_a_part_is_behind_then_not_valid_and_named),
+        TEST(test_judge_when_a_tool_is_missing_then_not_valid),
+        TEST(test_judge_when_rounds_differ_too_much_then_not_valid),
+        TEST(test_judge_when_within_bounds_or_ahead_then_valid),
+        TEST(test_judge_when_a_part_is_far_ahead_then_not_valid_and_named),
+        TEST(test_judge_when_all_are_behind_then_the_text_fits),
+        TEST(test_refute_when_faster_than_the_roofline_then_not_valid),
+        TEST(test_refute_when_a_round_of_it_was_as_fast_then_valid_up_to_a_tenth),
+        TEST(test_refute_when_many_in_flight_then_the_rate_alone),
+        TEST(test_refute_when_open_loop_then_the_tail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
