@@ -387,3 +387,46 @@ void script_complete(uint64_t token, int status, const void *data, uint32_t byte
     script.completions[script.completions_count++] = (struct store_completion){
         .token = token, .status = status, .data = data, .bytes = bytes, .record_index = 7};
 }
+
+// ---- appends on their way to a server -------------------------------------------------------------
+
+uint64_t script_payload(void)
+{
+    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
+    assert_non_null(event);
+    return event->event.payload;
+}
+
+void script_connect(const struct server *server, uint64_t server_id)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
+    action->server = server_id;
+    strncpy(action->address, fabric_address(server->fabric), sizeof(action->address) - 1);
+}
+
+struct chunk_action *script_prepare(uint64_t server_id, uint64_t payload, uint64_t index,
+                                    uint32_t length)
+{
+    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
+    action->server = server_id;
+    action->payload = payload;
+    action->prepare.chunk = 42;
+    action->prepare.version = 3;
+    action->prepare.index = index;
+    action->prepare.length = length;
+    action->prepare.id.producer_lo = 1;
+    action->prepare.id.sequence = index + 1;
+    return action;
+}
+
+void server_prepared(struct server *server, uint64_t request, const struct wire_prepared *answer)
+{
+    struct wire_prepared prepared = *answer;
+    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared), request);
+    prepared.header.status = answer->header.status;
+    prepared.header.flags = answer->header.flags;
+    prepared.chunk = 42;
+    prepared.version = 3;
+    assert_int_equal(fabric_send(server->client.conn, &prepared, sizeof(prepared)), 0);
+    server_turn(server);
+}

@@ -144,4 +144,15 @@ void server_welcome(struct server *server, uint64_t server_id, uint32_t slots, u
 void server_welcome_of(struct server *server, uint64_t server_id, uint32_t slots, uint32_t requests,
                        uint16_t reactor);
 
+// ---- appends on their way to that server -----------------------------------------------------------
+
+// The core's name of the payload that the last APPEND has brought.
+uint64_t script_payload(void);
+// Actions of the next step: to connect to the server, and to send it the PREPARE of a record of chunk 42, version 3.
+void script_connect(const struct server *server, uint64_t server_id);
+struct chunk_action *script_prepare(uint64_t server_id, uint64_t payload, uint64_t index,
+                                    uint32_t length);
+// Answers a PREPARE of that chunk; `answer` has what is not 0: status and flags, index, earlier_count.
+void server_prepared(struct server *server, uint64_t request, const struct wire_prepared *answer);
+
 #endif

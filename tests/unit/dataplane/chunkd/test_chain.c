@@ -43,17 +43,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static void connect_action(uint64_t id, const struct server *server)
-{
-    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
-    action->server = id;
-    strncpy(action->address, fabric_address(server->fabric), sizeof(action->address) - 1);
-}
-
 static void connected(uint32_t slots, uint32_t requests)
 {
-    connect_action(FIRST, &first);
-    connect_action(SECOND, &second);
+    script_connect(&first, FIRST);
+    script_connect(&second, SECOND);
     script_run(&bench);
     server_welcome(&first, FIRST, slots, requests);
     server_welcome(&second, SECOND, slots, requests);
@@ -63,17 +56,9 @@ static void connected(uint32_t slots, uint32_t requests)
 
 static void prepare_action(uint64_t server, uint64_t payload, uint64_t index, uint32_t length)
 {
-    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
-    action->server = server;
+    struct chunk_action *action = script_prepare(server, payload, index, length);
     action->relay_to = server == FIRST ? SECOND : 0;
     action->relayed_by = server == SECOND ? FIRST : 0;
-    action->payload = payload;
-    action->prepare.chunk = 42;
-    action->prepare.version = 3;
-    action->prepare.index = index;
-    action->prepare.length = length;
-    action->prepare.id.producer_lo = 1;
-    action->prepare.id.sequence = index + 1;
 }
 
 // A record comes in and goes to both, as the core wants it.

@@ -41,21 +41,12 @@ static int teardown(void **state)
 
 static void connect_action(void)
 {
-    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
-    action->server = PEER;
-    strncpy(action->address, fabric_address(server.fabric), sizeof(action->address) - 1);
+    script_connect(&server, PEER);
 }
 
 static void prepare_action(uint64_t payload, uint64_t index, uint32_t length)
 {
-    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
-    action->server = PEER;
-    action->payload = payload;
-    action->prepare.chunk = 42;
-    action->prepare.version = 3;
-    action->prepare.index = index;
-    action->prepare.length = length;
-    action->prepare.id.sequence = index + 1;
+    script_prepare(PEER, payload, index, length);
 }
 
 // Brings a payload of `length` bytes to the reactor; returns the core's name of it.
@@ -63,24 +54,14 @@ static uint64_t payload_bring(uint64_t request, uint32_t length, uint16_t slot_f
                               uint16_t slot_count)
 {
     client_append(&client, request, length, slot_first, slot_count);
-    struct script_event *event = script_last(CHUNK_EVENT_APPEND);
-    assert_non_null(event);
-    return event->event.payload;
+    return script_payload();
 }
 
 static void answer_prepares(int status, uint64_t index, uint32_t earlier_count)
 {
-    struct wire_prepared prepared;
-    memset(&prepared, 0, sizeof(prepared));
-    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared),
-                     server.client.message.header.request);
-    prepared.header.status = status;
-    prepared.chunk = 42;
-    prepared.version = 3;
-    prepared.index = index;
-    prepared.earlier_count = earlier_count;
-    assert_int_equal(fabric_send(server.client.conn, &prepared, sizeof(prepared)), 0);
-    server_turn(&server);
+    struct wire_prepared answer = {
+        .header.status = status, .index = index, .earlier_count = earlier_count};
+    server_prepared(&server, server.client.message.header.request, &answer);
 }
 
 static void answer_prepare(int status, uint64_t index)
@@ -206,7 +187,7 @@ static uint64_t run_bring(uint64_t request, uint16_t count)
     wire_header_init(&append.header, WIRE_APPEND, bytes, request);
     memcpy(message, &append, sizeof(append));
     client_send(&client, message, bytes);
-    return script_last(CHUNK_EVENT_APPEND)->event.payload;
+    return script_payload();
 }
 
 static void test_prepare_of_a_run_carries_its_rows_and_ends_at_its_last_record(void **state)

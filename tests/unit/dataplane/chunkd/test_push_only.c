@@ -50,9 +50,7 @@ static void connected(void)
     const struct server *servers[] = {&first, &second};
     const uint64_t ids[] = {FIRST, SECOND};
     for (int i = 0; i < 2; i++) {
-        struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
-        action->server = ids[i];
-        strncpy(action->address, fabric_address(servers[i]->fabric), sizeof(action->address) - 1);
+        script_connect(servers[i], ids[i]);
     }
     script_run(&bench);
     server_welcome(&first, FIRST, 8, 16);
@@ -98,16 +96,9 @@ static void push(uint64_t request, uint64_t next)
 
 static void answer(struct server *server, int status)
 {
-    struct wire_prepared prepared;
-    memset(&prepared, 0, sizeof(prepared));
-    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared),
-                     server->client.message.header.request);
-    prepared.header.status = status;
-    prepared.chunk = 42;
-    prepared.version = 3;
-    prepared.index = server->client.message.prepare.index;
-    assert_int_equal(fabric_send(server->client.conn, &prepared, sizeof(prepared)), 0);
-    server_turn(server);
+    struct wire_prepared answer = {.header.status = status,
+                                   .index = server->client.message.prepare.index};
+    server_prepared(server, server->client.message.header.request, &answer);
 }
 
 static void expect_answer(unsigned count, int status)

@@ -43,9 +43,7 @@ static int teardown(void **state)
 // The bench knows the next server already.
 static void connected(uint32_t slots)
 {
-    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
-    action->server = NEXT;
-    strncpy(action->address, fabric_address(next.fabric), sizeof(action->address) - 1);
+    script_connect(&next, NEXT);
     script_run(&bench);
     server_welcome(&next, NEXT, slots, 4);
     memset(next.client.memory, 0, CLIENT_BYTES);
