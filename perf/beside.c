@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/interrupt.h"
 #include "perf/perf.h"
 
 #define SHORT_MS                                                                                   \
@@ -35,6 +36,7 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     }
     roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
     roofline.rate_per_s = (double)options->rate_per_s;
+    roofline.stop_fd = perf_interrupt_fd();
     if (options->duration_ms < SHORT_MS) {
         roofline.file_bytes = PAWL_MAX(SHORT_FILE_BYTES, 4 * pawl_align_up(options->bytes, 4096) *
                                                              PAWL_MIN(options->clients, 64u));
@@ -53,6 +55,10 @@ void perf_beside_fini(struct perf_beside *beside)
 
 static int failed(const struct roofline_result *result)
 {
+    // One that a terminal sends goes to the roofline's processes, too: that they have ended is no news then.
+    if (perf_interrupted() != 0) {
+        return PERF_SIGNAL + perf_interrupted();
+    }
     fprintf(stderr, "pawl-perf: roofline: %s\n", result->error);
     return PERF_FAILED;
 }

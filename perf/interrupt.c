@@ -36,6 +36,11 @@ int perf_interrupted(void)
     return came;
 }
 
+int perf_interrupt_fd(void)
+{
+    return signals_fd;
+}
+
 void perf_wait_until(uint64_t until_ns, int fd)
 {
     uint64_t now_ns = pawl_clock_ns();

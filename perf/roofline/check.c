@@ -134,7 +134,8 @@ static int ping_rounds(struct check *check, struct roofline_part *part, uint32_t
     struct tool_ping ping = {.provider = check->options->provider,
                              .host = check->options->host,
                              .bytes = bytes,
-                             .timeout_ms = TOOL_MS};
+                             .timeout_ms = TOOL_MS,
+                             .stop_fd = check->options->stop_fd};
     struct rounds ours = {0};
     struct rounds tools = {0};
 
@@ -149,7 +150,11 @@ static int ping_rounds(struct check *check, struct roofline_part *part, uint32_t
         double rounds = ROUND_MS * 1e3 / (2 * us);
         rounds = PAWL_MAX(rounds, 10.0);
         ping.rounds = (uint32_t)PAWL_MIN(rounds, 1e6);
-        if (tools_pingpong(&ping, part->tool, sizeof(part->tool), &tool_us) != 0) {
+        rc = tools_pingpong(&ping, part->tool, sizeof(part->tool), &tool_us);
+        if (rc == -EINTR) {
+            return rc;
+        }
+        if (rc != 0) {
             break;
         }
         tools.values[tools.count++] = is_time(part) ? tool_us : bytes / tool_us * 1e6;
@@ -216,7 +221,11 @@ static int disk_rounds(struct check *check, struct roofline_part *part,
         }
         double scale = part->kind == ROOFLINE_PART_DISK ? disk->bytes : 1;
         ours.values[ours.count++] = count / took_us * 1e6 * scale;
-        if (tools_fio(disk, part->tool, sizeof(part->tool), &tool_per_s) != 0) {
+        rc = tools_fio(disk, part->tool, sizeof(part->tool), &tool_per_s);
+        if (rc == -EINTR) {
+            return rc;
+        }
+        if (rc != 0) {
             break;
         }
         tools.values[tools.count++] = tool_per_s * scale;
@@ -256,6 +265,7 @@ static int disk_part(struct check *check, struct roofline_part *part, struct too
     disk->file_bytes = file_bytes;
     disk->duration_ms = ROUND_MS;
     disk->timeout_ms = TOOL_MS;
+    disk->stop_fd = check->options->stop_fd;
     rc = rc == 0 ? disk_rounds(check, part, disk) : rc;
     int ended = nodes_stop(&check->nodes);
     return rc == 0 ? ended : rc;
@@ -331,7 +341,7 @@ int roofline_check(const struct roofline_options *options, struct roofline_resul
         return rc;
     }
     shape_init(&check.shape, options);
-    rc = nodes_init(&check.nodes, options->node_program, result->error);
+    rc = nodes_init(&check.nodes, options, result->error);
     rc = rc == 0 ? pings_check(&check) : rc;
     rc = rc == 0 ? disk_check(&check) : rc;
     (void)nodes_stop(&check.nodes);

@@ -36,11 +36,11 @@ int nodes_fail(struct nodes *nodes, int code, const char *format, ...)
     return code;
 }
 
-int nodes_init(struct nodes *nodes, const char *program, char *error)
+int nodes_init(struct nodes *nodes, const struct roofline_options *options, char *error)
 {
-    *nodes = (struct nodes){.error = error};
-    if (program != NULL) {
-        snprintf(nodes->program, sizeof(nodes->program), "%s", program);
+    *nodes = (struct nodes){.stop_fd = options->stop_fd, .error = error};
+    if (options->node_program != NULL) {
+        snprintf(nodes->program, sizeof(nodes->program), "%s", options->node_program);
         return 0;
     }
     size_t room = sizeof(nodes->program) - sizeof(NODE_PROGRAM);
@@ -55,6 +55,11 @@ int nodes_init(struct nodes *nodes, const char *program, char *error)
         return nodes_fail(nodes, -ENOENT, "%s: %s", nodes->program, strerror(errno));
     }
     return 0;
+}
+
+static int stopped(struct nodes *nodes)
+{
+    return nodes_fail(nodes, -EINTR, "interrupted");
 }
 
 // ---- files ------------------------------------------------------------------------------------
@@ -91,7 +96,14 @@ static uint32_t block_of(int fd)
                : SHAPE_PAGE_BYTES;
 }
 
-static int file_fill(int fd, uint64_t bytes, uint32_t pattern_bytes)
+static bool is_readable(int fd)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+    return poll(&wait, 1, 0) > 0;
+}
+
+static int file_fill(int fd, uint64_t bytes, uint32_t pattern_bytes, int stop_fd)
 {
     uint32_t piece = pattern_bytes != 0 ? pattern_bytes : FILL_BYTES;
     uint8_t *memory = aligned_alloc(SHAPE_PAGE_BYTES, pawl_align_up(piece, SHAPE_PAGE_BYTES));
@@ -108,6 +120,7 @@ static int file_fill(int fd, uint64_t bytes, uint32_t pattern_bytes)
         }
         ssize_t written = pwrite(fd, memory, count, (off_t)at);
         code = written == (ssize_t)count ? 0 : written < 0 ? -errno : -EIO;
+        code = code == 0 && is_readable(stop_fd) ? -EINTR : code;
         at += count;
     }
     free(memory);
@@ -123,9 +136,14 @@ int nodes_file(struct nodes *nodes, const char *dir, uint64_t bytes, uint32_t pa
         return nodes_fail(nodes, fd, "a file for O_DIRECT in %s: %s", dir, strerror(-fd));
     }
     *ret_block_bytes = block_of(fd);
-    int code = file_fill(fd, bytes, pattern_bytes);
+    int code = file_fill(fd, bytes, pattern_bytes, nodes->stop_fd);
     if (code != 0) {
         close(fd);
+    }
+    if (code == -EINTR) {
+        return stopped(nodes);
+    }
+    if (code != 0) {
         return nodes_fail(nodes, code, "%llu bytes in %s: %s", (unsigned long long)bytes, dir,
                           strerror(-code));
     }
@@ -215,6 +233,7 @@ int nodes_start(struct nodes *nodes, const struct node_config *config, const int
     node->said.u.config.options.dir = NULL;
     node->said.u.config.options.node_program = NULL;
     node->said.u.config.options.files = NULL;
+    node->said.u.config.options.stop_fd = -1;
     nodes->items[nodes->count++] = node;
     *ret = node;
     return node_fork(nodes, node);
@@ -299,7 +318,7 @@ static int answers_wait(struct nodes *nodes, uint32_t first, uint32_t count, enu
                         uint32_t timeout_ms)
 {
     uint64_t until_ms = pawl_clock_ms() + timeout_ms;
-    struct pollfd polls[NODES_MAX];
+    struct pollfd polls[NODES_MAX + 1];
 
     for (;;) {
         uint32_t heard = 0;
@@ -315,7 +334,11 @@ static int answers_wait(struct nodes *nodes, uint32_t first, uint32_t count, enu
             return nodes_fail(nodes, -ETIMEDOUT, "no answer from a process after %u ms",
                               timeout_ms);
         }
-        (void)poll(polls, nodes->count, (int)(until_ms - now_ms));
+        struct pollfd *stop = &polls[nodes->count];
+        *stop = (struct pollfd){.fd = nodes->stop_fd, .events = POLLIN};
+        if (poll(polls, nodes->count + 1, (int)(until_ms - now_ms)) > 0 && stop->revents != 0) {
+            return stopped(nodes);
+        }
         for (uint32_t i = 0; i < nodes->count; i++) {
             bool is_asked = i >= first && i < first + count;
             int rc =

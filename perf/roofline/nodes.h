@@ -25,11 +25,13 @@ struct nodes {
     char program[4096];
     struct node *items[NODES_MAX];
     uint32_t count;
+    int stop_fd; // of the options
     char *error; // of ROOFLINE_TEXT_MAX
 };
 
-// `program`: NULL for pawl-roofline-node beside this program.
-int nodes_init(struct nodes *nodes, const char *program, char *error) PAWL_MUST_CHECK;
+// Of the options node_program and stop_fd.
+int nodes_init(struct nodes *nodes, const struct roofline_options *options,
+               char *error) PAWL_MUST_CHECK;
 // A file without a name in `dir`, written with zeros or, with pattern_bytes, with payloads of that size of
 // client 0. Its O_DIRECT block goes to *ret_block_bytes.
 int nodes_file(struct nodes *nodes, const char *dir, uint64_t bytes, uint32_t pattern_bytes,

@@ -28,6 +28,7 @@ void roofline_options_init(struct roofline_options *options)
         .warm_up_ms = 200,
         .file_bytes = UINT64_C(256) << 20,
         .operation_ms = 10000,
+        .stop_fd = -1,
     };
 }
 

@@ -94,6 +94,7 @@ struct roofline_options {
     bool
         is_verified; // payloads are whole, and the files are read back; needs records_max, no sweep
     uint32_t operation_ms; // no progress for so long ends the run
+    int stop_fd;           // BORROWED; readable: the run ends with -EINTR; -1: nothing stops it
 };
 
 // One point of the sweep.

@@ -73,7 +73,7 @@ static int server_files(struct nodes *nodes, const struct roofline_options *opti
 int roofline_files_open(const struct roofline_options *options, struct roofline_files *ret_files,
                         char *error)
 {
-    struct nodes nodes = {.error = error};
+    struct nodes nodes = {.stop_fd = options->stop_fd, .error = error};
     const char *why = NULL;
     int rc = roofline_options_check(options, &why);
 
@@ -410,7 +410,7 @@ int roofline_run(const struct roofline_options *options, struct roofline_result 
             "given");
         return -EINVAL;
     }
-    rc = nodes_init(&run.nodes, options->node_program, ret_result->error);
+    rc = nodes_init(&run.nodes, options, ret_result->error);
     run.files = options->files;
     if (rc == 0 && run.files == NULL) {
         rc = roofline_files_open(options, &own, ret_result->error);

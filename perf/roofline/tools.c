@@ -67,18 +67,22 @@ static int tool_start(char *const argv[], struct tool *ret)
 }
 
 // Reads what it prints until it closes its output, to a deadline; text is terminated.
-static int tool_read(const struct tool *tool, char *text, uint64_t until_ms)
+static int tool_read(const struct tool *tool, char *text, uint64_t until_ms, int stop_fd)
 {
     size_t used = 0;
 
     for (;;) {
-        struct pollfd wait = {.fd = tool->output_fd, .events = POLLIN};
+        struct pollfd waits[] = {{.fd = tool->output_fd, .events = POLLIN},
+                                 {.fd = stop_fd, .events = POLLIN}};
         uint64_t now_ms = pawl_clock_ms();
         if (now_ms >= until_ms || used + 1 >= TOOL_OUTPUT_MAX) {
             return now_ms >= until_ms ? -ETIMEDOUT : -EBADMSG;
         }
-        if (poll(&wait, 1, (int)(until_ms - now_ms)) <= 0) {
+        if (poll(waits, PAWL_ARRAY_COUNT(waits), (int)(until_ms - now_ms)) <= 0) {
             continue;
+        }
+        if (waits[1].revents != 0) {
+            return -EINTR;
         }
         ssize_t got = read(tool->output_fd, text + used, TOOL_OUTPUT_MAX - 1 - used);
         if (got <= 0) {
@@ -108,7 +112,7 @@ static int tool_end(struct tool *tool, bool is_killed)
 }
 
 // One tool from its start to its end.
-static int tool_run(char *const argv[], char *text, uint32_t timeout_ms)
+static int tool_run(char *const argv[], char *text, uint32_t timeout_ms, int stop_fd)
 {
     struct tool tool;
     int rc = tool_start(argv, &tool);
@@ -116,7 +120,7 @@ static int tool_run(char *const argv[], char *text, uint32_t timeout_ms)
     if (rc != 0) {
         return rc;
     }
-    rc = tool_read(&tool, text, pawl_clock_ms() + timeout_ms);
+    rc = tool_read(&tool, text, pawl_clock_ms() + timeout_ms, stop_fd);
     int ended = tool_end(&tool, rc != 0);
     return rc != 0 ? rc : ended;
 }
@@ -160,7 +164,7 @@ static int client_run(char *const argv[], const struct tool_ping *ping, char *te
 
     for (uint32_t i = 0; i < TRIES && rc == -EIO; i++) {
         (void)poll(NULL, 0, TRY_MS); // the server needs a moment until it listens
-        rc = tool_run(argv, text, ping->timeout_ms);
+        rc = tool_run(argv, text, ping->timeout_ms, ping->stop_fd);
     }
     return rc;
 }
@@ -237,7 +241,7 @@ int tools_fio(const struct tool_disk *disk, char *command, size_t command_bytes,
                           json,
                           NULL};
     command_say(argv, command, command_bytes);
-    int rc = tool_run(argv, text, disk->timeout_ms);
+    int rc = tool_run(argv, text, disk->timeout_ms, disk->stop_fd);
     rc = rc == 0 ? tools_fio_parse(text, disk->is_read, ret_per_s) : rc;
     free(text);
     return rc;

@@ -17,6 +17,7 @@ struct tool_ping {
     uint32_t bytes;
     uint32_t rounds;
     uint32_t timeout_ms;
+    int stop_fd; // of roofline_options
 };
 struct tool_disk {
     const char *path;
@@ -24,9 +25,11 @@ struct tool_disk {
     uint32_t bytes, depth;
     bool is_read, is_durable;
     uint32_t duration_ms, timeout_ms;
+    int stop_fd;
 };
 
-// Run the tool. *ret_command: the command line. 0, -ENOENT (the tool is missing), -ETIMEDOUT, -EBADMSG, -errno.
+// Run the tool. *ret_command: the command line. 0, -ENOENT (the tool is missing), -ETIMEDOUT, -EINTR (by
+// stop_fd), -EBADMSG, -errno.
 int tools_pingpong(const struct tool_ping *ping, char *command, size_t command_bytes,
                    double *ret_us) PAWL_MUST_CHECK;
 int tools_fio(const struct tool_disk *disk, char *command, size_t command_bytes,

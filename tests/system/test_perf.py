@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """pawl-perf: each verb for a moment against a running cluster, and against one of its own. What it tells must agree
 with itself and with what the cluster says. Nothing here asks for speed."""
+import glob
 import json
 import math
 import os
@@ -514,8 +515,40 @@ def interrupted(cluster, where):
         check_gone(pids, where)
 
 
+def children(pid, name):
+    """Processes of that name that it has started."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                fields = file.read().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0].partition("(")[2] == name and int(fields[2].split()[1]) == pid:
+            found.append(int(fields[0].split()[0]))
+    return found
+
+
+def interrupted_roofline(cluster, where):
+    """By a signal while the roofline runs, to this process alone, or as from a terminal to its group: that is all that
+    there is to say, no figures and no word of processes that have ended."""
+    for number, send in ((signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)):
+        run = subprocess.Popen([os.path.join(cluster.bin, "pawl-perf"), "append", "--duration", "200ms", "--warm-up", "0s",
+                                "--repeat", "1", "--roofline", "--cluster", cluster.dir, "--json"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, start_new_session=True)
+        nodes = []
+        while len(nodes) < 4 and run.poll() is None:  # three servers and the clients
+            nodes = children(run.pid, "pawl-roofline-n")
+            time.sleep(0.01)
+        send(run.pid, number)
+        out, error = run.communicate(timeout=240)
+        check(run.returncode == 128 + number, f"ended with {run.returncode}: {error.decode(errors='replace')}")
+        check(out == b"" and error == b"", f"it says {out} {error}")
+        check(not [pid for pid in nodes if os.path.exists(f"/proc/{pid}/exe")], f"processes of {nodes} are left")
+
+
 PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, targets, table,
-         refusals, own_cluster, interrupted]
+         refusals, own_cluster, interrupted, interrupted_roofline]
 
 
 def run_parts(cluster, arguments):
