@@ -11,6 +11,7 @@
 #include <pawl/error.h>
 
 #include "base/config.h"
+#include "perf/roofline/roofline.h"
 #include "proto/wire.h"
 
 static const struct {
@@ -237,8 +238,8 @@ static int parse_number(const struct option *option, const char *text, uint64_t 
     int code;
     const char *right;
     if (option->type == TYPE_BYTES) {
-        code = pawl_config_bytes(text, &value);
-        right = "a size in bytes, such as 4096, 64KiB or 1MiB";
+        code = roofline_bytes_parse(text, &value);
+        right = "a size in bytes, such as 4096, 64KiB or 64K";
     } else if (option->type == TYPE_TIME) {
         code = pawl_config_ms(text, &value);
         right = "a time with its unit, such as 500ms, 20s or 2min";
@@ -542,7 +543,8 @@ void perf_options_help(FILE *out, enum perf_verb verb)
         help_program(out);
         fputs("\noptions of every verb:\n", out);
         help_options(out, ON_ALL);
-        fputs("\nand --version. Sizes: 4096, 64KiB, 1MiB; times: 500ms, 20s, 2min.\n", out);
+        fputs("\nand --version. Sizes: 4096, 64KiB or 64K, 1MiB or 1M; times: 500ms, 20s, 2min.\n",
+              out);
     } else {
         fprintf(out, "usage: pawl-perf %s [OPTIONS]\n%s\n\n", verbs[verb].name,
                 verbs[verb].summary);

@@ -158,6 +158,11 @@ struct roofline_result {
     char error[ROOFLINE_TEXT_MAX]; // of a run that failed
 };
 
+// Values of options. A size is what pawl_config_bytes() takes, or 64K, 1M, 1G, 1T for 64KiB, 1MiB, 1GiB, 1TiB; a time is what
+// pawl_config_ms() takes, or a number of milliseconds. 0 or PAWL_EINVALID.
+int roofline_bytes_parse(const char *text, uint64_t *ret_bytes) PAWL_MUST_CHECK;
+int roofline_ms_parse(const char *text, uint64_t *ret_ms) PAWL_MUST_CHECK;
+
 void roofline_options_init(struct roofline_options *options);
 
 // 0, or -EINVAL with *ret_why set to a static text. Pure.

@@ -17,7 +17,7 @@ static const char usage[] =
     "What this machine gives for appends or reads of Pawl's shape, with no file system in it.\n"
     "\n"
     "  --read              reads instead of appends\n"
-    "  --bytes N           of a record, of a read (1024; 64K, 1M)\n"
+    "  --bytes N           of a record, of a read: 1024, 64K or 64KiB, 1M or 1MiB (1024)\n"
     "  --depth N           records in flight per client (1)\n"
     "  --clients N         (1)\n"
     "  --replicas N        1 to 3 (3)\n"
@@ -28,16 +28,18 @@ static const char usage[] =
     "  --duty NAME         with a duty of a store, so that the result is not the roofline: "
     "checksum,\n"
     "                      table, second-write (of records up to 32K) or all; may be repeated\n"
-    "  --duration MS       of the measurement; points of the sweep take a quarter (2000)\n"
-    "  --warm-up MS        (200)\n"
+    "  --duration T        of the measurement: 500ms, 2s, or 2000 for milliseconds; points of the "
+    "sweep take\n"
+    "                      a quarter (2s)\n"
+    "  --warm-up T         (200ms)\n"
     "  --batch N           records per message and flush at most (sweep)\n"
     "  --wait HOW          sleep, spin or yield (sweep)\n"
     "  --slice N           bytes of a slice of a large payload or read (sweep)\n"
     "  --rate N            open loop: records a second over all clients\n"
     "  --records N         per client: end after so many\n"
     "  --verify            whole payloads, files are read back; with --records, one point\n"
-    "  --deadline MS       no progress for so long ends the run (10000)\n"
-    "  --file-bytes N      of each server's files (256M)\n"
+    "  --deadline T        no progress for so long ends the run (10s)\n"
+    "  --file-bytes N      of each server's files (256MiB)\n"
     "  --dir DIR           on the disk to use (.)\n"
     "  --provider NAME     tcp or verbs (tcp)\n"
     "  --host ADDRESS      of this machine (127.0.0.1)\n"
@@ -112,39 +114,30 @@ struct command {
     bool is_checked, is_json, is_help;
 };
 
-// A number with K, M or G behind it, as powers of two.
-static int number_parse(const char *text, uint64_t max, uint64_t *ret)
+static int u32_take(int code, uint64_t value, uint32_t *ret)
 {
-    char *end = NULL;
-    unsigned shift = 0;
-
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || text[0] == '-') {
+    if (code != 0 || value > UINT32_MAX) {
         return -EINVAL;
     }
-    if (*end != '\0') {
-        shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
-        if (shift == 0 || end[1] != '\0') {
-            return -EINVAL;
-        }
-    }
-    if (value > max >> shift) {
-        return -EINVAL;
-    }
-    *ret = value << shift;
+    *ret = (uint32_t)value;
     return 0;
 }
 
+// A size, or a count, which may be a large one, too.
 static int u32_parse(const char *text, uint32_t *ret)
 {
-    uint64_t value;
-    int code = number_parse(text, UINT32_MAX, &value);
+    uint64_t value = 0;
+    int code = roofline_bytes_parse(text, &value);
 
-    if (code == 0) {
-        *ret = (uint32_t)value;
-    }
-    return code;
+    return u32_take(code, value, ret);
+}
+
+static int ms_parse(const char *text, uint32_t *ret)
+{
+    uint64_t value = 0;
+    int code = roofline_ms_parse(text, &value);
+
+    return u32_take(code, value, ret);
 }
 
 static int rate_parse(const char *text, double *ret)
@@ -215,9 +208,9 @@ static int number_take(struct roofline_options *options, int name, const char *t
     case OPTION_SOURCES:
         return u32_parse(text, &options->sources);
     case OPTION_DURATION:
-        return u32_parse(text, &options->duration_ms);
+        return ms_parse(text, &options->duration_ms);
     case OPTION_WARM_UP:
-        return u32_parse(text, &options->warm_up_ms);
+        return ms_parse(text, &options->warm_up_ms);
     case OPTION_BATCH:
         return u32_parse(text, &options->batch);
     case OPTION_SLICE:
@@ -227,9 +220,9 @@ static int number_take(struct roofline_options *options, int name, const char *t
     case OPTION_RECORDS:
         return u32_parse(text, &options->records_max);
     case OPTION_DEADLINE:
-        return u32_parse(text, &options->operation_ms);
+        return ms_parse(text, &options->operation_ms);
     default:
-        return number_parse(text, UINT64_MAX, &options->file_bytes);
+        return roofline_bytes_parse(text, &options->file_bytes);
     }
 }
 

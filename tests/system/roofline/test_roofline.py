@@ -80,7 +80,7 @@ class Case(unittest.TestCase):
 class Appends(Case):
     def verified(self, records, clients, replicas, *words):
         counts = self.run_to_end("--verify", "--records", records, "--clients", clients, "--replicas", replicas,
-                                 "--file-bytes", "4M", "--duration", 60000, *words)["counts"]
+                                 "--file-bytes", "4M", "--duration", "1min", *words)["counts"]
         self.assertEqual(counts["sent"], records * clients)
         self.assertEqual(counts["answered"], records * clients)
         self.assertEqual(counts["verified"], records * clients * replicas)
@@ -185,7 +185,7 @@ class Appends(Case):
         self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])
 
     def test_a_sweep_ends_with_its_best_point(self):
-        result = self.run_to_end("--duration", 40, "--warm-up", 10, "--depth", 8, "--file-bytes", "4M")
+        result = self.run_to_end("--duration", "40ms", "--warm-up", 10, "--depth", 8, "--file-bytes", "4MiB")
         self.assertEqual(len(result["points"]), 3 * 3)
         self.assertIn((result["batch"], result["wait"]), [(p["batch"], p["wait"]) for p in result["points"]])
         self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])

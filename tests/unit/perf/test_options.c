@@ -74,6 +74,8 @@ static void test_options_when_given_then_taken_in_both_forms(void **state)
     assert_string_equal(options.cluster, "/c");
     assert_true(options.json && options.keep);
     assert_true(perf_options_was_given(&options, "--depth"));
+    assert_int_equal(parse("append --bytes 64K"), 0);
+    assert_int_equal(options.bytes, 65536);
     assert_false(perf_options_was_given(&options, "--rate"));
 }
 
