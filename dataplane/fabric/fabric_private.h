@@ -22,8 +22,8 @@
 #define FABRIC_IDLE_MS_DEFAULT 30000u
 #define FABRIC_SENDS_SLAB 64u // send buffers that are made (and registered) at a time
 #define FABRIC_MESSAGE_ALIGN 64u
-#define FABRIC_SPARES_MAX                                                                          \
-    4u // slabs of receives that wait for a connection: 17 MiB at a chunk server
+// Slabs of receives that wait for a connection: 8 MiB at a chunk server, over iWARP 17 MiB (docs/operations.md).
+#define FABRIC_SPARES_MAX 4u
 
 // Connection data: 16 bytes, little-endian, sent by both sides when a connection is made. Whoever
 // meets another magic or format refuses, and says both sides' versions.
