@@ -416,16 +416,37 @@ static void write_stages(FILE *out, const struct perf_report *report)
 
 // ---- all figures --------------------------------------------------------------------------------
 
+// Of the first run that has none: they all have the same reason.
+static void write_syscalls_why(FILE *out, const struct perf_report *report)
+{
+    for (size_t i = 0; i < report->runs_count; i++) {
+        const struct perf_result *result = &report->runs[i].result;
+        if (result->rounds_count != 0 && result->rounds[0].syscalls_why[0] != '\0') {
+            fputs(" System calls were not counted: ", out);
+            perf_html_text(out, result->rounds[0].syscalls_why);
+            return;
+        }
+    }
+}
+
 static void write_figures(FILE *out, const struct perf_report *report)
 {
-    static const enum perf_figure shown[] = {
-        PERF_FIGURE_ops_per_s,       PERF_FIGURE_bytes_per_s,    PERF_FIGURE_p50_us,
-        PERF_FIGURE_p99_us,          PERF_FIGURE_p999_us,        PERF_FIGURE_cpu_s_per_gb,
-        PERF_FIGURE_copies_per_byte, PERF_FIGURE_syscalls_per_op};
+    static const enum perf_figure shown[] = {PERF_FIGURE_ops_per_s,
+                                             PERF_FIGURE_bytes_per_s,
+                                             PERF_FIGURE_p50_us,
+                                             PERF_FIGURE_p99_us,
+                                             PERF_FIGURE_p999_us,
+                                             PERF_FIGURE_cpu_s_per_gb,
+                                             PERF_FIGURE_replica_cpu_s_per_gb,
+                                             PERF_FIGURE_copies_per_byte,
+                                             PERF_FIGURE_syscalls_per_op,
+                                             PERF_FIGURE_client_syscalls_per_op,
+                                             PERF_FIGURE_server_syscalls_per_op};
     fputs("<h2>All figures</h2>\n<div><table><tr>", out);
     perf_page_cell(out, "th", "run");
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(shown); i++) {
-        perf_page_cell(out, "th", perf_figure_text(shown[i]));
+        const char *name = perf_figure_text(shown[i]);
+        perf_page_cell(out, "th", name + strspn(name, " ")); // by whom stands behind its sum
     }
     perf_page_cell(out, "th", "share of the roofline");
     fputs("</tr>\n", out);
@@ -444,6 +465,7 @@ static void write_figures(FILE *out, const struct perf_report *report)
           "client, the master and all chunk servers. ",
           out);
     perf_html_text(out, perf_page_roofline_words(report));
+    write_syscalls_why(out, report);
     fputs("</p>\n<ul>\n", out);
     for (size_t i = 0; i < report->runs_count; i++) {
         char text[256];

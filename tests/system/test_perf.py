@@ -149,6 +149,24 @@ def copies(cluster, _where):
     check(1 < result["copies_per_byte"] <= 5, f"small records: {result['copies_per_byte']} copies of each byte")
 
 
+def breakdown(cluster, _where):
+    """Of appends, whatever the loop: where the time goes, and what a record costs. System calls are known where the kernel
+    tells; this process then counts more than none."""
+    for words in ([], ["--rate", "100"]):
+        result = perf(cluster, "append", *SHORT, "--repeat", "1", "--ack", "durable", *words, rounds=1)
+        check(sorted(result["stages"]) == sorted(STAGES) and result["rounds"][0]["stages"] == result["stages"], "stages")
+        check(result["cpu_s_per_gb"] > 0 and result["copies_per_byte"] > 1, f"{words}: {result}")
+        calls = [result[name] for name in ("syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op")]
+        check(result["rounds"][0]["syscalls_why"] or min(calls) > 0, f"{words}: system calls {calls}")
+        out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir, *words).stdout.decode()
+        rows = {re.split("  +", line.strip())[0] for line in out.splitlines()}
+        wanted = {"copies per byte", "CPU s per GB", *STAGES}
+        if None not in calls:
+            wanted |= {"system calls per op", "by the client", "by the servers"}
+        check(wanted <= rows, f"{words}: the table lacks {wanted - rows}: {out}")
+        check((None in calls) == ("were not counted" in out), f"{words}: {out}")
+
+
 def counted(cluster, _where):
     """--ops: as many as were asked for, on however many threads."""
     for words in (["append", "--clients", "3", "--depth", "4"], ["meta", "--depth", "2"],
@@ -547,7 +565,7 @@ def interrupted_roofline(cluster, where):
         check(not [pid for pid in nodes if os.path.exists(f"/proc/{pid}/exe")], f"processes of {nodes} are left")
 
 
-PARTS = [appends, copies, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, targets, table,
+PARTS = [appends, copies, breakdown, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, targets, table,
          refusals, own_cluster, interrupted, interrupted_roofline]
 
 

@@ -136,6 +136,34 @@ static void test_page_when_no_roofline_then_it_says_so_and_draws_none(void **sta
     free(text);
 }
 
+static void test_page_when_system_calls_were_counted_then_by_whom_else_why_not(void **state)
+{
+    (void)state;
+    report = (struct perf_report){.suite = "suite", .about = "about"};
+    add_run("appends", PERF_APPEND, 1, false);
+    struct perf_round *round = &report.runs[0].result.rounds[0];
+    round->figures[PERF_FIGURE_syscalls_per_op] = 31;
+    round->figures[PERF_FIGURE_client_syscalls_per_op] = 11;
+    round->figures[PERF_FIGURE_server_syscalls_per_op] = 19;
+    round->figures[PERF_FIGURE_replica_cpu_s_per_gb] = 7;
+    char *text = page();
+    const char *figures = strstr(text, "<h2>All figures");
+    assert_non_null(strstr(figures, "<th>system calls per op</th><th>by the client</th>"
+                                    "<th>by the servers</th>"));
+    assert_non_null(strstr(figures, "<td>31.0"));
+    assert_non_null(strstr(figures, "<td>11.0"));
+    assert_non_null(strstr(figures, "<td>19.0"));
+    assert_non_null(strstr(figures, "<td>7.000"));
+    assert_null(strstr(text, "System calls were not counted"));
+    free(text);
+    report = (struct perf_report){.suite = "suite", .about = "about"};
+    add_run("appends", PERF_APPEND, 1, false);
+    strcpy(report.runs[0].result.rounds[0].syscalls_why, "<no leave>");
+    text = page();
+    assert_non_null(strstr(text, "System calls were not counted: &lt;no leave&gt;"));
+    free(text);
+}
+
 static void test_page_when_roofline_then_fractions_and_what_does_not_count(void **state)
 {
     (void)state;
@@ -194,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_page_when_nothing_was_appended_then_no_stages),
         cmocka_unit_test(test_page_when_a_limit_then_dashed_and_left_out_of_latency_and_scaling),
         cmocka_unit_test(test_page_when_no_roofline_then_it_says_so_and_draws_none),
+        cmocka_unit_test(test_page_when_system_calls_were_counted_then_by_whom_else_why_not),
         cmocka_unit_test(test_page_when_roofline_then_fractions_and_what_does_not_count),
         cmocka_unit_test(test_page_when_targets_then_they_are_marked_and_longer_is_better),
     };
