@@ -381,28 +381,19 @@ static uint64_t payload_bring(struct client *client, uint64_t request, uint32_t 
                               uint16_t slot_first, uint16_t slot_count)
 {
     client_append(client, request, length, slot_first, slot_count);
-    return script_last(CHUNK_EVENT_APPEND)->event.payload;
+    return script_payload();
 }
 
 static void prepare(uint64_t payload, uint64_t index, uint32_t length)
 {
-    struct chunk_action *action = script_action(CHUNK_ACTION_PREPARE);
-    action->server = PEER;
-    action->payload = payload;
-    action->prepare.chunk = 42;
-    action->prepare.version = 3;
-    action->prepare.index = index;
-    action->prepare.length = length;
-    action->prepare.id.sequence = index + 1;
+    script_prepare(PEER, payload, index, length);
     script_run(&bench);
 }
 
 static void peer_open(uint32_t slots)
 {
     client_hello(&clients[0], 0, 8);
-    struct chunk_action *action = script_action(CHUNK_ACTION_CONNECT);
-    action->server = PEER;
-    strncpy(action->address, fabric_address(server.fabric), sizeof(action->address) - 1);
+    script_connect(&server, PEER);
     script_run(&bench);
     server_welcome(&server, PEER, slots, 8);
 }
@@ -429,15 +420,8 @@ static void grant(uint32_t slots)
 
 static void answer_prepare(uint64_t request, uint64_t index, uint32_t flags)
 {
-    struct wire_prepared prepared;
-    memset(&prepared, 0, sizeof(prepared));
-    wire_header_init(&prepared.header, WIRE_PREPARE | WIRE_REPLY, sizeof(prepared), request);
-    prepared.header.flags = flags;
-    prepared.chunk = 42;
-    prepared.version = 3;
-    prepared.index = index;
-    assert_int_equal(fabric_send(server.client.conn, &prepared, sizeof(prepared)), 0);
-    server_turn(&server);
+    struct wire_prepared answer = {.header.flags = flags, .index = index};
+    server_prepared(&server, request, &answer);
 }
 
 static void test_prepare_when_the_peer_has_granted_no_window_asks_for_one(void **state)
