@@ -68,6 +68,7 @@ static int options_copy(struct fabric *fabric, const struct fabric_options *opti
     fabric->format = FABRIC_GREETING_FORMAT;
     fabric->receives_count = options->receives_count;
     fabric->posts_max = 256;
+    fabric->pieces_max = 1;
     fabric->packet_bytes = (uint32_t)PAWL_MAX(fabric_frame_bytes(options->message_bytes),
                                               (uint64_t)FABRIC_PACKET_BYTES);
     return 0;
@@ -169,6 +170,11 @@ const char *fabric_provider(const struct fabric *fabric)
 bool fabric_is_stream(const struct fabric *fabric)
 {
     return fabric->is_stream;
+}
+
+uint64_t fabric_copied_bytes(const struct fabric *fabric)
+{
+    return fabric->copied_bytes;
 }
 
 struct fabric_greeting fabric_greeting_of(const struct fabric *fabric)

@@ -140,6 +140,16 @@ int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces,
 int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
                  uint32_t tail_bytes) PAWL_MUST_CHECK;
 
+// The same, and the last piece lies in a received packet that the caller holds (NULL: it lies elsewhere). If it
+// is long enough to be worth it, and the provider takes enough pieces, it is sent from there, and the packet
+// stays held for it until that is over, also when either connection ends before: the caller's hold may end at
+// once. Otherwise it is copied as by fabric_sendv().
+int fabric_send_from(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count,
+                     struct fabric_op *packet) PAWL_MUST_CHECK;
+
+// Bytes of last pieces that fabric_send_from() has copied after all.
+uint64_t fabric_copied_bytes(const struct fabric *fabric);
+
 // Lets go what fabric_send() has gathered.
 void fabric_flush(struct fabric *fabric);
 

@@ -51,6 +51,21 @@ struct fabric_frame {
 };
 _Static_assert(sizeof(struct fabric_frame) == FABRIC_FRAME_ALIGN, "fabric_frame");
 
+// A packet is sent from so many pieces at most: its own buffer, and payloads that stay where they lie (packet.c).
+#define FABRIC_PIECES_MAX 4u
+#define FABRIC_REFERS_MAX (FABRIC_PIECES_MAX / 2)
+// Shorter ones are copied: a hold and a piece cost more.
+#define FABRIC_REFER_BYTES_MIN 1024u
+
+// A payload in a packet that was received. The one that is sent holds it until it is over.
+struct fabric_refer {
+    struct fabric_op *packet;
+    unsigned char *memory;
+    uint32_t bytes;
+    uint32_t pad_bytes; // zeros behind it that lie there, too
+    size_t own_bytes;   // what the packet has before it in its own buffer
+};
+
 enum fabric_op_kind {
     FABRIC_OP_RECEIVE = 1,
     FABRIC_OP_SEND,
@@ -76,6 +91,10 @@ struct fabric_op {
     uint32_t holds_count; // of a received packet: by fabric_packet_hold()
     bool is_kept;         // it is held, and was no longer borrowed
     void *desc;           // local registration, as the provider wants it
+    size_t own_bytes;     // of a packet to be sent: what is in `memory`; the rest of `bytes` is
+                          // what it refers to
+    uint32_t refers_count;
+    struct fabric_refer refers[FABRIC_REFERS_MAX];
     uint64_t remote_address;
     uint64_t remote_key;
 };
@@ -179,8 +198,9 @@ struct fabric {
     bool can_probe;   // it takes FABRIC_OP_PROBE, and the peer's host answers without its process
     uint16_t format;  // of the greeting; tests change it
     uint32_t receives_count;
-    uint32_t sends_max; // per connection
-    uint32_t posts_max; // per connection: sends, writes and reads that the provider takes
+    uint32_t sends_max;  // per connection
+    uint32_t posts_max;  // per connection: sends, writes and reads that the provider takes
+    uint32_t pieces_max; // that the provider sends a packet from; at most FABRIC_PIECES_MAX
     uint32_t inject_bytes;
     uint64_t now_ns;
     uint64_t
@@ -188,6 +208,7 @@ struct fabric {
     uint64_t drain_count; // how often the completion queue was found empty
     uint32_t conns_count; // not closing
     uint32_t orphans_count;
+    uint64_t copied_bytes; // of payloads that fabric_send_from() was to leave where they lie
     uint32_t packet_bytes; // of the largest packet
     uint32_t stride_bytes; // between two packets in memory
     struct pawl_list conns, closing, closed, orphans;
@@ -244,6 +265,11 @@ bool fabric_packet_check(const void *packet, size_t bytes, uint32_t message_byte
 bool fabric_packet_deliver(struct fabric_op *op);
 // Ends the gathering of messages for this connection: posts the packet, if there is one.
 int fabric_packet_submit(struct fabric_conn *conn);
+// The pieces that a packet is sent from, in order; returns how many.
+uint32_t fabric_packet_pieces(const struct fabric_op *op, struct iovec pieces[FABRIC_PIECES_MAX],
+                              void *descs[FABRIC_PIECES_MAX]);
+// It is over, however it ended: lets go of what it refers to.
+void fabric_packet_forget(struct fabric_op *op);
 // The same for a connection that closes: what can be posted is, without an outcome.
 void fabric_packet_abandon(struct fabric_conn *conn);
 

@@ -4,8 +4,9 @@
 // Each endpoint has an inbox of records, in the order in which the peer posted them. A record is
 // acted on when the owner of the inbox polls: a message needs a posted receive and blocks what is
 // behind it until there is one; a write or a read copies memory of both sides, under the lock, and
-// answers with a completion. A destroyed endpoint takes back its writes and reads that have not
-// been acted on, so memory is never touched after the owner has been told that it is free again.
+// answers with a completion. So does a message that refers to payloads. A destroyed endpoint takes
+// back what of these has not been acted on, so memory is never touched after the owner has been told
+// that it is free again.
 #include "dataplane/fabric/fake.h"
 
 #include <errno.h>
@@ -43,7 +44,7 @@ struct fake_record {
     struct pawl_list link;
     enum fake_kind kind;
     struct fake_endpoint *from; // of a request
-    struct fabric_op *op;       // of a write, read or completion
+    struct fabric_op *op; // of a write, read or completion, or of a message that refers to payloads
     size_t bytes;
     unsigned char data[];
 };
@@ -161,6 +162,7 @@ static int fake_open(struct fabric *fabric)
     pawl_list_init(&fake->endpoints);
     fabric->state = fake;
     fabric->inject_bytes = 64;
+    fabric->pieces_max = FABRIC_PIECES_MAX;
     fabric->can_probe = true;
     snprintf(fabric->description, sizeof(fabric->description), "fake (in this process)");
     lock();
@@ -269,9 +271,10 @@ static void requests_withdraw(struct fake_endpoint *ep)
     bool behind = false; // a message never overtakes a write: those behind one go with it
     pawl_list_for_each_safe (node, &ep->peer->inbox) {
         struct fake_record *record = pawl_container_of(node, struct fake_record, link);
-        behind |= record->kind == FAKE_WRITE || record->kind == FAKE_READ;
-        if (record->kind == FAKE_WRITE || record->kind == FAKE_READ ||
-            (behind && record->kind == FAKE_SEND)) {
+        bool borrows = record->kind == FAKE_WRITE || record->kind == FAKE_READ ||
+                       (record->kind == FAKE_SEND && record->op);
+        behind |= borrows;
+        if (borrows || (behind && record->kind == FAKE_SEND)) {
             pawl_list_remove(&record->link);
             ep->peer->inbox_count--;
             free(record);
@@ -328,14 +331,17 @@ static int post_locked(struct fake_endpoint *ep, struct fabric_op *op)
         completion_push(ep, op);
         return 0;
     }
-    if (op->kind == FABRIC_OP_SEND) {
+    if (op->kind == FABRIC_OP_SEND && op->refers_count == 0) {
         inbox_push(ep->peer, record_new(FAKE_SEND, op->memory, op->bytes));
         completion_push(ep, op);
         return 0;
     }
-    struct fake_record *record =
-        record_new(op->kind == FABRIC_OP_WRITE ? FAKE_WRITE : FAKE_READ, NULL, 0);
+    enum fake_kind kind = op->kind == FABRIC_OP_SEND    ? FAKE_SEND
+                          : op->kind == FABRIC_OP_WRITE ? FAKE_WRITE
+                                                        : FAKE_READ;
+    struct fake_record *record = record_new(kind, NULL, 0);
     record->op = op;
+    record->bytes = op->kind == FABRIC_OP_SEND ? op->bytes : 0;
     inbox_push(ep->peer, record);
     return 0;
 }
@@ -397,6 +403,18 @@ static void transfer_act(struct fake_endpoint *ep, struct fake_record *record)
     completion_push(ep->peer, op);
 }
 
+// Of a packet that refers to payloads, as they are now.
+static void pieces_gather(const struct fabric_op *op, unsigned char *to)
+{
+    struct iovec pieces[FABRIC_PIECES_MAX];
+    void *descs[FABRIC_PIECES_MAX];
+    uint32_t count = fabric_packet_pieces(op, pieces, descs);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+        to += pieces[i].iov_len;
+    }
+}
+
 static void message_act(struct fake_endpoint *ep, struct fake_record *record)
 {
     struct fabric_op *op =
@@ -405,7 +423,12 @@ static void message_act(struct fake_endpoint *ep, struct fake_record *record)
         fabric_op_completed(op, -EMSGSIZE, 0);
         return;
     }
-    memcpy(op->memory, record->data, record->bytes);
+    if (record->op) {
+        pieces_gather(record->op, op->memory);
+        completion_push(ep->peer, record->op);
+    } else {
+        memcpy(op->memory, record->data, record->bytes);
+    }
     fabric_op_completed(op, 0, record->bytes);
 }
 

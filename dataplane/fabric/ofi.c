@@ -148,6 +148,8 @@ static void limits_take(struct fabric *fabric, struct ofi *ofi)
     fabric->needs_local = (ofi->mr_mode & FI_MR_LOCAL) != 0;
     fabric->can_probe = !ofi->is_tcp;
     fabric->inject_bytes = (uint32_t)PAWL_MIN(info->tx_attr->inject_size, (size_t)UINT32_MAX);
+    fabric->pieces_max = (uint32_t)PAWL_MIN(PAWL_MAX(info->tx_attr->iov_limit, (size_t)1),
+                                            (size_t)FABRIC_PIECES_MAX);
     if (info->tx_attr->size > 0) {
         fabric->posts_max = (uint32_t)PAWL_MIN(info->tx_attr->size, (size_t)1024);
     }

@@ -23,11 +23,12 @@ static struct pawl_log_limit cq_limit;
 
 static ssize_t send_post(struct fid_ep *ep, struct fabric_op *op)
 {
-    struct iovec iov = {.iov_base = op->memory, .iov_len = op->bytes};
+    struct iovec pieces[FABRIC_PIECES_MAX];
+    void *descs[FABRIC_PIECES_MAX];
     struct fi_msg msg = {
-        .msg_iov = &iov,
-        .desc = &op->desc,
-        .iov_count = 1,
+        .msg_iov = pieces,
+        .desc = descs,
+        .iov_count = fabric_packet_pieces(op, pieces, descs),
         .context = op->context,
     };
     uint64_t inject = op->bytes <= op->conn->fabric->inject_bytes ? FI_INJECT : 0;

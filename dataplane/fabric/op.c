@@ -147,6 +147,7 @@ int fabric_op_new(struct fabric_conn *conn, enum fabric_op_kind kind, struct fab
     op->kind = kind;
     op->is_posted = false;
     op->deadline_ns = 0;
+    op->refers_count = 0;
     conn->ops_count++;
     if (kind == FABRIC_OP_SEND) {
         conn->sends_count++;
@@ -163,6 +164,7 @@ void fabric_op_release(struct fabric_op *op)
     conn->ops_count--;
     if (op->kind == FABRIC_OP_SEND) {
         conn->sends_count--;
+        fabric_packet_forget(op);
         if (op->memory) {
             send_buffer_return(op);
         }

@@ -43,6 +43,7 @@ static int packet_begin(struct fabric_conn *conn)
         return rc;
     }
     op->bytes = 0;
+    op->own_bytes = 0;
     conn->gathered = op;
     pawl_list_push_back(&conn->fabric->gathering, &conn->gathers);
     return 0;
@@ -87,29 +88,145 @@ void fabric_flush(struct fabric *fabric)
     }
 }
 
-static void packet_add(struct fabric_op *op, const struct iovec *pieces, uint32_t pieces_count,
-                       uint32_t bytes)
+// ---- payloads that stay where they lie --------------------------------------------------------
+//
+// A packet that is sent is its own buffer, in which payloads may be missing: they are sent from the packets that
+// brought them. Stretches of the buffer and such payloads alternate, a stretch first.
+//
+//     own buffer      | frame, struct |          | frame, struct |
+//     held packets                    | payload  |               | payload |
+//     pieces          1               2          3               4
+//
+// With more payloads than pieces the last one always stays, until the next comes: what is between is copied. One more
+// packet costs both ends ten times as much as the copy (docs/decisions/0043).
+
+uint32_t fabric_packet_pieces(const struct fabric_op *op, struct iovec pieces[FABRIC_PIECES_MAX],
+                              void *descs[FABRIC_PIECES_MAX])
 {
-    unsigned char *at = (unsigned char *)op->memory + op->bytes;
-    struct fabric_frame frame = {.bytes = bytes};
-    uint64_t end = fabric_frame_bytes(bytes);
-    op->bytes += end;
-    memcpy(at, &frame, sizeof(frame));
-    at += sizeof(frame);
-    for (uint32_t i = 0; i < pieces_count; i++) {
-        if (pieces[i].iov_len > 0) {
-            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
-        }
-        at += pieces[i].iov_len;
+    unsigned char *own = op->memory;
+    uint32_t count = 0;
+    size_t at = 0;
+    for (uint32_t i = 0; i < op->refers_count; i++) {
+        const struct fabric_refer *refer = &op->refers[i];
+        pieces[count] = (struct iovec){.iov_base = own + at, .iov_len = refer->own_bytes - at};
+        descs[count++] = op->desc;
+        pieces[count] =
+            (struct iovec){.iov_base = refer->memory, .iov_len = refer->bytes + refer->pad_bytes};
+        descs[count++] = refer->packet->desc;
+        at = refer->own_bytes;
     }
-    memset(at, 0, end - sizeof(frame) - bytes);
+    if (op->own_bytes > at) {
+        pieces[count] = (struct iovec){.iov_base = own + at, .iov_len = op->own_bytes - at};
+        descs[count++] = op->desc;
+    }
+    pawl_assert(count > 0 && count <= FABRIC_PIECES_MAX);
+    return count;
 }
 
-int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count)
+void fabric_packet_forget(struct fabric_op *op)
+{
+    while (op->refers_count > 0) {
+        fabric_packet_release(op->refers[--op->refers_count].packet);
+    }
+}
+
+// The last one is copied after all: more is to come, and no piece is left for it.
+static void refer_resolve(struct fabric_op *op)
+{
+    struct fabric_refer refer = op->refers[--op->refers_count];
+    unsigned char *at = (unsigned char *)op->memory + op->own_bytes;
+    pawl_assert(refer.own_bytes == op->own_bytes);
+    memcpy(at, refer.memory, refer.bytes);
+    memset(at + refer.bytes, 0, refer.pad_bytes);
+    op->own_bytes += refer.bytes + refer.pad_bytes;
+    op->conn->fabric->copied_bytes += refer.bytes;
+    fabric_packet_release(refer.packet);
+}
+
+// Zeros behind a payload take no piece if they lie there already.
+static uint32_t refer_pad(const struct fabric_op *packet, const unsigned char *end, uint32_t pad)
+{
+    static const unsigned char zeros[FABRIC_FRAME_ALIGN];
+    size_t at = (size_t)(end - (const unsigned char *)packet->memory);
+    return at + pad <= packet->bytes && memcmp(end, zeros, pad) == 0 ? pad : 0;
+}
+
+// Whether this payload, with so many zeros behind it, is sent from where it lies in `packet`.
+static bool refer_make(const struct fabric_op *op, struct fabric_op *packet,
+                       const struct iovec *payload, uint32_t pad, struct fabric_refer *ret)
+{
+    const struct fabric *fabric = op->conn->fabric;
+    // Its memory is registered with its own fabric, and goes with that.
+    if (!packet || packet->conn->fabric != fabric || payload->iov_len < FABRIC_REFER_BYTES_MIN) {
+        return false;
+    }
+    const unsigned char *memory = packet->memory;
+    unsigned char *at = payload->iov_base;
+    pawl_assert(packet->holds_count > 0 && at >= memory &&
+                at + payload->iov_len <= memory + packet->bytes);
+    uint32_t pad_bytes = refer_pad(packet, at + payload->iov_len, pad);
+    uint32_t pieces = 2 * (op->refers_count + 1) + (pad_bytes < pad ? 1 : 0);
+    if (op->refers_count == FABRIC_REFERS_MAX || pieces > fabric->pieces_max) {
+        return false;
+    }
+    *ret = (struct fabric_refer){.packet = packet,
+                                 .memory = at,
+                                 .bytes = (uint32_t)payload->iov_len,
+                                 .pad_bytes = pad_bytes};
+    return true;
+}
+
+// ---- gathering --------------------------------------------------------------------------------
+
+static void own_add(struct fabric_op *op, const void *bytes, size_t count)
+{
+    if (count > 0) {
+        memcpy((unsigned char *)op->memory + op->own_bytes, bytes, count);
+        op->own_bytes += count;
+    }
+}
+
+// What a call of the owner's sends.
+struct message {
+    const struct iovec *pieces;
+    uint32_t pieces_count;
+    bool is_from;             // fabric_send_from(): what of the last piece is copied counts
+    struct fabric_op *packet; // that the last piece lies in; NULL: it is copied
+};
+
+static void packet_add(struct fabric_op *op, const struct message *message, uint32_t bytes)
+{
+    static const unsigned char zeros[FABRIC_FRAME_ALIGN];
+    const struct iovec *last = &message->pieces[message->pieces_count - 1];
+    struct fabric_frame frame = {.bytes = bytes};
+    struct fabric_refer refer;
+    uint64_t end = fabric_frame_bytes(bytes);
+    uint32_t pad = (uint32_t)(end - sizeof(frame) - bytes);
+    if (2 * op->refers_count + 1 > op->conn->fabric->pieces_max) {
+        refer_resolve(op);
+    }
+    own_add(op, &frame, sizeof(frame));
+    for (const struct iovec *piece = message->pieces; piece < last; piece++) {
+        own_add(op, piece->iov_base, piece->iov_len);
+    }
+    if (refer_make(op, message->packet, last, pad, &refer)) {
+        refer.packet->holds_count++;
+        refer.own_bytes = op->own_bytes;
+        op->refers[op->refers_count++] = refer;
+        pad -= refer.pad_bytes;
+    } else {
+        own_add(op, last->iov_base, last->iov_len);
+        op->conn->fabric->copied_bytes += message->is_from ? last->iov_len : 0;
+    }
+    own_add(op, zeros, pad);
+    op->bytes += end;
+}
+
+static int message_send(struct fabric_conn *conn, const struct message *message)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < pieces_count; i++) {
-        bytes += pieces[i].iov_len;
+    for (uint32_t i = 0; i < message->pieces_count; i++) {
+        bytes += message->pieces[i].iov_len;
     }
     uint32_t message_max = PAWL_MIN(conn->peer_message_bytes, conn->fabric->options.message_bytes);
     uint32_t packet_max = PAWL_MIN(conn->peer_packet_bytes, conn->fabric->packet_bytes);
@@ -130,9 +247,23 @@ int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces, uint32_t 
         rc = packet_begin(conn);
     }
     if (rc == 0) {
-        packet_add(conn->gathered, pieces, pieces_count, (uint32_t)bytes);
+        packet_add(conn->gathered, message, (uint32_t)bytes);
     }
     return rc;
+}
+
+int fabric_sendv(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count)
+{
+    struct message message = {.pieces = pieces, .pieces_count = pieces_count};
+    return message_send(conn, &message);
+}
+
+int fabric_send_from(struct fabric_conn *conn, const struct iovec *pieces, uint32_t pieces_count,
+                     struct fabric_op *packet)
+{
+    struct message message = {
+        .pieces = pieces, .pieces_count = pieces_count, .is_from = true, .packet = packet};
+    return message_send(conn, &message);
 }
 
 int fabric_send2(struct fabric_conn *conn, const void *head, uint32_t head_bytes, const void *tail,
