@@ -67,7 +67,7 @@ struct payload {
     uint32_t crc;
     unsigned char *bytes;
     const struct wire_run_row *rows; // of a run, in front of the bytes; NULL: none
-    struct fabric_op *packet;        // PAYLOAD_INLINE: held
+    struct fabric_op *packet;        // PAYLOAD_INLINE: held; otherwise NULL
     struct window *window;           // PAYLOAD_SLOTS: one use of it
     struct landing *landing;         // PAYLOAD_LANDING
     uint64_t request;                // whose reply waits for the last use; 0: none
@@ -512,7 +512,7 @@ struct reactor {
     size_t posted_capacity;
     struct mailbox inbox;
     struct mailbox outbox;
-    uint64_t copied_bytes; // payloads of messages: on arrival, and into those to secondaries
+    uint64_t copied_bytes; // payloads on arrival; those that go on are counted by the fabrics
 };
 
 // Steps the core with this event and all that were posted meanwhile. Not from inside carry_out().

@@ -156,6 +156,9 @@ static void inventory_send(struct reactor *reactor, bool all, uint64_t round)
     const struct store_counters *stored = store_counters(reactor->store);
     mail->counters.stored_bytes = stored->stored_bytes;
     mail->counters.copied_bytes = reactor->copied_bytes + stored->copied_bytes;
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        mail->counters.copied_bytes += fabric_copied_bytes(reactor->fabrics[i]);
+    }
     mail->counters.written_back_bytes = stored->written_back_bytes;
     mail->counters.read_bytes = stored->read_bytes;
     mail->counters.read_copied_bytes = stored->read_copied_bytes;

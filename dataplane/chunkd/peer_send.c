@@ -225,8 +225,7 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
             {.iov_base = prepare, .iov_len = sizeof(*prepare)},
             {.iov_base = (void *)(uintptr_t)payload->rows, .iov_len = rows_bytes},
             {.iov_base = payload->bytes, .iov_len = inline_bytes}};
-        reactor->copied_bytes += inline_bytes;
-        return fabric_sendv(link->conn, pieces, PAWL_ARRAY_COUNT(pieces));
+        return fabric_send_from(link->conn, pieces, PAWL_ARRAY_COUNT(pieces), payload->packet);
     }
     if (send->slot_count > 0) {
         int code = link_slice_bytes(link, send) != 0
@@ -309,8 +308,9 @@ static bool link_takes(struct link *link, struct send *send, uint32_t slots)
     return true;
 }
 
-// What was inline is copied and a write has a use of its own: the bytes need not wait for the peer's answer. To a
-// peer that takes no slices they have gone by star, and to the next one too.
+// What was inline is copied, or its packet is held by the one that goes out; a write has a use of its own. So
+// the bytes need not wait for the peer's answer. To a peer that takes no slices they have gone by star, and to
+// the next one too.
 static void send_leave_payload(struct reactor *reactor, struct send *send)
 {
     struct payload *payload = send->payload;

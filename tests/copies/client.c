@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // pawl-trial-copies: appends, writes, pushes and reads records that can be told from everything else (see copies.c).
 //
-//   pawl-trial-copies MASTER PATH append MEMORY BYTES COUNT    MEMORY: alloc, register, heap; or plant: alloc,
-//                                                              and this program copies each record once more
-//   pawl-trial-copies MASTER PATH write MEMORY BYTES COUNT     over the file's first bytes
-//   pawl-trial-copies MASTER PATH push MEMORY BYTES COUNT      to where the file's tail is
+//   pawl-trial-copies MASTER PATH append MEMORY BYTES COUNT [DEPTH]    MEMORY: alloc, register, heap; or plant: alloc,
+//                                                                      and this program copies each record once more
+//   pawl-trial-copies MASTER PATH write MEMORY BYTES COUNT             over the file's first bytes
+//   pawl-trial-copies MASTER PATH push MEMORY BYTES COUNT [DEPTH]      to where the file's tail is
 //   pawl-trial-copies MASTER PATH read MEMORY BYTES COUNT
 //
 // The last line of the output: payload_bytes, payload_copied_bytes and retries_count of pawl_counters(), or the two of
@@ -90,11 +90,11 @@ static int submit(struct trial *trial)
 }
 
 // Appends or pushes.
-static int send_all(struct trial *trial, uint64_t count)
+static int send_all(struct trial *trial, uint64_t count, uint64_t depth)
 {
     uint64_t sent = 0;
     while (trial->ended < count && trial->status == 0) {
-        if (sent < count && sent - trial->ended < COPIES_DEPTH) {
+        if (sent < count && sent - trial->ended < depth) {
             if (is(trial, "plant")) {
                 plant(trial);
             }
@@ -150,7 +150,7 @@ static void copy_something(void)
     free(from);
 }
 
-static int run(struct trial *trial, const char *what, uint64_t count)
+static int run(struct trial *trial, const char *what, uint64_t count, uint64_t depth)
 {
     if (strcmp(what, "read") == 0) {
         return read_all(trial, count);
@@ -159,9 +159,9 @@ static int run(struct trial *trial, const char *what, uint64_t count)
         return write_all(trial, count);
     }
     int code = strcmp(what, "push") == 0
-                   ? client_pusher_open(trial->file, COPIES_DEPTH, &trial->pusher)
+                   ? client_pusher_open(trial->file, (uint32_t)depth, &trial->pusher)
                    : 0;
-    return code != 0 ? code : send_all(trial, count);
+    return code != 0 ? code : send_all(trial, count, depth);
 }
 
 static void tell(const struct trial *trial)
@@ -180,9 +180,9 @@ static void tell(const struct trial *trial)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr,
-                "usage: pawl-trial-copies MASTER PATH append|write|push|read MEMORY BYTES COUNT\n");
+    if (argc != 7 && argc != 8) {
+        fprintf(stderr, "usage: pawl-trial-copies MASTER PATH append|write|push|read MEMORY BYTES "
+                        "COUNT [DEPTH]\n");
         return 2;
     }
     struct pawl_options options = {.size = sizeof options, .master = argv[1]};
@@ -195,7 +195,8 @@ int main(int argc, char **argv)
     }
     code = pawl_create(trial.pawl, argv[2], NULL, &trial.file);
     code = code != 0 ? code : memory_get(&trial);
-    code = code != 0 ? code : run(&trial, argv[3], count);
+    uint64_t depth = argc == 8 ? strtoull(argv[7], NULL, 10) : COPIES_DEPTH;
+    code = code != 0 ? code : run(&trial, argv[3], count, depth);
     if (code != 0) {
         return fail(argv[2], code);
     }

@@ -82,6 +82,7 @@ static void test_prepare_when_small_travels_inline(void **state)
     assert_int_equal(prepare->header.type, WIRE_PREPARE);
     assert_int_equal(prepare->slot_count, 0);
     assert_memory_equal(server.client.message.bytes + sizeof(*prepare), client.memory, 500);
+    assert_int_equal(fabric_copied_bytes(bench.reactor->fabrics[0]), 500);
     answer_prepare(0, 0);
     struct script_event *event = script_last(CHUNK_EVENT_PREPARED);
     assert_non_null(event);
@@ -90,6 +91,89 @@ static void test_prepare_when_small_travels_inline(void **state)
     assert_int_equal(event->event.version, 3);
     assert_int_equal(event->event.index, 0);
     assert_int_equal(event->event.status, 0);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+}
+
+// ---- payloads that are sent from the packet that brought them ---------------------------------
+
+#define STAYS_BYTES 4001u
+
+static void test_prepare_when_its_payload_is_long_is_sent_without_a_copy(void **state)
+{
+    (void)state;
+    uint64_t payload = payload_bring(1, STAYS_BYTES, 0, 0);
+    connect_action();
+    prepare_action(payload, 0, STAYS_BYTES);
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    struct wire_prepare *prepare = &server.client.message.prepare;
+    assert_int_equal(prepare->header.type, WIRE_PREPARE);
+    assert_memory_equal(server.client.message.bytes + sizeof(*prepare), client.memory, STAYS_BYTES);
+    assert_int_equal(fabric_copied_bytes(bench.reactor->fabrics[0]), 0);
+    // The core has the only use of it, and no need to keep it for the peer's answer.
+    assert_int_equal(payload_find(bench.reactor, payload)->uses_count, 1);
+}
+
+// A payload that is written to a secondary, with which the core is done at once, and whose request is answered.
+static void prepare_and_forget(uint64_t request, bool prepares)
+{
+    uint64_t payload = payload_bring(request, STAYS_BYTES, 0, 0);
+    assert_int_equal(payload_find(bench.reactor, payload)->kind, PAYLOAD_INLINE);
+    if (prepares) {
+        prepare_action(payload, request, STAYS_BYTES);
+    }
+    struct chunk_action *reply = script_action(CHUNK_ACTION_REPLY);
+    reply->request = script_last(CHUNK_EVENT_APPEND)->event.request;
+    script_action(CHUNK_ACTION_RELEASE)->payload = payload;
+    script_run(&bench);
+    bench_turn(&bench);
+    assert_int_equal(bench.reactor->payloads.used_count, 0);
+    assert_int_equal(bench.reactor->requests.used_count, 0);
+}
+
+// The peer takes nothing yet. Others use the client's receives, and then the client goes.
+static void test_prepare_when_under_way_keeps_its_bytes_whoever_goes(void **state)
+{
+    (void)state;
+    unsigned char bytes[STAYS_BYTES];
+    connect_action();
+    script_run(&bench);
+    server_welcome(&server, PEER, 8, 4);
+    memcpy(bytes, client.memory, sizeof(bytes));
+    prepare_and_forget(1, true);
+    memset(client.memory, 0xee, sizeof(bytes));
+    for (uint64_t i = 2; i < 40; i++) {
+        prepare_and_forget(i, false);
+    }
+    fabric_conn_close(client.conn, 0);
+    bench_turn(&bench);
+    assert_true(client.closed);
+    assert_true(pawl_list_is_empty(&bench.reactor->sessions));
+    server_turn(&server);
+    const struct wire_prepare *prepare = &server.client.message.prepare;
+    assert_int_equal(prepare->header.type, WIRE_PREPARE);
+    assert_memory_equal(server.client.message.bytes + sizeof(*prepare), bytes, sizeof(bytes));
+    answer_prepare(0, 1);
+    assert_int_equal(script_last(CHUNK_EVENT_PREPARED)->event.status, 0);
+}
+
+// The peer goes with payloads of many on their way to it: what brought them is free again, however often.
+static void test_peer_when_lost_gives_the_packets_back_that_were_on_their_way(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 6; round++) {
+        connect_action();
+        script_run(&bench);
+        server.client.connected = false;
+        server_welcome(&server, PEER, 8, 4);
+        prepare_and_forget(2 * round + 1, true);
+        prepare_and_forget(2 * round + 2, true);
+        fabric_conn_close(server.client.conn, 0);
+        server_turn(&server);
+        bench_turn(&bench);
+        assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), round + 1);
+    }
+    assert_int_equal(bench.reactor->copied_bytes, 0); // none found its receives held
     assert_int_equal(bench.reactor->sends.used_count, 0);
 }
 
@@ -574,6 +658,9 @@ int main(void)
         T(test_peer_when_the_chunk_is_of_a_write_log_goes_where_the_written_one_is),
         T(test_peer_when_another_reactor_answers_gives_the_link_up),
         T(test_prepare_when_large_is_written_into_slots_first),
+        T(test_prepare_when_its_payload_is_long_is_sent_without_a_copy),
+        T(test_prepare_when_under_way_keeps_its_bytes_whoever_goes),
+        T(test_peer_when_lost_gives_the_packets_back_that_were_on_their_way),
         T(test_prepare_when_refused_hands_the_code_on),
         T(test_prepare_when_no_slot_is_free_waits_in_order),
         T(test_prepares_when_answered_together_end_together),
