@@ -155,8 +155,8 @@ static const char *check_window(const union wire_any *any, uint32_t inline_bytes
 
     if (m->slots_wanted > WIRE_WINDOW_SLOTS_MAX)
         return "more window slots wanted than there can be";
-    if (m->slots_needed > m->slots_wanted || (m->slots_needed == 0) != (m->slots_wanted == 0))
-        return "more window slots needed than wanted, or none";
+    if (m->slots_needed > m->slots_wanted)
+        return "more window slots needed than wanted";
     return check_bare(any, inline_bytes);
 }
 

@@ -11,7 +11,8 @@
 //
 // A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
 // connection has, of which no slot may be named by an unanswered request, and then waits until there is
-// room: servers and clients are each served in the order in which they asked. A reply with WIRE_SCARCE
+// room: servers and clients are each served in the order in which they asked. One for which any number will do
+// is answered at once, by what is to spare, or by no window. A reply with WIRE_SCARCE
 // says that others wait: who reads it gives its window back as soon as no slot is in use. A GRANTED of request 0
 // answers nothing and only says that, to a peer that has asked nothing.
 //
@@ -145,7 +146,7 @@ static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
 struct wire_window {
     struct wire_header header;
     uint32_t slots_wanted; // more would be of no use; 0: the window comes back, and that is all
-    uint32_t slots_needed; // fewer would be of no use; 1..slots_wanted, or 0
+    uint32_t slots_needed; // fewer would be of no use; 0: answered at once, by what is to spare
 };
 static_assert(sizeof(struct wire_window) == 40, "wire_window");
 
@@ -153,8 +154,8 @@ struct wire_granted {
     struct wire_header header;
     uint64_t window_address; // remote address of slot 0
     uint64_t window_key;     // remote key of the window, valid on this connection only
-    uint32_t window_slots;   // slots_needed..slots_wanted or more; 0: none was wanted
-    uint32_t reserved;       // 0
+    uint32_t window_slots; // slots_needed..slots_wanted or more; 0: none was wanted, or is to spare
+    uint32_t reserved;     // 0
 };
 static_assert(sizeof(struct wire_granted) == 56, "wire_granted");
 

@@ -43,8 +43,8 @@
 // for, or as a client keeps it, is disconnected after a while.
 #define CHUNKD_WINDOW_MS 5000u
 #define CHUNKD_SIT_MS 3000u
-#define CHUNKD_SCARCE_MS 30000u // for so long after it was told nothing is relayed to a peer
 #define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
+#define CHUNKD_SPARE_MS 1000u // who found none to spare for relays asks again after so long
 #define CHUNKD_TICK_MS 10u
 #define CHUNKD_STOP_MS 2000u
 
@@ -208,20 +208,21 @@ struct link {
     uint64_t window_key;
     uint32_t window_slots; // 0: none now
     bool window_asked;     // a WINDOW is unanswered
-    uint64_t scarce_until_ns;
-    bool window_yields; // others wait for it: it goes back as soon as no slot is in use
+    bool window_spare;     // it was asked for relays: for more than it holds a larger one is asked
+    bool window_once;      // it was granted while others waited: what waits here may use it once
+    bool window_yields;    // others wait for it: it goes back as soon as no slot is in use
     uint64_t window_used_ns;
+    uint64_t spare_ns; // one for relays is not asked for before
     uint32_t slot_bytes;
-    uint64_t slots_used;
-    // Payloads that are to come to the peer from another server, and slots of the largest: kept free of
-    // other PREPAREs, which may have to wait for them there.
-    uint32_t pledges_count;
-    uint32_t pledged_slots;
+    uint64_t slots_used; // a payload is in them, or they are kept for one that comes by chain
     uint32_t requests_limit;
-    uint32_t requests_count;
-    struct pawl_list waiting; // struct send: for a slot, a credit, the connection
+    uint32_t requests_count; // unanswered, and credits that are kept
+    uint64_t heard_ns;       // the last reply
+    // struct send: for slots, a credit, the connection, the other PREPARE of its chain
+    struct pawl_list waiting;
     struct pawl_list sent;
-    unsigned landings; // bit n: landing n may still be written to until CLOSED
+    struct pawl_list pumps; // in the reactor's list: something may go now
+    unsigned landings;      // bit n: landing n may still be written to until CLOSED
 };
 
 // One reactor of another server.
@@ -239,7 +240,11 @@ enum send_kind { SEND_PREPARE = 1, SEND_COMMIT, SEND_FETCH, SEND_PUSH, SEND_HOLD
 struct send {
     uint64_t name; // the request's id on the wire
     enum send_kind kind;
-    uint64_t relay_to; // PREPARE: the payload goes on to this server; PUSH: if it doesn't, by star
+    // Of a chain. While a PREPARE waits: the other one, with which it goes. Once they are sent, to the first and in the
+    // end its last PUSH: the second's, to bring the payload if the chain does not.
+    uint64_t pair;
+    uint64_t relay_to;   // PREPARE to the first: the payload goes on to this server
+    bool keeps;          // PREPARE to the second: keeps its slots and a credit for that payload
     struct relay *relay; // PUSH: the end of what we forwarded
     struct pawl_list node;
     struct link *link; // it went out there; NULL: waits
@@ -262,7 +267,7 @@ struct send {
     } message;
 };
 
-// Between peer.c, peer_window.c and peer_send.c.
+// Between peer.c, peer_window.c, peer_chain.c and peer_send.c.
 // The reactor of that server that a chunk of ours belongs to.
 struct peer *peer_find(struct reactor *reactor, uint64_t server_id, uint64_t handle);
 int peer_connect(struct reactor *reactor, struct peer *peer) PAWL_MUST_CHECK;
@@ -273,13 +278,48 @@ void send_end(struct reactor *reactor, struct send *send, int status);
 void post_fetch_failed(struct reactor *reactor, uint64_t token, int status);
 // Queues a send; makes the connection when there is none. Without one the send fails.
 void peer_send(struct reactor *reactor, struct send *send);
-// Sends what may go now.
+// Sends what may go now, there and on the links where that lets something go.
 void link_pump(struct reactor *reactor, struct link *link);
+void links_pump(struct reactor *reactor);
 
-// Whether the peer's window serves a payload of so many slots now. If not, it is on its way, if it can be.
-bool link_window_serves(struct reactor *reactor, struct link *link, const struct send *send,
-                        uint32_t slots);
-void link_granted(struct reactor *reactor, struct link *link, const struct wire_granted *granted);
+// So many slots of the peer's window a send needs, with a payload that is not inline.
+uint32_t link_slots_count(const struct link *link, const struct send *send);
+// Slices are for the first of a chain only. 0: there are no credits for any.
+uint32_t link_slices_count(const struct link *link, const struct send *send);
+// Whether there are slots and credits for it now.
+bool link_fits(const struct link *link, const struct send *send);
+// Takes them, and sends it. Without luck the link is given up, and the send has ended.
+void link_issue(struct reactor *reactor, struct link *link, struct send *send);
+// Brings a payload into those slots of the peer, and says so. 0, or why the link has to be given up.
+int link_send_push(struct reactor *reactor, struct link *link, struct send *send,
+                   struct payload *payload);
+// By the next links_pump(), in this turn.
+void link_pump_soon(struct reactor *reactor, struct link *link);
+
+// A PREPARE to the first of a chain, and then the one to the second: from now on they go together, or by star.
+void chain_first(struct reactor *reactor, struct send *send, const struct chunk_action *action);
+void chain_second(struct reactor *reactor, struct send *send, const struct chunk_action *action);
+enum chain_turn {
+    CHAIN_NONE = 1, // by star, or no large payload at all: it goes by itself
+    CHAIN_WAITS,    // for the other one
+    CHAIN_GOES,     // both have gone, or have ended
+};
+// It is the first that waits on the link.
+enum chain_turn chain_turn(struct reactor *reactor, struct link *link, struct send *send);
+// Its link has no window: both go by star.
+void chain_end(struct reactor *reactor, struct send *send);
+// The chain has not brought this payload, or may not have: it goes to the second by star after all.
+void chain_bring(struct reactor *reactor, uint64_t second, const struct wire_push *push,
+                 struct payload *payload);
+
+// Whether the peer's window has so many slots, used or not, and others don't wait for it.
+bool link_window_serves(const struct link *link, uint32_t slots);
+// Asks for one, unless it is on its way, or can't be yet.
+void link_window_ask(struct reactor *reactor, struct link *link, uint32_t slots);
+// The same for a relay, which does not wait for it: asks for what nobody waits for.
+void link_window_spare(struct reactor *reactor, struct link *link, uint32_t slots);
+void link_granted(struct reactor *reactor, struct link *link, const struct wire_window *asked,
+                  const struct wire_granted *granted);
 // A reply says that others wait, or slots are free again: what follows of it.
 void link_window_turn(struct reactor *reactor, struct link *link);
 // An unused window goes back after a while.
@@ -497,8 +537,11 @@ struct reactor {
     struct pawl_list answering;       // sessions that hold an answer back
     struct pawl_list links;
     struct pawl_list peers;
-    struct pawl_list reads;   // struct io: wait for a read buffer
-    struct pawl_list fetches; // struct send: wait for a landing
+    struct pawl_list pumps; // links on which something may go now
+    bool pumping;
+    uint64_t chain_first_name; // the send whose second one is the next action
+    struct pawl_list reads;    // struct io: wait for a read buffer
+    struct pawl_list fetches;  // struct send: wait for a landing
     struct pawl_list relays;
     struct pawl_list arrivals;
     struct pawl_list held;        // in the order in which they came

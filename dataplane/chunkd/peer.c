@@ -87,6 +87,7 @@ int peer_connect(struct reactor *reactor, struct peer *peer)
     link->fabric = fabric;
     pawl_list_init(&link->waiting);
     pawl_list_init(&link->sent);
+    pawl_list_init(&link->pumps);
     code = fabric_connect(reactor->fabrics[fabric], address, CHUNKD_CONNECT_MS, link, &link->conn);
     if (code != 0) {
         pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN, "server %llx at %s can't be reached: %s",
@@ -344,7 +345,7 @@ static const char *reply_check(const struct send *send, const struct wire_header
 // It was answered: its credit and its slots are ours again.
 static void send_answered(const struct reactor *reactor, struct link *link, const struct send *send)
 {
-    link->requests_count--;
+    link->requests_count -= send->keeps ? 2 : 1;
     if (send->slot_count > 0) {
         link->slots_used &= ~slots_mask(send->slot_first, send->slot_count);
         link->window_used_ns = reactor->now_ns;
@@ -387,9 +388,7 @@ static bool sends_cover(struct reactor *reactor, struct link *link, const struct
 
 static void link_reply(struct reactor *reactor, struct link *link, const struct wire_header *header)
 {
-    if ((header->flags & WIRE_SCARCE) != 0) {
-        link->scarce_until_ns = reactor->now_ns + CHUNKD_SCARCE_MS * PAWL_NS_PER_MS;
-    }
+    link->heard_ns = reactor->now_ns;
     if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
         link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
         link_window_turn(reactor, link);
@@ -411,8 +410,8 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         return;
     }
     send_answered(reactor, link, send);
-    enum send_kind send_kind = send->kind;
     bool scarce = (header->flags & WIRE_SCARCE) != 0;
+    link->window_once = send->kind == SEND_WINDOW && scarce;
     link->window_yields |= scarce && link->window_slots > 0;
     if (send->kind == SEND_WINDOW && header->status != 0) {
         link_give_up(reactor, link, header->status, pawl_strerror(header->status));
@@ -422,14 +421,13 @@ static void link_reply(struct reactor *reactor, struct link *link, const struct 
         fetch_landed(reactor, send, (const void *)header);
     } else {
         if (send->kind == SEND_WINDOW) {
-            link_granted(reactor, link, (const void *)header);
+            link_granted(reactor, link, &send->message.window, (const void *)header);
         }
         send_end(reactor, send, header->status);
     }
-    bool granted = send_kind == SEND_WINDOW;
     link_pump(reactor, link);
-    // Others wait already: what waits here may use it once.
-    link->window_yields |= granted && scarce && link->window_slots > 0;
+    link->window_yields |= link->window_once && link->window_slots > 0;
+    link->window_once = false;
     link_window_turn(reactor, link);
 }
 
@@ -463,6 +461,7 @@ static void link_free(struct reactor *reactor, struct link *link)
         }
     }
     pawl_list_remove(&link->node);
+    pawl_list_remove(&link->pumps);
     free(link);
 }
 
@@ -513,6 +512,7 @@ void peer_tick(struct reactor *reactor)
 void peer_turn(struct reactor *reactor)
 {
     fetches_pump(reactor);
+    links_pump(reactor);
 }
 
 void peer_free_all(struct reactor *reactor)

@@ -3,8 +3,8 @@
 //
 // What is sent to a peer goes out in the order in which the core asked for it: while the first one waits for
 // the connection, for slots of the peer's window or for a message credit, the others wait behind it. By
-// chain (docs/decisions/0024) the first of two secondaries gets the payload in slices and forwards them to
-// the second, which gets the PREPARE without it; if the chain fails the payload goes there by star.
+// chain (peer_chain.c) the first of two secondaries gets the payload in slices and forwards them to the second, which
+// gets the PREPARE without it.
 #define PAWL_LOG_SUBSYSTEM "chunkd"
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +13,6 @@
 
 #include "base/assert.h"
 #include "dataplane/chunkd/chunkd_private.h"
-
-static void push_by_star(struct reactor *reactor, uint64_t server_id, const struct wire_push *push,
-                         struct payload *payload);
 
 // ---- what is being sent -----------------------------------------------------------------------
 
@@ -77,16 +74,11 @@ static struct wire_push push_of(const struct wire_prepare *prepare)
                               .length = prepare->length};
 }
 
-static bool send_is_pledge(const struct send *send)
-{
-    return send->kind == SEND_PREPARE && (send->message.prepare.flags & WIRE_PREPARE_PUSHED) != 0;
-}
-
 void send_end(struct reactor *reactor, struct send *send, int status)
 {
     pawl_list_remove(&send->node); // before anything that may end other sends
-    if (send_is_pledge(send) && send->link != NULL && --send->link->pledges_count == 0) {
-        send->link->pledged_slots = 0;
+    if (send->kind == SEND_PREPARE && send->link == NULL) {
+        chain_end(reactor, send);
     }
     if (send->kind == SEND_PREPARE && !send->covered) {
         post_prepared(reactor, send->server_id, &send->message.prepare, status);
@@ -97,10 +89,10 @@ void send_end(struct reactor *reactor, struct send *send, int status)
     } else if (send->kind == SEND_PUSH && send->relay != NULL) {
         relay_pushed(reactor, send->relay, status);
     }
-    if (send->relay_to != 0 && status != 0) {
+    if (send->pair != 0 && status != 0) {
         struct wire_push push =
             send->kind == SEND_PUSH ? send->message.push : push_of(&send->message.prepare);
-        push_by_star(reactor, send->relay_to, &push, send->payload);
+        chain_bring(reactor, send->pair, &push, send->payload);
     }
     payload_unuse(reactor, send->payload);
     slab_put(&reactor->sends, send->name);
@@ -108,7 +100,7 @@ void send_end(struct reactor *reactor, struct send *send, int status)
 
 // ---- sending ----------------------------------------------------------------------------------
 
-static uint32_t send_slots_count(const struct link *link, const struct send *send)
+uint32_t link_slots_count(const struct link *link, const struct send *send)
 {
     if (send->payload == NULL || send->payload->length <= WIRE_INLINE_MAX) {
         return 0;
@@ -117,10 +109,9 @@ static uint32_t send_slots_count(const struct link *link, const struct send *sen
 }
 
 // Writes bytes of a payload into the slots of the peer's window. The message that names them follows.
-static int link_write(struct reactor *reactor, struct link *link, struct send *send,
-                      uint32_t offset, uint32_t bytes)
+static int link_write(struct reactor *reactor, struct link *link, const struct send *send,
+                      struct payload *payload, uint32_t offset, uint32_t bytes)
 {
-    struct payload *payload = send->payload;
     struct io *io = io_new(reactor, IO_FORWARD);
     if (io == NULL) {
         return PAWL_EBUSY;
@@ -144,10 +135,10 @@ static uint32_t link_slice_bytes(const struct link *link, const struct send *sen
     if (slices == 0 || send->relay_to == 0 || send->kind != SEND_PREPARE) {
         return 0;
     }
-    return (send_slots_count(link, send) + slices - 1) / slices * link->slot_bytes;
+    return (link_slots_count(link, send) + slices - 1) / slices * link->slot_bytes;
 }
 
-static uint32_t link_slices_count(const struct link *link, const struct send *send)
+uint32_t link_slices_count(const struct link *link, const struct send *send)
 {
     uint32_t bytes = link_slice_bytes(link, send);
     return bytes == 0 ? 0 : (send->payload->length + bytes - 1) / bytes;
@@ -164,13 +155,14 @@ static int link_send_slice(struct reactor *reactor, struct link *link, struct se
                         bytes);
 }
 
-static int link_send_push(struct reactor *reactor, struct link *link, struct send *send)
+int link_send_push(struct reactor *reactor, struct link *link, struct send *send,
+                   struct payload *payload)
 {
     struct wire_push *push = &send->message.push;
     push->slot_first = send->slot_first;
     push->slot_count = send->slot_count;
     wire_header_init(&push->header, WIRE_PUSH, sizeof(*push), send->name);
-    int code = link_write(reactor, link, send, 0, push->length);
+    int code = link_write(reactor, link, send, payload, 0, push->length);
     return code != 0 ? code : fabric_send(link->conn, push, sizeof(*push));
 }
 
@@ -193,15 +185,15 @@ static int link_send_slices(struct reactor *reactor, struct link *link, struct s
         push->message.push.slot_first = send->slot_first;
         push->message.push.slot_count = send->slot_count;
         if (offset + bytes == payload->length) { // from here on it answers for the payload
-            push->relay_to = send->relay_to;
+            push->pair = send->pair;
+            send->pair = 0;
             push->payload = send->payload;
             payload_use(push->payload);
-            send->relay_to = 0;
         }
         push->link = link;
         link->requests_count++;
         pawl_list_push_back(&link->sent, &push->node);
-        int code = link_write(reactor, link, send, offset, bytes);
+        int code = link_write(reactor, link, send, send->payload, offset, bytes);
         code = code == 0 ? link_send_slice(reactor, link, push) : code;
         if (code != 0) {
             return code;
@@ -216,6 +208,11 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
     struct payload *payload = send->payload;
     prepare->slot_first = send->slot_first;
     prepare->slot_count = send->slot_count;
+    if (send->keeps) { // its payload comes by another server
+        prepare->slot_first = 0;
+        prepare->slot_count = 0;
+        payload = NULL;
+    }
     uint32_t inline_bytes = send->slot_count == 0 && payload != NULL ? payload->length : 0;
     uint32_t rows_bytes = wire_rows_bytes(prepare->run_count);
     wire_header_init(&prepare->header, WIRE_PREPARE,
@@ -227,10 +224,10 @@ static int link_send_prepare(struct reactor *reactor, struct link *link, struct 
             {.iov_base = payload->bytes, .iov_len = inline_bytes}};
         return fabric_send_from(link->conn, pieces, PAWL_ARRAY_COUNT(pieces), payload->packet);
     }
-    if (send->slot_count > 0) {
+    if (prepare->slot_count > 0) {
         int code = link_slice_bytes(link, send) != 0
                        ? link_send_slices(reactor, link, send)
-                       : link_write(reactor, link, send, 0, payload->length);
+                       : link_write(reactor, link, send, payload, 0, payload->length);
         if (code != 0) {
             return code;
         }
@@ -264,103 +261,116 @@ static int link_send(struct reactor *reactor, struct link *link, struct send *se
         return link_send_prepare(reactor, link, send);
     case SEND_FETCH:
         return link_send_fetch(link, send);
-    case SEND_PUSH:
-        return link_send_push(reactor, link, send);
     case SEND_HOLD:
         return link_send_hold(link, send);
     case SEND_COMMIT:
-    case SEND_WINDOW: // never waits: peer_window.c
+    case SEND_PUSH: // these never wait: peer_chain.c, peer_window.c
+    case SEND_WINDOW:
         break;
     }
     wire_header_init(&commit->header, WIRE_COMMIT, sizeof(*commit), send->name);
     return fabric_send(link->conn, commit, sizeof(*commit));
 }
 
-// Slots that a send may take. A payload that a chain did not bring may take those that were pledged to it.
-static uint32_t link_slots_limit(const struct link *link, const struct send *send)
+// The second of a chain keeps a credit for the payload.
+static uint32_t link_credits_count(const struct link *link, const struct send *send)
 {
-    bool pledged = send != NULL && send->kind == SEND_PUSH;
-    uint32_t kept = pledged ? 0 : PAWL_MIN(link->pledged_slots, link->window_slots);
-    return link->window_slots - kept;
+    bool is_second = send->pair != 0 && send->relay_to == 0;
+    return 1 + link_slices_count(link, send) + (is_second ? 1 : 0);
 }
 
-// False: it has to wait for a credit or for slots.
-static bool link_takes(struct link *link, struct send *send, uint32_t slots)
+bool link_fits(const struct link *link, const struct send *send)
 {
-    // A credit is kept for a payload that the chain does not bring: others may wait for that one.
-    uint32_t kept = send->kind != SEND_PUSH && link->pledges_count > 0 && link->requests_limit > 1;
-    if (link->requests_count + link_slices_count(link, send) + kept >= link->requests_limit) {
-        return false;
-    }
+    uint32_t slots = link_slots_count(link, send);
+    uint64_t used = link->slots_used;
+    return link->requests_count + link_credits_count(link, send) <= link->requests_limit &&
+           (slots == 0 || slots_take(&used, link->window_slots, slots) >= 0);
+}
+
+void link_issue(struct reactor *reactor, struct link *link, struct send *send)
+{
+    uint32_t slots = link_slots_count(link, send);
     if (slots > 0) {
-        int first = slots_take(&link->slots_used, link_slots_limit(link, send), slots);
-        if (first < 0) {
-            return false;
-        }
+        int first = slots_take(&link->slots_used, link->window_slots, slots);
+        pawl_assert(first >= 0);
         send->slot_first = (uint16_t)first;
         send->slot_count = (uint16_t)slots;
     }
-    if (send_is_pledge(send)) {
-        link->pledges_count++;
-        uint32_t wanted = (send->message.prepare.length + link->slot_bytes - 1) / link->slot_bytes;
-        link->pledged_slots = PAWL_MAX(link->pledged_slots, wanted);
+    link->requests_count += send->keeps ? 2 : 1;
+    pawl_list_remove(&send->node);
+    pawl_list_push_back(&link->sent, &send->node);
+    send->link = link;
+    send->since_ns = reactor->now_ns;
+    int code = link_send(reactor, link, send);
+    if (code != 0) {
+        link_give_up(reactor, link, code, pawl_strerror(code));
+        return;
     }
+    // What was inline is copied or its packet held, and a write has a use of its own: the bytes need not wait for the
+    // peer's answer.
+    struct payload *payload = send->payload;
+    send->payload = NULL;
+    payload_unuse(reactor, payload);
+}
+
+// False: it waits, and what is behind it.
+static bool link_pass(struct reactor *reactor, struct link *link, struct send *send)
+{
+    uint32_t slots = link_slots_count(link, send);
+    // Records of ours are not to go through what is enough for relays for ever.
+    if (slots > 0 && link->window_spare && link->window_slots > 0 && !link_fits(link, send)) {
+        link->window_yields = true;
+    }
+    if (slots > 0 && !link_window_serves(link, slots)) {
+        chain_end(reactor, send);
+        link_window_ask(reactor, link, slots); // the send may end in here
+        return false;
+    }
+    enum chain_turn turn = chain_turn(reactor, link, send);
+    if (turn != CHAIN_NONE) {
+        return turn == CHAIN_GOES;
+    }
+    if (!link_fits(link, send)) {
+        return false;
+    }
+    link_issue(reactor, link, send);
     return true;
 }
 
-// What was inline is copied, or its packet is held by the one that goes out; a write has a use of its own. So
-// the bytes need not wait for the peer's answer. To a peer that takes no slices they have gone by star, and to
-// the next one too.
-static void send_leave_payload(struct reactor *reactor, struct send *send)
+static void link_pump_now(struct reactor *reactor, struct link *link)
 {
-    struct payload *payload = send->payload;
-    uint64_t relay_to = send->relay_to;
-    send->payload = NULL;
-    send->relay_to = 0; // the send may end in here
-    if (relay_to != 0) {
-        struct wire_push push = push_of(&send->message.prepare);
-        push_by_star(reactor, relay_to, &push, payload);
+    struct pawl_list *node;
+    while (link->state == LINK_OPEN && (node = pawl_list_first(&link->waiting)) != NULL) {
+        if (!link_pass(reactor, link, pawl_container_of(node, struct send, node))) {
+            return;
+        }
     }
-    payload_unuse(reactor, payload);
+}
+
+void link_pump_soon(struct reactor *reactor, struct link *link)
+{
+    if (pawl_list_is_empty(&link->pumps)) {
+        pawl_list_push_back(&reactor->pumps, &link->pumps);
+    }
+}
+
+void links_pump(struct reactor *reactor)
+{
+    struct pawl_list *node;
+    if (reactor->pumping) {
+        return; // it is done below
+    }
+    reactor->pumping = true;
+    while ((node = pawl_list_pop_front(&reactor->pumps)) != NULL) {
+        link_pump_now(reactor, pawl_container_of(node, struct link, pumps));
+    }
+    reactor->pumping = false;
 }
 
 void link_pump(struct reactor *reactor, struct link *link)
 {
-    struct pawl_list *node;
-    while (link->state == LINK_OPEN && (node = pawl_list_first(&link->waiting)) != NULL) {
-        struct send *send = pawl_container_of(node, struct send, node);
-        uint32_t slots = send_slots_count(link, send);
-        if (slots > 0 && !link_window_serves(reactor, link, send, slots)) {
-            return;
-        }
-        if (!link_takes(link, send, slots)) {
-            return;
-        }
-        pawl_list_remove(&send->node);
-        pawl_list_push_back(&link->sent, &send->node);
-        send->link = link;
-        link->requests_count++;
-        send->since_ns = reactor->now_ns;
-        int code = link_send(reactor, link, send);
-        if (code != 0) {
-            link_give_up(reactor, link, code, pawl_strerror(code));
-            return;
-        }
-        send_leave_payload(reactor, send);
-    }
-}
-
-// A payload passes those that may wait for it, but not an earlier one.
-static struct pawl_list *link_place(struct link *link, const struct send *send)
-{
-    struct pawl_list *place = &link->waiting;
-    if (send->kind == SEND_PUSH) {
-        do {
-            place = place->next;
-        } while (place != &link->waiting &&
-                 pawl_container_of(place, struct send, node)->kind == SEND_PUSH);
-    }
-    return place;
+    link_pump_soon(reactor, link);
+    links_pump(reactor);
 }
 
 static uint64_t send_chunk(const struct send *send)
@@ -381,7 +391,7 @@ static uint64_t send_chunk(const struct send *send)
     return send->message.fetch.chunk;
 }
 
-void peer_send(struct reactor *reactor, struct send *send)
+static void peer_queue(struct reactor *reactor, struct send *send)
 {
     struct peer *peer = peer_find(reactor, send->server_id, send_chunk(send));
     int code = peer == NULL ? PAWL_EDISCONNECTED : 0;
@@ -395,8 +405,14 @@ void peer_send(struct reactor *reactor, struct send *send)
         send_end(reactor, send, code);
         return;
     }
-    pawl_list_insert_before(link_place(peer->link, send), &send->node);
-    link_pump(reactor, peer->link);
+    pawl_list_push_back(&peer->link->waiting, &send->node);
+    link_pump_soon(reactor, peer->link);
+}
+
+void peer_send(struct reactor *reactor, struct send *send)
+{
+    peer_queue(reactor, send);
+    links_pump(reactor);
 }
 
 static bool by_chain(const struct reactor *reactor, const struct chunk_action *action)
@@ -414,37 +430,19 @@ void peer_prepare(struct reactor *reactor, const struct chunk_action *action)
         return;
     }
     send->message.prepare = action->prepare;
-    bool chain = by_chain(reactor, action);
-    if (chain && action->relayed_by != 0) {
-        send->message.prepare.flags |= WIRE_PREPARE_PUSHED;
-        peer_send(reactor, send);
-        return;
-    }
-    send->relay_to = chain ? action->relay_to : 0;
     send->payload = payload_find(reactor, action->payload);
     if (send->payload != NULL) {
         payload_use(send->payload);
     }
     pawl_assert((send->payload == NULL) == (action->payload == 0));
-    peer_send(reactor, send);
-}
-
-// A payload that the chain has not brought to a server, or may not have: it is brought there once more, and
-// the first to come is taken.
-static void push_by_star(struct reactor *reactor, uint64_t server_id, const struct wire_push *push,
-                         struct payload *payload)
-{
-    struct send *send = send_new(reactor, SEND_PUSH, server_id);
-    reactor->relays_failed_count++;
-    if (send == NULL) {
-        return; // the PREPARE that waits for it there is refused in time
+    if (by_chain(reactor, action) && action->relay_to != 0) {
+        chain_first(reactor, send, action);
+        peer_queue(reactor, send); // the other one comes next
+        return;
     }
-    send->message.push = *push;
-    send->message.push.next = 0;
-    send->message.push.offset = 0;
-    send->message.push.bytes = push->length;
-    send->payload = payload;
-    payload_use(payload);
+    if (by_chain(reactor, action) && action->relayed_by != 0) {
+        chain_second(reactor, send, action);
+    }
     peer_send(reactor, send);
 }
 
@@ -480,13 +478,14 @@ struct link *peer_slots_take(struct reactor *reactor, const struct wire_push *pu
         return NULL;
     }
     // What waits came first.
-    // And where windows are scarce the primary's PREPARE may wait for the very one that the payload would lie in.
-    if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting) ||
-        reactor->now_ns < link->scarce_until_ns ||
-        !link_window_serves(reactor, link, NULL, push->slot_count)) {
+    if (link->state != LINK_OPEN || !pawl_list_is_empty(&link->waiting)) {
         return NULL;
     }
-    int first = slots_take(&link->slots_used, link_slots_limit(link, NULL), push->slot_count);
+    if (!link_window_serves(link, push->slot_count)) {
+        link_window_spare(reactor, link, push->slot_count);
+        return NULL;
+    }
+    int first = slots_take(&link->slots_used, link->window_slots, push->slot_count);
     *ret_first = (uint16_t)PAWL_MAX(first, 0);
     return first < 0 ? NULL : link;
 }
@@ -499,8 +498,7 @@ void peer_slots_put(struct link *link, uint16_t first, uint16_t count)
 bool peer_push(struct reactor *reactor, struct link *link, struct relay *relay)
 {
     struct send *send = NULL;
-    uint32_t kept = link->pledges_count > 0;
-    if (link->state == LINK_OPEN && link->requests_count + kept < link->requests_limit) {
+    if (link->state == LINK_OPEN && link->requests_count < link->requests_limit) {
         send = send_new(reactor, SEND_PUSH, link->peer->server_id);
     }
     if (send == NULL) {

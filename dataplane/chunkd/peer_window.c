@@ -37,29 +37,37 @@ static void window_ask(struct reactor *reactor, struct link *link, uint32_t want
     link->window_asked = true;
 }
 
-// A payload that a chain has not brought may still come to those slots that were pledged to it.
 static bool window_is_idle(const struct link *link)
 {
-    return link->window_slots > 0 && link->slots_used == 0 && link->pledges_count == 0;
+    return link->window_slots > 0 && link->slots_used == 0;
 }
 
-bool link_window_serves(struct reactor *reactor, struct link *link, const struct send *send,
-                        uint32_t slots)
+bool link_window_serves(const struct link *link, uint32_t slots)
 {
-    bool pledged = send != NULL && send->kind == SEND_PUSH && link->pledges_count > 0;
-    if (slots <= link->window_slots && (!link->window_yields || pledged)) {
-        return true;
-    }
-    if (!link->window_asked && link->slots_used == 0) {
-        // A relay's payload does not wait for it: it asks for those that may follow, and for no more than that.
-        window_ask(reactor, link, send != NULL ? WIRE_WINDOW_SLOTS_MAX : slots, slots);
-    }
-    return false;
+    return slots <= link->window_slots && !link->window_yields;
 }
 
-void link_granted(struct reactor *reactor, struct link *link, const struct wire_granted *granted)
+void link_window_ask(struct reactor *reactor, struct link *link, uint32_t slots)
+{
+    if (!link->window_asked && link->slots_used == 0) {
+        window_ask(reactor, link, WIRE_WINDOW_SLOTS_MAX, slots);
+    }
+}
+
+void link_window_spare(struct reactor *reactor, struct link *link, uint32_t slots)
+{
+    if (slots > link->window_slots && !link->window_asked && link->slots_used == 0 &&
+        reactor->now_ns >= link->spare_ns) {
+        link->spare_ns = reactor->now_ns + CHUNKD_SPARE_MS * PAWL_NS_PER_MS;
+        window_ask(reactor, link, WIRE_WINDOW_SLOTS_MAX, 0);
+    }
+}
+
+void link_granted(struct reactor *reactor, struct link *link, const struct wire_window *asked,
+                  const struct wire_granted *granted)
 {
     link->window_asked = false;
+    link->window_spare = asked->slots_needed == 0 && granted->window_slots < WIRE_WINDOW_SLOTS_MAX;
     link->window_address = granted->window_address;
     link->window_key = granted->window_key;
     link->window_slots = granted->window_slots;

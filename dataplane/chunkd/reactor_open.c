@@ -263,6 +263,7 @@ static struct reactor *reactor_new(const struct reactor_options *options, uint64
     pawl_list_init(&reactor->answering);
     pawl_list_init(&reactor->links);
     pawl_list_init(&reactor->peers);
+    pawl_list_init(&reactor->pumps);
     pawl_list_init(&reactor->reads);
     pawl_list_init(&reactor->fetches);
     pawl_list_init(&reactor->relays);

@@ -41,6 +41,22 @@ static void window_give(struct reactor *reactor, struct session *session, struct
     session->window_scarce_ns = 0;
 }
 
+// One to spare, if it can be had without waiting. It is a part of what is free, for a server too: nobody waits for it,
+// so others need not wait for its end.
+static void window_spare(struct reactor *reactor, struct session *session, uint32_t slots_wanted)
+{
+    struct window *window;
+    struct window_wish wish = {.slots_wanted = slots_wanted,
+                               .slots_needed = 1,
+                               .of_server = session->server_id != 0,
+                               .shared = true,
+                               .others_wait = true};
+    if (slots_wanted != 0 && !some_wait(reactor) &&
+        window_new(&reactor->buffers, reactor->fabrics[session->fabric], &wish, &window) == 0) {
+        window_give(reactor, session, window);
+    }
+}
+
 static void granted_send(struct reactor *reactor, struct request *request,
                          const struct window *window)
 {
@@ -67,8 +83,9 @@ const char *windows_request(struct reactor *reactor, struct session *session,
     }
     window_unuse(&reactor->buffers, session->window);
     session->window = NULL;
-    if (message->slots_wanted == 0) {
-        granted_send(reactor, request, NULL);
+    if (message->slots_needed == 0) {
+        window_spare(reactor, session, message->slots_wanted);
+        granted_send(reactor, request, session->window);
         return NULL;
     }
     if (!some_wait(reactor)) {

@@ -222,6 +222,45 @@ static void test_relay_when_no_slot_is_free_hands_it_back_at_once(void **state)
     answered(10, 10, 0);
 }
 
+static void next_grants(uint32_t slots)
+{
+    struct wire_granted granted;
+    memset(&granted, 0, sizeof(granted));
+    wire_header_init(&granted.header, WIRE_WINDOW | WIRE_REPLY, sizeof(granted),
+                     next.client.message.header.request);
+    granted.window_address = fabric_region_remote(next.client.region, next.client.memory);
+    granted.window_key = fabric_region_key(next.client.region);
+    granted.window_slots = slots;
+    assert_int_equal(fabric_send(next.client.conn, &granted, sizeof(granted)), 0);
+    server_turn(&next);
+}
+
+// It takes what nobody waits for, and does not ask for that with each payload.
+static void test_relay_when_there_is_no_window_asks_for_one_to_spare_now_and_then(void **state)
+{
+    (void)state;
+    connected(0);
+    push_all(2, 0);
+    answered(4, 4, PAWL_EBUSY);
+    const struct wire_window *window = (const void *)&next.client.message;
+    assert_int_equal(next.client.messages_count, 2);
+    assert_int_equal(window->header.type, WIRE_WINDOW);
+    assert_int_equal(window->slots_wanted, WIRE_WINDOW_SLOTS_MAX);
+    assert_int_equal(window->slots_needed, 0);
+    next_grants(0);
+    push_all(5, 3);
+    answered(7, 7, PAWL_EBUSY);
+    assert_int_equal(next.client.messages_count, 2);
+    bench_pass(&bench, CHUNKD_SPARE_MS);
+    push_all(8, 3);
+    answered(10, 10, PAWL_EBUSY);
+    assert_int_equal(next.client.messages_count, 3);
+    next_grants(4);
+    push_all(11, 0);
+    next_answers(0);
+    answered(13, 13, 0);
+}
+
 static void test_relay_when_the_next_server_refuses_hands_the_code_on(void **state)
 {
     (void)state;
@@ -328,6 +367,7 @@ int main(void)
         T(test_relay_when_slices_stop_coming_gives_its_slots_back),
         T(test_relay_when_the_next_server_is_not_connected_hands_it_back_and_connects),
         T(test_relay_when_no_slot_is_free_hands_it_back_at_once),
+        T(test_relay_when_there_is_no_window_asks_for_one_to_spare_now_and_then),
         T(test_relay_when_the_next_server_refuses_hands_the_code_on),
         T(test_relay_when_the_next_server_is_lost_hands_it_back),
         T(test_relay_when_the_next_server_is_silent_is_answered_in_time),

@@ -375,6 +375,24 @@ static void test_windows_when_servers_want_all_then_some_are_left_for_clients(vo
     }
 }
 
+// Nobody waits for it, nor does it wait: a part of what is free, or nothing.
+static void test_window_to_spare_is_granted_at_once_or_not_at_all(void **state)
+{
+    (void)state;
+    pool_fill();
+    client_hello(&clients[0], 0x77, 0);
+    client_hello(&clients[1], 0x78, 0);
+    ask(&clients[0], 1, 64, 0);
+    assert_int_equal(granted(&clients[0], 1), 16); // of 64
+    ask(&clients[1], 1, 64, 64);
+    assert_int_equal(granted(&clients[1], 1), UINT32_MAX); // waits
+    ask(&clients[0], 2, 64, 0);
+    assert_int_equal(granted(&clients[0], 2), 0);
+    assert_int_equal(granted(&clients[1], 1), 64);
+    ask(&clients[0], 3, 64, 0);
+    assert_int_equal(granted(&clients[0], 3), 0);
+}
+
 // ---- this server as the one that asks ------------------------------------------------------------
 
 static uint64_t payload_bring(struct client *client, uint64_t request, uint32_t length,
@@ -457,6 +475,31 @@ static void test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_on
     assert_int_equal(server.client.message.prepare.index, 1);
     assert_int_equal(server.client.message.prepare.slot_count, 3);
     assert_int_equal(script_count(CHUNK_EVENT_PEER_DOWN), 0);
+}
+
+// One that was asked for relays is exchanged when records of ours want more.
+static void test_window_when_it_was_for_relays_is_exchanged_for_a_larger_one(void **state)
+{
+    (void)state;
+    peer_open(0);
+    struct link *link =
+        pawl_container_of(pawl_list_first(&bench.reactor->links), struct link, node);
+    link_window_spare(bench.reactor, link, 2);
+    server_turn(&server);
+    assert_int_equal(asked()->slots_needed, 0);
+    grant(4);
+    prepare(payload_bring(&clients[0], 1, 300000, 0, 2), 0, 300000);
+    prepare(payload_bring(&clients[0], 2, 700000, 2, 3), 1, 700000);
+    server_turn(&server);
+    assert_int_equal(server.client.message.prepare.index, 0);
+    answer_prepare(server.client.message.header.request, 0, 0);
+    assert_int_equal(asked()->slots_wanted, 64);
+    assert_int_equal(asked()->slots_needed, 3);
+    grant(4); // there is no larger one: it is used
+    assert_int_equal(server.client.message.prepare.index, 1);
+    prepare(payload_bring(&clients[0], 3, 300000, 0, 2), 2, 300000);
+    answer_prepare(server.client.message.header.request, 1, 0);
+    assert_int_equal(server.client.message.prepare.index, 2);
 }
 
 static void test_window_when_the_peer_grants_too_little_the_connection_goes(void **state)
@@ -562,7 +605,7 @@ static void test_window_when_its_connection_is_given_up_is_not_asked_for(void **
     link->window_yields = true;
     link_give_up(bench.reactor, link, PAWL_EDISCONNECTED, "a test");
     link_window_turn(bench.reactor, link);
-    assert_false(link_window_serves(bench.reactor, link, NULL, 8));
+    link_window_ask(bench.reactor, link, 8);
     assert_false(link->window_asked);
     bench_turn(&bench);
 }
@@ -576,6 +619,7 @@ int main(void)
         TEST(test_window_when_there_is_room_is_granted_at_once),
         TEST(test_windows_when_there_is_no_room_are_waited_for_in_order),
         TEST(test_windows_when_servers_and_clients_wait_each_has_a_part),
+        TEST(test_window_to_spare_is_granted_at_once_or_not_at_all),
         TEST(test_window_when_small_ones_lie_in_every_block_comes_when_they_go_back),
         TEST(test_window_when_others_wait_is_asked_back_with_each_answer),
         TEST(test_window_when_it_lies_idle_and_others_wait_is_asked_back_without_an_answer),
@@ -588,6 +632,7 @@ int main(void)
         TEST(test_window_when_its_connection_is_given_up_is_not_asked_for),
         TEST(test_prepare_when_the_peer_has_granted_no_window_asks_for_one),
         TEST(test_prepare_when_it_is_larger_than_the_window_waits_for_a_larger_one),
+        TEST(test_window_when_it_was_for_relays_is_exchanged_for_a_larger_one),
         TEST(test_window_when_the_peer_grants_too_little_the_connection_goes),
         TEST(test_window_when_the_peer_says_that_others_wait_goes_back),
         TEST(test_window_when_the_peer_asks_for_it_unasked_goes_back),
