@@ -12,6 +12,7 @@ The environment says where it runs; without it: tcp on loopback, in full size.
   PAWL_TEST_REACTORS  reactors of each server, for tests that don't say it
 """
 import atexit
+import fcntl
 import hashlib
 import json
 import os
@@ -160,6 +161,20 @@ class Cluster:
     def kill(self, server, name="KILL"):
         say(f"SIG{name} to {server}")
         self.pawl("local", "kill", server, "--signal", name)
+
+    def wait_unlocked(self, server, seconds=120):
+        """What a killed process had open the kernel closes in its own time: before, the next one does not get the store."""
+        until = time.monotonic() + seconds
+        store = os.open(os.path.join(self.dir, server, "data"), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            while True:
+                try:
+                    return fcntl.flock(store, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    check(time.monotonic() < until, f"the store of {server} is still locked after {seconds} s")
+                    time.sleep(0.01)
+        finally:
+            os.close(store)
 
     def restart(self, server):
         say(f"restart of {server}")

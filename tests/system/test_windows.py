@@ -11,17 +11,17 @@ from harness import check, main, say, scaled
 MIB = 1 << 20
 
 
-def shrink_memory(cluster):
-    """To the least that a reactor takes: room for three windows of 16 MiB. By star: chains stand still at times when windows
-    are as scarce as this (docs/decisions/0042)."""
+def shrink_memory(cluster, route):
+    """To the least that a reactor takes: room for three windows of 16 MiB."""
     for name in ("cs1", "cs2", "cs3"):
         path = os.path.join(cluster.dir, name, "config.yaml")
         with open(path, encoding="ascii") as file:
             text = file.read()
         with open(path, "w", encoding="ascii") as file:
             lines = [line for line in text.splitlines() if not line.startswith(("memory:", "push:", "  region:", "  route:"))]
-            file.write("\n".join(lines) + "\nmemory:\n  region: 96MiB\npush:\n  route: star\n")
+            file.write("\n".join(lines) + f"\nmemory:\n  region: 96MiB\npush:\n  route: {route}\n")
         cluster.kill(name)
+        cluster.wait_unlocked(name)
         cluster.restart(name)
     cluster.wait_live(3)
 
@@ -40,11 +40,23 @@ def append_by_many(cluster, path, clients, record_bytes, depth, each):
     check(result["least"] >= each, "a client was left behind")
 
 
+def check_chains(cluster):
+    """Who waits for memory is not taken for broken."""
+    servers = cluster.json("servers")
+    relayed, failed = (sum(server[key] for server in servers["servers"]) for key in ("relayed", "relays_failed"))
+    say(f"by chain {relayed}, by star after all {failed}, recoveries {servers['recoveries']}")
+    check(relayed > 0, "nothing went by chain")
+    check(servers["recoveries"] == 0, "a chunk was recovered, and no server was lost")
+
+
 def run(cluster, arguments):
     clients = scaled(int(arguments[0]), least=12)
-    shrink_memory(cluster)
-    append_by_many(cluster, "/many", clients, MIB, 4, 5)
+    shrink_memory(cluster, "chain")
+    append_by_many(cluster, "/many", clients, MIB, 4, 12)
+    check_chains(cluster)
     append_by_many(cluster, "/large", clients // 2, 16 * MIB, 1, 1)
+    shrink_memory(cluster, "star")
+    append_by_many(cluster, "/star", clients, MIB, 4, 2)
     for name in ("cs1", "cs2", "cs3"):
         check("a record is larger" not in cluster.log(name), "a window was too small for a record")
 
