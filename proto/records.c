@@ -2,6 +2,8 @@
 // Packed records: adding and forgetting.
 #include "proto/records.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 
 void pawl_records_init(struct pawl_records *records, const struct pawl_alloc *alloc)
@@ -30,23 +32,26 @@ int pawl_records_reserve(struct pawl_records *records, uint64_t count, uint32_t 
     return pawl_paged_reserve(&records->groups, (uint64_t)records->groups_count + groups_count);
 }
 
-struct pawl_record pawl_records_at(const struct pawl_records *records, uint64_t index)
+// Field by field: a struct that is made and then copied waits for its own parts to reach the cache, and for all
+// stores in front of them.
+void pawl_records_get(const struct pawl_records *records, uint64_t index, struct pawl_record *ret)
 {
     const struct pawl_records_block *block = pawl_records_block(records, index);
     const struct pawl_records_group *group = pawl_records_group(records, index);
     uint64_t at = index % PAWL_RECORDS_BLOCK;
     uint32_t start = at == 0 ? 0 : block->rows[at - 1].end;
-    struct pawl_record record = {
-        .offset = block->offset + start,
-        .id = group->id,
-        .version = group->version,
-        .length = block->rows[at].end - start,
-        .crc = block->rows[at].crc,
-        .replicated = group->replicated,
-    };
 
-    record.id.sequence += index - group->first;
-    return record;
+    ret->offset = block->offset + start;
+    ret->id.producer_hi = group->id.producer_hi;
+    ret->id.producer_lo = group->id.producer_lo;
+    ret->id.sequence = group->id.sequence + (index - group->first);
+    ret->id.epoch = group->id.epoch;
+    ret->id.flags = group->id.flags;
+    ret->version = group->version;
+    ret->length = block->rows[at].end - start;
+    ret->crc = block->rows[at].crc;
+    ret->replicated = group->replicated;
+    memset(ret->reserved, 0, sizeof(ret->reserved));
 }
 
 static struct pawl_records_block *block_of(const struct pawl_records *records, uint64_t index)

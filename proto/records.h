@@ -62,7 +62,15 @@ void pawl_records_add(struct pawl_records *records, const struct pawl_record *re
 void pawl_records_truncate(struct pawl_records *records, uint64_t count);
 
 // Record `index`. Who wants only a part of it has less to do with one of the functions below.
-struct pawl_record pawl_records_at(const struct pawl_records *records, uint64_t index);
+void pawl_records_get(const struct pawl_records *records, uint64_t index, struct pawl_record *ret);
+
+static inline struct pawl_record pawl_records_at(const struct pawl_records *records, uint64_t index)
+{
+    struct pawl_record record;
+
+    pawl_records_get(records, index, &record);
+    return record;
+}
 
 static inline const struct pawl_records_block *
 pawl_records_block(const struct pawl_records *records, uint64_t index)

@@ -244,17 +244,16 @@ static void footer_begin(struct store_write_back *back)
 static void row_make(struct store_write_back *back, struct disk_record *row)
 {
     const struct store_replica *replica = back->replica;
-    struct pawl_record record = pawl_records_at(&replica->records, back->row);
     uint64_t at = *store_replica_place(replica, back->row);
 
     if (back->row < back->end && record_is_here(back, back->row)) {
         at = back->row_place;
-        back->row_place += record.length;
+        back->row_place += pawl_records_length(&replica->records, back->row);
     } else if (store_place_is_journal(at)) {
         at = 0;
     }
     if (at != 0) {
-        footer_row_encode(row, &record, at);
+        footer_row_encode(row, &replica->records, back->row, at);
     } else {
         *row = (struct disk_record){0};
     }

@@ -99,18 +99,21 @@ int footer_body_check(const struct disk_footer *footer, const void *body, size_t
     return 0;
 }
 
-void footer_row_encode(struct disk_record *row, const struct pawl_record *record, uint64_t place)
+void footer_row_encode(struct disk_record *row, const struct pawl_records *records, uint64_t index,
+                       uint64_t place)
 {
+    const struct pawl_records_group *group = pawl_records_group(records, index);
+
     *row = (struct disk_record){
-        .offset = record->offset,
-        .producer_hi = record->id.producer_hi,
-        .producer_lo = record->id.producer_lo,
-        .sequence = record->id.sequence,
-        .epoch = record->id.epoch,
-        .flags = record->id.flags | (record->replicated ? DISK_RECORD_REPLICATED : 0),
-        .version = record->version,
-        .length = record->length,
-        .crc = record->crc,
+        .offset = pawl_records_bytes(records, index),
+        .producer_hi = group->id.producer_hi,
+        .producer_lo = group->id.producer_lo,
+        .sequence = group->id.sequence + (index - group->first),
+        .epoch = group->id.epoch,
+        .flags = group->id.flags | (group->replicated ? DISK_RECORD_REPLICATED : 0),
+        .version = group->version,
+        .length = pawl_records_length(records, index),
+        .crc = pawl_records_crc(records, index),
         .place = place,
     };
 }

@@ -12,7 +12,7 @@
 
 #include "base/util.h"
 #include "proto/disk.h"
-#include "proto/record.h"
+#include "proto/records.h"
 
 // Bytes of the rows that follow a header page.
 size_t footer_body_bytes(uint64_t records_count, uint32_t producers_count);
@@ -28,7 +28,9 @@ int footer_decode(const void *data, size_t bytes, struct disk_footer *ret) PAWL_
 int footer_body_check(const struct disk_footer *footer, const void *body, size_t bytes,
                       uint64_t data_end) PAWL_MUST_CHECK;
 
-void footer_row_encode(struct disk_record *row, const struct pawl_record *record, uint64_t place);
+// The row of record `index`, which is at `place`.
+void footer_row_encode(struct disk_record *row, const struct pawl_records *records, uint64_t index,
+                       uint64_t place);
 void footer_row_decode(const struct disk_record *row, struct pawl_record *ret);
 
 #endif

@@ -236,8 +236,7 @@ static void entry_make(struct store *store, struct store_op *op, struct disk_ent
         .commit_count = op->commit_count,
     };
     if (op->type == STORE_OP_RECORD || op->type == STORE_OP_LARGE) {
-        struct pawl_record record = pawl_records_at(&replica->records, op->argument);
-        footer_row_encode(&ret->record, &record, op->place);
+        footer_row_encode(&ret->record, &replica->records, op->argument, op->place);
     }
 }
 
