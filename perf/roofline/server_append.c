@@ -3,7 +3,7 @@
 // the order of indices once a record is durable here and at all next hops.
 //
 // Small records come as runs. What Pawl does once for a run is done once here: checks, a place in the ring, copying it
-// on, the answer. The journal has an entry for each record.
+// on, its entry of the journal, the answer.
 //
 // A large payload has landed in a slot of this server's window when a message names it; it is written on
 // from there. A slice that is not the last one is passed on at once, with a message of its own.

@@ -6,7 +6,8 @@
 // them, then a wire_run_row for each, then their payloads, so that rows and payloads are no longer than
 // WIRE_INLINE_MAX. A record alone has no row. What follows an entry is padded to 8 bytes. One APPENDED answers a run.
 // Journal. A batch (as long as a disk_batch), then entries, each a journal_entry (as long as a disk_entry) and the
-// payload of a small record, padded to 8 bytes; the batch is padded to the block of the disk.
+// payload of a small record, or rows and payloads of a run, padded to 8 bytes; the batch is padded to the block of the
+// disk.
 // Pure: no clock, no I/O.
 #ifndef PAWL_PERF_ROOFLINE_SHAPE_H
 #define PAWL_PERF_ROOFLINE_SHAPE_H
