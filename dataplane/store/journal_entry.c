@@ -172,15 +172,15 @@ int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
         return -EBADMSG;
     }
     const uint8_t *payload = (const uint8_t *)data + sizeof(entry);
-    int code = entry.type == DISK_ENTRY_RUN ? run_check(&entry, payload) : 0;
-    if (code == -EBADMSG) {
+    if (entry.type == DISK_ENTRY_RUN) {
+        int code = run_check(&entry, payload);
+        if (code != -EBADMSG) {
+            *ret = entry;
+        }
         return code;
     }
     *ret = entry;
     size_t payload_bytes = journal_entry_payload_bytes(&entry);
-    if (entry.type == DISK_ENTRY_RUN) {
-        return code;
-    }
     if (payload_bytes > 0 && pawl_crc32c(0, payload, payload_bytes) != entry.record.crc) {
         return PAWL_ECORRUPT;
     }

@@ -456,8 +456,11 @@ static int replica_settle(struct store_replica *replica)
     if (code == 0) {
         code = replica_pack(replica);
     }
+    if (code != 0) {
+        return code; // the store isn't opened; the rows are not where the rest looks for them
+    }
     replica->seal_queued = replica->sealed;
-    if (code == 0 && replica->damage_found) {
+    if (replica->damage_found) {
         code = store_op_queue_silent(replica, STORE_OP_DAMAGE, 0);
     }
     store_replica_account(replica);
