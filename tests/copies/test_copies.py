@@ -77,26 +77,23 @@ class Trial:
         counted = self.counted(self.file_of("client", process.pid))
         return told, counted
 
-    def appends(self, path, memory, size, count, depth=8):
+    def stores(self, what, path_of, memory, size, count, depth=None):
         """Copies of each byte: the client's, and the servers' in the order of their share. What is sent twice may be
-        copied twice: then once more, on another file."""
+        copied twice: then once more, on the file that `path_of` names for the try."""
         for again in range(5):
-            told, copies = self.stores_once("append", f"{path}-{again}" if again else path, memory, size, count, depth)
+            told, copies = self.stores_once(what, path_of(again), memory, size, count, depth)
             if told["retries"] == 0:
                 break
             say(f"{told['retries']} retries: once more")
         check(told["retries"] == 0, "there are always retries")
         return told["copied"] / (size * count), copies
 
+    def appends(self, path, memory, size, count, depth=8):
+        return self.stores("append", lambda again: f"{path}-{again}" if again else path, memory, size, count, depth)
+
     def writes(self, path, memory, size, count):
-        """The same of writes over a file's first bytes; again on the same file."""
-        for _ in range(5):
-            told, copies = self.stores_once("write", path, memory, size, count)
-            if told["retries"] == 0:
-                break
-            say(f"{told['retries']} retries: once more")
-        check(told["retries"] == 0, "there are always retries")
-        return told["copied"] / (size * count), copies
+        """Over the file's first bytes, and again there."""
+        return self.stores("write", lambda _: path, memory, size, count)
 
     def pushes(self, path, memory, size, count):
         """To the tail's servers, which store nothing of it."""
