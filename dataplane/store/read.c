@@ -8,6 +8,10 @@
 // The others come from the chunk file. Records that lie near each other there share a request (an extent); the
 // blocks between them are read and left out again. Meanwhile a segment whose image will be copied from isn't used
 // anew, and a chunk that is being read isn't forgotten.
+//
+// A disk that has many large reads shares itself among them, and all of them end at the same moment: then it rests
+// while their bytes travel, and the wires while it reads. So at most half of the bytes that are wanted are at the disk
+// at once, one read at least; the others wait in line (docs/decisions/0046). Small reads pass them.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -43,6 +47,7 @@ struct store_read_part {
 };
 
 struct store_read {
+    struct pawl_list node; // in store->reads_waiting
     struct store_replica *replica;
     uint64_t token;
     uint64_t skip_bytes; // of the first record
@@ -54,6 +59,7 @@ struct store_read {
     uint32_t records_count;
     uint32_t extents_count;
     uint32_t pending_count;
+    uint64_t large_bytes; // from the chunk file; 0: the read is small
     bool failed;
     struct store_waiter waiter;
     struct store_read_extent extents[STORE_READ_EXTENTS];
@@ -282,6 +288,41 @@ static void read_file_end(struct store_read *read)
     read_complete(read);
 }
 
+static void read_submit(struct store_read *read);
+
+// Large reads whose turn has come. True: there were some.
+static bool reads_go_on(struct store *store)
+{
+    struct pawl_list *node;
+    bool any = false;
+
+    while ((node = pawl_list_first(&store->reads_waiting)) != NULL) {
+        struct store_read *read = pawl_container_of(node, struct store_read, node);
+        uint64_t wanted_bytes = store->reads_flying_bytes + store->reads_waiting_bytes;
+        if (store->reads_flying_bytes > 0 &&
+            store->reads_flying_bytes + read->large_bytes > wanted_bytes / 2) {
+            break;
+        }
+        pawl_list_remove(node);
+        store->reads_waiting_bytes -= read->large_bytes;
+        store->reads_flying_bytes += read->large_bytes;
+        read_submit(read);
+        any = true;
+    }
+    return any;
+}
+
+// The disk has given what was wanted: the next one has it before these bytes are looked at.
+static void read_leaves_disk(struct store_read *read)
+{
+    struct store *store = read->replica->store;
+
+    store->reads_flying_bytes -= read->large_bytes;
+    if (read->large_bytes > 0 && reads_go_on(store)) {
+        store_io_flush(&store->io);
+    }
+}
+
 static void extent_read(struct store_io_request *request, int result)
 {
     struct store_read_extent *extent = pawl_container_of(request, struct store_read_extent, io);
@@ -297,6 +338,7 @@ static void extent_read(struct store_io_request *request, int result)
     if (--read->pending_count > 0) {
         return;
     }
+    read_leaves_disk(read);
     store_file_release(read->replica);
     read_file_end(read);
 }
@@ -319,12 +361,30 @@ static void read_submit(struct store_read *read)
     }
 }
 
+static void read_go(struct store_read *read)
+{
+    struct store *store = read->replica->store;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < read->extents_count; i++) {
+        bytes += read->extents[i].end - read->extents[i].start;
+    }
+    if (bytes <= STORE_READ_LARGE_BYTES) {
+        read_submit(read);
+        return;
+    }
+    read->large_bytes = bytes;
+    store->reads_waiting_bytes += bytes;
+    pawl_list_push_back(&store->reads_waiting, &read->node);
+    (void)reads_go_on(store);
+}
+
 static void read_file_ready(struct store_waiter *waiter, int code)
 {
     struct store_read *read = pawl_container_of(waiter, struct store_read, waiter);
 
     if (code == 0) {
-        read_submit(read);
+        read_go(read);
         return;
     }
     read->failed = true;

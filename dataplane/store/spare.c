@@ -27,7 +27,7 @@
 #include "base/log.h"
 #include "dataplane/store/store_private.h"
 
-#define SPARES_MAX 32u
+#define SPARES_MAX 128u
 #define SPARE_WORTH 4u // of a chunk's bytes one in so many has blocks
 
 static struct store_spare *spare_new(struct store *store, uint64_t number, int fd)

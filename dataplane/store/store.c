@@ -255,6 +255,7 @@ static struct store *store_new(void)
     pawl_map_init(&store->map, pawl_alloc_heap());
     pawl_list_init(&store->replicas);
     pawl_list_init(&store->dropped);
+    pawl_list_init(&store->reads_waiting);
     pawl_list_init(&store->files_open);
     pawl_list_init(&store->spares);
     pawl_list_init(&store->io.pending);

@@ -45,8 +45,9 @@
     4096u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
 #define STORE_READ_EXTENTS 64u
-#define STORE_LARGE_FILES 16u           // that are remembered
-#define STORE_UNUSED_BYTES (256u << 10) // of a file's blocks: fewer are not worth giving back
+#define STORE_READ_LARGE_BYTES (256u << 10) // reads of more than that have their turn at the disk
+#define STORE_LARGE_FILES 16u               // that are remembered
+#define STORE_UNUSED_BYTES (256u << 10)     // of a file's blocks: fewer are not worth giving back
 #define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
 
 // Where a payload lies: 0 nowhere (yet); top bit clear: offset in the chunk file; set: in the journal.
@@ -297,9 +298,12 @@ struct store {
     const uint8_t *zeros; // one of them
     struct store_journal journal;
     struct store_checkpoint checkpoint;
-    struct pawl_map map;                     // handle > replica
-    struct pawl_list replicas;               // all in the map
-    struct pawl_list dropped;                // deleted, not forgotten yet
+    struct pawl_map map;            // handle > replica
+    struct pawl_list replicas;      // all in the map
+    struct pawl_list dropped;       // deleted, not forgotten yet
+    struct pawl_list reads_waiting; // large ones, for their turn at the disk
+    uint64_t reads_waiting_bytes;
+    uint64_t reads_flying_bytes;             // of large ones that are there
     struct pawl_list files_open;             // least recently used first
     struct pawl_list spares;                 // oldest first
     uint64_t large_files[STORE_LARGE_FILES]; // ids of files that large records came to; a ring

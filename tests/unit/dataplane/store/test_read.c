@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <pawl/error.h>
 
@@ -439,6 +440,107 @@ static void test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it(
     free(all);
 }
 
+enum { LARGE = 4, LARGE_BYTES = 300000, SMALL_BYTES = 40000, BUFFER_BYTES = 512 << 10 };
+
+static uint64_t read_begin(struct fixture *f, uint64_t index, void *buffer)
+{
+    struct pawl_record record;
+    uint64_t token = fixture_token(f);
+
+    assert_int_equal(
+        store_read_record(f->store, CHUNK, index, &record, buffer, BUFFER_BYTES, token), 0);
+    return token;
+}
+
+// Reads that are at the disk, or will be with the next turn.
+static unsigned disk_count(const struct fixture *f)
+{
+    unsigned count = f->store->io.in_flight_count;
+
+    pawl_list_for_each (node, &f->store->io.pending) {
+        count++;
+    }
+    return count;
+}
+
+static void test_read_when_many_are_large_then_half_of_them_are_at_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, SMALL_BYTES};
+    const unsigned at_the_disk[] = {1, 1, 1, 2};
+    uint8_t *buffers = aligned_alloc(4096, (LARGE + 1) * BUFFER_BYTES);
+    uint64_t tokens[LARGE + 1];
+    uint64_t bytes;
+
+    fixture_open(f);
+    uint8_t *all = fill(f, lengths, LARGE + 1, &bytes);
+    fixture_settle(f);
+    for (unsigned i = 0; i < LARGE; i++) {
+        tokens[i] = read_begin(f, i, buffers + i * BUFFER_BYTES);
+        assert_int_equal(disk_count(f), at_the_disk[i]);
+    }
+    tokens[LARGE] = read_begin(f, LARGE, buffers + LARGE * BUFFER_BYTES);
+    assert_int_equal(disk_count(f), 3); // a small one passes them
+    for (unsigned i = 0; i <= LARGE; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), 0);
+        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, lengths[i]);
+    }
+    assert_int_equal(f->store->reads_flying_bytes, 0);
+    assert_int_equal(f->store->reads_waiting_bytes, 0);
+    assert_true(pawl_list_is_empty(&f->store->reads_waiting));
+    free(all);
+    free(buffers);
+}
+
+// A read that fails gives its turn to the next one, too.
+static void test_read_when_a_large_one_fails_then_the_others_go_on(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES};
+    uint8_t *buffers = aligned_alloc(4096, LARGE * BUFFER_BYTES);
+    uint64_t tokens[LARGE];
+    uint64_t bytes;
+    char path[192];
+
+    fixture_open(f);
+    uint8_t *all = fill(f, lengths, LARGE, &bytes);
+    fixture_settle(f);
+    fixture_find_file(f, "chunks", "", path, sizeof(path));
+    assert_int_equal(truncate(path, 0), 0);
+    for (unsigned i = 0; i < LARGE; i++) {
+        tokens[i] = read_begin(f, i, buffers + i * BUFFER_BYTES);
+    }
+    for (unsigned i = 0; i < LARGE; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), PAWL_ECORRUPT);
+    }
+    assert_int_equal(f->store->reads_flying_bytes, 0);
+    free(all);
+    free(buffers);
+}
+
+// Those that wait are carried out before the store is closed.
+static void test_close_when_large_reads_wait_then_they_end_first(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES};
+    uint8_t *buffers = aligned_alloc(4096, LARGE * BUFFER_BYTES);
+    uint64_t bytes;
+
+    fixture_open(f);
+    uint8_t *all = fill(f, lengths, LARGE, &bytes);
+    fixture_settle(f);
+    memset(buffers, 0, LARGE * BUFFER_BYTES);
+    for (unsigned i = 0; i < LARGE; i++) {
+        (void)read_begin(f, i, buffers + i * BUFFER_BYTES);
+    }
+    fixture_close(f);
+    for (unsigned i = 0; i < LARGE; i++) {
+        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, lengths[i]);
+    }
+    free(all);
+    free(buffers);
+}
+
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -458,6 +560,9 @@ int main(void)
         FIXTURE_TEST(test_read_when_bytes_of_an_image_have_rotted_then_corrupt_and_where),
         FIXTURE_TEST(test_read_when_the_file_is_gone_then_the_record_in_it_is_corrupt),
         FIXTURE_TEST(test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it),
+        FIXTURE_TEST(test_read_when_many_are_large_then_half_of_them_are_at_the_disk),
+        FIXTURE_TEST(test_read_when_a_large_one_fails_then_the_others_go_on),
+        FIXTURE_TEST(test_close_when_large_reads_wait_then_they_end_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

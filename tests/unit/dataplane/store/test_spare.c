@@ -16,7 +16,7 @@
 
 #define CHUNK_BYTES (1u << 20)
 #define LARGE_BYTES 400000u
-#define SPARES_MAX 32u // of spare.c
+#define SPARES_MAX 128u // of spare.c
 
 // At the next sync of the folder of chunk files this spare still has to have its footers.
 static const char *footers_until_synced;
