@@ -174,6 +174,16 @@ int oplog_scan_next(struct oplog_scan *scan, struct oplog_record *ret_record)
     return 1;
 }
 
+bool oplog_scan_rest_is_zeros(const struct oplog_scan *scan)
+{
+    for (size_t at = scan->offset; at < scan->bytes; at++) {
+        if (scan->data[at] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // True when part of [start, end) lies in a sector that is all zeros there: the disk never took it.
 static bool has_unwritten_sector(const uint8_t *data, size_t start, size_t end)
 {

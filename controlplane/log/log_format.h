@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Formats of the operation log's files. Pure: encoding and decoding of bytes in memory.
 //
-// Segment `log.<first lsn>`: a segment header, then records, each padded to 8 bytes. It only grows,
-// by one write and flush per group, and is never preallocated: sectors of it that the disk has not
-// taken read as zeros. Record headers carry the lsn that was known to be durable when their group
+// Segment `log.<first lsn>`: a segment header, then records, each padded to 8 bytes, then zeros that were written
+// ahead, or nothing. One write and flush per group; nothing but zeros is ever written over: sectors of a group that
+// the disk has not taken read as zeros. Record headers carry the lsn that was known to be durable when their group
 // was written. So whatever is wrong in a segment can be told apart:
 //   - nothing valid follows: a torn tail, the remains of a group that was never acknowledged: cut;
 //   - a valid record follows that knows the bad place as durable: acknowledged bytes are damaged;
@@ -115,6 +115,8 @@ PAWL_MUST_CHECK int oplog_scan_init(struct oplog_scan *scan, const uint8_t *data
                                     struct oplog_error *ret_error);
 // 1: a record; 0: the end; PAWL_EFORMAT: something else is at `offset`.
 PAWL_MUST_CHECK int oplog_scan_next(struct oplog_scan *scan, struct oplog_record *ret_record);
+// Nothing but zeros, or nothing, from `offset` on: the segment ends there.
+bool oplog_scan_rest_is_zeros(const struct oplog_scan *scan);
 // After PAWL_EFORMAT: 0, it is a torn tail and the segment ends at `offset`; or PAWL_EFORMAT,
 // damaged.
 PAWL_MUST_CHECK int oplog_scan_judge(const struct oplog_scan *scan, struct oplog_error *ret_error);

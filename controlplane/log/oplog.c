@@ -21,8 +21,40 @@
 
 #define GROUP_BYTES_MIN (64u << 10)
 #define GROUP_BYTES_KEPT (4u << 20)
+#define RESERVE_BYTES (1u << 20)
 
 // ---- flushing --------------------------------------------------------------------------------
+
+// Gives back what was written ahead. If that doesn't last, zeros stay behind the last record: the same to a reader.
+static void segment_trim(struct oplog *log)
+{
+    if (log->failed == 0 && log->reserved_bytes > log->segment_bytes) {
+        (void)!ftruncate(log->segment_fd, (off_t)log->segment_bytes);
+        log->reserved_bytes = log->segment_bytes;
+    }
+}
+
+// Zeros ahead of the records: what is written over them changes neither the file's length nor its blocks, so a flush
+// is that of the data and no commit of the file system. Without room for them the file grows as it is written.
+static void segment_reserve(struct oplog *log, size_t bytes)
+{
+    static const uint8_t zeros[64u << 10];
+    uint64_t end = log->segment_bytes + bytes;
+    if (end <= log->reserved_bytes) {
+        return;
+    }
+    uint64_t wanted =
+        PAWL_MAX(end, PAWL_MIN(log->segment_bytes + RESERVE_BYTES, log->options.segment_bytes));
+    uint64_t at = PAWL_MAX(log->segment_bytes, log->reserved_bytes);
+    while (at < wanted) {
+        size_t count = (size_t)PAWL_MIN(wanted - at, (uint64_t)sizeof(zeros));
+        if (file_write_all(log->segment_fd, zeros, count, at) != 0) {
+            return;
+        }
+        at += count;
+        log->reserved_bytes = at;
+    }
+}
 
 static int segment_begin(struct oplog *log, uint64_t first_lsn)
 {
@@ -36,10 +68,11 @@ static int segment_begin(struct oplog *log, uint64_t first_lsn)
         return rc;
     }
     if (log->segment_fd >= 0) {
+        segment_trim(log);
         close(log->segment_fd); // all of it is durable: one group at a time
     }
     log->segment_fd = fd;
-    log->segment_bytes = sizeof(header);
+    log->segment_bytes = log->reserved_bytes = sizeof(header);
     return 0;
 }
 
@@ -52,6 +85,7 @@ static int group_write(struct oplog *log, const struct log_group *group)
         rc = segment_begin(log, group->first_lsn);
     }
     if (rc == 0) {
+        segment_reserve(log, group->bytes);
         rc = file_write_all(log->segment_fd, group->data, group->bytes, log->segment_bytes);
     }
     if (rc == 0 && fdatasync(log->segment_fd) != 0) {
@@ -331,6 +365,7 @@ static int directory_open(struct oplog *log)
 static void log_release(struct oplog *log)
 {
     if (log->segment_fd >= 0) {
+        segment_trim(log);
         close(log->segment_fd);
     }
     if (log->lock_fd >= 0) {

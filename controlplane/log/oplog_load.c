@@ -112,16 +112,18 @@ static int snapshots_load(struct oplog *log, const struct log_list *snapshots,
 
 // ---- segments --------------------------------------------------------------------------------
 
-// Opens the last segment for appending, without what is torn. Everything in it is made durable
+// Opens the last segment for appending, without what is torn. `is_torn`: else what is behind the last record was only
+// written ahead. Everything in it is made durable
 // first: what was read may have been in the page cache only, and the state that comes of it will be
 // acted upon.
-static int segment_adopt(struct oplog *log, const char *name, const struct oplog_scan *scan)
+static int segment_adopt(struct oplog *log, const char *name, const struct oplog_scan *scan,
+                         bool is_torn)
 {
     int fd = openat(log->directory_fd, name, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
-    if (scan->offset < scan->bytes) {
+    if (is_torn) {
         pawl_log_warn("%s/%s: torn tail cut at offset %zu: %zu bytes of records behind %" PRIu64
                       " that were never acknowledged",
                       log->directory, name, scan->offset, scan->bytes - scan->offset,
@@ -139,6 +141,7 @@ static int segment_adopt(struct oplog *log, const char *name, const struct oplog
     }
     log->segment_fd = fd;
     log->segment_bytes = scan->offset;
+    log->reserved_bytes = is_torn ? scan->offset : scan->bytes;
     return 0;
 }
 
@@ -189,7 +192,8 @@ static int segment_load_bytes(struct oplog *log, uint64_t first_lsn, struct oplo
     if (rc != 0) {
         return rc;
     }
-    if (scan->offset < scan->bytes) {
+    bool is_torn = !oplog_scan_rest_is_zeros(scan);
+    if (is_torn) {
         if (!last) {
             error.offset = scan->offset;
             snprintf(error.text, sizeof(error.text),
@@ -201,7 +205,7 @@ static int segment_load_bytes(struct oplog *log, uint64_t first_lsn, struct oplo
             return segment_refuse(log, name, &error);
         }
     }
-    return last ? segment_adopt(log, name, scan) : 0;
+    return last ? segment_adopt(log, name, scan, is_torn) : 0;
 }
 
 // *next_lsn: where the segment before ended; 0 for the first one.

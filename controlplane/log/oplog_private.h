@@ -87,6 +87,7 @@ struct oplog {
     // The pool's while flush_job is busy, the loop's otherwise.
     int segment_fd; // -1: the next group begins a segment
     uint64_t segment_bytes;
+    uint64_t reserved_bytes; // of its file: zeros stand behind segment_bytes
     struct log_group groups[2];
     int gathering; // index of the group that gathers
 

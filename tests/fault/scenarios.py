@@ -503,7 +503,9 @@ def cut_log(source, target):
     shutil.copytree(source, target)
     last = max(name for name in os.listdir(target) if name.startswith("log."))
     path = os.path.join(target, last)
-    os.truncate(path, os.path.getsize(path) - 400)
+    with open(path, "rb") as log:
+        used = len(log.read().rstrip(b"\0"))  # without what was written ahead
+    os.truncate(path, used - 400)
 
 
 def world_of(name, bin_dir, seed):

@@ -4,8 +4,11 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "controlplane/log/log_format.h"
 
 static void test_oplog_open_when_new_is_empty(void **state)
 {
@@ -152,6 +155,88 @@ static void test_oplog_append_when_record_is_wrong_or_too_much_refuses(void **st
     free(large);
 }
 
+static size_t segment_size(struct log_rig *rig, uint64_t first_lsn)
+{
+    struct stat status;
+    char path[160];
+    log_rig_path(rig, "log", first_lsn, path);
+    assert_int_equal(stat(path, &status), 0);
+    return (size_t)status.st_size;
+}
+
+static void test_oplog_append_when_there_is_room_ahead_changes_no_length(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    log_rig_init(&rig);
+    log_rig_open(&rig);
+    log_rig_append_to(&rig, 10);
+    log_rig_settle(&rig);
+    size_t ahead = segment_size(&rig, 1);
+    assert_int_equal(ahead, (1u << 20) + sizeof(struct oplog_file_header));
+    for (uint64_t lsn = 11; lsn < 100; lsn++) {
+        log_rig_append_to(&rig, lsn);
+        log_rig_settle(&rig);
+        assert_int_equal(segment_size(&rig, 1), ahead);
+    }
+    log_rig_close(&rig);
+    assert_true(segment_size(&rig, 1) < 10000); // given back
+    log_rig_fini(&rig);
+}
+
+// What a killed master leaves: zeros behind the last record, which are neither torn nor lost.
+static void test_oplog_open_when_zeros_were_written_ahead_goes_on_in_them(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    size_t bytes;
+    log_rig_init(&rig);
+    log_rig_open(&rig);
+    log_rig_append_to(&rig, 10);
+    log_rig_settle(&rig);
+    uint8_t *data = log_rig_read(&rig, "log", 1, &bytes);
+    log_rig_close(&rig);
+    log_rig_write(&rig, "log", 1, data, bytes);
+    for (uint64_t lsn = 10; lsn <= 40; lsn += 10) {
+        log_rig_open(&rig);
+        assert_int_equal(rig.last_lsn, lsn);
+        log_rig_append_to(&rig, lsn + 10);
+        log_rig_settle(&rig);
+        assert_int_equal(segment_size(&rig, 1), bytes);
+        free(data);
+        data = log_rig_read(&rig, "log", 1, &bytes);
+        log_rig_close(&rig);
+        log_rig_write(&rig, "log", 1, data, bytes);
+    }
+    free(data);
+    log_rig_fini(&rig);
+}
+
+static void test_oplog_append_when_a_segment_is_full_gives_back_what_was_ahead(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    log_rig_init(&rig);
+    rig.options.segment_bytes = 5000;
+    log_rig_open(&rig);
+    for (uint64_t lsn = 20; lsn <= 400; lsn += 20) {
+        log_rig_append_to(&rig, lsn);
+        log_rig_settle(&rig);
+    }
+    struct oplog_scan scan = {0};
+    uint8_t *data = log_rig_read(&rig, "log", 1, &scan.bytes);
+    struct oplog_record record;
+    struct oplog_error error;
+    assert_int_equal(oplog_scan_init(&scan, data, scan.bytes, &error), 0);
+    while (oplog_scan_next(&scan, &record) > 0) {
+    }
+    assert_true(scan.next_lsn < 400); // others follow
+    assert_int_equal(scan.offset, scan.bytes);
+    free(data);
+    log_rig_close(&rig);
+    log_rig_fini(&rig);
+}
+
 static void test_oplog_open_when_in_use_is_refused(void **state)
 {
     (void)state;
@@ -293,6 +378,9 @@ int main(void)
         cmocka_unit_test(test_oplog_close_when_records_are_pending_flushes_them),
         cmocka_unit_test(test_oplog_append_when_segment_is_large_begins_another),
         cmocka_unit_test(test_oplog_append_when_record_is_wrong_or_too_much_refuses),
+        cmocka_unit_test(test_oplog_append_when_there_is_room_ahead_changes_no_length),
+        cmocka_unit_test(test_oplog_open_when_zeros_were_written_ahead_goes_on_in_them),
+        cmocka_unit_test(test_oplog_append_when_a_segment_is_full_gives_back_what_was_ahead),
         cmocka_unit_test(test_oplog_open_when_in_use_is_refused),
         cmocka_unit_test(test_oplog_open_when_path_is_no_directory_fails),
         cmocka_unit_test(test_oplog_append_when_disk_is_full_fails_once_and_for_good),

@@ -178,6 +178,50 @@ static void test_oplog_open_when_a_segment_is_missing_refuses(void **state)
     }
 }
 
+// A power cut may bring back the zeros behind a full segment; what is missing there is missed as ever.
+static void test_oplog_open_when_an_early_segment_ends_in_zeros_goes_on(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    size_t bytes;
+    make_segments(&rig);
+    uint8_t *data = log_rig_read(&rig, "log", 6, &bytes);
+    data = realloc(data, bytes + 4096);
+    memset(data + bytes, 0, 4096);
+    log_rig_write(&rig, "log", 6, data, bytes + 4096);
+    log_rig_open(&rig);
+    assert_int_equal(rig.last_lsn, 15);
+    log_rig_close(&rig);
+    size_t last = offset_of(data, bytes, 10);
+    memset(data + last, 0, bytes - last);
+    log_rig_write(&rig, "log", 6, data, bytes + 4096);
+    assert_int_equal(log_rig_try_open(&rig), PAWL_EFORMAT);
+    free(data);
+    log_rig_fini(&rig);
+}
+
+// The rest of a torn group, with what was written ahead behind it.
+static void test_oplog_open_when_a_torn_group_stands_before_zeros_cuts_both(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    size_t bytes, again;
+    make_log(&rig, 2);
+    uint8_t *data = log_rig_read(&rig, "log", 1, &bytes);
+    size_t last = offset_of(data, bytes, 10);
+    data = realloc(data, bytes + 8192);
+    memset(data + last + 20, 0, bytes + 8192 - last - 20);
+    log_rig_write(&rig, "log", 1, data, bytes + 8192);
+    free(data);
+    log_rig_open(&rig);
+    assert_int_equal(rig.last_lsn, 9);
+    data = log_rig_read(&rig, "log", 1, &again);
+    assert_int_equal(again, last);
+    free(data);
+    log_rig_close(&rig);
+    log_rig_fini(&rig);
+}
+
 static void test_oplog_open_when_an_early_segment_is_cut_refuses(void **state)
 {
     (void)state;
@@ -239,6 +283,8 @@ int main(void)
         cmocka_unit_test(test_oplog_open_when_inside_the_last_group_tells_damage_from_unwritten),
         cmocka_unit_test(test_oplog_open_when_a_record_is_missing_or_double_refuses),
         cmocka_unit_test(test_oplog_open_when_a_segment_is_missing_refuses),
+        cmocka_unit_test(test_oplog_open_when_an_early_segment_ends_in_zeros_goes_on),
+        cmocka_unit_test(test_oplog_open_when_a_torn_group_stands_before_zeros_cuts_both),
         cmocka_unit_test(test_oplog_open_when_an_early_segment_is_cut_refuses),
         cmocka_unit_test(test_oplog_open_when_segments_are_swapped_refuses),
         cmocka_unit_test(test_oplog_open_when_format_is_newer_refuses),
