@@ -110,6 +110,9 @@ int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
         roofline->route = result->route;
         roofline->flush = result->flush;
         roofline->sources = result->sources;
+        // All at once, said so that nothing is swept again.
+        roofline->disk_reads =
+            result->disk_reads != 0 ? result->disk_reads : ROOFLINE_DISK_READS_MAX;
         // How to wait is tried in each round: what is best hangs on where the scheduler has put the processes.
         // Whole payloads are one slice, said so that nothing is swept again.
         roofline->slice_bytes = result->slice_bytes != 0
@@ -155,6 +158,7 @@ int perf_beside_check(const struct perf_beside *beside, struct perf_result *resu
     checked->route = beside->options.route;
     checked->flush = beside->options.flush;
     checked->sources = beside->options.sources;
+    checked->disk_reads = beside->options.disk_reads;
     checked->slice_bytes = beside->slice_bytes;
     checked->records_per_flush = beside->records_per_flush;
     checked->records_per_message = beside->records_per_message;

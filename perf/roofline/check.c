@@ -291,12 +291,24 @@ static int journal_check(struct check *check)
     return disk_part(check, part, &disk);
 }
 
+// Payloads that the disk had at once in the run.
+static uint32_t data_depth(const struct check *check)
+{
+    const struct roofline_result *result = check->result;
+    uint64_t depth = check->shape.outstanding;
+
+    if (check->options->what == ROOFLINE_READ && result->disk_reads != 0) {
+        depth = PAWL_MIN(depth, (uint64_t)PAWL_MAX(result->sources, 1u) * result->disk_reads);
+    }
+    return (uint32_t)PAWL_MIN(depth, (uint64_t)DISK_DEPTH_MAX);
+}
+
 static int data_check(struct check *check)
 {
     bool is_read = check->options->what == ROOFLINE_READ;
     struct tool_disk disk = {
         .bytes = check->shape.slot_bytes,
-        .depth = PAWL_MIN(check->shape.outstanding, DISK_DEPTH_MAX),
+        .depth = data_depth(check),
         .is_read = is_read,
     };
     struct roofline_part *part = part_add(check, ROOFLINE_PART_DISK, disk.bytes);

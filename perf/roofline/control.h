@@ -65,6 +65,7 @@ struct control_point {
     enum roofline_route route;
     enum roofline_flush flush;
     uint32_t sources;
+    uint32_t disk_reads; // of each server at once; 0: all
     uint32_t duration_ms, warm_up_ms;
 };
 

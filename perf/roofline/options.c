@@ -56,6 +56,9 @@ static const char *shape_why(const struct roofline_options *options)
     if (options->sources > options->replicas) {
         return "reads come from as many servers as there are, at most";
     }
+    if (options->disk_reads > ROOFLINE_DISK_READS_MAX) {
+        return "a server has up to 16384 reads at its disk at once";
+    }
     if (options->slice_bytes % SLICE_UNIT != 0) {
         return "a slice has a multiple of 64 KiB";
     }

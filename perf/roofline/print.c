@@ -16,14 +16,14 @@ static const char *what_name(const struct roofline_options *options)
 
 static void point_print(FILE *out, const struct roofline_point *point, const char *mark)
 {
-    fprintf(
-        out,
-        "%5u %-6s %8u %-6s %-9s %7u %12.0f %9.3f %9.1f %9.1f %9.1f %8.2f %8.2f %8.1f %8.1f %s\n",
-        point->batch, roofline_wait_name(point->wait), point->slice_bytes,
-        roofline_route_name(point->route), roofline_flush_name(point->flush), point->sources,
-        point->ops_per_s, point->bytes_per_s / 1e9, point->p50_us, point->p99_us, point->p999_us,
-        point->cpu_s_per_gb, point->replica_cpu_s_per_gb, point->records_per_flush,
-        point->records_per_message, mark);
+    fprintf(out,
+            "%5u %-6s %8u %-6s %-9s %7u %7u %12.0f %9.3f %9.1f %9.1f %9.1f %8.2f %8.2f %8.1f %8.1f "
+            "%s\n",
+            point->batch, roofline_wait_name(point->wait), point->slice_bytes,
+            roofline_route_name(point->route), roofline_flush_name(point->flush), point->sources,
+            point->disk_reads, point->ops_per_s, point->bytes_per_s / 1e9, point->p50_us,
+            point->p99_us, point->p999_us, point->cpu_s_per_gb, point->replica_cpu_s_per_gb,
+            point->records_per_flush, point->records_per_message, mark);
 }
 
 static void parts_print(FILE *out, const struct roofline_result *result)
@@ -70,6 +70,7 @@ static struct roofline_point best_of(const struct roofline_result *result)
         .route = result->route,
         .flush = result->flush,
         .sources = result->sources,
+        .disk_reads = result->disk_reads,
         .ops_per_s = result->ops_per_s,
         .bytes_per_s = result->bytes_per_s,
         .p50_us = result->p50_us,
@@ -92,9 +93,9 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
             options->duties != 0 ? " with duties" : "", options->record_bytes, options->depth,
             options->clients, options->replicas,
             options->what == ROOFLINE_READ ? "servers" : "replicas", options->provider);
-    fprintf(out, "%5s %-6s %8s %-6s %-9s %7s %12s %9s %9s %9s %9s %8s %8s %8s %8s\n", "batch",
-            "wait", "slice", "route", "flush", "sources", "records/s", "GB/s", "p50 us", "p99 us",
-            "p99.9 us", "CPUs/GB", "replica", "rec/fl", "rec/msg");
+    fprintf(out, "%5s %-6s %8s %-6s %-9s %7s %7s %12s %9s %9s %9s %9s %8s %8s %8s %8s\n", "batch",
+            "wait", "slice", "route", "flush", "sources", "at disk", "records/s", "GB/s", "p50 us",
+            "p99 us", "p99.9 us", "CPUs/GB", "replica", "rec/fl", "rec/msg");
     for (uint32_t i = 0; result->points_count > 1 && i < result->points_count; i++) {
         point_print(out, &result->points[i], "");
     }
@@ -117,15 +118,16 @@ void roofline_print_table(FILE *out, const struct roofline_options *options,
 
 static json_t *point_json(const struct roofline_point *point)
 {
-    return json_pack("{s:I, s:s, s:I, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
-                     "batch", (json_int_t)point->batch, "wait", roofline_wait_name(point->wait),
-                     "slice_bytes", (json_int_t)point->slice_bytes, "route",
-                     roofline_route_name(point->route), "flush", roofline_flush_name(point->flush),
-                     "sources", (json_int_t)point->sources, "ops_per_s", point->ops_per_s,
-                     "bytes_per_s", point->bytes_per_s, "p50_us", point->p50_us, "p99_us",
-                     point->p99_us, "p999_us", point->p999_us, "cpu_s_per_gb", point->cpu_s_per_gb,
-                     "replica_cpu_s_per_gb", point->replica_cpu_s_per_gb, "records_per_flush",
-                     point->records_per_flush, "records_per_message", point->records_per_message);
+    return json_pack(
+        "{s:I, s:s, s:I, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch",
+        (json_int_t)point->batch, "wait", roofline_wait_name(point->wait), "slice_bytes",
+        (json_int_t)point->slice_bytes, "route", roofline_route_name(point->route), "flush",
+        roofline_flush_name(point->flush), "sources", (json_int_t)point->sources, "disk_reads",
+        (json_int_t)point->disk_reads, "ops_per_s", point->ops_per_s, "bytes_per_s",
+        point->bytes_per_s, "p50_us", point->p50_us, "p99_us", point->p99_us, "p999_us",
+        point->p999_us, "cpu_s_per_gb", point->cpu_s_per_gb, "replica_cpu_s_per_gb",
+        point->replica_cpu_s_per_gb, "records_per_flush", point->records_per_flush,
+        "records_per_message", point->records_per_message);
 }
 
 static json_t *part_json(const struct roofline_part *part)

@@ -21,6 +21,7 @@
 #define ROOFLINE_CLIENTS_MAX 64u
 #define ROOFLINE_DEPTH_MAX 256u
 #define ROOFLINE_RECORD_MAX (16u << 20)
+#define ROOFLINE_DISK_READS_MAX (ROOFLINE_CLIENTS_MAX * ROOFLINE_DEPTH_MAX) // surely all
 #define ROOFLINE_POINTS_MAX 64u
 #define ROOFLINE_PARTS_MAX 8u
 #define ROOFLINE_TEXT_MAX 320u
@@ -80,11 +81,13 @@ struct roofline_options {
     enum roofline_route route; // of appends
     enum roofline_flush flush; // of appends
     uint32_t sources;          // reads: servers that are read from, up to `replicas`; 0: sweep
-    uint32_t duties;           // enum roofline_duty, of appends; 0: the roofline
-    bool is_durable;           // false: answered from memory, the disk is not written at all
-    uint32_t duration_ms;      // of the measurement; points of the sweep take a quarter
-    uint32_t warm_up_ms;       // before the measurement and before each point
-    uint32_t batch;            // records per message and flush at most; 0: sweep
+    uint32_t
+        disk_reads; // reads that one server has at its disk at once; all that are outstanding or more: all; 0: sweep
+    uint32_t duties;      // enum roofline_duty, of appends; 0: the roofline
+    bool is_durable;      // false: answered from memory, the disk is not written at all
+    uint32_t duration_ms; // of the measurement; points of the sweep take a quarter
+    uint32_t warm_up_ms;  // before the measurement and before each point
+    uint32_t batch;       // records per message and flush at most; 0: sweep
     enum roofline_wait wait;
     uint32_t slice_bytes; // of large payloads on their way; at least a record: whole; 0: sweep
     const struct roofline_files *files; // BORROWED; NULL: the run makes its own
@@ -105,6 +108,7 @@ struct roofline_point {
     enum roofline_route route;
     enum roofline_flush flush;
     uint32_t sources;
+    uint32_t disk_reads; // 0: all
     double ops_per_s, bytes_per_s;
     double p50_us, p99_us, p999_us;
     double cpu_s_per_gb;         // of all processes, per 10^9 bytes of records
@@ -136,7 +140,7 @@ struct roofline_result {
     double ops_per_s, bytes_per_s;
     double p50_us, p99_us, p999_us;
     double cpu_s_per_gb, replica_cpu_s_per_gb;
-    uint32_t batch, slice_bytes, sources;
+    uint32_t batch, slice_bytes, sources, disk_reads;
     enum roofline_wait wait;
     enum roofline_route route;
     enum roofline_flush flush;

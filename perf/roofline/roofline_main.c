@@ -24,6 +24,9 @@ static const char usage[] =
     "  --route ROUTE       star or chain (of large payloads to three replicas: sweep; else star)\n"
     "  --flush HOW         of large payloads: fdatasync or dsync (sweep)\n"
     "  --sources N         servers that reads come from (sweep up to --replicas)\n"
+    "  --disk-reads N      reads that one server has at its disk at once, the others wait "
+    "(sweep: all, 1, 2);\n"
+    "                      depth x clients or more: all\n"
     "  --memory            answered from memory; the disk is not written\n"
     "  --duty NAME         with a duty of a store, so that the result is not the roofline: "
     "checksum,\n"
@@ -59,6 +62,7 @@ enum option_name {
     OPTION_ROUTE,
     OPTION_FLUSH,
     OPTION_SOURCES,
+    OPTION_DISK_READS,
     OPTION_MEMORY,
     OPTION_DUTY,
     OPTION_DURATION,
@@ -88,6 +92,7 @@ static const struct option long_options[] = {
     {"route", required_argument, NULL, OPTION_ROUTE},
     {"flush", required_argument, NULL, OPTION_FLUSH},
     {"sources", required_argument, NULL, OPTION_SOURCES},
+    {"disk-reads", required_argument, NULL, OPTION_DISK_READS},
     {"memory", no_argument, NULL, OPTION_MEMORY},
     {"duty", required_argument, NULL, OPTION_DUTY},
     {"duration", required_argument, NULL, OPTION_DURATION},
@@ -207,6 +212,8 @@ static int number_take(struct roofline_options *options, int name, const char *t
         return u32_parse(text, &options->replicas);
     case OPTION_SOURCES:
         return u32_parse(text, &options->sources);
+    case OPTION_DISK_READS:
+        return u32_parse(text, &options->disk_reads);
     case OPTION_DURATION:
         return ms_parse(text, &options->duration_ms);
     case OPTION_WARM_UP:

@@ -211,6 +211,7 @@ static int point_run(struct run *run, struct roofline_point *point, uint32_t dur
         .route = point->route,
         .flush = point->flush,
         .sources = point->sources,
+        .disk_reads = point->disk_reads,
         .duration_ms = duration_ms,
         .warm_up_ms = warm_up_ms,
     };
@@ -258,6 +259,7 @@ static void result_take(struct roofline_result *result, const struct roofline_po
     result->route = point->route;
     result->flush = point->flush;
     result->sources = point->sources;
+    result->disk_reads = point->disk_reads;
     result->records_per_flush = point->records_per_flush;
     result->records_per_message = point->records_per_message;
 }
@@ -406,8 +408,8 @@ int roofline_run(const struct roofline_options *options, struct roofline_result 
     if (options->is_verified && ret_result->points_count > 1) {
         snprintf(
             ret_result->error, sizeof(ret_result->error),
-            "what is to be verified is one point: batch, wait, slice, and route or servers must be "
-            "given");
+            "what is to be verified is one point: batch, wait, slice, and route or servers and "
+            "reads at their disks must be given");
         return -EINVAL;
     }
     rc = nodes_init(&run.nodes, options, ret_result->error);

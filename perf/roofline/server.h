@@ -59,7 +59,8 @@ struct server_read {
     struct frame_read asked;
     struct server_client *client;
     struct read_slice *slices;
-    uint32_t left_count; // slices that the disk has not brought
+    uint32_t left_count;      // slices that the disk has not brought
+    struct server_read *next; // that waits for the disk
 };
 
 struct server {
@@ -101,6 +102,9 @@ struct server {
     struct server_read *reads;
     struct read_slice *read_slices; // of all reads
     uint32_t read_slices_max;       // of one
+    struct server_read *waiting,
+        **waiting_end;      // reads that the disk has not got, in the order in which they came
+    uint32_t at_disk_count; // reads that it has got and not brought in all their slices
     struct control_point point;
     struct node_stats stats; // of what libraries don't count
     uint64_t cpu_start_ns, messages_start, message_bytes_start, transfers_start, writes_start,

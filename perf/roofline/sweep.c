@@ -11,6 +11,7 @@ static const uint32_t batches[] = {1, 4, 16, 64, 256};
 static const enum roofline_wait waits[] = {ROOFLINE_WAIT_SLEEP, ROOFLINE_WAIT_SPIN,
                                            ROOFLINE_WAIT_YIELD};
 static const uint32_t slices[] = {0, 256u << 10};
+static const uint32_t disk_reads[] = {0, 1, 2}; // 0: all
 
 struct plan {
     struct roofline_point *points;
@@ -78,6 +79,26 @@ static void plan_routes(struct plan *plan, const struct roofline_options *option
     }
 }
 
+// As many reads as are outstanding are all of them. Some at once are tried where all servers are read from only: each
+// point of a longer sweep would have too little time.
+static void plan_disk_reads(struct plan *plan, const struct roofline_options *options,
+                            struct roofline_point point, bool is_most_sources)
+{
+    uint32_t outstanding = options->clients * options->depth;
+
+    if (options->disk_reads != 0) {
+        point.disk_reads = options->disk_reads < outstanding ? options->disk_reads : 0;
+        plan_slices(plan, options, point);
+        return;
+    }
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(disk_reads); i++) {
+        if (i == 0 || (is_most_sources && disk_reads[i] < outstanding)) {
+            point.disk_reads = disk_reads[i];
+            plan_slices(plan, options, point);
+        }
+    }
+}
+
 static void plan_sources(struct plan *plan, const struct roofline_options *options)
 {
     uint32_t first = options->sources != 0 ? options->sources : 1;
@@ -86,7 +107,7 @@ static void plan_sources(struct plan *plan, const struct roofline_options *optio
     for (uint32_t i = first; i <= last; i++) {
         struct roofline_point point = {
             .batch = 1, .route = ROOFLINE_STAR, .flush = ROOFLINE_FDATASYNC, .sources = i};
-        plan_slices(plan, options, point);
+        plan_disk_reads(plan, options, point, i == last);
     }
 }
 

@@ -14,7 +14,7 @@ _pawl_perf_options() { # verb
     read) echo "$times $loops $appends $files --roofline --unregistered" ;;
     write) echo "$times $loops $appends $files --unregistered" ;;
     roofline)
-        echo "--read --bytes --depth --clients --replicas --route --flush --sources --memory --duty --duration --warm-up --batch --wait --slice" \
+        echo "--read --bytes --depth --clients --replicas --route --flush --sources --disk-reads --memory --duty --duration --warm-up --batch --wait --slice" \
             "--rate --records --verify --deadline --file-bytes --dir --provider --host --check --json --help"
         ;;
     mixed) echo "$times $loops $appends --ack $files --mix --unregistered" ;;
@@ -56,7 +56,7 @@ _pawl_perf() {
     --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --threads | --files | --replicas | --duration | --warm-up | --ops | --mix | \
         --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \
-        --batch | --slice | --sources | --records | --deadline | --host) return 0 ;;
+        --batch | --slice | --sources | --disk-reads | --records | --deadline | --host) return 0 ;;
     *)
         if [[ $current == -* ]]; then
             words=$(_pawl_perf_options "$verb")

@@ -206,17 +206,26 @@ class Appends(Case):
 
 class Reads(Case):
     def test_reads_bring_the_files_bytes(self):
-        for servers, sources, slices in (1, 1, 1), (2, 2, 1), (3, 2, 2), (3, 3, 1):
-            with self.subTest(servers=servers, sources=sources, slices=slices):
+        """Of 16 that are outstanding."""
+        for servers, sources, slices, at_disk in (1, 1, 1, 16), (2, 2, 1, 1), (3, 2, 2, 2), (3, 3, 1, 16), (1, 1, 2, 1):
+            with self.subTest(servers=servers, sources=sources, slices=slices, at_disk=at_disk):
                 counts = self.run_to_end("--read", "--verify", "--bytes", "128K", "--records", 60, "--clients", 2,
                                          "--depth", 8, "--replicas", servers, "--file-bytes", "4M", "--wait", "sleep",
-                                         "--sources", sources, "--slice", 128 // slices * KIB, "--duration",
-                                         60000)["counts"]
+                                         "--sources", sources, "--slice", 128 // slices * KIB,
+                                         "--disk-reads", at_disk, "--duration", 60000)["counts"]
                 for name, times in ("sent", 1), ("answered", 1), ("verified", 1), ("disk_reads", slices), \
                         ("transfers", slices):
                     self.assertEqual(counts[name], 120 * times, name)
                 self.assertEqual(counts["messages"], 240)
                 self.assertEqual((counts["disk_writes"], counts["flushes"]), (0, 0))
+
+    def test_a_sweep_tries_some_at_the_disk_and_all_are_answered(self):
+        result = self.run_to_end("--read", "--bytes", "128K", "--depth", 8, "--file-bytes", "4M", "--duration", 40,
+                                 "--warm-up", 10, "--wait", "sleep", "--slice", "128K")
+        points = [(point["sources"], point["disk_reads"]) for point in result["points"]]
+        self.assertEqual(points, [(1, 0), (2, 0), (3, 0), (3, 1), (3, 2)])
+        self.assertIn((result["sources"], result["disk_reads"]), points)
+        self.assertEqual(result["counts"]["sent"], result["counts"]["answered"])
 
 
 class Ends(Case):
@@ -292,7 +301,7 @@ class Ends(Case):
         self.assertIn("O_DIRECT", self.run_to_end("--dir", self.dir + "/none", status=1))
 
     def test_options_that_make_no_sense_are_refused(self):
-        for words in ("--replicas", 4), ("--bytes", "x"), ("--route", "ring"), ("--wait", "best"), ("--flush", "no"), ("--sources", 4), ("more",), ("--what",):
+        for words in ("--replicas", 4), ("--bytes", "x"), ("--route", "ring"), ("--wait", "best"), ("--flush", "no"), ("--sources", 4), ("--disk-reads", 16385), ("more",), ("--what",):
             with self.subTest(words=words):
                 self.run_to_end(*words, status=2)
 

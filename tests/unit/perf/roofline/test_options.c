@@ -138,6 +138,19 @@ static void test_options_when_sources_exceed_servers_then_refused(void **state)
     refused(&options);
 }
 
+static void test_options_when_more_disk_reads_than_could_be_then_refused(void **state)
+{
+    (void)state;
+    struct roofline_options options = options_sound();
+    const char *why;
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 4096;
+    options.disk_reads = ROOFLINE_DISK_READS_MAX; // more than are outstanding: all
+    assert_int_equal(roofline_options_check(&options, &why), 0);
+    options.disk_reads++;
+    refused(&options);
+}
+
 static void test_options_when_verified_in_used_files_then_refused(void **state)
 {
     (void)state;
@@ -176,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_options_when_rate_is_no_number_then_refused),
         cmocka_unit_test(test_options_when_read_is_no_page_then_refused),
         cmocka_unit_test(test_options_when_sources_exceed_servers_then_refused),
+        cmocka_unit_test(test_options_when_more_disk_reads_than_could_be_then_refused),
         cmocka_unit_test(test_options_when_verified_in_used_files_then_refused),
         cmocka_unit_test(test_options_when_verified_then_files_must_hold_all),
     };

@@ -114,6 +114,57 @@ static void test_sweep_when_reads_then_one_server_to_all(void **state)
     assert_int_equal(points[0].sources, 2);
 }
 
+static void test_sweep_when_reads_in_flight_then_some_at_the_disk_with_all_servers(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point points[ROOFLINE_POINTS_MAX];
+    roofline_options_init(&options);
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 4096;
+    options.wait = ROOFLINE_WAIT_SLEEP;
+    options.depth = 4;
+    options.clients = 2;
+    static const uint32_t wanted[][2] = {{1, 0}, {2, 0}, {3, 0}, {3, 1}, {3, 2}};
+    assert_int_equal(sweep_plan(&options, points), 5);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(points[i].sources, wanted[i][0]);
+        assert_int_equal(points[i].disk_reads, wanted[i][1]);
+    }
+    options.sources = 1;
+    assert_int_equal(sweep_plan(&options, points), 3);
+    assert_true(points[2].sources == 1 && points[2].disk_reads == 2);
+    options.depth = 1; // two in flight: two are all
+    assert_int_equal(sweep_plan(&options, points), 2);
+    assert_int_equal(points[1].disk_reads, 1);
+    options.clients = 1;
+    assert_int_equal(sweep_plan(&options, points), 1);
+    assert_int_equal(points[0].disk_reads, 0);
+}
+
+static void test_sweep_when_disk_reads_are_given_then_only_they(void **state)
+{
+    (void)state;
+    struct roofline_options options;
+    struct roofline_point points[ROOFLINE_POINTS_MAX];
+    roofline_options_init(&options);
+    options.what = ROOFLINE_READ;
+    options.record_bytes = 4096;
+    options.wait = ROOFLINE_WAIT_SLEEP;
+    options.depth = 8;
+    options.disk_reads = 5;
+    assert_int_equal(sweep_plan(&options, points), 3); // servers
+    assert_true(points[0].disk_reads == 5 && points[2].disk_reads == 5);
+    options.disk_reads = 8; // all that are in flight
+    assert_int_equal(sweep_plan(&options, points), 3);
+    assert_true(points[0].disk_reads == 0 && points[2].disk_reads == 0);
+    options.what = ROOFLINE_APPEND;
+    options.disk_reads = 2;
+    options.batch = 1;
+    assert_int_equal(sweep_plan(&options, points), 1);
+    assert_int_equal(points[0].disk_reads, 0);
+}
+
 static void test_variants_when_in_place_then_both_flushes(void **state)
 {
     (void)state;
@@ -145,6 +196,8 @@ static void test_sweep_when_everything_varies_then_it_fits(void **state)
     uint32_t count = sweep_plan(&options, points);
     assert_int_equal(count, 5 * 3 * 2 * 2);
     assert_true(count < ROOFLINE_POINTS_MAX);
+    options.what = ROOFLINE_READ;
+    assert_int_equal(sweep_plan(&options, points), (3 + 2) * 3 * 2); // 400 ms for each
 }
 
 static void test_best_when_closed_loop_then_most_operations(void **state)
@@ -235,6 +288,8 @@ int main(void)
         cmocka_unit_test(test_sweep_when_large_then_slices_too),
         cmocka_unit_test(test_sweep_when_three_replicas_of_large_ones_then_both_routes),
         cmocka_unit_test(test_sweep_when_reads_then_one_server_to_all),
+        cmocka_unit_test(test_sweep_when_reads_in_flight_then_some_at_the_disk_with_all_servers),
+        cmocka_unit_test(test_sweep_when_disk_reads_are_given_then_only_they),
         cmocka_unit_test(test_variants_when_in_place_then_both_flushes),
         cmocka_unit_test(test_sweep_when_everything_varies_then_it_fits),
         cmocka_unit_test(test_best_when_closed_loop_then_most_operations),
