@@ -112,6 +112,11 @@ static const struct option table[] = {
      "chunk size of each file (64MiB)", NULL},
     {"--repeat", "N", TYPE_COUNT, ON_ALL, AT(repeat), 1, PERF_REPEAT_MAX,
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
+    {"--settle", "N", TYPE_COUNT, ON_LOADS | ON(PERF_REPORT), AT(settle), 0, PERF_REPEAT_MAX,
+     "rounds before the first that aren't counted: servers use the files that these leave, as "
+     "those of a "
+     "cluster in use (0; report: the suite's)",
+     NULL},
     {"--roofline", NULL, TYPE_FLAG, ON(PERF_APPEND) | ON(PERF_READ) | ON(PERF_REPORT), AT(roofline),
      0, 0,
      "measure the roofline by turns with the rounds, and what share of it was reached (report: of "

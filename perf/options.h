@@ -59,6 +59,7 @@ struct perf_options {
     bool rate_half;      // half of the peak, which is measured first
     uint64_t ops;        // stop after so many; 0: by time alone
     uint64_t repeat;
+    uint64_t settle;     // rounds before them, which are not counted
     uint64_t timeout_ms; // of every operation
     uint64_t file_bytes; // of files that are written before they are measured
     uint64_t record_bytes;

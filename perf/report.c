@@ -144,6 +144,7 @@ static struct perf_options run_options(const struct suite *suite, const struct s
         perf_options_was_given(said, "--duration") ? said->duration_ms : suite->duration_ms;
     options.warm_up_ms =
         perf_options_was_given(said, "--warm-up") ? said->warm_up_ms : suite->warm_up_ms;
+    options.settle = said->settle;
     options.repeat = perf_options_was_given(said, "--repeat") ? said->repeat : suite->repeat;
     if (suite->runs == targets) {
         perf_targets_options(run->group, said, &options);

@@ -447,16 +447,16 @@ static json_t *options_json(const struct perf_options *options)
         json_object_set_new(mix, perf_kind_name(kind),
                             json_integer((json_int_t)options->mix[kind]));
     }
-    json_t *object =
-        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "bytes",
-                  (json_int_t)options->bytes, "depth", (json_int_t)options->depth, "clients",
-                  (json_int_t)options->clients, "files", (json_int_t)options->files, "replicas",
-                  (json_int_t)options->replicas, "ack", options->ack, "duration_ms",
-                  (json_int_t)options->duration_ms, "warm_up_ms", (json_int_t)options->warm_up_ms,
-                  "rate_per_s", (json_int_t)options->rate_per_s, "ops", (json_int_t)options->ops,
-                  "file_bytes", (json_int_t)options->file_bytes, "record_bytes",
-                  (json_int_t)options->record_bytes, "chunk_bytes",
-                  (json_int_t)options->chunk_bytes, "repeat", (json_int_t)options->repeat);
+    json_t *object = json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "bytes",
+        (json_int_t)options->bytes, "depth", (json_int_t)options->depth, "clients",
+        (json_int_t)options->clients, "files", (json_int_t)options->files, "replicas",
+        (json_int_t)options->replicas, "ack", options->ack, "duration_ms",
+        (json_int_t)options->duration_ms, "warm_up_ms", (json_int_t)options->warm_up_ms,
+        "rate_per_s", (json_int_t)options->rate_per_s, "ops", (json_int_t)options->ops,
+        "file_bytes", (json_int_t)options->file_bytes, "record_bytes",
+        (json_int_t)options->record_bytes, "chunk_bytes", (json_int_t)options->chunk_bytes,
+        "repeat", (json_int_t)options->repeat, "settle", (json_int_t)options->settle);
     json_object_set_new(object, "mix", mix);
     json_object_set_new(object, "roofline", json_boolean(options->roofline));
     json_object_set_new(object, "duties", json_boolean(options->duties));

@@ -525,6 +525,22 @@ static int find_peak(const struct perf_options *options, const struct perf_clust
     return code;
 }
 
+// Rounds whose files are deleted, and of which nothing else is left.
+static int settle(const struct perf_options *options, const struct perf_cluster *cluster)
+{
+    struct perf_options before = *options;
+    struct perf_result aside = {0};
+    before.verb = options->verb == PERF_FAILOVER ? PERF_APPEND : options->verb;
+    before.rate_half = false;
+    before.rate_per_s = 0;
+    before.roofline = false;
+    before.keep = false;
+    before.repeat = options->settle;
+    int code = run_rounds(&before, cluster, NULL, &aside);
+    perf_result_fini(&aside);
+    return code;
+}
+
 int perf_run_rounds(const struct perf_options *options, const struct perf_cluster *cluster,
                     struct perf_result *result)
 {
@@ -536,7 +552,10 @@ int perf_run_rounds(const struct perf_options *options, const struct perf_cluste
         fprintf(stderr, "pawl-perf: --roofline: there is none of this shape: %s\n", why);
         return PERF_USAGE;
     }
-    int code = options->rate_half ? find_peak(options, cluster, &peak) : 0;
+    int code = options->settle > 0 ? settle(options, cluster) : 0;
+    if (code == 0 && options->rate_half) {
+        code = find_peak(options, cluster, &peak);
+    }
     if (code != 0) {
         return code;
     }

@@ -5,7 +5,7 @@ _pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeo
 _pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
-    local times="--duration --warm-up" load="--depth --clients --threads --rate" loops
+    local times="--duration --warm-up --settle" load="--depth --clients --threads --rate" loops
     loops="$load --ops"
     local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
@@ -55,7 +55,7 @@ _pawl_perf() {
     --flush) words="fdatasync dsync" ;;
     --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --threads | --files | --replicas | --duration | --warm-up | --ops | --mix | \
-        --file-bytes | --record-bytes | --chunk-bytes | --repeat | --servers | --timeout | \
+        --file-bytes | --record-bytes | --chunk-bytes | --repeat | --settle | --servers | --timeout | \
         --batch | --slice | --sources | --disk-reads | --records | --deadline | --host) return 0 ;;
     *)
         if [[ $current == -* ]]; then

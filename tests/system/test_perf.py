@@ -432,6 +432,20 @@ def half(cluster, _where):
     check_half(perf(cluster, "meta", "--rate", "half", "--depth", "2", *TWICE))
 
 
+def settle(cluster, _where):
+    """Rounds before the first write as much, are not in the result, and leave no file."""
+    def appends():
+        return sum(server["appends"] for server in cluster.json("servers")["servers"])
+
+    before, result = appends(), perf(cluster, "append", "--settle", "2", "--ops", "50", "--duration", "60s", "--warm-up",
+                                     "0s", "--repeat", "1", rounds=1)
+    check(result["options"]["settle"] == 2 and result["rounds"][0]["ops"] < 3 * 50, f"{result['rounds']}")
+    until = time.monotonic() + 60
+    while appends() < before + 3 * 50:  # told by the next heartbeat
+        check(time.monotonic() < until, f"{appends() - before} appends in three rounds of 50")
+        time.sleep(0.1)
+
+
 def targets(cluster, where):
     """The suite of targets, without its tools: every target has its run, and none of them counts."""
     page = os.path.join(where, "page.html")
@@ -565,7 +579,7 @@ def interrupted_roofline(cluster, where):
         check(not [pid for pid in nodes if os.path.exists(f"/proc/{pid}/exe")], f"processes of {nodes} are left")
 
 
-PARTS = [appends, copies, breakdown, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, targets, table,
+PARTS = [appends, copies, breakdown, counted, open_loop, reads, writes, pushes, names, mixed, failover, failover_load, report, gfs, reference, beside, duties, half, settle, targets, table,
          refusals, own_cluster, interrupted, interrupted_roofline]
 
 

@@ -140,6 +140,30 @@ static void test_table_when_duties_then_in_their_column_as_text_and_html(void **
     perf_result_fini(&report.runs[0].result);
 }
 
+static uint64_t settle_of(const char *group, char *said_too)
+{
+    char words[][16] = {"pawl-perf", "report", "--suite", "targets", "--settle"};
+    char *argv[] = {words[0], words[1], words[2], words[3], words[4], said_too};
+    struct perf_options said, options;
+    struct perf_options_error error;
+    int argc = said_too != NULL ? 6 : 4;
+    assert_int_equal(perf_options_parse(argc, argv, &said, &error), 0);
+    perf_options_default(PERF_APPEND, &options);
+    options.settle = said.settle;
+    perf_targets_options(group, &said, &options);
+    return options.settle;
+}
+
+static void test_options_when_large_then_files_of_deleted_chunks_are_there(void **state)
+{
+    (void)state;
+    char none[] = "0", one[] = "1";
+    assert_int_equal(settle_of(PERF_TARGETS_LARGE, NULL), 2);
+    assert_int_equal(settle_of(PERF_TARGETS_LARGE, none), 0);
+    assert_int_equal(settle_of(PERF_TARGETS_MANY, NULL), 0);
+    assert_int_equal(settle_of(PERF_TARGETS_MANY, one), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_target_when_nothing_was_measured_then_not_met),
         cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_says_so),
         cmocka_unit_test(test_json_when_targets_then_one_entry_each),
+        cmocka_unit_test(test_options_when_large_then_files_of_deleted_chunks_are_there),
         cmocka_unit_test(test_table_when_duties_then_in_their_column_as_text_and_html),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
