@@ -442,6 +442,15 @@ static void deletion_synced(struct store_io_request *request, int result)
     write_back_end(back, result, "the folder of chunk files");
 }
 
+// A chunk with few bytes would only hold another one's blocks.
+static enum store_file_how file_how(const struct store_replica *replica)
+{
+    uint64_t bytes = pawl_records_bytes(&replica->records, replica->queued_count);
+
+    return bytes >= replica->chunk_bytes / STORE_SPARE_WORTH ? STORE_FILE_RECYCLE
+                                                             : STORE_FILE_CREATE;
+}
+
 static void write_back_begin(struct store_write_back *back, struct store_replica *replica)
 {
     struct store *store = replica->store;
@@ -450,7 +459,7 @@ static void write_back_begin(struct store_write_back *back, struct store_replica
     replica->writing_back = true;
     if (!replica->dropped) {
         back->waiter.ready = write_back_ready;
-        store_file_acquire(replica, &back->waiter, STORE_FILE_CREATE);
+        store_file_acquire(replica, &back->waiter, file_how(replica));
         return;
     }
     back->io = (struct store_io_request){

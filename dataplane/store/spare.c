@@ -28,7 +28,6 @@
 #include "dataplane/store/store_private.h"
 
 #define SPARES_MAX 128u
-#define SPARE_WORTH 4u // of a chunk's bytes one in so many has blocks
 
 static struct store_spare *spare_new(struct store *store, uint64_t number, int fd)
 {
@@ -262,7 +261,8 @@ static bool file_is_worth_it(const struct store_replica *replica)
 
     return store->failed == 0 && !replica->damaged && !replica->unsound &&
            replica->file_uses == 0 && replica->file_state != STORE_FILE_OPENING &&
-           bytes >= replica->chunk_bytes / SPARE_WORTH && store_space_allows_spares(store, bytes);
+           bytes >= replica->chunk_bytes / STORE_SPARE_WORTH &&
+           store_space_allows_spares(store, bytes);
 }
 
 // Room for one more. If there is none, one of another size goes: that size may be in use no more.

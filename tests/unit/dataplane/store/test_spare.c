@@ -219,7 +219,7 @@ static void test_spare_when_of_another_size_then_is_not_taken(void **state)
     assert_int_equal(store_counters(f->store)->recycled_files_count, 0);
 }
 
-static void test_spare_when_only_small_records_need_a_file_then_is_not_taken(void **state)
+static void test_spare_when_a_chunk_has_few_bytes_then_is_not_taken(void **state)
 {
     struct fixture *f = *state;
 
@@ -230,6 +230,27 @@ static void test_spare_when_only_small_records_need_a_file_then_is_not_taken(voi
     churn(f, 3);
     assert_int_equal(spares_count(f), 1);
     assert_int_equal(fixture_count_files(f, "chunks"), 3);
+}
+
+static void test_spare_when_small_records_are_many_then_is_taken(void **state)
+{
+    enum { COUNT = 60, BYTES = 16000 };
+    struct fixture *f = *state;
+
+    f->options.journal_segment_bytes = 512u << 10;
+    fixture_open(f);
+    leave(f, 1);
+    ino_t inode = stat_of(f, "spare-").st_ino;
+    create(f, 2, CHUNK_BYTES);
+    for (unsigned i = 0; i < COUNT; i++) {
+        fixture_append(f, 2, BYTES);
+    }
+    fixture_settle(f);
+    assert_int_equal(spares_count(f), 0);
+    assert_int_equal(stat_of(f, "0000000000000002").st_ino, inode);
+    assert_int_equal(fixture_check_chunk(f, 2), COUNT);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), COUNT);
 }
 
 static void test_spare_when_little_was_written_then_file_is_not_kept(void **state)
@@ -646,7 +667,8 @@ int main(void)
         FIXTURE_TEST(test_file_when_the_chunk_is_dropped_while_it_is_made_then_goes),
         FIXTURE_TEST(test_file_when_the_chunk_is_replaced_while_it_is_made_then_goes),
         FIXTURE_TEST(test_spare_when_of_another_size_then_is_not_taken),
-        FIXTURE_TEST(test_spare_when_only_small_records_need_a_file_then_is_not_taken),
+        FIXTURE_TEST(test_spare_when_a_chunk_has_few_bytes_then_is_not_taken),
+        FIXTURE_TEST(test_spare_when_small_records_are_many_then_is_taken),
         FIXTURE_TEST(test_spare_when_little_was_written_then_file_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_file_is_being_read_then_it_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_chunk_is_damaged_then_file_is_not_kept),
