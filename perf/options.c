@@ -112,7 +112,7 @@ static const struct option table[] = {
      "chunk size of each file (64MiB)", NULL},
     {"--repeat", "N", TYPE_COUNT, ON_ALL, AT(repeat), 1, PERF_REPEAT_MAX,
      "rounds: figures are medians, with least and most (5; report: the suite's)", NULL},
-    {"--settle", "N", TYPE_COUNT, ON_LOADS | ON(PERF_REPORT), AT(settle), 0, PERF_REPEAT_MAX,
+    {"--settle", "N", TYPE_COUNT, ON_LOOPS | ON(PERF_REPORT), AT(settle), 0, PERF_REPEAT_MAX,
      "rounds before the first that aren't counted: servers use the files that these leave, as "
      "those of a "
      "cluster in use (0; report: the suite's)",

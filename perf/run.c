@@ -530,9 +530,7 @@ static int settle(const struct perf_options *options, const struct perf_cluster 
 {
     struct perf_options before = *options;
     struct perf_result aside = {0};
-    before.verb = options->verb == PERF_FAILOVER ? PERF_APPEND : options->verb;
-    before.rate_half = false;
-    before.rate_per_s = 0;
+    before.rate_half = false; // a closed loop, then
     before.roofline = false;
     before.keep = false;
     before.repeat = options->settle;

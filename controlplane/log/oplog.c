@@ -49,6 +49,7 @@ static void segment_reserve(struct oplog *log, size_t bytes)
     while (at < wanted) {
         size_t count = (size_t)PAWL_MIN(wanted - at, (uint64_t)sizeof(zeros));
         if (file_write_all(log->segment_fd, zeros, count, at) != 0) {
+            (void)!ftruncate(log->segment_fd, (off_t)at); // without a part of a piece
             return;
         }
         at += count;
@@ -365,7 +366,6 @@ static int directory_open(struct oplog *log)
 static void log_release(struct oplog *log)
 {
     if (log->segment_fd >= 0) {
-        segment_trim(log);
         close(log->segment_fd);
     }
     if (log->lock_fd >= 0) {
@@ -464,6 +464,9 @@ int oplog_close(struct oplog *log)
         log_snapshot_collect(log);
     } else {
         oplog_snapshot_cancel(log->snapshot);
+    }
+    if (log->segment_fd >= 0) {
+        segment_trim(log); // while nobody else can have opened it
     }
     (void)flock(log->lock_fd, LOCK_UN); // what remains is memory
     uv_idle_stop(&log->idle);

@@ -442,13 +442,14 @@ static void deletion_synced(struct store_io_request *request, int result)
     write_back_end(back, result, "the folder of chunk files");
 }
 
-// A chunk with few bytes would only hold another one's blocks.
+// A chunk with few bytes would only hold another one's blocks, or give them back if it gets no more.
 static enum store_file_how file_how(const struct store_replica *replica)
 {
-    uint64_t bytes = pawl_records_bytes(&replica->records, replica->queued_count);
+    uint64_t part = replica->chunk_bytes / STORE_SPARE_WORTH;
+    uint64_t wanted = replica->sealed ? replica->chunk_bytes - part : part;
+    bool is_worth_it = pawl_records_bytes(&replica->records, replica->queued_count) >= wanted;
 
-    return bytes >= replica->chunk_bytes / STORE_SPARE_WORTH ? STORE_FILE_RECYCLE
-                                                             : STORE_FILE_CREATE;
+    return is_worth_it ? STORE_FILE_RECYCLE : STORE_FILE_CREATE;
 }
 
 static void write_back_begin(struct store_write_back *back, struct store_replica *replica)

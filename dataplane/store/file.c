@@ -195,7 +195,11 @@ static void file_recycled(struct store_io_request *request, int result)
     replica->spare = NULL;
     if (result == 0) {
         replica->fd = spare->fd;
-        store_replica_space(replica, replica->space_bytes, spare->counted_bytes);
+        if (replica->dropped) {
+            replica->held_bytes = spare->counted_bytes; // as store_replica_drop() leaves it
+        } else {
+            store_replica_space(replica, replica->space_bytes, spare->counted_bytes);
+        }
         replica->store->counters.recycled_files_count++;
         folder_sync(replica);
     } else {

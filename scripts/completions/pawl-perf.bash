@@ -5,8 +5,8 @@ _pawl_perf_common="--repeat --cluster --dir --servers --provider --route --timeo
 _pawl_perf_verbs="append failover meta mixed push read report roofline write"
 
 _pawl_perf_options() { # verb
-    local times="--duration --warm-up --settle" load="--depth --clients --threads --rate" loops
-    loops="$load --ops"
+    local times="--duration --warm-up" load="--depth --clients --threads --rate" loops
+    loops="$load --ops --settle"
     local appends="--bytes --replicas --chunk-bytes" files="--files --file-bytes --record-bytes"
     case $1 in
     "") echo "--version" ;;
@@ -21,7 +21,7 @@ _pawl_perf_options() { # verb
     meta) echo "$times $loops" ;;
     push) echo "$times $loops --bytes --replicas --chunk-bytes --files --unregistered" ;;
     failover) echo "$times $load $appends --ack --files" ;;
-    report) echo "$times --suite --output --roofline" ;;
+    report) echo "$times --settle --suite --output --roofline" ;;
     esac
 }
 

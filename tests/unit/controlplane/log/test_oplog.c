@@ -237,6 +237,37 @@ static void test_oplog_append_when_a_segment_is_full_gives_back_what_was_ahead(v
     log_rig_fini(&rig);
 }
 
+// The loop hears of the end of the flush when another log is there already: that one's records are not to be cut.
+static void test_oplog_close_when_another_log_goes_on_cuts_nothing_of_it(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    struct oplog *second = NULL;
+    char text[64];
+    uint64_t lsn;
+    log_rig_init(&rig);
+    log_rig_open(&rig);
+    log_rig_append_to(&rig, 10);
+    uv_run(&rig.loop, UV_RUN_NOWAIT); // a flush begins
+    assert_int_equal(oplog_close(rig.log), 0);
+    rig.log = NULL;
+    assert_int_equal(oplog_open(rig.directory, &rig.loop, NULL, NULL, &second), 0);
+    size_t length = log_rig_value(11, text);
+    assert_int_equal(oplog_append(second, text, length, &lsn), 0);
+    assert_int_equal(lsn, 11);
+    assert_int_equal(oplog_flush(second), 0);
+    size_t ahead = segment_size(&rig, 1);
+    uv_run(&rig.loop, UV_RUN_NOWAIT);
+    uv_run(&rig.loop, UV_RUN_NOWAIT);
+    assert_int_equal(segment_size(&rig, 1), ahead);
+    assert_int_equal(oplog_close(second), 0);
+    uv_run(&rig.loop, UV_RUN_DEFAULT);
+    log_rig_open(&rig);
+    assert_int_equal(rig.last_lsn, 11);
+    log_rig_close(&rig);
+    log_rig_fini(&rig);
+}
+
 static void test_oplog_open_when_in_use_is_refused(void **state)
 {
     (void)state;
@@ -381,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_oplog_append_when_there_is_room_ahead_changes_no_length),
         cmocka_unit_test(test_oplog_open_when_zeros_were_written_ahead_goes_on_in_them),
         cmocka_unit_test(test_oplog_append_when_a_segment_is_full_gives_back_what_was_ahead),
+        cmocka_unit_test(test_oplog_close_when_another_log_goes_on_cuts_nothing_of_it),
         cmocka_unit_test(test_oplog_open_when_in_use_is_refused),
         cmocka_unit_test(test_oplog_open_when_path_is_no_directory_fails),
         cmocka_unit_test(test_oplog_append_when_disk_is_full_fails_once_and_for_good),

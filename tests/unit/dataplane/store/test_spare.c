@@ -253,6 +253,48 @@ static void test_spare_when_small_records_are_many_then_is_taken(void **state)
     assert_int_equal(fixture_check_chunk(f, 2), COUNT);
 }
 
+// It gets no more bytes: most of the blocks would be given back.
+static void test_spare_when_a_sealed_chunk_is_half_full_then_is_not_taken(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.journal_segment_bytes = 512u << 10;
+    fixture_open(f);
+    leave(f, 1);
+    create(f, 2, CHUNK_BYTES);
+    for (unsigned i = 0; i < 30; i++) {
+        fixture_append(f, 2, 16000);
+    }
+    seal(f, 2, 30);
+    create(f, 3, 4 * CHUNK_BYTES);
+    for (unsigned i = 0; i < 40; i++) {
+        fixture_append(f, 3, 16000);
+    }
+    fixture_settle(f);
+    assert_true(store_replica_find(f->store, 2)->file_exists);
+    assert_int_equal(spares_count(f), 1);
+    assert_int_equal(fixture_check_chunk(f, 2), 30);
+}
+
+static void test_spare_when_its_chunk_is_dropped_meanwhile_then_holds_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    write_one(f, 1);
+    leave(f, 30);
+    for (uint64_t handle = 2; handle < 8; handle++) {
+        uint64_t token;
+        (void)create_next(f, handle, 1);
+        token = fixture_token(f);
+        assert_int_equal(store_drop(f->store, handle, token), 0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        fixture_settle(f);
+    }
+    assert_true(store_counters(f->store)->recycled_files_count > 0);
+    assert_int_equal(f->store->unused_bytes, 0);
+}
+
 static void test_spare_when_little_was_written_then_file_is_not_kept(void **state)
 {
     struct fixture *f = *state;
@@ -669,6 +711,8 @@ int main(void)
         FIXTURE_TEST(test_spare_when_of_another_size_then_is_not_taken),
         FIXTURE_TEST(test_spare_when_a_chunk_has_few_bytes_then_is_not_taken),
         FIXTURE_TEST(test_spare_when_small_records_are_many_then_is_taken),
+        FIXTURE_TEST(test_spare_when_a_sealed_chunk_is_half_full_then_is_not_taken),
+        FIXTURE_TEST(test_spare_when_its_chunk_is_dropped_meanwhile_then_holds_nothing),
         FIXTURE_TEST(test_spare_when_little_was_written_then_file_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_file_is_being_read_then_it_is_not_kept),
         FIXTURE_TEST(test_spare_when_the_chunk_is_damaged_then_file_is_not_kept),
