@@ -28,6 +28,8 @@
 #include "dataplane/store/footer.h"
 #include "dataplane/store/store_private.h"
 
+static struct pawl_log_limit rot_limit; // a bad memory may hold thousands of records
+
 void store_checkpoint_open(struct store *store)
 {
     struct store_checkpoint *checkpoint = &store->checkpoint;
@@ -344,9 +346,10 @@ static void run_take(struct store_write_back *back)
 
     if (back->next_at == 0 &&
         pawl_crc32c(0, payload, length) != pawl_records_crc(&replica->records, back->next)) {
-        pawl_log_error("chunk %" PRIx64 " record %" PRIu64
-                       " in the journal does not match its checksum",
-                       replica->handle, back->next);
+        pawl_log_limited(&rot_limit, PAWL_LOG_ERROR,
+                         "chunk %" PRIx64 " record %" PRIu64
+                         " in the journal does not match its checksum",
+                         replica->handle, back->next);
     }
     memcpy(back->run + back->run_bytes, payload + back->next_at, bytes);
     replica->store->counters.written_back_bytes += bytes;
