@@ -112,10 +112,9 @@ static int snapshots_load(struct oplog *log, const struct log_list *snapshots,
 
 // ---- segments --------------------------------------------------------------------------------
 
-// Opens the last segment for appending, without what is torn. `is_torn`: else what is behind the last record was only
-// written ahead. Everything in it is made durable
-// first: what was read may have been in the page cache only, and the state that comes of it will be
-// acted upon.
+// Opens the last segment for appending, without what is torn (else all behind the last record was written ahead).
+// Everything in it is made durable first: what was read may have been in the page cache only, and the state that comes
+// of it will be acted upon.
 static int segment_adopt(struct oplog *log, const char *name, const struct oplog_scan *scan,
                          bool is_torn)
 {

@@ -47,8 +47,8 @@
 #define STORE_READ_EXTENTS 64u
 #define STORE_READ_LARGE_BYTES (256u << 10) // reads of more than that have their turn at the disk
 #define STORE_LARGE_FILES 16u               // that are remembered
-#define STORE_SPARE_WORTH                                                                          \
-    4u // of a chunk's bytes one in so many has blocks in a file that is used again
+// Of a chunk's bytes one in so many has blocks, in a file that is used again.
+#define STORE_SPARE_WORTH 4u
 #define STORE_UNUSED_BYTES (256u << 10) // of a file's blocks: fewer are not worth giving back
 #define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
 

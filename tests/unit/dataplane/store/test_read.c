@@ -442,6 +442,22 @@ static void test_read_when_the_journal_has_rotted_on_disk_then_a_start_finds_it(
 
 enum { LARGE = 4, LARGE_BYTES = 300000, SMALL_BYTES = 40000, BUFFER_BYTES = 512 << 10 };
 
+static const uint32_t LARGE_ONES[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES,
+                                      SMALL_BYTES};
+
+// The first `count` of those records, in a chunk file; returns their bytes, and buffers to read them.
+static uint8_t *fill_large(struct fixture *f, uint32_t count, uint8_t **ret_buffers)
+{
+    uint64_t bytes;
+
+    fixture_open(f);
+    uint8_t *all = fill(f, LARGE_ONES, count, &bytes);
+    fixture_settle(f);
+    *ret_buffers = aligned_alloc(4096, count * BUFFER_BYTES);
+    memset(*ret_buffers, 0, count * BUFFER_BYTES);
+    return all;
+}
+
 static uint64_t read_begin(struct fixture *f, uint64_t index, void *buffer)
 {
     struct pawl_record record;
@@ -466,15 +482,11 @@ static unsigned disk_count(const struct fixture *f)
 static void test_read_when_many_are_large_then_half_of_them_are_at_the_disk(void **state)
 {
     struct fixture *f = *state;
-    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, SMALL_BYTES};
     const unsigned at_the_disk[] = {1, 1, 1, 2};
-    uint8_t *buffers = aligned_alloc(4096, (LARGE + 1) * BUFFER_BYTES);
     uint64_t tokens[LARGE + 1];
-    uint64_t bytes;
+    uint8_t *buffers;
+    uint8_t *all = fill_large(f, LARGE + 1, &buffers);
 
-    fixture_open(f);
-    uint8_t *all = fill(f, lengths, LARGE + 1, &bytes);
-    fixture_settle(f);
     for (unsigned i = 0; i < LARGE; i++) {
         tokens[i] = read_begin(f, i, buffers + i * BUFFER_BYTES);
         assert_int_equal(disk_count(f), at_the_disk[i]);
@@ -483,7 +495,7 @@ static void test_read_when_many_are_large_then_half_of_them_are_at_the_disk(void
     assert_int_equal(disk_count(f), 3); // a small one passes them
     for (unsigned i = 0; i <= LARGE; i++) {
         assert_int_equal(fixture_wait(f, tokens[i]), 0);
-        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, lengths[i]);
+        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, LARGE_ONES[i]);
     }
     assert_int_equal(f->store->reads_flying_bytes, 0);
     assert_int_equal(f->store->reads_waiting_bytes, 0);
@@ -496,15 +508,11 @@ static void test_read_when_many_are_large_then_half_of_them_are_at_the_disk(void
 static void test_read_when_a_large_one_fails_then_the_others_go_on(void **state)
 {
     struct fixture *f = *state;
-    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES};
-    uint8_t *buffers = aligned_alloc(4096, LARGE * BUFFER_BYTES);
     uint64_t tokens[LARGE];
-    uint64_t bytes;
+    uint8_t *buffers;
+    uint8_t *all = fill_large(f, LARGE, &buffers);
     char path[192];
 
-    fixture_open(f);
-    uint8_t *all = fill(f, lengths, LARGE, &bytes);
-    fixture_settle(f);
     fixture_find_file(f, "chunks", "", path, sizeof(path));
     assert_int_equal(truncate(path, 0), 0);
     for (unsigned i = 0; i < LARGE; i++) {
@@ -522,20 +530,15 @@ static void test_read_when_a_large_one_fails_then_the_others_go_on(void **state)
 static void test_close_when_large_reads_wait_then_they_end_first(void **state)
 {
     struct fixture *f = *state;
-    const uint32_t lengths[] = {LARGE_BYTES, LARGE_BYTES, LARGE_BYTES, LARGE_BYTES};
-    uint8_t *buffers = aligned_alloc(4096, LARGE * BUFFER_BYTES);
-    uint64_t bytes;
+    uint8_t *buffers;
+    uint8_t *all = fill_large(f, LARGE, &buffers);
 
-    fixture_open(f);
-    uint8_t *all = fill(f, lengths, LARGE, &bytes);
-    fixture_settle(f);
-    memset(buffers, 0, LARGE * BUFFER_BYTES);
     for (unsigned i = 0; i < LARGE; i++) {
         (void)read_begin(f, i, buffers + i * BUFFER_BYTES);
     }
     fixture_close(f);
     for (unsigned i = 0; i < LARGE; i++) {
-        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, lengths[i]);
+        assert_memory_equal(buffers + i * BUFFER_BYTES, all + i * LARGE_BYTES, LARGE_ONES[i]);
     }
     free(all);
     free(buffers);

@@ -94,15 +94,21 @@ static void test_sweep_when_three_replicas_of_large_ones_then_both_routes(void *
     assert_int_equal(points[0].route, ROOFLINE_STAR);
 }
 
+// Reads of one size, with one way to wait.
+static void reads_init(struct roofline_options *options, uint32_t record_bytes)
+{
+    roofline_options_init(options);
+    options->what = ROOFLINE_READ;
+    options->record_bytes = record_bytes;
+    options->wait = ROOFLINE_WAIT_SLEEP;
+}
+
 static void test_sweep_when_reads_then_one_server_to_all(void **state)
 {
     (void)state;
     struct roofline_options options;
     struct roofline_point points[ROOFLINE_POINTS_MAX];
-    roofline_options_init(&options);
-    options.what = ROOFLINE_READ;
-    options.record_bytes = 1u << 20;
-    options.wait = ROOFLINE_WAIT_SLEEP;
+    reads_init(&options, 1u << 20);
     assert_int_equal(sweep_plan(&options, points), 3 * 2); // whole and in slices
     for (uint32_t i = 0; i < 6; i++) {
         assert_int_equal(points[i].sources, i / 2 + 1);
@@ -119,10 +125,7 @@ static void test_sweep_when_reads_in_flight_then_some_at_the_disk_with_all_serve
     (void)state;
     struct roofline_options options;
     struct roofline_point points[ROOFLINE_POINTS_MAX];
-    roofline_options_init(&options);
-    options.what = ROOFLINE_READ;
-    options.record_bytes = 4096;
-    options.wait = ROOFLINE_WAIT_SLEEP;
+    reads_init(&options, 4096);
     options.depth = 4;
     options.clients = 2;
     static const uint32_t wanted[][2] = {{1, 0}, {2, 0}, {3, 0}, {3, 1}, {3, 2}};
@@ -147,10 +150,7 @@ static void test_sweep_when_disk_reads_are_given_then_only_they(void **state)
     (void)state;
     struct roofline_options options;
     struct roofline_point points[ROOFLINE_POINTS_MAX];
-    roofline_options_init(&options);
-    options.what = ROOFLINE_READ;
-    options.record_bytes = 4096;
-    options.wait = ROOFLINE_WAIT_SLEEP;
+    reads_init(&options, 4096);
     options.depth = 8;
     options.disk_reads = 5;
     assert_int_equal(sweep_plan(&options, points), 3); // servers
