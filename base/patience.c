@@ -5,6 +5,22 @@
 #include <sched.h>
 
 #include "base/clock.h"
+#include "base/util.h"
+
+void pawl_patience_renew(struct pawl_patience *patience, uint64_t now_ns)
+{
+    uint64_t length_ns = PAWL_MAX(patience->length_ns, (uint64_t)PAWL_PATIENCE_MIN_NS);
+    uint64_t waited_ns = patience->since_ns != 0 ? now_ns - patience->since_ns : 0;
+
+    if (waited_ns > PAWL_PATIENCE_MAX_NS) {
+        length_ns = PAWL_MAX(length_ns / 2, (uint64_t)PAWL_PATIENCE_MIN_NS);
+    } else if (waited_ns > length_ns) {
+        length_ns = PAWL_MIN(2 * length_ns, (uint64_t)PAWL_PATIENCE_MAX_NS);
+    }
+    patience->length_ns = length_ns;
+    patience->since_ns = 0;
+    patience->until_ns = now_ns + length_ns;
+}
 
 void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64_t took_ns)
 {
@@ -15,6 +31,9 @@ void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64
 
 bool pawl_patience_wait(struct pawl_patience *patience, uint64_t now_ns)
 {
+    if (patience->since_ns == 0) {
+        patience->since_ns = now_ns;
+    }
     if (!pawl_patience_has(patience, now_ns)) {
         return false;
     }

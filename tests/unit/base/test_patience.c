@@ -18,8 +18,44 @@ static void test_patience_lasts_for_a_moment_after_an_event(void **state)
     assert_false(pawl_patience_has(&patience, 1000));
     pawl_patience_renew(&patience, 1000);
     assert_true(pawl_patience_has(&patience, 1000));
-    assert_true(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_NS - 1));
-    assert_false(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_NS));
+    assert_true(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_MIN_NS - 1));
+    assert_false(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_MIN_NS));
+}
+
+// Waits from `now_ns` on until an event comes `waited_ns` later. Returns how long patience lasts after it.
+static uint64_t length_after_wait(struct pawl_patience *patience, uint64_t now_ns,
+                                  uint64_t waited_ns)
+{
+    (void)pawl_patience_wait(patience, now_ns);
+    (void)pawl_patience_wait(patience, now_ns + waited_ns / 2); // the wait began with the first one
+    pawl_patience_renew(patience, now_ns + waited_ns);
+    return patience->until_ns - (now_ns + waited_ns);
+}
+
+static void test_patience_is_as_long_as_waits_are(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {.crowded_until_ns = UINT64_MAX}; // so that nothing yields
+    uint64_t min_ns = PAWL_PATIENCE_MIN_NS;
+    uint64_t max_ns = PAWL_PATIENCE_MAX_NS;
+    assert_int_equal(length_after_wait(&patience, 1000, min_ns), min_ns);
+    assert_int_equal(length_after_wait(&patience, 2000, min_ns + 1), 2 * min_ns);
+    assert_int_equal(length_after_wait(&patience, 3000, min_ns + 1), 2 * min_ns);
+    assert_int_equal(length_after_wait(&patience, 4000, max_ns), max_ns);
+    assert_int_equal(length_after_wait(&patience, 5000, max_ns), max_ns);
+    assert_int_equal(length_after_wait(&patience, 6000, 1), max_ns);
+    assert_int_equal(length_after_wait(&patience, 7000, max_ns + 1), max_ns / 2);
+    assert_int_equal(length_after_wait(&patience, 8000, max_ns + 1), max_ns / 4);
+    assert_int_equal(length_after_wait(&patience, 9000, max_ns + 1), min_ns);
+}
+
+static void test_patience_takes_work_for_no_wait(void **state)
+{
+    (void)state;
+    struct pawl_patience patience = {.crowded_until_ns = UINT64_MAX};
+    (void)length_after_wait(&patience, 1000, PAWL_PATIENCE_MIN_NS + 1);
+    pawl_patience_renew(&patience, 1000 * (uint64_t)PAWL_PATIENCE_MAX_NS); // no wait before it
+    assert_int_equal(patience.length_ns, 2 * PAWL_PATIENCE_MIN_NS);
 }
 
 static void test_patience_ends_where_others_want_the_core(void **state)
@@ -59,6 +95,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patience_lasts_for_a_moment_after_an_event),
+        cmocka_unit_test(test_patience_is_as_long_as_waits_are),
+        cmocka_unit_test(test_patience_takes_work_for_no_wait),
         cmocka_unit_test(test_patience_ends_where_others_want_the_core),
         cmocka_unit_test(test_patience_stays_when_yields_are_short),
         cmocka_unit_test(test_patience_that_is_over_does_not_yield),
