@@ -117,8 +117,8 @@ struct append_action {
     uint64_t file_offset;
     uint64_t reply_sequence; // epoch records: last sequence before
     uint64_t lost_sequence;  // PAWL_ELOST: the first that is lost
-    bool fresh;      // SEND: for the first time, and by nobody before us: it may go in a run
-    bool replicated; // SEND: as in the submit; DONE: not known to be durable
+    bool fresh;              // SEND: no attempt can have left anything of it: it may go in a run
+    bool replicated;         // SEND: as in the submit; DONE: not known to be durable
     bool duplicate;
     uint32_t length;
     uint32_t crc;

@@ -28,6 +28,9 @@ struct append_slot {
     // are committed are not in the chain.
     bool chain;
     bool was_sent;
+    // What an earlier attempt left is to be judged for this record by itself. Not after the refusals of a full chunk, of
+    // what does not fit and of what came behind it: they left nothing.
+    bool alone;
     bool replicated;
     uint64_t sequence;
     uint64_t deadline_ns;

@@ -290,6 +290,7 @@ static void on_refusal(struct append_core *core, uint32_t at, int code, uint64_t
     bool here = core->tail_known && slot->place == core->place;
     slot->state = APPEND_SLOT_WAITING;
     slot->doubt |= !code_is_refusal(code);
+    slot->alone &= code != PAWL_ECHUNKFULL && code != PAWL_EEXPECT;
     if (code == PAWL_EEXPECT) {
         on_expect(core, at, expected);
         return;
@@ -437,7 +438,8 @@ void append_slot_send(struct append_core *core, struct append_slot *slot)
     core->sent_bytes += slot->length;
     core->counters.retries_count += slot->was_sent ? 1 : 0;
     struct append_action *action = append_action_add(core, APPEND_ACTION_SEND);
-    action->fresh = !slot->was_sent && !slot->doubt;
+    action->fresh = !slot->alone && !slot->doubt;
+    slot->alone = true;
     slot->was_sent = true;
     action->sequence = slot->sequence;
     action->user = slot->user;

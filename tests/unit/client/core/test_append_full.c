@@ -29,6 +29,51 @@ static void test_full_chunk_asks_for_the_next_one_with_a_hint(void **state)
     assert_int_equal(append_core_counters(b->core)->retries_count, 2);
 }
 
+// Nothing is left of them, so they may travel in a run again.
+static void test_what_a_full_chunk_refused_may_go_in_a_run(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    submit(b, 2);
+    tail(b, 0, 42, 5, 9);
+    struct append_action s1 = expect_send(b, 1, 9);
+    struct append_action s2 = expect_send(b, 2, 9);
+    assert_true(s1.fresh && s2.fresh);
+    reply(b, &s1, PAWL_ECHUNKFULL, 0);
+    reply(b, &s2, PAWL_EEXPECT, 1);
+    tail(b, 0, 43, 1, 9);
+    assert_true(expect_send(b, 1, 9).fresh);
+    assert_true(expect_send(b, 2, 9).fresh);
+}
+
+// The answer to a run that can't be taken whole: its records come one by one.
+static void test_what_was_put_off_goes_alone(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 5, 9);
+    struct append_action s1 = expect_send(b, 1, 9);
+    reply(b, &s1, PAWL_EBUSY, 0);
+    wake(b);
+    assert_false(expect_send(b, 1, 9).fresh);
+}
+
+static void test_what_may_be_in_the_file_goes_alone_in_the_next_chunk_too(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 5, 9);
+    struct append_action s1 = expect_send(b, 1, 9);
+    reply(b, &s1, PAWL_ESTALE, 0); // a fence's answer
+    tail(b, 0, 42, 6, 9);
+    s1 = expect_send(b, 1, 9);
+    assert_false(s1.fresh);
+    reply(b, &s1, PAWL_ECHUNKFULL, 0);
+    wake(b);
+    tail(b, 0, 43, 1, 9);
+    assert_false(expect_send(b, 1, 9).fresh);
+}
+
 static void small_tail(struct bench *b, uint64_t handle, uint64_t base_offset)
 {
     struct append_tail t = {.handle = handle,
@@ -89,6 +134,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BENCH_CASE(test_full_chunk_asks_for_the_next_one_with_a_hint),
+        BENCH_CASE(test_what_a_full_chunk_refused_may_go_in_a_run),
+        BENCH_CASE(test_what_was_put_off_goes_alone),
+        BENCH_CASE(test_what_may_be_in_the_file_goes_alone_in_the_next_chunk_too),
         BENCH_CASE(test_what_is_behind_a_full_chunk_is_held_back),
         BENCH_CASE(test_what_was_held_back_for_a_duplicate_is_sent),
     };
