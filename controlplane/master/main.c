@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/daemon_options.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "controlplane/master/master.h"
 
 #define EXIT_FAILED 1 // could not start, or not go on
@@ -103,6 +104,7 @@ int main(int argc, char **argv)
     } else {
         signal(SIGPIPE, SIG_IGN);
         pawl_log_init(config.log_level, STDERR_FILENO);
+        pawl_slice_shorten();
         code = master_run(&config);
     }
     master_config_fini(&config);

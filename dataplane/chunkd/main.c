@@ -15,6 +15,7 @@
 #include "base/daemon_options.h"
 #include "base/host.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "dataplane/chunkd/chunkd_config.h"
 #include "dataplane/chunkd/control.h"
 #include "dataplane/chunkd/server.h"
@@ -128,6 +129,7 @@ int main(int argc, char **argv)
     } else {
         signal(SIGPIPE, SIG_IGN);
         pawl_log_init(config.log_level, STDERR_FILENO);
+        pawl_slice_shorten(); // of all threads that follow
         status = chunkd_run(&config);
     }
     chunkd_config_fini(&config);

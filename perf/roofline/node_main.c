@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/slice.h"
 #include "perf/roofline/node.h"
 
 #define HUGE_BYTES (2u << 20)
@@ -115,6 +116,10 @@ static bool is_told_to_stop(struct control_message *message)
 
 static int role_run(const struct node_config *config, char error[ROOFLINE_TEXT_MAX])
 {
+    if (config->options.rate_per_s >
+        0) { // the best at a given rate; in a closed loop it is without
+        pawl_slice_shorten();
+    }
     switch (config->role) {
     case NODE_SERVER:
         return server_run(config, error);
