@@ -19,7 +19,15 @@ void pawl_patience_renew(struct pawl_patience *patience, uint64_t now_ns)
     }
     patience->length_ns = length_ns;
     patience->since_ns = 0;
-    patience->until_ns = now_ns + length_ns;
+}
+
+bool pawl_patience_has(struct pawl_patience *patience, uint64_t now_ns)
+{
+    if (patience->since_ns == 0) {
+        patience->since_ns = now_ns;
+        patience->until_ns = now_ns + patience->length_ns;
+    }
+    return now_ns < patience->until_ns && now_ns >= patience->crowded_until_ns;
 }
 
 void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64_t took_ns)
@@ -31,9 +39,6 @@ void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64
 
 bool pawl_patience_wait(struct pawl_patience *patience, uint64_t now_ns)
 {
-    if (patience->since_ns == 0) {
-        patience->since_ns = now_ns;
-    }
     if (!pawl_patience_has(patience, now_ns)) {
         return false;
     }

@@ -23,7 +23,7 @@
 #define PAWL_PATIENCE_CALM 64u          // ... and there is none for so many times as long
 
 struct pawl_patience {
-    uint64_t length_ns; // 0: the least
+    uint64_t length_ns; // 0: there was no event yet
     uint64_t since_ns;  // when the present wait began; 0: there is none
     uint64_t until_ns;
     uint64_t crowded_until_ns;
@@ -32,16 +32,13 @@ struct pawl_patience {
 // An event has come: the wait is over, and the next one may begin.
 void pawl_patience_renew(struct pawl_patience *patience, uint64_t now_ns);
 
-// Is it worth looking again, rather than to sleep?
-static inline bool pawl_patience_has(const struct pawl_patience *patience, uint64_t now_ns)
-{
-    return now_ns < patience->until_ns && now_ns >= patience->crowded_until_ns;
-}
+// Part of a wait, which the first call after an event begins. Is it worth looking again, rather than to sleep?
+bool pawl_patience_has(struct pawl_patience *patience, uint64_t now_ns);
 
 // A yield has taken so long.
 void pawl_patience_learn(struct pawl_patience *patience, uint64_t now_ns, uint64_t took_ns);
 
-// Part of a wait. Yields if it is worth it; false: sleep.
+// The same, and yields if it is worth it. False: sleep.
 bool pawl_patience_wait(struct pawl_patience *patience, uint64_t now_ns);
 
 #endif

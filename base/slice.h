@@ -10,16 +10,14 @@
 
 #include <stdint.h>
 
-#include "base/util.h"
-
 #define PAWL_SLICE_NS 100000u // the shortest that Linux knows
 
-// Asks for slices of PAWL_SLICE_NS for the calling thread, and for the threads that it will start. A thread of a
+// Asks for slices of PAWL_SLICE_NS for the calling thread, and for those that it starts afterwards. A thread of a
 // policy other than SCHED_OTHER and SCHED_BATCH is left alone. Returns 0, or -errno: then all is as before, and nobody
 // needs to mind.
 int pawl_slice_shorten(void);
 
-// Slice of the calling thread, ns; 0: the kernel's default, or it can't be told.
+// Slice of the calling thread, ns, as the kernel tells it; 0: it doesn't.
 uint64_t pawl_slice_ns(void);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs: appends that wait behind each other for a link leave as one message, and one answer is for all of them.
 //
-// Nobody waits for company: what has gathered when the link's turn comes goes together. A retry goes alone, so
-// that each of its records is judged by itself, wherever it was left by the attempt before.
+// Nobody waits for company: what has gathered when the link's turn comes goes together. What an earlier attempt may have
+// left something of goes alone, so that each record is judged by itself, wherever it was left.
 #include <string.h>
 
 #include "base/assert.h"

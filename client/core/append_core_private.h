@@ -28,8 +28,8 @@ struct append_slot {
     // are committed are not in the chain.
     bool chain;
     bool was_sent;
-    // What an earlier attempt left is to be judged for this record by itself. Not after the refusals of a full chunk, of
-    // what does not fit and of what came behind it: they left nothing.
+    // What an earlier attempt left is to be judged for this record by itself. Cleared by PAWL_ECHUNKFULL and
+    // PAWL_EEXPECT: they left nothing.
     bool alone;
     bool replicated;
     uint64_t sequence;

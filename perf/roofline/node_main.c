@@ -116,8 +116,9 @@ static bool is_told_to_stop(struct control_message *message)
 
 static int role_run(const struct node_config *config, char error[ROOFLINE_TEXT_MAX])
 {
-    if (config->options.rate_per_s >
-        0) { // the best at a given rate; in a closed loop it is without
+    bool is_part = config->role != NODE_SERVER && config->role != NODE_CLIENTS;
+    // The best at a given rate; in a closed loop it is without. Parts are compared with tools that have none.
+    if (config->options.rate_per_s > 0 && !is_part) {
         pawl_slice_shorten();
     }
     switch (config->role) {

@@ -235,6 +235,7 @@ void model_normalise_client(struct append_core *core, struct model_client *clien
         }
         slot->lookup_failures = PAWL_MIN(slot->lookup_failures, 1u);
         slot->retry_ns = slot->retry_ns > MODEL_NOW_NS ? MODEL_NOW_NS + 1 : 0;
+        slot->alone = false; // there are no runs
     }
     core->place = 1;
     if (!core->tail_known) {

@@ -14,22 +14,23 @@ static void test_patience_lasts_for_a_moment_after_an_event(void **state)
 {
     (void)state;
     struct pawl_patience patience = {0};
-    assert_false(pawl_patience_has(&patience, 0));
+    assert_false(pawl_patience_has(&patience, 500));
     assert_false(pawl_patience_has(&patience, 1000));
     pawl_patience_renew(&patience, 1000);
-    assert_true(pawl_patience_has(&patience, 1000));
-    assert_true(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_MIN_NS - 1));
-    assert_false(pawl_patience_has(&patience, 1000 + PAWL_PATIENCE_MIN_NS));
+    assert_true(pawl_patience_has(&patience, 3000)); // work came between: the wait begins here
+    assert_true(pawl_patience_has(&patience, 3000 + PAWL_PATIENCE_MIN_NS - 1));
+    assert_false(pawl_patience_has(&patience, 3000 + PAWL_PATIENCE_MIN_NS));
+    assert_false(pawl_patience_has(&patience, 9000 + PAWL_PATIENCE_MIN_NS)); // the same wait
 }
 
-// Waits from `now_ns` on until an event comes `waited_ns` later. Returns how long patience lasts after it.
+// Waits from `now_ns` on until an event comes `waited_ns` later. Returns how long patience is after it.
 static uint64_t length_after_wait(struct pawl_patience *patience, uint64_t now_ns,
                                   uint64_t waited_ns)
 {
     (void)pawl_patience_wait(patience, now_ns);
     (void)pawl_patience_wait(patience, now_ns + waited_ns / 2); // the wait began with the first one
     pawl_patience_renew(patience, now_ns + waited_ns);
-    return patience->until_ns - (now_ns + waited_ns);
+    return patience->length_ns;
 }
 
 static void test_patience_is_as_long_as_waits_are(void **state)
@@ -86,9 +87,10 @@ static void test_patience_stays_when_yields_are_short(void **state)
 static void test_patience_that_is_over_does_not_yield(void **state)
 {
     (void)state;
-    struct pawl_patience patience = {.until_ns = 10};
-    assert_false(pawl_patience_wait(&patience, 10));
-    assert_true(pawl_patience_wait(&patience, 9));
+    struct pawl_patience patience = {.length_ns = 10};
+    assert_true(pawl_patience_wait(&patience, 100));
+    assert_true(pawl_patience_wait(&patience, 109));
+    assert_false(pawl_patience_wait(&patience, 110));
 }
 
 int main(void)
