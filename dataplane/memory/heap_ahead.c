@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -24,8 +25,9 @@
 
 // Addresses only: what is never touched costs nothing.
 #define HEAP_RANGE_BYTES ((size_t)64 << 30)
-#define HEAP_PIECE_BYTES ((size_t)MEMORY_HUGE_BYTES)
-#define HEAP_NICE 19 // a reactor that wakes up goes first
+#define HEAP_PIECE_BYTES ((size_t)2 << 20) // by which the arena grows
+#define HEAP_STEP_BYTES ((size_t)64 << 10) // filled at once: others wait for the core meanwhile
+#define HEAP_NICE 19                       // a reactor that wakes up goes first
 
 // The program decides by linking whether malloc() is jemalloc's.
 #pragma weak mallctl
@@ -125,12 +127,12 @@ static bool on_merge(extent_hooks_t *hooks, void *a, size_t a_bytes, void *b, si
 
 // ---- the helper ----------------------------------------------------------------------------------
 
-static bool piece_fill(struct heap_ahead *heap, size_t at)
+static bool step_fill(struct heap_ahead *heap, size_t at)
 {
     int code;
 
     do {
-        code = madvise(heap->base + at, HEAP_PIECE_BYTES, MADV_POPULATE_WRITE);
+        code = madvise(heap->base + at, HEAP_STEP_BYTES, MADV_POPULATE_WRITE);
     } while (code != 0 && errno == EINTR);
     return code == 0;
 }
@@ -145,12 +147,13 @@ static void *helper_main(void *user)
     for (;;) {
         size_t end =
             PAWL_MIN(atomic_load(&heap->taken_bytes) + heap->ahead_bytes, HEAP_RANGE_BYTES);
-        while (ready < end && ready + HEAP_PIECE_BYTES <= HEAP_RANGE_BYTES) {
-            if (!piece_fill(heap, ready)) {
+        while (ready < end && ready + HEAP_STEP_BYTES <= HEAP_RANGE_BYTES) {
+            if (!step_fill(heap, ready)) {
                 return NULL;
             }
-            ready += HEAP_PIECE_BYTES;
+            ready += HEAP_STEP_BYTES;
             atomic_store(&heap->ready_bytes, ready);
+            sched_yield(); // the kernel would let who was woken meanwhile wait for a tick
         }
         while (sem_wait(&heap->wanted) != 0) {
             // interrupted
@@ -170,16 +173,16 @@ static int range_map(struct heap_ahead *heap, const struct heap_ahead_options *o
         return -ENOMEM;
     }
     heap->base = (unsigned char *)(uintptr_t)pawl_align_up((uintptr_t)memory, HEAP_PIECE_BYTES);
-    (void)madvise(heap->base, HEAP_RANGE_BYTES, MADV_HUGEPAGE); // a hint
+    (void)madvise(heap->base, HEAP_RANGE_BYTES, MADV_NOHUGEPAGE); // a hint; why: decision 0036
     if (!options->any_node) {
         (void)memory_prefer_node(heap->base, HEAP_RANGE_BYTES, options->numa_node); // the same
     }
-    if (!piece_fill(heap, 0)) {
+    if (!step_fill(heap, 0)) {
         int code = errno == EINVAL ? -ENOSYS : -ENOMEM;
         munmap(memory, bytes);
         return code;
     }
-    atomic_store(&heap->ready_bytes, HEAP_PIECE_BYTES);
+    atomic_store(&heap->ready_bytes, HEAP_STEP_BYTES);
     return 0;
 }
 
