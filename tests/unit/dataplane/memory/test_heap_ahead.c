@@ -8,8 +8,10 @@
 #include <cmocka.h>
 // clang-format on
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -36,6 +38,34 @@ static bool is_resident(const void *memory, size_t bytes)
         }
     }
     return true;
+}
+
+// Asked not to make huge pages of the mapping that `memory` is in (proc_pid_smaps(5), VmFlags); or the kernel has none.
+static bool is_of_small_pages(const void *memory)
+{
+    char line[1024];
+    uintptr_t first = 0;
+    uintptr_t end = 0;
+    bool small = false;
+
+    if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) {
+        return true;
+    }
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        uintptr_t from;
+        uintptr_t to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
+            first = from;
+            end = to;
+        } else if (strncmp(line, "VmFlags:", 8) == 0 && first <= (uintptr_t)memory &&
+                   (uintptr_t)memory < end) {
+            small = strstr(line, " nh") != NULL;
+        }
+    }
+    fclose(maps);
+    return small;
 }
 
 static void wait_ready(const struct heap_ahead *heap)
@@ -79,6 +109,10 @@ static void *allocate(void *user)
     assert_true(heap_ahead_taken_bytes(heap) >= 8 * MIB); // 32 blocks are in use
     assert_true(heap_ahead_taken_bytes(heap) < 24 * MIB); // and the others were used again
     assert_false(heap_ahead_owns(heap, &options));
+    void *some = malloc(MIB);
+    assert_true(heap_ahead_owns(heap, some));
+    assert_true(is_of_small_pages(some));
+    free(some);
     void *large = malloc(40 * MIB); // more than is ahead
     assert_true(heap_ahead_owns(heap, large));
     wait_ready(heap);
