@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,7 +122,7 @@ static int open_single(const char *dir)
 
 // ---- several ------------------------------------------------------------------------------------
 
-static int dir_lock(struct layout *layout)
+static int dir_lock(struct layout *layout, uint32_t lock_ms)
 {
     if (mkdir(layout->dir, 0700) != 0 && errno != EEXIST) {
         return -errno;
@@ -132,10 +131,7 @@ static int dir_lock(struct layout *layout)
     if (layout->fd < 0) {
         return -errno;
     }
-    if (flock(layout->fd, LOCK_EX | LOCK_NB) != 0) {
-        return errno == EWOULDBLOCK ? -EBUSY : -errno;
-    }
-    return 0;
+    return store_lock(layout->fd, lock_ms);
 }
 
 static bool has(const struct layout *layout, const char *name)
@@ -222,10 +218,10 @@ static int parts_judge(const struct layout *layout)
     return 0;
 }
 
-static int open_several(struct layout *layout)
+static int open_several(struct layout *layout, uint32_t lock_ms)
 {
     struct disk_reactors disk;
-    int code = dir_lock(layout);
+    int code = dir_lock(layout, lock_ms);
     if (code != 0) {
         pawl_log_error("%s can't be opened: %s", layout->dir,
                        code == -EBUSY ? "another process has it" : pawl_strerror(code));
@@ -245,11 +241,11 @@ static int open_several(struct layout *layout)
     return code != 0 ? code : parts_judge(layout);
 }
 
-int layout_open(const char *dir, uint32_t reactors_count, struct layout *ret)
+int layout_open(const char *dir, uint32_t reactors_count, uint32_t lock_ms, struct layout *ret)
 {
     pawl_assert(reactors_count > 0 && reactors_count <= REACTORS_MAX);
     struct layout layout = {.dir = dir, .reactors_count = reactors_count, .fd = -1};
-    int code = reactors_count == 1 ? open_single(dir) : open_several(&layout);
+    int code = reactors_count == 1 ? open_single(dir) : open_several(&layout, lock_ms);
     if (code != 0) {
         layout_close(&layout);
         return code;

@@ -19,6 +19,9 @@
 
 #include "base/util.h"
 
+#define LAYOUT_LOCK_MS                                                                             \
+    5000u // for a server that was killed before us: its end takes the kernel a moment
+
 struct layout {
     const char *dir; // BORROWED
     uint32_t reactors_count;
@@ -27,8 +30,9 @@ struct layout {
 };
 
 // Makes what is missing. Logged in full: PAWL_EFORMAT when the directory was made for another number of reactors or
-// its parts don't belong together, -EBUSY when another process has it, -errno.
-int layout_open(const char *dir, uint32_t reactors_count, struct layout *ret) PAWL_MUST_CHECK;
+// its parts don't belong together, -EBUSY when another process has it for lock_ms and more, -errno.
+int layout_open(const char *dir, uint32_t reactors_count, uint32_t lock_ms,
+                struct layout *ret) PAWL_MUST_CHECK;
 // The reactors' directories are there now: makes their names durable.
 int layout_sync(const struct layout *layout) PAWL_MUST_CHECK;
 void layout_close(struct layout *layout);

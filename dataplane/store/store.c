@@ -30,8 +30,14 @@
 // is written now. They hold their file open, and so its lock: it is free when the last one is over.
 int store_file_lock(int fd)
 {
+    return store_lock(fd, STORE_LOCK_MS);
+}
+
+int store_lock(int fd, uint32_t wait_ms)
+{
     const struct timespec pause = {.tv_nsec = 1000000};
-    uint64_t deadline_ms = pawl_clock_ms() + STORE_LOCK_MS;
+    uint64_t deadline_ms = pawl_clock_ms() + wait_ms;
+    bool is_told = false;
 
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -39,6 +45,11 @@ int store_file_lock(int fd)
         }
         if (pawl_clock_ms() >= deadline_ms) {
             return -EBUSY;
+        }
+        if (!is_told) {
+            pawl_log_info("waits up to %u ms for another process that has it, or was killed",
+                          wait_ms);
+            is_told = true;
         }
         nanosleep(&pause, NULL);
     }
@@ -96,12 +107,12 @@ static int folder_open(int parent, const char *name, int *ret)
     return *ret < 0 ? -errno : 0;
 }
 
-static int folders_open(struct store *store, const char *dir)
+static int folders_open(struct store *store, const struct store_options *options)
 {
-    int code = folder_open(AT_FDCWD, dir, &store->dir_fd);
+    int code = folder_open(AT_FDCWD, options->dir, &store->dir_fd);
 
-    if (code == 0 && flock(store->dir_fd, LOCK_EX | LOCK_NB) != 0) {
-        code = errno == EWOULDBLOCK ? -EBUSY : -errno;
+    if (code == 0) {
+        code = store_lock(store->dir_fd, options->lock_ms);
     }
     if (code == 0) {
         code = folder_open(store->dir_fd, "journal", &store->journal_fd);
@@ -316,7 +327,7 @@ static void segment_make_free(struct store *store)
 
 static int store_start(struct store *store, const struct store_options *options)
 {
-    int code = folders_open(store, options->dir);
+    int code = folders_open(store, options);
 
     if (code == 0) {
         code = store_identity_load(store);

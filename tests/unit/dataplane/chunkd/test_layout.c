@@ -61,7 +61,7 @@ static void part_make(const struct layout *layout, uint32_t reactor, uint64_t cl
 static int try_open(uint32_t count)
 {
     struct layout layout;
-    int code = layout_open(dir, count, &layout);
+    int code = layout_open(dir, count, 0, &layout);
     if (code == 0) {
         layout_close(&layout);
     }
@@ -73,7 +73,7 @@ static void test_layout_when_it_is_new_has_one_id_for_all_reactors(void **state)
     (void)state;
     struct layout layout;
     assert_int_equal(layout_peek(dir), 0);
-    assert_int_equal(layout_open(dir, 3, &layout), 0);
+    assert_int_equal(layout_open(dir, 3, 0, &layout), 0);
     uint64_t server_id = layout.server_id;
     assert_int_not_equal(server_id, 0);
     char path[PATH_MAX];
@@ -82,7 +82,7 @@ static void test_layout_when_it_is_new_has_one_id_for_all_reactors(void **state)
     assert_int_equal(try_open(3), -EBUSY); // another process
     layout_close(&layout);
     assert_int_equal(layout_peek(dir), 3);
-    assert_int_equal(layout_open(dir, 3, &layout), 0);
+    assert_int_equal(layout_open(dir, 3, 0, &layout), 0);
     assert_true(layout.server_id == server_id);
     layout_close(&layout);
 }
@@ -92,7 +92,7 @@ static void test_layout_when_there_is_one_reactor_is_its_store(void **state)
     (void)state;
     struct layout layout;
     char path[PATH_MAX];
-    assert_int_equal(layout_open(dir, 1, &layout), 0);
+    assert_int_equal(layout_open(dir, 1, 0, &layout), 0);
     assert_int_equal(layout_dir(&layout, 0, path), 0);
     assert_string_equal(path, dir);
     assert_int_equal(layout.server_id, 0); // the store's
@@ -118,16 +118,16 @@ static void test_layout_when_it_crashed_between_two_stores_goes_on(void **state)
 {
     (void)state;
     struct layout layout;
-    assert_int_equal(layout_open(dir, 3, &layout), 0);
+    assert_int_equal(layout_open(dir, 3, 0, &layout), 0);
     part_make(&layout, 0, 0);
     layout_close(&layout);
-    assert_int_equal(layout_open(dir, 3, &layout), 0);
+    assert_int_equal(layout_open(dir, 3, 0, &layout), 0);
     part_make(&layout, 1, 0);
     char path[PATH_MAX];
     assert_int_equal(layout_dir(&layout, 2, path), 0);
     store_make(path, 0, 0); // before it got the id
     layout_close(&layout);
-    assert_int_equal(layout_open(dir, 3, &layout), 0);
+    assert_int_equal(layout_open(dir, 3, 0, &layout), 0);
     part_make(&layout, 2, 0);
     part_make(&layout, 1, 0xc1); // the cluster is kept by one after the other
     layout_close(&layout);
@@ -138,7 +138,7 @@ static void test_layout_when_a_store_of_a_member_is_missing_is_refused(void **st
 {
     (void)state;
     struct layout layout;
-    assert_int_equal(layout_open(dir, 2, &layout), 0);
+    assert_int_equal(layout_open(dir, 2, 0, &layout), 0);
     part_make(&layout, 0, 0xc1);
     layout_close(&layout);
     assert_int_equal(try_open(2), PAWL_EFORMAT);
@@ -149,7 +149,7 @@ static void test_layout_when_a_store_is_of_another_server_is_refused(void **stat
     (void)state;
     struct layout layout;
     char path[PATH_MAX];
-    assert_int_equal(layout_open(dir, 2, &layout), 0);
+    assert_int_equal(layout_open(dir, 2, 0, &layout), 0);
     part_make(&layout, 0, 0);
     assert_int_equal(layout_dir(&layout, 1, path), 0);
     store_make(path, layout.server_id + 1, 0);
@@ -161,7 +161,7 @@ static void test_layout_when_a_store_is_of_another_cluster_is_refused(void **sta
 {
     (void)state;
     struct layout layout;
-    assert_int_equal(layout_open(dir, 2, &layout), 0);
+    assert_int_equal(layout_open(dir, 2, 0, &layout), 0);
     part_make(&layout, 0, 0xc1);
     part_make(&layout, 1, 0xc2);
     layout_close(&layout);
@@ -173,7 +173,7 @@ static void test_layout_when_its_file_is_damaged_or_lost_is_refused(void **state
     (void)state;
     struct layout layout;
     char path[96];
-    assert_int_equal(layout_open(dir, 2, &layout), 0);
+    assert_int_equal(layout_open(dir, 2, 0, &layout), 0);
     part_make(&layout, 0, 0);
     layout_close(&layout);
     snprintf(path, sizeof(path), "%s/reactors", dir);

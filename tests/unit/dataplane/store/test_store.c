@@ -3,6 +3,7 @@
 #include "store_fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -506,6 +507,30 @@ static void test_open_when_another_has_it_then_busy(void **state)
     assert_int_equal(store_open(&f->options, &second), -EBUSY);
 }
 
+// As of a process that was killed, and is not quite gone.
+static void *let_go(void *user)
+{
+    struct fixture *f = user;
+
+    fixture_close(f);
+    return NULL;
+}
+
+static void test_open_when_another_lets_go_then_opens(void **state)
+{
+    struct fixture *f = *state;
+    struct store_options options = f->options;
+    struct store *second;
+    pthread_t thread;
+
+    fixture_open(f);
+    options.lock_ms = 60000;
+    assert_int_equal(pthread_create(&thread, NULL, let_go, f), 0);
+    assert_int_equal(store_open(&options, &second), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    store_close(second);
+}
+
 static void test_open_when_options_are_wrong_then_refuses(void **state)
 {
     struct fixture *f = *state;
@@ -640,6 +665,7 @@ int main(void)
         FIXTURE_TEST(test_identity_when_set_then_survives),
         FIXTURE_TEST(test_open_when_identity_is_bad_then_refuses),
         FIXTURE_TEST(test_open_when_another_has_it_then_busy),
+        FIXTURE_TEST(test_open_when_another_lets_go_then_opens),
         FIXTURE_TEST(test_open_when_options_are_wrong_then_refuses),
         FIXTURE_TEST(test_open_when_more_segments_are_asked_for_then_they_are_added),
         FIXTURE_TEST(test_store_when_without_io_uring_then_works_the_same),
