@@ -19,8 +19,8 @@
 
 #include "base/util.h"
 
-#define LAYOUT_LOCK_MS                                                                             \
-    5000u // for a server that was killed before us: its end takes the kernel a moment
+// For a server that was killed before us: its end takes the kernel a moment.
+#define LAYOUT_LOCK_MS 5000u
 
 struct layout {
     const char *dir; // BORROWED

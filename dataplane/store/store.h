@@ -52,9 +52,8 @@ struct store_options {
     uint32_t stores_count;           // of this process, on the same file system; 0: 1
     bool no_direct;                  // tests: don't use O_DIRECT
     bool no_uring;                   // tests, kernels without it: a fall-back
-    uint32_t
-        lock_ms; // to wait for a process that has it: one that was killed may take a moment to end
-    void *fixed_memory; // region for registered buffers, or NULL
+    uint32_t lock_ms;                // to wait for who has it: a killed process may take a moment
+    void *fixed_memory;              // region for registered buffers, or NULL
     size_t fixed_bytes;
 };
 
@@ -94,7 +93,7 @@ struct store_completion {
 };
 
 // Opens or creates a store: replays the journal, verifies what it needs, cuts a torn tail (logged).
-// Errors: -EBUSY locked by another process, PAWL_EFORMAT for an unknown format, -errno.
+// Errors: -EBUSY locked by another process for lock_ms, PAWL_EFORMAT for an unknown format, -errno.
 int store_open(const struct store_options *options, struct store **ret_store) PAWL_MUST_CHECK;
 // Takes the lock of an open file or folder, and waits up to wait_ms for whoever has it. -EBUSY: they still do; -errno.
 int store_lock(int fd, uint32_t wait_ms) PAWL_MUST_CHECK;
