@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunk files: opened when needed, the least recently used ones closed; large records go straight into
-// them, and writes that queue up to one file share a flush. Files of deleted chunks go to spare.c.
+// them. Those into blocks of a deleted chunk's file are durable by themselves; others, which allocate blocks,
+// share a flush with what queues up to the same file. Files of deleted chunks go to spare.c.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -195,6 +196,7 @@ static void file_recycled(struct store_io_request *request, int result)
     replica->spare = NULL;
     if (result == 0) {
         replica->fd = spare->fd;
+        replica->overwrites = true;
         if (replica->dropped) {
             replica->held_bytes = spare->counted_bytes; // as store_replica_drop() leaves it
         } else {
@@ -268,6 +270,12 @@ static void large_fail(struct store_op *op, int code, const char *what)
     store_op_finish(op, store->failed);
 }
 
+static void large_durable(struct store_op *op)
+{
+    store_file_release(op->replica);
+    pawl_list_push_back(&op->replica->store->journal.waiting, &op->node);
+}
+
 static void large_flush(struct store_replica *replica);
 
 static void large_flushed(struct store_io_request *request, int result)
@@ -282,11 +290,11 @@ static void large_flushed(struct store_io_request *request, int result)
     replica->uses++; // keeps it while its operations end
     while ((node = pawl_list_pop_front(&flushed)) != NULL) {
         struct store_op *op = pawl_container_of(node, struct store_op, node);
-        store_file_release(replica);
         if (result < 0 || store->failed != 0) {
+            store_file_release(replica);
             large_fail(op, result, "the flush of a chunk file");
         } else {
-            pawl_list_push_back(&store->journal.waiting, &op->node);
+            large_durable(op);
         }
     }
     large_flush(replica);
@@ -319,6 +327,10 @@ static void large_written(struct store_io_request *request, int result)
         large_fail(op, result, "a chunk file");
         return;
     }
+    if (request->type == STORE_IO_WRITE_DURABLE) {
+        large_durable(op);
+        return;
+    }
     pawl_list_push_back(&replica->unflushed, &op->node);
     large_flush(replica);
 }
@@ -340,7 +352,7 @@ static void large_ready(struct store_waiter *waiter, int code)
         return;
     }
     op->io = (struct store_io_request){
-        .type = STORE_IO_WRITE,
+        .type = replica->overwrites ? STORE_IO_WRITE_DURABLE : STORE_IO_WRITE,
         .fd = replica->fd,
         .buffer = op->bounce != NULL ? op->bounce : (void *)(uintptr_t)op->payload,
         .bytes = store->direct ? (size_t)pawl_align_up(length, store->block_bytes) : length,

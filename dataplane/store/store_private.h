@@ -205,6 +205,7 @@ struct store_replica {
     uint32_t uses; // reads under way
     uint64_t space_bytes;
     uint64_t held_bytes; // of a recycled file's blocks, used or not yet
+    bool overwrites;     // its file is a recycled one: it has blocks
 };
 
 enum store_segment_state { STORE_SEGMENT_FREE = 0, STORE_SEGMENT_ACTIVE, STORE_SEGMENT_FULL };

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit tests of dataplane/store/file.c: how large records become durable.
+#include <errno.h>
+
+#include "store_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/store/store_private.h"
+
+#define CHUNK_BYTES (1u << 20)
+#define LARGE_BYTES 400000u
+
+// What was asked of the disk, of writes as long as a large record and of flushes.
+static struct {
+    uint32_t writes;
+    uint32_t durable_writes;
+    uint32_t flushes;
+    bool durable_writes_fail;
+} asked;
+
+void __real_store_io_submit(struct store_io *io, struct store_io_request *request);
+void __wrap_store_io_submit(struct store_io *io, struct store_io_request *request);
+
+void __wrap_store_io_submit(struct store_io *io, struct store_io_request *request)
+{
+    if (request->type == STORE_IO_FLUSH) {
+        asked.flushes++;
+    } else if (request->bytes >= LARGE_BYTES) {
+        asked.writes += request->type == STORE_IO_WRITE;
+        asked.durable_writes += request->type == STORE_IO_WRITE_DURABLE;
+        if (request->type == STORE_IO_WRITE_DURABLE && asked.durable_writes_fail) {
+            request->fd = -1;
+        }
+    }
+    __real_store_io_submit(io, request);
+}
+
+static void create(struct fixture *f, uint64_t handle)
+{
+    struct store_chunk chunk = fixture_new_chunk(handle, 1);
+    uint64_t token = fixture_token(f);
+
+    chunk.chunk_bytes = CHUNK_BYTES;
+    assert_int_equal(store_create(f->store, &chunk, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+}
+
+// Leaves the file of a chunk with one large record behind.
+static void leave(struct fixture *f, uint64_t handle)
+{
+    create(f, handle);
+    fixture_append(f, handle, LARGE_BYTES);
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_drop(f->store, handle, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    fixture_settle(f);
+}
+
+static void test_large_record_when_its_blocks_are_new_then_is_flushed(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    create(f, 1);
+    memset(&asked, 0, sizeof(asked));
+    fixture_append(f, 1, LARGE_BYTES);
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 0);
+    assert_int_equal(asked.flushes, 1);
+}
+
+static void test_large_record_when_in_a_recycled_file_then_its_write_is_durable(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    leave(f, 1);
+    create(f, 2);
+    memset(&asked, 0, sizeof(asked));
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(store_counters(f->store)->recycled_files_count, 1);
+    assert_int_equal(asked.writes, 0);
+    assert_int_equal(asked.durable_writes, 1);
+    assert_int_equal(asked.flushes, 0);
+    fixture_reopen(f);
+    fixture_append(f, 2, LARGE_BYTES); // that its file has blocks is not known any more
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 1);
+    assert_int_equal(fixture_check_chunk(f, 2), 2);
+}
+
+static void test_large_record_when_its_durable_write_fails_then_out_of_service(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t tokens[2];
+    void *payloads[2];
+
+    fixture_open(f);
+    leave(f, 1);
+    create(f, 2);
+    asked.durable_writes_fail = true;
+    for (uint64_t i = 0; i < 2; i++) {
+        tokens[i] = fixture_append_start(f, 2, i, i * LARGE_BYTES, LARGE_BYTES, &payloads[i]);
+    }
+    for (uint64_t i = 0; i < 2; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), -EBADF);
+        free(payloads[i]);
+    }
+    asked.durable_writes_fail = false;
+    assert_int_equal(store_failed(f->store), -EBADF);
+    assert_false(store_busy(f->store));
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), 0);
+}
+
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_large_record_when_its_blocks_are_new_then_is_flushed),
+        FIXTURE_TEST(test_large_record_when_in_a_recycled_file_then_its_write_is_durable),
+        FIXTURE_TEST(test_large_record_when_its_durable_write_fails_then_out_of_service),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
