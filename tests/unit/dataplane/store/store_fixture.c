@@ -144,13 +144,27 @@ struct store_chunk fixture_new_chunk(uint64_t handle, uint64_t version)
     };
 }
 
+static void create(struct fixture *f, const struct store_chunk *chunk)
+{
+    uint64_t token = fixture_token(f);
+
+    assert_int_equal(store_create(f->store, chunk, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+}
+
 void fixture_create(struct fixture *f, uint64_t handle, uint64_t version)
 {
     struct store_chunk chunk = fixture_new_chunk(handle, version);
-    uint64_t token = fixture_token(f);
 
-    assert_int_equal(store_create(f->store, &chunk, token), 0);
-    assert_int_equal(fixture_wait(f, token), 0);
+    create(f, &chunk);
+}
+
+void fixture_create_sized(struct fixture *f, uint64_t handle, uint64_t chunk_bytes)
+{
+    struct store_chunk chunk = fixture_new_chunk(handle, 1);
+
+    chunk.chunk_bytes = chunk_bytes;
+    create(f, &chunk);
 }
 
 uint64_t fixture_append_start(struct fixture *f, uint64_t handle, uint64_t index, uint64_t offset,

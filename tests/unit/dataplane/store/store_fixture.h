@@ -58,6 +58,8 @@ struct pawl_record fixture_record(uint64_t offset, uint64_t handle, uint64_t ind
 
 struct store_chunk fixture_new_chunk(uint64_t handle, uint64_t version);
 void fixture_create(struct fixture *f, uint64_t handle, uint64_t version);
+// The same of version 1 with room for so many bytes.
+void fixture_create_sized(struct fixture *f, uint64_t handle, uint64_t chunk_bytes);
 // Appends as the chunk's next record and waits.
 void fixture_append(struct fixture *f, uint64_t handle, uint32_t length);
 // The same without waiting; *ret_payload is freed after the end.

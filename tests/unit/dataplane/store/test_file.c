@@ -37,20 +37,10 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
     __real_store_io_submit(io, request);
 }
 
-static void create(struct fixture *f, uint64_t handle)
-{
-    struct store_chunk chunk = fixture_new_chunk(handle, 1);
-    uint64_t token = fixture_token(f);
-
-    chunk.chunk_bytes = CHUNK_BYTES;
-    assert_int_equal(store_create(f->store, &chunk, token), 0);
-    assert_int_equal(fixture_wait(f, token), 0);
-}
-
 // Leaves the file of a chunk with one large record behind.
 static void leave(struct fixture *f, uint64_t handle)
 {
-    create(f, handle);
+    fixture_create_sized(f, handle, CHUNK_BYTES);
     fixture_append(f, handle, LARGE_BYTES);
     uint64_t token = fixture_token(f);
     assert_int_equal(store_drop(f->store, handle, token), 0);
@@ -63,7 +53,7 @@ static void test_large_record_when_its_blocks_are_new_then_is_flushed(void **sta
     struct fixture *f = *state;
 
     fixture_open(f);
-    create(f, 1);
+    fixture_create_sized(f, 1, CHUNK_BYTES);
     memset(&asked, 0, sizeof(asked));
     fixture_append(f, 1, LARGE_BYTES);
     assert_int_equal(asked.writes, 1);
@@ -77,7 +67,7 @@ static void test_large_record_when_in_a_recycled_file_then_its_write_is_durable(
 
     fixture_open(f);
     leave(f, 1);
-    create(f, 2);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     memset(&asked, 0, sizeof(asked));
     fixture_append(f, 2, LARGE_BYTES);
     assert_int_equal(store_counters(f->store)->recycled_files_count, 1);
@@ -99,7 +89,7 @@ static void test_large_record_when_its_durable_write_fails_then_out_of_service(v
 
     fixture_open(f);
     leave(f, 1);
-    create(f, 2);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     asked.durable_writes_fail = true;
     for (uint64_t i = 0; i < 2; i++) {
         tokens[i] = fixture_append_start(f, 2, i, i * LARGE_BYTES, LARGE_BYTES, &payloads[i]);

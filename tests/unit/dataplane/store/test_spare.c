@@ -25,16 +25,6 @@ static uint32_t syncs_count; // of that folder
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 
-static void create(struct fixture *f, uint64_t handle, uint64_t chunk_bytes)
-{
-    struct store_chunk chunk = fixture_new_chunk(handle, 1);
-    uint64_t token = fixture_token(f);
-
-    chunk.chunk_bytes = chunk_bytes;
-    assert_int_equal(store_create(f->store, &chunk, token), 0);
-    assert_int_equal(fixture_wait(f, token), 0);
-}
-
 static void drop(struct fixture *f, uint64_t handle)
 {
     uint64_t token = fixture_token(f);
@@ -54,7 +44,7 @@ static void seal(struct fixture *f, uint64_t handle, uint64_t count)
 // Writes a chunk with one large record.
 static void write_one(struct fixture *f, uint64_t handle)
 {
-    create(f, handle, CHUNK_BYTES);
+    fixture_create_sized(f, handle, CHUNK_BYTES);
     fixture_append(f, handle, LARGE_BYTES);
 }
 
@@ -103,7 +93,7 @@ static uint32_t spares_count(struct fixture *f)
 // Goes round the journal, so that everything from before is in footers only.
 static void churn(struct fixture *f, uint64_t handle)
 {
-    create(f, handle, 2 * CHUNK_BYTES);
+    fixture_create_sized(f, handle, 2 * CHUNK_BYTES);
     for (int i = 0; i < 30; i++) {
         fixture_append(f, handle, 16000);
     }
@@ -158,7 +148,7 @@ static void test_file_when_the_last_chunk_took_large_records_then_is_made_ahead(
     leave(f, 4);
     assert_int_equal(spares_count(f), 1);
     assert_int_equal(fixture_wait(f, create_next(f, 2, 1)), 0);
-    create(f, 5, CHUNK_BYTES); // of a file that nothing is known of
+    fixture_create_sized(f, 5, CHUNK_BYTES); // of a file that nothing is known of
     fixture_settle(f);
     assert_int_equal(spares_count(f), 0);
     assert_int_equal(fixture_count_files(f, "chunks"), 2);
@@ -212,7 +202,7 @@ static void test_spare_when_of_another_size_then_is_not_taken(void **state)
 
     fixture_open(f);
     leave(f, 1);
-    create(f, 2, CHUNK_BYTES + DISK_PAGE_BYTES);
+    fixture_create_sized(f, 2, CHUNK_BYTES + DISK_PAGE_BYTES);
     fixture_append(f, 2, LARGE_BYTES);
     assert_int_equal(spares_count(f), 1);
     assert_int_equal(fixture_count_files(f, "chunks"), 2);
@@ -225,7 +215,7 @@ static void test_spare_when_a_chunk_has_few_bytes_then_is_not_taken(void **state
 
     setup_tiny(f);
     leave(f, 1);
-    create(f, 2, CHUNK_BYTES);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     fixture_append(f, 2, 100);
     churn(f, 3);
     assert_int_equal(spares_count(f), 1);
@@ -241,7 +231,7 @@ static void test_spare_when_small_records_are_many_then_is_taken(void **state)
     fixture_open(f);
     leave(f, 1);
     ino_t inode = stat_of(f, "spare-").st_ino;
-    create(f, 2, CHUNK_BYTES);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     for (unsigned i = 0; i < COUNT; i++) {
         fixture_append(f, 2, BYTES);
     }
@@ -261,12 +251,12 @@ static void test_spare_when_a_sealed_chunk_is_half_full_then_is_not_taken(void *
     f->options.journal_segment_bytes = 512u << 10;
     fixture_open(f);
     leave(f, 1);
-    create(f, 2, CHUNK_BYTES);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     for (unsigned i = 0; i < 30; i++) {
         fixture_append(f, 2, 16000);
     }
     seal(f, 2, 30);
-    create(f, 3, 4 * CHUNK_BYTES);
+    fixture_create_sized(f, 3, 4 * CHUNK_BYTES);
     for (unsigned i = 0; i < 40; i++) {
         fixture_append(f, 3, 16000);
     }
@@ -300,7 +290,7 @@ static void test_spare_when_little_was_written_then_file_is_not_kept(void **stat
     struct fixture *f = *state;
 
     fixture_open(f);
-    create(f, 1, 8 * CHUNK_BYTES);
+    fixture_create_sized(f, 1, 8 * CHUNK_BYTES);
     fixture_append(f, 1, LARGE_BYTES);
     drop(f, 1);
     fixture_settle(f);
@@ -593,7 +583,7 @@ static void test_spare_when_its_chunk_is_adopted_then_the_folder_is_synced(void 
 
 static void write_half(struct fixture *f, uint64_t handle)
 {
-    create(f, handle, CHUNK_BYTES / 2);
+    fixture_create_sized(f, handle, CHUNK_BYTES / 2);
     fixture_append(f, handle, LARGE_BYTES);
 }
 
@@ -628,7 +618,7 @@ static void test_spare_when_the_limit_comes_near_then_is_given_up(void **state)
 
     f->options.space_limit_bytes = 2 * (1u << 20) + 8 * LARGE_BYTES;
     fixture_open(f);
-    create(f, 9, 16 * CHUNK_BYTES);
+    fixture_create_sized(f, 9, 16 * CHUNK_BYTES);
     store_space(f->store, &space);
     uint64_t free_bytes = space.free_bytes;
     leave(f, 1);
@@ -651,7 +641,7 @@ static void test_spare_when_its_chunk_is_sealed_then_the_rest_goes_back(void **s
     setup_tiny(f);
     leave(f, 1);
     blkcnt_t before = stat_of(f, "spare-").st_blocks;
-    create(f, 2, CHUNK_BYTES);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
     fixture_append(f, 2, 40000);
     assert_int_equal(stat_of(f, "0000000000000002").st_blocks, before);
     assert_true(f->store->unused_bytes > 300000);
@@ -671,13 +661,13 @@ static void test_spare_when_restarted_then_unused_blocks_are_known(void **state)
     char path[192];
 
     setup_tiny(f);
-    create(f, 1, 4 * CHUNK_BYTES);
+    fixture_create_sized(f, 1, 4 * CHUNK_BYTES);
     for (int i = 0; i < 8; i++) {
         fixture_append(f, 1, LARGE_BYTES);
     }
     drop(f, 1);
     fixture_settle(f);
-    create(f, 2, 4 * CHUNK_BYTES);
+    fixture_create_sized(f, 2, 4 * CHUNK_BYTES);
     fixture_append(f, 2, 40000);
     uint64_t unused_bytes = f->store->unused_bytes;
     assert_true(unused_bytes > 3000000);
