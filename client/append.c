@@ -191,7 +191,8 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
 static uint32_t run_bytes_max(const struct pawl_file *file, const struct append_action *action)
 {
     bool plain = action->fresh && action->record_flags == 0;
-    return plain ? (uint32_t)PAWL_MIN(pawl_record_bytes_max(file), (uint64_t)WIRE_INLINE_MAX) : 0;
+    return plain ? (uint32_t)PAWL_MIN(pawl_record_bytes_max(file), (uint64_t)WIRE_RUN_BYTES_MAX)
+                 : 0;
 }
 
 static void act_send(struct pawl_file *file, const struct append_action *action, uint64_t now_ns)

@@ -398,7 +398,8 @@ int client_fabric(struct pawl *pawl)
     }
     struct fabric_options options = {.provider = pawl->provider,
                                      .host = pawl->fabric_host,
-                                     .message_bytes = WIRE_MESSAGE_MAX,
+                                     .message_bytes = WIRE_DEVICE_MESSAGE_MAX,
+                                     .stream_message_bytes = WIRE_MESSAGE_MAX,
                                      .receives_count = 128,
                                      .connections_max = 256};
     int code = fabric_open(&options, &pawl->fabric);

@@ -113,7 +113,8 @@ struct link {
     uint64_t window_idle_ns;    // no slot in use since then
     bool window_yields;         // it goes back as soon as no slot is in use
     uint32_t slot_bytes;
-    uint64_t slots_used; // a bit per slot
+    uint64_t slots_used;    // a bit per slot
+    uint32_t run_bytes_max; // that the server takes
     uint32_t requests_max;
     uint32_t requests_sent;
     uint64_t next_id;

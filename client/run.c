@@ -31,6 +31,7 @@ static bool follows(const struct link_request *request, const struct link_reques
 uint32_t run_reach(const struct link *link, const struct link_request *first)
 {
     uint64_t bytes = first->payload_bytes + wire_rows_bytes(1);
+    uint64_t bytes_max = PAWL_MIN(first->run_bytes_max, link->run_bytes_max);
     uint32_t count = 1;
     if (first->run_bytes_max == 0) {
         return count;
@@ -42,7 +43,7 @@ uint32_t run_reach(const struct link *link, const struct link_request *first)
             break;
         }
         bytes += next->payload_bytes + wire_rows_bytes(1);
-        if (bytes > first->run_bytes_max) {
+        if (bytes > bytes_max) {
             break;
         }
         last = next;

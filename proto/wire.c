@@ -37,7 +37,7 @@ union wire_any {
     struct wire_inspect inspect;
     struct wire_inspected inspected;
 };
-static_assert(sizeof(union wire_any) + WIRE_INLINE_MAX <= WIRE_MESSAGE_MAX, "WIRE_MESSAGE_MAX");
+static_assert(sizeof(union wire_any) <= WIRE_STRUCT_MAX, "WIRE_STRUCT_MAX");
 
 // A check returns NULL, or the reason for which the message is refused. `inline_bytes` is what
 // follows the struct.
@@ -145,6 +145,10 @@ static const char *check_welcome(const union wire_any *any, uint32_t inline_byte
         return "window slot is empty, or too large";
     if (m->requests_count == 0)
         return "no credit for requests";
+    if (m->run_bytes_max < WIRE_INLINE_MAX || m->run_bytes_max > WIRE_RUN_BYTES_MAX)
+        return "runs that are shorter than a record in a message, or too long";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
     const char *why = check_reactor(m->reactor, m->reactors_count);
     return why ? why : check_bare(any, inline_bytes);
 }
@@ -183,7 +187,7 @@ static const char *check_run(const struct wire_record_id *id, uint16_t run_count
         return "run's sequences overflow";
     if (slot_first != 0 || slot_count != 0)
         return "run whose payload is in slots";
-    if (inline_bytes > WIRE_INLINE_MAX || inline_bytes < wire_rows_bytes(run_count))
+    if (inline_bytes > WIRE_RUN_BYTES_MAX || inline_bytes < wire_rows_bytes(run_count))
         return "run is larger than the limit, or shorter than its rows";
     return NULL;
 }

@@ -30,14 +30,18 @@
 #include "base/util.h"
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
-#define WIRE_FORMAT 3u         // 2: runs; 3: windows are asked for
-#define WIRE_FEATURES 0u       // bits of optional features; none yet
+#define WIRE_FORMAT 4u // 2: runs; 3: windows are asked for; 4: WELCOME tells how long a run may be
+#define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
-#define WIRE_INLINE_MAX 8192u // payload bytes that may travel inside a message
-#define WIRE_MESSAGE_MAX (WIRE_INLINE_MAX + 256u)
-#define WIRE_RECORD_MAX (16u << 20)  // bytes of the largest record
-#define WIRE_READ_MAX (16u << 20)    // bytes of the largest read request
-#define WIRE_SLOT_BYTES (256u << 10) // bytes of a window slot
+#define WIRE_INLINE_MAX 8192u     // payload bytes of a record that may travel inside a message
+#define WIRE_RUN_BYTES_MAX 32256u // rows and payloads of a run; two of them fit in a packet of tcp
+#define WIRE_STRUCT_MAX 256u      // no struct is longer
+#define WIRE_MESSAGE_MAX (WIRE_RUN_BYTES_MAX + WIRE_STRUCT_MAX)
+#define WIRE_DEVICE_MESSAGE_MAX                                                                    \
+    (WIRE_INLINE_MAX + WIRE_STRUCT_MAX) // where each has a receive posted for it
+#define WIRE_RECORD_MAX (16u << 20)     // bytes of the largest record
+#define WIRE_READ_MAX (16u << 20)       // bytes of the largest read request
+#define WIRE_SLOT_BYTES (256u << 10)    // bytes of a window slot
 #define WIRE_WINDOW_SLOTS_MAX 64u
 
 enum wire_type {
@@ -140,8 +144,10 @@ struct wire_welcome {
     uint32_t requests_count; // requests that may be unanswered
     uint16_t reactor;        // that answers
     uint16_t reactors_count; // of the server; 0: one
+    uint32_t run_bytes_max;  // rows and payloads of a run that the server takes, and can pass on
+    uint32_t reserved;       // 0
 };
-static_assert(sizeof(struct wire_welcome) == 88, "wire_welcome");
+static_assert(sizeof(struct wire_welcome) == 96, "wire_welcome");
 
 struct wire_window {
     struct wire_header header;
@@ -161,7 +167,7 @@ static_assert(sizeof(struct wire_granted) == 56, "wire_granted");
 
 // A run: records of one producer with consecutive sequences, plain ones, that travel and are answered as one. The id
 // is the first one's; `length` counts the payload bytes of all, and `crc` is over the rows: as many of them as there
-// are records stand in front of the payload, and all of it is inline. A run is taken whole or refused whole, and
+// are records stand in front of the payload, and all of it is inline, up to what WELCOME said. A run is taken whole or refused whole, and
 // lies in its chunk in one piece, each record a record as if it had come alone. One that does not begin with what
 // comes next of its producer is put off (PAWL_EBUSY), unless it is too early: its records are then sent one by one.
 // Its answer is that of its last record.

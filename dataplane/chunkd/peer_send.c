@@ -102,8 +102,9 @@ void send_end(struct reactor *reactor, struct send *send, int status)
 
 uint32_t link_slots_count(const struct link *link, const struct send *send)
 {
-    if (send->payload == NULL || send->payload->length <= WIRE_INLINE_MAX) {
-        return 0;
+    if (send->payload == NULL || send->payload->rows != NULL ||
+        send->payload->length <= WIRE_INLINE_MAX) {
+        return 0; // a run is inline, however long it is
     }
     return (send->payload->length + link->slot_bytes - 1) / link->slot_bytes;
 }
@@ -419,7 +420,7 @@ static bool by_chain(const struct reactor *reactor, const struct chunk_action *a
 {
     uint32_t least = reactor->options.chain_bytes;
     return action->payload != 0 && least != 0 && action->prepare.length >= least &&
-           action->prepare.length > WIRE_INLINE_MAX;
+           action->prepare.length > WIRE_INLINE_MAX && action->prepare.run_count == 0;
 }
 
 void peer_prepare(struct reactor *reactor, const struct chunk_action *action)

@@ -187,7 +187,8 @@ static int open_fabric(struct reactor *reactor, const struct reactor_fabric *opt
         .provider = options->provider,
         .host = options->host,
         .port = options->port,
-        .message_bytes = WIRE_MESSAGE_MAX,
+        .message_bytes = WIRE_DEVICE_MESSAGE_MAX,
+        .stream_message_bytes = WIRE_MESSAGE_MAX,
         // HELLO, and one too many to be told of
         .receives_count = reactor->options.requests_count + 2,
         .connections_max = reactor->options.connections_count,

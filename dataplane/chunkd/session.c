@@ -89,6 +89,16 @@ void sessions_answer(struct reactor *reactor)
     }
 }
 
+// Of a run, rows and payloads: what comes by one fabric may have to go on by another.
+static uint32_t run_bytes_max(const struct reactor *reactor)
+{
+    uint32_t bytes = WIRE_MESSAGE_MAX;
+    for (uint32_t i = 0; i < reactor->fabrics_count; i++) {
+        bytes = PAWL_MIN(bytes, fabric_message_bytes(reactor->fabrics[i]));
+    }
+    return bytes - WIRE_STRUCT_MAX;
+}
+
 // ---- beginning and end -------------------------------------------------------------------------
 
 uint32_t session_requests_limit(const struct reactor *reactor, uint32_t fabric, bool is_server)
@@ -168,6 +178,7 @@ static void session_hello(struct reactor *reactor, struct session *session,
         session_requests_limit(reactor, session->fabric, hello->server_id != 0);
     welcome.reactor = (uint16_t)reactor->options.number;
     welcome.reactors_count = wire_reactors_count(reactor->options.reactors_count);
+    welcome.run_bytes_max = run_bytes_max(reactor);
     if (code == 0) {
         session->state = SESSION_OPEN;
         session->server_id = hello->server_id;
@@ -568,6 +579,10 @@ static void session_request(struct reactor *reactor, struct session *session,
     const char *why = session_check(reactor, session, header);
     if (why == NULL && place.slot_count > 0) {
         why = session_slots_check(reactor, session, &place);
+    }
+    if (why == NULL && place.run_count > 0 &&
+        place.length + wire_rows_bytes(place.run_count) > run_bytes_max(reactor)) {
+        why = "a run that is longer than what was welcome";
     }
     if (why != NULL) {
         session_violation(session, why);

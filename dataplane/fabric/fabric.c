@@ -38,7 +38,8 @@ static void lists_init(struct fabric *fabric)
 
 static int options_check(const struct fabric_options *options)
 {
-    if (!options->provider || options->message_bytes < 64 || options->message_bytes > (1u << 24)) {
+    if (!options->provider || options->message_bytes < 64 || options->message_bytes > (1u << 24) ||
+        options->stream_message_bytes > (1u << 24)) {
         return -EINVAL;
     }
     if (options->receives_count == 0 || options->receives_count > 65536 ||
@@ -69,8 +70,7 @@ static int options_copy(struct fabric *fabric, const struct fabric_options *opti
     fabric->receives_count = options->receives_count;
     fabric->posts_max = 256;
     fabric->pieces_max = 1;
-    fabric->packet_bytes = (uint32_t)PAWL_MAX(fabric_frame_bytes(options->message_bytes),
-                                              (uint64_t)FABRIC_PACKET_BYTES);
+    fabric->packet_bytes = FABRIC_PACKET_BYTES;
     return 0;
 }
 
@@ -104,6 +104,11 @@ int fabric_open(const struct fabric_options *options, struct fabric **ret_fabric
         fabric_free(fabric);
         return rc;
     }
+    if (fabric->is_stream && fabric->options.stream_message_bytes != 0) {
+        fabric->options.message_bytes = fabric->options.stream_message_bytes;
+    }
+    fabric->packet_bytes = (uint32_t)PAWL_MAX(fabric_frame_bytes(fabric->options.message_bytes),
+                                              (uint64_t)fabric->packet_bytes);
     fabric->stride_bytes = (uint32_t)pawl_align_up(fabric->packet_bytes, FABRIC_MESSAGE_ALIGN);
     fabric->sends_max = PAWL_MAX(4 * fabric->options.receives_count, 256u);
     pawl_log_info("provider %s opened", fabric->description);
@@ -170,6 +175,11 @@ const char *fabric_provider(const struct fabric *fabric)
 bool fabric_is_stream(const struct fabric *fabric)
 {
     return fabric->is_stream;
+}
+
+uint32_t fabric_message_bytes(const struct fabric *fabric)
+{
+    return fabric->options.message_bytes;
 }
 
 uint64_t fabric_copied_bytes(const struct fabric *fabric)

@@ -39,8 +39,10 @@ struct fabric_options {
     const char *host;       // local address to bind to: "127.0.0.1"; NULL: any (clients)
     uint16_t port;          // to listen on; 0: a free one
     uint32_t message_bytes; // largest message
-    // Posted per connection; at least as many as requests and replies a peer may send. Over tcp a quarter,
-    // each four times as long: what finds none waits. Over iWARP twice as many are posted.
+    // The same of a fabric that is a stream, where what finds no receive waits; 0: as of the others.
+    uint32_t stream_message_bytes;
+    // Posted per connection; at least as many as requests and replies a peer may send. Over tcp an eighth,
+    // each eight times as long: what finds none waits. Over iWARP twice as many are posted.
     uint32_t receives_count;
     uint32_t connections_max;
     uint32_t operation_ms; // deadline of an accepted write, read or send; 0: 10,000
@@ -92,6 +94,9 @@ const char *fabric_provider(const struct fabric *fabric);
 // True: a message that finds no receive posted waits in the peer's socket and harms nothing, so peers may
 // have more requests unanswered than receives are posted. On a device each needs its receive.
 bool fabric_is_stream(const struct fabric *fabric);
+
+// The largest message: which of the two options it is.
+uint32_t fabric_message_bytes(const struct fabric *fabric);
 
 // Starts to connect. Ends in FABRIC_CONNECTED or FABRIC_CLOSED within deadline_ms. `user` is handed
 // back in every event. An address of another provider than this fabric's: PAWL_EINVALID.

@@ -44,7 +44,7 @@ _Static_assert(sizeof(struct fabric_greeting) == 16, "fabric_greeting");
 // A device has a receive posted for each message that a peer may send, so these are short. Over tcp a
 // message may wait in the socket: fewer and longer ones, in as much memory.
 #define FABRIC_PACKET_BYTES 16384u
-#define FABRIC_PACKET_TCP_FACTOR 4u
+#define FABRIC_PACKET_TCP_FACTOR 8u
 struct fabric_frame {
     uint32_t bytes;    // of the message behind it, 1 to message_bytes
     uint32_t reserved; // 0

@@ -8,9 +8,12 @@
 // As many as fit, rows and payloads together: what Pawl's client does with what waits for its turn.
 static uint32_t run_max_of(uint32_t record_bytes)
 {
-    uint32_t most = WIRE_INLINE_MAX / (record_bytes + (uint32_t)sizeof(struct wire_run_row));
+    if (record_bytes > WIRE_INLINE_MAX) {
+        return 1;
+    }
+    uint32_t most = WIRE_RUN_BYTES_MAX / (record_bytes + (uint32_t)sizeof(struct wire_run_row));
 
-    return PAWL_MIN(PAWL_MAX(most, 1u), WIRE_RUN_MAX);
+    return PAWL_MIN(most, WIRE_RUN_MAX);
 }
 
 void shape_init(struct shape *shape, const struct roofline_options *options)

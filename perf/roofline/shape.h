@@ -4,7 +4,7 @@
 // Messages. A frame (as long as a wire_header), then `count` entries, which are as long as what Pawl's messages have
 // behind their header. Small records of one client travel in runs, as Pawl's do: one entry for up to WIRE_RUN_MAX of
 // them, then a wire_run_row for each, then their payloads, so that rows and payloads are no longer than
-// WIRE_INLINE_MAX. A record alone has no row. What follows an entry is padded to 8 bytes. One APPENDED answers a run.
+// WIRE_RUN_BYTES_MAX. A record alone has no row. What follows an entry is padded to 8 bytes. One APPENDED answers a run.
 // Journal. A batch (as long as a disk_batch), then entries, each a journal_entry (as long as a disk_entry) and the
 // payload of a small record, or rows and payloads of a run, padded to 8 bytes; the batch is padded to the block of the
 // disk.

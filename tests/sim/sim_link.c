@@ -50,7 +50,7 @@ static bool frame_push(const struct sim *sim, struct sim_link *link, struct sim_
     }
     uint32_t bytes = frame->bytes - (uint32_t)sizeof(append);
     memcpy(&append, frame->data, sizeof(append));
-    uint16_t count = sim_slots_count(sim, bytes);
+    uint16_t count = append.run_count != 0 ? 0 : sim_slots_count(sim, bytes);
     if (count == 0) {
         return true;
     }
@@ -86,7 +86,8 @@ static struct sim_ask *ask_of(struct sim_link *link, uint64_t request)
 }
 
 // The append in a frame that may go in a run; false: it may not.
-static bool run_part(struct sim_link *link, const struct sim_frame *frame, struct wire_append *ret)
+static bool run_part(const struct sim *sim, struct sim_link *link, const struct sim_frame *frame,
+                     struct wire_append *ret)
 {
     struct wire_header header;
     if (frame->control) {
@@ -99,7 +100,7 @@ static bool run_part(struct sim_link *link, const struct sim_frame *frame, struc
     memcpy(ret, frame->data, sizeof(*ret));
     const struct sim_ask *ask = ask_of(link, header.request);
     return ask != NULL && ask->fresh && ret->id.flags == 0 && ret->run_count == 0 &&
-           frame->target == 0;
+           frame->target == 0 && sim_slots_count(sim, ret->length) == 0;
 }
 
 static bool follows(const struct wire_append *a, const struct wire_append *b)
@@ -112,18 +113,16 @@ static bool follows(const struct wire_append *a, const struct wire_append *b)
 // How many of the frames from `at` on may go as one.
 static uint32_t run_reach(const struct sim *sim, struct sim_link *link, uint32_t at)
 {
-    uint32_t most = sim->params.window_slots != 0
-                        ? PAWL_MIN(sim->params.inline_max, WIRE_INLINE_MAX)
-                        : WIRE_INLINE_MAX;
+    uint64_t most = PAWL_MIN((uint64_t)WIRE_RUN_BYTES_MAX, sim->params.chunk_bytes / 4);
     struct wire_append last;
     struct wire_append next;
-    if (!run_part(link, link->waiting[at], &last)) {
+    if (!run_part(sim, link, link->waiting[at], &last)) {
         return 1;
     }
     uint32_t count = 1;
     uint64_t bytes = last.length + wire_rows_bytes(1);
     while (count < WIRE_RUN_MAX && at + count < link->waiting_count &&
-           run_part(link, link->waiting[at + count], &next) && follows(&last, &next) &&
+           run_part(sim, link, link->waiting[at + count], &next) && follows(&last, &next) &&
            bytes + next.length + wire_rows_bytes(1) <= most) {
         bytes += next.length + wire_rows_bytes(1);
         last = next;
@@ -135,7 +134,7 @@ static uint32_t run_reach(const struct sim *sim, struct sim_link *link, uint32_t
 static struct sim_frame *run_frame(struct sim_link *link, uint32_t at, uint32_t count)
 {
     struct wire_run_row rows[WIRE_RUN_MAX];
-    uint8_t bytes[WIRE_INLINE_MAX];
+    uint8_t bytes[WIRE_RUN_BYTES_MAX];
     uint32_t rows_bytes = wire_rows_bytes((uint16_t)count);
     struct wire_append run;
     memcpy(&run, link->waiting[at]->data, sizeof(run));

@@ -173,6 +173,7 @@ static void on_hello(struct cluster_server *server, struct fabric_conn *conn,
     welcome.window_slots = server->faults.no_window ? 0 : CLUSTER_SLOTS;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = 32;
+    welcome.run_bytes_max = WIRE_INLINE_MAX;
     reply_send(conn, header, &welcome, server->faults.refuse);
 }
 

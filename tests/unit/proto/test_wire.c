@@ -79,7 +79,8 @@ static void make_reply(const struct wire_header *header, void *out)
 {
     switch (header->type) {
     case WIRE_HELLO | WIRE_REPLY:
-        MAKE(wire_welcome, .window_slots = 64, .slot_bytes = WIRE_SLOT_BYTES, .requests_count = 8);
+        MAKE(wire_welcome, .window_slots = 64, .slot_bytes = WIRE_SLOT_BYTES, .requests_count = 8,
+             .run_bytes_max = WIRE_RUN_BYTES_MAX);
         break;
     case WIRE_APPEND | WIRE_REPLY:
     case WIRE_LOOKUP | WIRE_REPLY:
@@ -206,6 +207,9 @@ static const struct wrong wrongs[] = {
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, 0),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, slot_bytes, WIRE_SLOT_BYTES + 1),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, requests_count, 0),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, run_bytes_max, WIRE_INLINE_MAX - 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, run_bytes_max, WIRE_RUN_BYTES_MAX + 1),
+    WRONG(REPLY(WIRE_HELLO), wire_welcome, reserved, 1),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, reactor, 1),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, reactors_count, 1),
     WRONG(REPLY(WIRE_HELLO), wire_welcome, reactors_count, 65),

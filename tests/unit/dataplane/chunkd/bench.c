@@ -172,18 +172,18 @@ void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
     }
 }
 
-uint32_t client_run_bytes(const struct client *client, uint16_t count, unsigned char *ret,
-                          uint32_t *ret_crc)
+uint32_t client_run_bytes(const struct client *client, uint16_t count, uint32_t each,
+                          unsigned char *ret, uint32_t *ret_crc)
 {
     uint32_t rows_bytes = wire_rows_bytes(count);
     for (uint32_t i = 0; i < count; i++) {
-        struct wire_run_row row = {.length = 10,
-                                   .crc = pawl_crc32c(0, client->memory + 10 * i, 10)};
+        struct wire_run_row row = {.length = each,
+                                   .crc = pawl_crc32c(0, client->memory + (size_t)each * i, each)};
         memcpy(ret + i * sizeof(row), &row, sizeof(row));
     }
-    memcpy(ret + rows_bytes, client->memory, 10u * count);
+    memcpy(ret + rows_bytes, client->memory, (size_t)each * count);
     *ret_crc = pawl_crc32c(0, ret, rows_bytes);
-    return rows_bytes + 10u * count;
+    return rows_bytes + each * count;
 }
 
 void client_append(struct client *client, uint64_t request, uint32_t length, uint16_t slot_first,
@@ -269,6 +269,7 @@ void server_welcome_of(struct server *server, uint64_t server_id, uint32_t slots
     welcome.window_slots = slots;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = requests;
+    welcome.run_bytes_max = WIRE_INLINE_MAX;
     welcome.reactor = reactor;
     welcome.reactors_count = server->client.message.hello.reactors_count;
     assert_int_equal(fabric_send(server->client.conn, &welcome, sizeof(welcome)), 0);

@@ -223,6 +223,23 @@ static void read_expect(enum side side, uint64_t offset, uint32_t length,
     assert_memory_equal(target, expected, length);
 }
 
+// A run of 9 records of 1000 bytes: more than a message of the fake one takes.
+static void run_send(enum side side)
+{
+    unsigned char message[WIRE_MESSAGE_MAX] = {0};
+    struct wire_append append = {.chunk = CHUNK,
+                                 .version = 1,
+                                 .id = {.producer_lo = 1, .sequence = 1},
+                                 .length = 9000,
+                                 .run_count = 9};
+    uint32_t bytes =
+        (uint32_t)sizeof(append) +
+        client_run_bytes(&client[side], 9, 1000, message + sizeof(append), &append.crc);
+    wire_header_init(&append.header, WIRE_APPEND, bytes, 1);
+    memcpy(message, &append, sizeof(append));
+    client_send(&client[side], message, bytes);
+}
+
 // ---- clients ----------------------------------------------------------------------------------
 
 static void test_addresses_when_opened_are_listed_in_the_order_of_the_options(void **state)
@@ -231,6 +248,25 @@ static void test_addresses_when_opened_are_listed_in_the_order_of_the_options(vo
     char text[PAWL_ADDRESSES_BYTES_MAX];
     const char *list = reactor_address(bench[FAKE].reactor);
     assert_string_equal(pawl_addresses_providers(list, text), "fake and tcp");
+}
+
+static void test_run_when_the_other_fabric_could_not_pass_it_on_then_is_not_welcome(void **state)
+{
+    (void)state;
+    assert_int_equal(grant(NULL), 0);
+    for (int side = 0; side < SIDES; side++) {
+        client_come(side);
+        assert_int_equal(client[side].welcome.run_bytes_max, WIRE_INLINE_MAX);
+    }
+    run_send(TCP);
+    uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
+    while (!client[TCP].closed && pawl_clock_ns() < end_ns) {
+        turn_all();
+    }
+    assert_true(client[TCP].closed);
+    append_expect(FAKE, 1, 1000, 0, 0); // nothing of it is there
+    client_go(FAKE);
+    client_go(TCP);
 }
 
 static void test_clients_when_they_come_by_both_see_the_same_bytes(void **state)
@@ -394,6 +430,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_addresses_when_opened_are_listed_in_the_order_of_the_options),
+        T(test_run_when_the_other_fabric_could_not_pass_it_on_then_is_not_welcome),
         T(test_clients_when_they_come_by_both_see_the_same_bytes),
         T(test_peer_when_it_offers_both_is_reached_by_our_first),
         T(test_record_when_the_peer_offers_the_other_fabric_goes_on_by_it),

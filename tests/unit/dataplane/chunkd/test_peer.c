@@ -267,7 +267,7 @@ static uint64_t run_bring(uint64_t request, uint16_t count)
                                  .length = 10u * count,
                                  .run_count = count};
     uint32_t bytes = (uint32_t)sizeof(append) +
-                     client_run_bytes(&client, count, message + sizeof(append), &append.crc);
+                     client_run_bytes(&client, count, 10, message + sizeof(append), &append.crc);
     wire_header_init(&append.header, WIRE_APPEND, bytes, request);
     memcpy(message, &append, sizeof(append));
     client_send(&client, message, bytes);

@@ -94,7 +94,7 @@ static void prepare_send_run(uint64_t index, uint16_t count)
                                    .length = 10u * count,
                                    .run_count = count};
     uint32_t bytes = (uint32_t)sizeof(prepare) +
-                     client_run_bytes(&client, count, message + sizeof(prepare), &prepare.crc);
+                     client_run_bytes(&client, count, 10, message + sizeof(prepare), &prepare.crc);
     wire_header_init(&prepare.header, WIRE_PREPARE, bytes, 100 + index);
     memcpy(message, &prepare, sizeof(prepare));
     client_send(&client, message, bytes);

@@ -226,6 +226,37 @@ static void test_records_when_appended_are_read_back_and_survive_a_restart(void 
     read_expect(0, 1000, client.memory);
 }
 
+// A run of `count` records of 1000 bytes of memory.
+static void run_send(uint16_t count)
+{
+    unsigned char message[WIRE_MESSAGE_MAX] = {0};
+    struct wire_append append = {.chunk = CHUNK,
+                                 .version = 1,
+                                 .id = {.producer_lo = 1, .sequence = 1},
+                                 .length = 1000u * count,
+                                 .run_count = count};
+    uint32_t bytes = (uint32_t)sizeof(append) +
+                     client_run_bytes(&client, count, 1000, message + sizeof(append), &append.crc);
+    wire_header_init(&append.header, WIRE_APPEND, bytes, 1);
+    memcpy(message, &append, sizeof(append));
+    client_send(&client, message, bytes);
+}
+
+static void test_run_when_it_fills_what_is_welcome_then_is_stored(void **state)
+{
+    bool is_stream = strcmp(*state, "tcp") == 0;
+    uint32_t most = client.welcome.run_bytes_max;
+    assert_int_equal(most, is_stream ? WIRE_RUN_BYTES_MAX : WIRE_INLINE_MAX);
+    uint16_t count = (uint16_t)(most / (1000 + wire_rows_bytes(1)));
+    unsigned before = client.messages_count;
+    run_send(count);
+    turn_until(&client.messages_count, before + 1);
+    assert_int_equal(client.message.header.status, 0);
+    assert_int_equal(client.message.reply.appended.sequence, count);
+    assert_int_equal(client.message.reply.appended.file_offset, 1000u * (count - 1));
+    read_expect(0, 1000u * count, client.memory);
+}
+
 static void test_append_when_crc_is_wrong_is_refused(void **state)
 {
     (void)state;
@@ -317,6 +348,8 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "fake"),
+        T(test_run_when_it_fills_what_is_welcome_then_is_stored, "fake"),
+        T(test_run_when_it_fills_what_is_welcome_then_is_stored, "tcp"),
         T(test_append_when_crc_is_wrong_is_refused, "fake"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
         T(test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end, "fake"),

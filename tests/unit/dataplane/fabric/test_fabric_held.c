@@ -43,7 +43,7 @@ static void test_packet_when_held_then_its_bytes_stay_and_others_pass(void **sta
 {
     struct pair pair;
     struct held held = {.count = 0};
-    struct fabric_options options = {.receives_count = 64};
+    struct fabric_options options = {.receives_count = 128};
     pair_open(&pair, provider_of(state), &options);
     pair_connect(&pair);
     pair.b.on_message = hold;
@@ -104,7 +104,7 @@ static void test_packet_when_too_many_are_held_then_no_more_and_messages_still_p
 {
     struct pair pair;
     struct held held = {.count = 0};
-    struct fabric_options options = {.receives_count = 64};
+    struct fabric_options options = {.receives_count = 128};
     pair_open(&pair, provider_of(state), &options);
     pair_connect(&pair);
     pair.b.on_message = hold_all;

@@ -173,6 +173,25 @@ static void test_packet_when_malformed_then_the_connection_closes(void **state)
     pair_close(&pair);
 }
 
+static void
+test_message_when_the_fabric_is_a_stream_then_may_be_as_long_as_that_option_says(void **state)
+{
+    struct pair pair;
+    struct fabric_options options = {.message_bytes = 256, .stream_message_bytes = MESSAGE_BYTES};
+    unsigned char message[MESSAGE_BYTES] = {0};
+    pair_open(&pair, provider_of(state), &options);
+    uint32_t most = fabric_is_stream(pair.a.fabric) ? MESSAGE_BYTES : 256;
+    assert_int_equal(fabric_message_bytes(pair.a.fabric), most);
+    pair_connect(&pair);
+    assert_int_equal(fabric_send(pair.a.conn, message, most), 0);
+    poll_until(&pair, pair.b.messages == 1);
+    assert_int_equal(pair.b.message_bytes, most);
+    if (most < MESSAGE_BYTES) {
+        assert_int_equal(fabric_send(pair.a.conn, message, most + 1), -EMSGSIZE);
+    }
+    pair_close(&pair);
+}
+
 int main(void)
 {
     pawl_log_init(PAWL_LOG_ERROR, STDERR_FILENO);
@@ -187,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_check_when_frames_are_whole_then_taken),
         cmocka_unit_test(test_check_when_a_frame_is_wrong_then_refused),
         both(test_packet_when_malformed_then_the_connection_closes),
+        both(test_message_when_the_fabric_is_a_stream_then_may_be_as_long_as_that_option_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static void c_poll(void)
 
 static void relay_open(void **state)
 {
-    struct fabric_options options = {.receives_count = 64};
+    struct fabric_options options = {.receives_count = 128};
     struct pair *pair = &relay.pair;
     memset(&relay, 0, sizeof(relay));
     pair_open(pair, provider_of(state), &options);
