@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names and addresses of hosts: which are this machine alone.
+// Names and addresses of hosts, which are this machine alone, and how this one sends.
 #include "base/host.h"
 
 #include <arpa/inet.h>
@@ -7,9 +7,11 @@
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 bool pawl_host_is_loopback(const char *host)
 {
@@ -57,5 +59,18 @@ int pawl_host_interface(const char *host, char ret[IF_NAMESIZE])
         freeifaddrs(all);
     }
     freeaddrinfo(wanted);
+    return code;
+}
+
+int pawl_host_congestion(char ret[PAWL_CONGESTION_MAX])
+{
+    socklen_t bytes = PAWL_CONGESTION_MAX - 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    memset(ret, 0, PAWL_CONGESTION_MAX);
+    int code = getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, ret, &bytes) == 0 ? 0 : -errno;
+    close(fd);
     return code;
 }

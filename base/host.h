@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names and addresses of hosts.
+// Names and addresses of hosts, and how they send.
 #ifndef PAWL_BASE_HOST_H
 #define PAWL_BASE_HOST_H
 
@@ -15,5 +15,10 @@ bool pawl_host_is_loopback(const char *host);
 // The network interface of this machine that has the address ("10.0.0.1": "eth0"). -ENODATA: none has; -errno. Looks
 // names up, so it may wait. Any thread.
 int pawl_host_interface(const char *host, char ret[IF_NAMESIZE]) PAWL_MUST_CHECK;
+
+#define PAWL_CONGESTION_MAX 16 // the kernel's TCP_CA_NAME_MAX
+
+// The congestion control of TCP that new connections have here, by the kernel's name: "cubic". 0 or -errno. Any thread.
+int pawl_host_congestion(char ret[PAWL_CONGESTION_MAX]) PAWL_MUST_CHECK;
 
 #endif

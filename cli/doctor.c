@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/host.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
@@ -72,6 +73,14 @@ static void report_finding(void *user, const char *check, bool well, const char 
                            const char *advice)
 {
     finding(user, check, well, found, advice);
+}
+
+static void check_congestion(const struct doctor_report *report)
+{
+    char name[PAWL_CONGESTION_MAX];
+    if (pawl_host_congestion(name) == 0) {
+        doctor_tcp(name, report);
+    }
 }
 
 static void check_localhost(struct doctor *doctor)
@@ -240,6 +249,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
                    "card, install rdma-core and check `ibv_devices`; soft-RoCE: `rdma link add`");
     check_localhost(&doctor);
     struct doctor_report report = {.finding = report_finding, .user = &doctor};
+    check_congestion(&report);
     doctor_rdma("", &report);
     check_memlock(&doctor);
     check_huge_pages(&doctor);

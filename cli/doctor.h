@@ -20,6 +20,9 @@ void doctor_rdma(const char *root, const struct doctor_report *report);
 void doctor_disk(const char *root, unsigned major, unsigned minor,
                  const struct doctor_report *report);
 
+// The congestion control that new connections of TCP have here: "cubic".
+void doctor_tcp(const char *congestion, const struct doctor_report *report);
+
 struct placement;
 // Where reactors would run on this topology, for each of these network devices that is on a node of it.
 void doctor_placement(const struct placement *placement, const char *const *devices,

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 #include "perf/stats.h"
@@ -144,6 +145,15 @@ static void look_at_disk(struct perf_cluster *cluster)
     }
 }
 
+static void look_at_transport(struct perf_cluster *cluster)
+{
+    const char *provider = cluster->local.provider;
+    char congestion[PAWL_CONGESTION_MAX];
+    bool is_tcp = strcmp(provider, "tcp") == 0 && pawl_host_congestion(congestion) == 0;
+    snprintf(cluster->transport, sizeof cluster->transport, "%s%s%s%s", provider,
+             is_tcp ? " (" : "", is_tcp ? congestion : "", is_tcp ? ")" : "");
+}
+
 static int start_own(const struct perf_options *options, struct perf_cluster *cluster)
 {
     char servers[24];
@@ -186,6 +196,7 @@ int perf_cluster_open(const struct perf_options *options, struct perf_cluster *r
         return code == PAWL_ENOTFOUND ? PERF_UNREACHABLE : PERF_FAILED;
     }
     look_at_disk(ret);
+    look_at_transport(ret);
     return 0;
 }
 

@@ -8,11 +8,14 @@
 #include "perf/options.h"
 #include <pawl/pawl.h>
 
+#define PERF_TRANSPORT_MAX 64
+
 struct perf_cluster {
     struct local_cluster local;
     const struct perf_options *options; // BORROWED
     char folder[PATH_MAX];              // of an own cluster; "": it isn't ours
     char file_system[24];
+    char transport[PERF_TRANSPORT_MAX]; // the provider, and of tcp its congestion control
     bool direct; // its file system takes O_DIRECT: servers then read and write past the page cache
 };
 

@@ -500,7 +500,7 @@ static void write_head(FILE *out, const struct perf_report *report,
     snprintf(
         text, sizeof text,
         "Pawl %s, %s. %u chunk servers over %s on %s%s; kernel %s, %ld processors.", pawl_version(),
-        when, cluster->local.servers_count, cluster->local.provider, cluster->file_system,
+        when, cluster->local.servers_count, cluster->transport, cluster->file_system,
         cluster->direct ? ", O_DIRECT: reads come from the disk, not from the servers' page cache"
                         : " without O_DIRECT: the page cache takes part",
         names.release, sysconf(_SC_NPROCESSORS_ONLN));

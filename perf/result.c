@@ -277,7 +277,7 @@ void perf_result_print(FILE *out, const struct perf_result *result,
     perf_result_describe(result, text, sizeof text);
     fprintf(out, "%s\n", text);
     fprintf(out, "cluster: %u servers, %s, on %s%s\n", cluster->local.servers_count,
-            cluster->local.provider, cluster->file_system,
+            cluster->transport, cluster->file_system,
             cluster->direct ? "" : " without O_DIRECT: the page cache takes part");
     fprintf(out, "  %-24s %12s %12s %12s\n", "", "median", "min", "max");
     for (unsigned figure = 0; figure < PERF_FIGURES_COUNT; figure++) {
@@ -497,11 +497,11 @@ json_t *perf_result_json(const struct perf_result *result, const struct perf_clu
         return NULL;
     }
     json_object_set_new(root, "cluster",
-                        json_pack("{s:s,s:b,s:i,s:s,s:s,s:b}", "dir", cluster->local.dir, "own",
+                        json_pack("{s:s,s:b,s:i,s:s,s:s,s:s,s:b}", "dir", cluster->local.dir, "own",
                                   cluster->options->cluster == NULL, "servers",
                                   (int)cluster->local.servers_count, "provider",
-                                  cluster->local.provider, "file_system", cluster->file_system,
-                                  "direct", cluster->direct));
+                                  cluster->local.provider, "transport", cluster->transport,
+                                  "file_system", cluster->file_system, "direct", cluster->direct));
     json_object_set_new(root, "peak_ops_per_s", number(result->peak_ops_per_s));
     set_spreads(root, result);
     for (uint32_t i = 0; i < result->rounds_count; i++) {

@@ -34,7 +34,7 @@
 #define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
 #define WIRE_INLINE_MAX 8192u     // payload bytes of a record that may travel inside a message
-#define WIRE_RUN_BYTES_MAX 32256u // rows and payloads of a run; two of them fit in a packet of tcp
+#define WIRE_RUN_BYTES_MAX 32256u // rows and payloads of a run; packets of tcp take four of them
 #define WIRE_STRUCT_MAX 256u      // no struct is longer
 #define WIRE_MESSAGE_MAX (WIRE_RUN_BYTES_MAX + WIRE_STRUCT_MAX)
 #define WIRE_DEVICE_MESSAGE_MAX                                                                    \

@@ -334,7 +334,7 @@ def fabric_host(cluster, _where):
 
 
 # What doctor looks at on any machine, and what its findings begin with there.
-DOCTOR = ["kernel", "fabric tcp", "fabric verbs", "localhost", "memlock", "huge pages", "topology", "placement", "NUMA",
+DOCTOR = ["kernel", "fabric tcp", "fabric verbs", "localhost", "tcp congestion", "memlock", "huge pages", "topology", "placement", "NUMA",
           "io_uring", "O_DIRECT", "disk flushes"]
 
 

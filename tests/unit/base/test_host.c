@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -36,10 +38,28 @@ static void test_host_interface_when_an_address_is_ours_names_it(void **state)
     assert_int_equal(pawl_host_interface("", name), -ENODATA);
 }
 
+// The name that the kernel shows elsewhere.
+static void test_host_congestion_when_asked_then_as_the_kernel_says(void **state)
+{
+    (void)state;
+    char name[PAWL_CONGESTION_MAX];
+    char line[64] = "";
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "re");
+    if (file == NULL) {
+        skip();
+    }
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    line[strcspn(line, "\n")] = '\0';
+    assert_int_equal(pawl_host_congestion(name), 0);
+    assert_string_equal(name, line);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host_interface_when_an_address_is_ours_names_it),
+        cmocka_unit_test(test_host_congestion_when_asked_then_as_the_kernel_says),
         cmocka_unit_test(test_host_is_loopback_when_given_hosts_knows_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
