@@ -62,7 +62,23 @@ int pawl_host_interface(const char *host, char ret[IF_NAMESIZE])
     return code;
 }
 
-int pawl_host_congestion(char ret[PAWL_CONGESTION_MAX])
+static int connect_to(int fd, const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    struct timeval most = {.tv_sec = 1};
+    if (getaddrinfo(host, port, &hints, &found) != 0) {
+        return -ENODATA;
+    }
+    int code = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most) != 0 ||
+                       connect(fd, found->ai_addr, found->ai_addrlen) != 0
+                   ? -errno
+                   : 0;
+    freeaddrinfo(found);
+    return code;
+}
+
+int pawl_host_congestion(const char *host, const char *port, char ret[PAWL_CONGESTION_MAX])
 {
     socklen_t bytes = PAWL_CONGESTION_MAX - 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -70,7 +86,10 @@ int pawl_host_congestion(char ret[PAWL_CONGESTION_MAX])
         return -errno;
     }
     memset(ret, 0, PAWL_CONGESTION_MAX);
-    int code = getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, ret, &bytes) == 0 ? 0 : -errno;
+    int code = host != NULL ? connect_to(fd, host, port) : 0;
+    if (code == 0 && getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, ret, &bytes) != 0) {
+        code = -errno;
+    }
     close(fd);
     return code;
 }

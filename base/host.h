@@ -18,7 +18,10 @@ int pawl_host_interface(const char *host, char ret[IF_NAMESIZE]) PAWL_MUST_CHECK
 
 #define PAWL_CONGESTION_MAX 16 // the kernel's TCP_CA_NAME_MAX
 
-// The congestion control of TCP that new connections have here, by the kernel's name: "cubic". 0 or -errno. Any thread.
-int pawl_host_congestion(char ret[PAWL_CONGESTION_MAX]) PAWL_MUST_CHECK;
+// The congestion control, by the kernel's name ("cubic"), of a new connection to this host and port, which is made and
+// closed again; a route may have its own. `host` NULL: what connections have where no route says anything. 0 or
+// -errno. May wait for a second. Any thread.
+int pawl_host_congestion(const char *host, const char *port,
+                         char ret[PAWL_CONGESTION_MAX]) PAWL_MUST_CHECK;
 
 #endif

@@ -20,7 +20,7 @@ void doctor_rdma(const char *root, const struct doctor_report *report);
 void doctor_disk(const char *root, unsigned major, unsigned minor,
                  const struct doctor_report *report);
 
-// The congestion control that new connections of TCP have here: "cubic".
+// The congestion control that new connections of TCP have where no route says otherwise: "cubic".
 void doctor_tcp(const char *congestion, const struct doctor_report *report);
 
 struct placement;

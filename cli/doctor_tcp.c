@@ -9,10 +9,10 @@
 // (docs/operations.md, "TCP").
 void doctor_tcp(const char *congestion, const struct doctor_report *report)
 {
-    char found[96];
+    char found[128];
     bool is_paced = strncmp(congestion, "bbr", 3) == 0;
     snprintf(found, sizeof found, "%.60s%s", congestion,
-             is_paced ? ": each packet waits for a timer" : "");
+             is_paced ? ", where no route says otherwise: each packet waits for a timer" : "");
     report->finding(report->user, "tcp congestion", !is_paced, found,
                     "made for long ways: within a cluster large records over tcp are some 6 % "
                     "slower by it and take a "

@@ -187,12 +187,14 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-// A run must be no larger than the largest record of its file, or it is put off.
-static uint32_t run_bytes_max(const struct pawl_file *file, const struct append_action *action)
+// A run must be no larger than the largest record of its file, or it is put off. What is too large for a message when it
+// is alone is not copied into one in company either.
+static uint32_t run_bytes_max(const struct pawl_file *file, const struct append_action *action,
+                              uint32_t bytes)
 {
-    bool plain = action->fresh && action->record_flags == 0;
-    return plain ? (uint32_t)PAWL_MIN(pawl_record_bytes_max(file), (uint64_t)WIRE_RUN_BYTES_MAX)
-                 : 0;
+    bool joins = action->fresh && action->record_flags == 0 && bytes <= WIRE_INLINE_MAX;
+    uint64_t most = PAWL_MIN(pawl_record_bytes_max(file), (uint64_t)WIRE_RUN_BYTES_MAX);
+    return joins ? (uint32_t)most : 0;
 }
 
 static void act_send(struct pawl_file *file, const struct append_action *action, uint64_t now_ns)
@@ -214,7 +216,7 @@ static void act_send(struct pawl_file *file, const struct append_action *action,
     request.payload = append->data;
     request.owner = append;
     request.payload_bytes = append->bytes;
-    request.run_bytes_max = run_bytes_max(file, action);
+    request.run_bytes_max = run_bytes_max(file, action, append->bytes);
     request.use = &append->use;
     request.deadline_ns = client_deadline_from(file->pawl, now_ns, APPEND_GUARD_MS);
     request.done = on_appended;

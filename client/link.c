@@ -380,7 +380,8 @@ static void link_welcome(struct link *link, const struct wire_header *header)
     }
     window_welcome(link, welcome->window_address, welcome->window_key, welcome->window_slots);
     link->slot_bytes = welcome->slot_bytes;
-    link->run_bytes_max = welcome->run_bytes_max;
+    link->run_bytes_max = PAWL_MIN(welcome->run_bytes_max,
+                                   fabric_message_bytes(link->pawl->fabric) - WIRE_STRUCT_MAX);
     link->requests_max = welcome->requests_count;
     link->state = LINK_READY;
 }

@@ -149,7 +149,14 @@ static void look_at_transport(struct perf_cluster *cluster)
 {
     const char *provider = cluster->local.provider;
     char congestion[PAWL_CONGESTION_MAX];
-    bool is_tcp = strcmp(provider, "tcp") == 0 && pawl_host_congestion(congestion) == 0;
+    char host[sizeof cluster->local.master];
+    snprintf(host, sizeof host, "%s", cluster->local.master);
+    char *colon = strrchr(host, ':');
+    if (colon != NULL) {
+        *colon = '\0';
+    }
+    bool is_tcp = strcmp(provider, "tcp") == 0 && colon != NULL &&
+                  pawl_host_congestion(host, colon + 1, congestion) == 0;
     snprintf(cluster->transport, sizeof cluster->transport, "%s%s%s%s", provider,
              is_tcp ? " (" : "", is_tcp ? congestion : "", is_tcp ? ")" : "");
 }

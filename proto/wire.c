@@ -201,6 +201,8 @@ static const char *check_rows(const unsigned char *at, uint16_t run_count, uint3
         memcpy(&row, at + i * sizeof(row), sizeof(row));
         if (row.length == 0)
             return "run with a record without a payload";
+        if (row.length > WIRE_INLINE_MAX)
+            return "run with a record that is too long for a message";
         sum += row.length;
     }
     if (sum != length || sum + wire_rows_bytes(run_count) != inline_bytes)

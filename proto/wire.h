@@ -5,7 +5,7 @@
 // reply repeats the request's id and type (with WIRE_REPLY set) and carries a status: 0 or a code of
 // <pawl/error.h>. A peer may have at most `requests_count` requests unanswered on a connection (WELCOME
 // says how many): that is the message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in
-// the same message; a larger one is written by RDMA into slots of the window that the receiver has granted,
+// the same message, and so does a run; a larger one is written by RDMA into slots of the window that the receiver has granted,
 // before the message that names them. Slots named by a request belong to the receiver until its reply is
 // sent; the reply returns them.
 //

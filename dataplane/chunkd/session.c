@@ -580,7 +580,8 @@ static void session_request(struct reactor *reactor, struct session *session,
     if (why == NULL && place.slot_count > 0) {
         why = session_slots_check(reactor, session, &place);
     }
-    if (why == NULL && place.run_count > 0 &&
+    // A peer's goes no further.
+    if (why == NULL && header->type == WIRE_APPEND && place.run_count > 0 &&
         place.length + wire_rows_bytes(place.run_count) > run_bytes_max(reactor)) {
         why = "a run that is longer than what was welcome";
     }

@@ -39,7 +39,8 @@ static void lists_init(struct fabric *fabric)
 static int options_check(const struct fabric_options *options)
 {
     if (!options->provider || options->message_bytes < 64 || options->message_bytes > (1u << 24) ||
-        options->stream_message_bytes > (1u << 24)) {
+        options->stream_message_bytes > (1u << 24) ||
+        (options->stream_message_bytes != 0 && options->stream_message_bytes < 64)) {
         return -EINVAL;
     }
     if (options->receives_count == 0 || options->receives_count > 65536 ||

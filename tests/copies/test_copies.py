@@ -149,6 +149,9 @@ def limits(trial):
     # Above the threshold of messages (8 KiB), below the journal's (32 KiB).
     client, replicas = trial.appends("/middle", "alloc", 16 << 10, 4000)
     check(client == 0 and replicas == [1, 1, 1], "into the journal, once")
+    # Two of them would fit in a run, but what is too large for a message alone is not copied in company either.
+    client, replicas = trial.appends("/middle-together", "alloc", 10000, 2000)
+    check(client == 0 and replicas == [1, 1, 1], "into the journal, once, and into no message")
     small(trial, "/small")
     runs(trial, "/runs")
     for memory in ("alloc", "register"):

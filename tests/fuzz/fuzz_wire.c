@@ -17,7 +17,7 @@ static void check_rows(const uint8_t *at, uint16_t run_count, uint32_t length)
     for (uint16_t i = 0; i < run_count; i++) {
         struct wire_run_row row;
         memcpy(&row, at + i * sizeof(row), sizeof(row));
-        pawl_assert(row.length > 0 && row.length <= length);
+        pawl_assert(row.length > 0 && row.length <= length && row.length <= WIRE_INLINE_MAX);
         length -= row.length;
     }
     pawl_assert(run_count == 0 || length == 0);
@@ -34,6 +34,20 @@ static void check_promises(const uint8_t *message, uint32_t bytes)
     pawl_assert(strcmp(wire_type_name(header.type), "unknown") != 0);
     if (header.status == 0)
         pawl_assert(bytes >= wire_struct_bytes(header.type));
+    if (header.type == (WIRE_HELLO | WIRE_REPLY) && header.status == 0) {
+        struct wire_welcome welcome;
+        memcpy(&welcome, message, sizeof(welcome));
+        pawl_assert(welcome.run_bytes_max >= WIRE_INLINE_MAX &&
+                    welcome.run_bytes_max <= WIRE_RUN_BYTES_MAX);
+    }
+    if (header.type == WIRE_PREPARE) {
+        struct wire_prepare prepare;
+        memcpy(&prepare, message, sizeof(prepare));
+        if (prepare.run_count != 0)
+            pawl_assert(prepare.length + wire_rows_bytes(prepare.run_count) ==
+                        bytes - sizeof(prepare));
+        check_rows(message + sizeof(prepare), prepare.run_count, prepare.length);
+    }
     if (header.type == WIRE_APPEND) {
         struct wire_append append;
         memcpy(&append, message, sizeof(append));

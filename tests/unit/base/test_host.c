@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of base/host.
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -51,8 +54,27 @@ static void test_host_congestion_when_asked_then_as_the_kernel_says(void **state
     assert_non_null(fgets(line, sizeof line, file));
     fclose(file);
     line[strcspn(line, "\n")] = '\0';
-    assert_int_equal(pawl_host_congestion(name), 0);
+    assert_int_equal(pawl_host_congestion(NULL, NULL, name), 0);
     assert_string_equal(name, line);
+}
+
+static void test_host_congestion_when_a_host_is_named_then_of_a_connection_to_it(void **state)
+{
+    (void)state;
+    char name[PAWL_CONGESTION_MAX];
+    char port[8];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &bytes), 0);
+    snprintf(port, sizeof port, "%u", ntohs(address.sin_port));
+    assert_int_equal(pawl_host_congestion("127.0.0.1", port, name), -ECONNREFUSED);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(pawl_host_congestion("127.0.0.1", port, name), 0);
+    assert_true(strlen(name) > 0);
+    close(fd);
+    assert_int_equal(pawl_host_congestion("no such host.", port, name), -ENODATA);
 }
 
 int main(void)
@@ -60,6 +82,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host_interface_when_an_address_is_ours_names_it),
         cmocka_unit_test(test_host_congestion_when_asked_then_as_the_kernel_says),
+        cmocka_unit_test(test_host_congestion_when_a_host_is_named_then_of_a_connection_to_it),
         cmocka_unit_test(test_host_is_loopback_when_given_hosts_knows_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

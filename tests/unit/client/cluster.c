@@ -173,7 +173,7 @@ static void on_hello(struct cluster_server *server, struct fabric_conn *conn,
     welcome.window_slots = server->faults.no_window ? 0 : CLUSTER_SLOTS;
     welcome.slot_bytes = WIRE_SLOT_BYTES;
     welcome.requests_count = 32;
-    welcome.run_bytes_max = WIRE_INLINE_MAX;
+    welcome.run_bytes_max = WIRE_RUN_BYTES_MAX; // more than a message of the fake fabric takes
     reply_send(conn, header, &welcome, server->faults.refuse);
 }
 

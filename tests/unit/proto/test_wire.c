@@ -541,6 +541,30 @@ static void test_check_when_a_run_is_wrong_then_refuses(void **state)
     }
 }
 
+// A run of two, whose first record has so many bytes and whose rows and payloads together have that many.
+static int check_long_run(uint32_t first_bytes, uint32_t inline_bytes)
+{
+    static uint8_t message[WIRE_MESSAGE_MAX + 64];
+    const struct wire_run_row rows[2] = {
+        {.length = first_bytes}, {.length = inline_bytes - wire_rows_bytes(2) - first_bytes}};
+    struct wire_append append = {.chunk = 1, .version = 1, .id = some_id, .run_count = 2};
+    append.length = inline_bytes - wire_rows_bytes(2);
+    append.header = header_of(WIRE_APPEND, (uint32_t)sizeof(append) + inline_bytes, 0);
+    memcpy(message, &append, sizeof(append));
+    memcpy(message + sizeof(append), rows, sizeof(rows));
+    return check(message, append.header.bytes);
+}
+
+static void
+test_check_when_a_run_is_long_then_none_of_its_records_is_too_long_for_a_message(void **state)
+{
+    (void)state;
+    assert_int_equal(check_long_run(WIRE_INLINE_MAX, 9000), 0);
+    assert_int_equal(check_long_run(WIRE_INLINE_MAX, WIRE_INLINE_MAX * 2 + wire_rows_bytes(2)), 0);
+    assert_int_equal(check_long_run(WIRE_INLINE_MAX + 1, 9000), PAWL_EPROTOCOL);
+    assert_int_equal(check_long_run(1, WIRE_INLINE_MAX + wire_rows_bytes(2) + 2), PAWL_EPROTOCOL);
+}
+
 static void test_check_when_a_run_is_pushed_then_refuses(void **state)
 {
     (void)state;
@@ -618,6 +642,8 @@ int main(void)
         cmocka_unit_test(test_check_when_a_run_is_sound_then_passes_and_cut_anywhere_is_refused),
         cmocka_unit_test(test_check_when_a_run_is_wrong_then_refuses),
         cmocka_unit_test(test_check_when_a_run_is_pushed_then_refuses),
+        cmocka_unit_test(
+            test_check_when_a_run_is_long_then_none_of_its_records_is_too_long_for_a_message),
         cmocka_unit_test(test_run_crc_when_anything_differs_then_is_another),
         cmocka_unit_test(test_header_init_then_all_fields_are_set),
         cmocka_unit_test(test_names_and_sizes_when_type_is_unknown_then_say_so),

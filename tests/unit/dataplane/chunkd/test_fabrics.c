@@ -223,20 +223,22 @@ static void read_expect(enum side side, uint64_t offset, uint32_t length,
     assert_memory_equal(target, expected, length);
 }
 
-// A run of 9 records of 1000 bytes: more than a message of the fake one takes.
-static void run_send(enum side side)
+// A run of 9 records of 1000 bytes, more than a message of the fake one takes: as of a client, or of its primary.
+static void run_send(enum side side, uint16_t type)
 {
     unsigned char message[WIRE_MESSAGE_MAX] = {0};
-    struct wire_append append = {.chunk = CHUNK,
-                                 .version = 1,
-                                 .id = {.producer_lo = 1, .sequence = 1},
-                                 .length = 9000,
-                                 .run_count = 9};
-    uint32_t bytes =
-        (uint32_t)sizeof(append) +
-        client_run_bytes(&client[side], 9, 1000, message + sizeof(append), &append.crc);
-    wire_header_init(&append.header, WIRE_APPEND, bytes, 1);
-    memcpy(message, &append, sizeof(append));
+    struct wire_record_id id = {.producer_lo = 1, .sequence = 1};
+    struct wire_append append = {
+        .chunk = CHUNK, .version = 1, .id = id, .length = 9000, .run_count = 9};
+    struct wire_prepare prepare = {
+        .chunk = CHUNK, .version = 1, .id = id, .length = 9000, .run_count = 9};
+    uint32_t struct_bytes = wire_struct_bytes(type);
+    uint32_t bytes = struct_bytes +
+                     client_run_bytes(&client[side], 9, 1000, message + struct_bytes, &append.crc);
+    prepare.crc = append.crc;
+    wire_header_init(&append.header, type, bytes, 1);
+    prepare.header = append.header;
+    memcpy(message, type == WIRE_APPEND ? (void *)&append : (void *)&prepare, struct_bytes);
     client_send(&client[side], message, bytes);
 }
 
@@ -258,7 +260,7 @@ static void test_run_when_the_other_fabric_could_not_pass_it_on_then_is_not_welc
         client_come(side);
         assert_int_equal(client[side].welcome.run_bytes_max, WIRE_INLINE_MAX);
     }
-    run_send(TCP);
+    run_send(TCP, WIRE_APPEND);
     uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
     while (!client[TCP].closed && pawl_clock_ns() < end_ns) {
         turn_all();
@@ -266,6 +268,20 @@ static void test_run_when_the_other_fabric_could_not_pass_it_on_then_is_not_welc
     assert_true(client[TCP].closed);
     append_expect(FAKE, 1, 1000, 0, 0); // nothing of it is there
     client_go(FAKE);
+    client_go(TCP);
+}
+
+// Its sender may offer tcp alone, and has promised that to its clients.
+static void test_run_when_a_primary_sends_it_then_may_be_as_long_as_its_fabric_takes(void **state)
+{
+    (void)state;
+    client_open(&client[TCP], &bench[TCP]);
+    client_hello(&client[TCP], PEER, 0);
+    unsigned before = client[TCP].messages_count;
+    run_send(TCP, WIRE_PREPARE);
+    turn_until(&client[TCP].messages_count, before + 1);
+    assert_int_equal(client[TCP].message.header.type, WIRE_PREPARE | WIRE_REPLY);
+    assert_int_equal(client[TCP].message.header.status, 0);
     client_go(TCP);
 }
 
@@ -431,6 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_addresses_when_opened_are_listed_in_the_order_of_the_options),
         T(test_run_when_the_other_fabric_could_not_pass_it_on_then_is_not_welcome),
+        T(test_run_when_a_primary_sends_it_then_may_be_as_long_as_its_fabric_takes),
         T(test_clients_when_they_come_by_both_see_the_same_bytes),
         T(test_peer_when_it_offers_both_is_reached_by_our_first),
         T(test_record_when_the_peer_offers_the_other_fabric_goes_on_by_it),

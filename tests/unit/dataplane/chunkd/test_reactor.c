@@ -19,11 +19,14 @@
 #include "scripted.h"
 
 #define CHUNK 42u
+#define PEER 0x88u // server id of the first secondary
+#define SERVERS 2u
 #define PATIENCE_NS (60u * PAWL_NS_PER_S) // what hangs fails; what is slow does not
 
 static char dir[64];
 static struct bench bench;
 static struct client client;
+static struct server server[SERVERS]; // of the tests that have secondaries
 
 // With claims it may spin, on core 3.
 static void reactor_start_on(const struct core_claims *claims)
@@ -98,6 +101,48 @@ static int command(const Pawl__Request *request)
     return code;
 }
 
+static void chunk_open(uint64_t handle)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Open open = PAWL__OPEN__INIT;
+    open.term = 1;
+    open.handle = handle;
+    open.version = 1;
+    open.file_id = 7;
+    open.chunk_bytes = 8u << 20;
+    request.body_case = PAWL__REQUEST__BODY_OPEN;
+    request.open = &open;
+    assert_int_equal(command(&request), 0);
+}
+
+// The lease, with the test's servers as secondaries.
+static void grant(uint64_t handle, uint32_t secondaries_count)
+{
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Grant grant = PAWL__GRANT__INIT;
+    Pawl__Member self = PAWL__MEMBER__INIT;
+    Pawl__Member peers[SERVERS];
+    Pawl__Member *members[1 + SERVERS] = {&self};
+    self.server_id = reactor_server_id(bench.reactor);
+    self.fabric_address = (char *)(uintptr_t)reactor_address(bench.reactor);
+    for (uint32_t i = 0; i < secondaries_count; i++) {
+        pawl__member__init(&peers[i]);
+        peers[i].server_id = PEER + i;
+        peers[i].name = (char *)(uintptr_t) "peer";
+        peers[i].fabric_address = (char *)(uintptr_t)fabric_address(server[i].fabric);
+        members[1 + i] = &peers[i];
+    }
+    grant.term = 1;
+    grant.handle = handle;
+    grant.version = 1;
+    grant.lease_ms = 60000;
+    grant.n_members = 1 + secondaries_count;
+    grant.members = members;
+    request.body_case = PAWL__REQUEST__BODY_GRANT;
+    request.grant = &grant;
+    assert_int_equal(command(&request), 0);
+}
+
 static void chunk_open_and_grant(void)
 {
     struct mail *mail = mail_new(MAIL_REGISTERED);
@@ -106,30 +151,8 @@ static void chunk_open_and_grant(void)
     mail = mail_wait(MAIL_CLUSTER_KEPT);
     assert_int_equal(mail->status, 0);
     mail_free(mail);
-    Pawl__Request request = PAWL__REQUEST__INIT;
-    Pawl__Open open = PAWL__OPEN__INIT;
-    open.term = 1;
-    open.handle = CHUNK;
-    open.version = 1;
-    open.file_id = 7;
-    open.chunk_bytes = 8u << 20;
-    request.body_case = PAWL__REQUEST__BODY_OPEN;
-    request.open = &open;
-    assert_int_equal(command(&request), 0);
-    Pawl__Grant grant = PAWL__GRANT__INIT;
-    Pawl__Member self = PAWL__MEMBER__INIT;
-    Pawl__Member *members[] = {&self};
-    self.server_id = reactor_server_id(bench.reactor);
-    self.fabric_address = (char *)(uintptr_t)reactor_address(bench.reactor);
-    grant.term = 1;
-    grant.handle = CHUNK;
-    grant.version = 1;
-    grant.lease_ms = 60000;
-    grant.n_members = 1;
-    grant.members = members;
-    request.body_case = PAWL__REQUEST__BODY_GRANT;
-    request.grant = &grant;
-    assert_int_equal(command(&request), 0);
+    chunk_open(CHUNK);
+    grant(CHUNK, 0);
 }
 
 static int setup(void **state)
@@ -227,10 +250,10 @@ static void test_records_when_appended_are_read_back_and_survive_a_restart(void 
 }
 
 // A run of `count` records of 1000 bytes of memory.
-static void run_send(uint16_t count)
+static void run_send(uint64_t handle, uint16_t count)
 {
     unsigned char message[WIRE_MESSAGE_MAX] = {0};
-    struct wire_append append = {.chunk = CHUNK,
+    struct wire_append append = {.chunk = handle,
                                  .version = 1,
                                  .id = {.producer_lo = 1, .sequence = 1},
                                  .length = 1000u * count,
@@ -249,12 +272,52 @@ static void test_run_when_it_fills_what_is_welcome_then_is_stored(void **state)
     assert_int_equal(most, is_stream ? WIRE_RUN_BYTES_MAX : WIRE_INLINE_MAX);
     uint16_t count = (uint16_t)(most / (1000 + wire_rows_bytes(1)));
     unsigned before = client.messages_count;
-    run_send(count);
+    run_send(CHUNK, count);
     turn_until(&client.messages_count, before + 1);
     assert_int_equal(client.message.header.status, 0);
     assert_int_equal(client.message.reply.appended.sequence, count);
     assert_int_equal(client.message.reply.appended.file_offset, 1000u * (count - 1));
     read_expect(0, 1000u * count, client.memory);
+}
+
+static void servers_turn_until(const unsigned *count, unsigned wanted)
+{
+    uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
+    while (*count < wanted && pawl_clock_ns() < end_ns) {
+        bench.now_ns = pawl_clock_ns();
+        for (uint32_t i = 0; i < SERVERS; i++) {
+            server_turn(&server[i]);
+        }
+    }
+    assert_int_equal(*count, wanted);
+}
+
+// By chain from its length on, and longer than a record may be in a message: it goes in the messages all the same.
+static void test_run_when_it_is_long_then_secondaries_get_it_in_their_messages(void **state)
+{
+    (void)state;
+    bench.reactor->options.chain_bytes = WIRE_INLINE_MAX;
+    for (uint32_t i = 0; i < SERVERS; i++) {
+        server_open(&server[i], &bench);
+    }
+    chunk_open(CHUNK + 1);
+    grant(CHUNK + 1, SERVERS);
+    for (uint32_t i = 0; i < SERVERS; i++) {
+        servers_turn_until(&server[i].client.messages_count, 1);
+        server_welcome(&server[i], PEER + i, 8, 4);
+    }
+    run_send(CHUNK + 1, 31);
+    for (uint32_t i = 0; i < SERVERS; i++) {
+        servers_turn_until(&server[i].client.messages_count, 2);
+        const struct wire_prepare *prepare = &server[i].client.message.prepare;
+        const unsigned char *behind = server[i].client.message.bytes + sizeof(*prepare);
+        assert_int_equal(prepare->header.type, WIRE_PREPARE);
+        assert_int_equal(prepare->run_count, 31);
+        assert_int_equal(prepare->slot_count, 0);
+        assert_int_equal(prepare->flags, 0);
+        assert_memory_equal(behind + wire_rows_bytes(31), client.memory, 31000);
+        server_close(&server[i]);
+    }
 }
 
 static void test_append_when_crc_is_wrong_is_refused(void **state)
@@ -350,6 +413,7 @@ int main(void)
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "fake"),
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "fake"),
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "tcp"),
+        T(test_run_when_it_is_long_then_secondaries_get_it_in_their_messages, "tcp"),
         T(test_append_when_crc_is_wrong_is_refused, "fake"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
         T(test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end, "fake"),

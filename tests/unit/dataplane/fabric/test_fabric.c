@@ -747,6 +747,8 @@ static void test_open_when_options_are_wrong_then_says_so(void **state)
     wrong = options;
     wrong.stream_message_bytes = UINT32_MAX;
     assert_int_equal(fabric_open(&wrong, &fabric), -EINVAL);
+    wrong.stream_message_bytes = 63;
+    assert_int_equal(fabric_open(&wrong, &fabric), -EINVAL);
     wrong = options;
     wrong.receives_count = 0;
     assert_int_equal(fabric_open(&wrong, &fabric), -EINVAL);
