@@ -62,12 +62,14 @@ int pawl_host_interface(const char *host, char ret[IF_NAMESIZE])
     return code;
 }
 
-static int connect_to(int fd, const char *host, const char *port)
+static int connect_to(int fd, const char *host, uint16_t port)
 {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     struct timeval most = {.tv_sec = 1};
-    if (getaddrinfo(host, port, &hints, &found) != 0) {
+    char service[8];
+    snprintf(service, sizeof service, "%u", port);
+    if (getaddrinfo(host, service, &hints, &found) != 0) {
         return -ENODATA;
     }
     int code = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most) != 0 ||
@@ -78,7 +80,7 @@ static int connect_to(int fd, const char *host, const char *port)
     return code;
 }
 
-int pawl_host_congestion(const char *host, const char *port, char ret[PAWL_CONGESTION_MAX])
+int pawl_host_congestion(const char *host, uint16_t port, char ret[PAWL_CONGESTION_MAX])
 {
     socklen_t bytes = PAWL_CONGESTION_MAX - 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -5,6 +5,7 @@
 
 #include <net/if.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/util.h"
 
@@ -20,8 +21,8 @@ int pawl_host_interface(const char *host, char ret[IF_NAMESIZE]) PAWL_MUST_CHECK
 
 // The congestion control, by the kernel's name ("cubic"), of a new connection to this host and port, which is made and
 // closed again; a route may have its own. `host` NULL: what connections have where no route says anything. 0 or
-// -errno. May wait for a second. Any thread.
-int pawl_host_congestion(const char *host, const char *port,
+// -errno. Waits for a second at most, and for a name as long as that takes. Any thread.
+int pawl_host_congestion(const char *host, uint16_t port,
                          char ret[PAWL_CONGESTION_MAX]) PAWL_MUST_CHECK;
 
 #endif

@@ -78,7 +78,7 @@ static void report_finding(void *user, const char *check, bool well, const char 
 static void check_congestion(const struct doctor_report *report)
 {
     char name[PAWL_CONGESTION_MAX];
-    if (pawl_host_congestion(NULL, NULL, name) == 0) {
+    if (pawl_host_congestion(NULL, 0, name) == 0) {
         doctor_tcp(name, report);
     }
 }

@@ -15,8 +15,7 @@ void doctor_tcp(const char *congestion, const struct doctor_report *report)
              is_paced ? ", where no route says otherwise: each packet waits for a timer" : "");
     report->finding(report->user, "tcp congestion", !is_paced, found,
                     "made for long ways: within a cluster large records over tcp are some 6 % "
-                    "slower by it and take a "
-                    "quarter more CPU time; `sysctl net.ipv4.tcp_congestion_control=cubic`, or of "
-                    "one network only: "
+                    "slower by it and take a quarter more CPU time; "
+                    "`sysctl -w net.ipv4.tcp_congestion_control=cubic`, or of one network only: "
                     "`ip route change NETWORK dev DEVICE congctl cubic`");
 }

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/host.h"
+#include "controlplane/rpc/rpc.h"
 #include "perf/interrupt.h"
 #include "perf/perf.h"
 #include "perf/stats.h"
@@ -150,13 +151,10 @@ static void look_at_transport(struct perf_cluster *cluster)
     const char *provider = cluster->local.provider;
     char congestion[PAWL_CONGESTION_MAX];
     char host[sizeof cluster->local.master];
-    snprintf(host, sizeof host, "%s", cluster->local.master);
-    char *colon = strrchr(host, ':');
-    if (colon != NULL) {
-        *colon = '\0';
-    }
-    bool is_tcp = strcmp(provider, "tcp") == 0 && colon != NULL &&
-                  pawl_host_congestion(host, colon + 1, congestion) == 0;
+    uint16_t port;
+    bool is_tcp = strcmp(provider, "tcp") == 0 &&
+                  rpc_address_parse(cluster->local.master, host, sizeof host, &port) == 0 &&
+                  pawl_host_congestion(host, port, congestion) == 0;
     snprintf(cluster->transport, sizeof cluster->transport, "%s%s%s%s", provider,
              is_tcp ? " (" : "", is_tcp ? congestion : "", is_tcp ? ")" : "");
 }

@@ -5,8 +5,8 @@
 // reply repeats the request's id and type (with WIRE_REPLY set) and carries a status: 0 or a code of
 // <pawl/error.h>. A peer may have at most `requests_count` requests unanswered on a connection (WELCOME
 // says how many): that is the message credit. Payload up to WIRE_INLINE_MAX bytes follows the struct in
-// the same message, and so does a run; a larger one is written by RDMA into slots of the window that the receiver has granted,
-// before the message that names them. Slots named by a request belong to the receiver until its reply is
+// the same message, and so does a run; a larger one is written by RDMA into slots of the window that the
+// receiver has granted, before the message that names them. Slots named by a request belong to the receiver until its reply is
 // sent; the reply returns them.
 //
 // A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
@@ -167,8 +167,8 @@ static_assert(sizeof(struct wire_granted) == 56, "wire_granted");
 
 // A run: records of one producer with consecutive sequences, plain ones, that travel and are answered as one. The id
 // is the first one's; `length` counts the payload bytes of all, and `crc` is over the rows: as many of them as there
-// are records stand in front of the payload, and all of it is inline, up to what WELCOME said. A run is taken whole or refused whole, and
-// lies in its chunk in one piece, each record a record as if it had come alone. One that does not begin with what
+// are records stand in front of the payload, and all of it is inline, up to what WELCOME said. A run is taken whole or
+// refused whole, and lies in its chunk in one piece, each record a record as if it had come alone. One that does not begin with what
 // comes next of its producer is put off (PAWL_EBUSY), unless it is too early: its records are then sent one by one.
 // Its answer is that of its last record.
 struct wire_run_row {

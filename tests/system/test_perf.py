@@ -202,6 +202,7 @@ def reads(cluster, _where):
     words = ["--clients", "2", "--depth", "2", "--file-bytes", "1MiB", "--record-bytes", "100000", "--bytes", "65536"]
     result = perf(cluster, "read", *TWICE, *words, "--keep")
     check(result["cluster"]["direct"] in (True, False), "direct")
+    check(re.fullmatch(r"tcp \([a-z0-9]+\)", result["cluster"]["transport"]), f"transport: {result['cluster']}")
     folder = "/" + [entry["name"] for entry in cluster.json("ls", "/") if entry["name"].startswith("pawl-perf")][0]
     check(cluster.stat(folder + "/prepared-0")["bytes"] == 1100000, "the file that was read")
     cluster.pawl("rm", "-r", folder)

@@ -172,18 +172,44 @@ void client_hello(struct client *client, uint64_t server_id, uint32_t slots)
     }
 }
 
-uint32_t client_run_bytes(const struct client *client, uint16_t count, uint32_t each,
+// What stands behind the struct of a run: its bytes, and the message's crc.
+static uint32_t run_bytes(const struct client *client, const struct client_run *run,
                           unsigned char *ret, uint32_t *ret_crc)
 {
-    uint32_t rows_bytes = wire_rows_bytes(count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct wire_run_row row = {.length = each,
-                                   .crc = pawl_crc32c(0, client->memory + (size_t)each * i, each)};
+    uint32_t rows_bytes = wire_rows_bytes(run->count);
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct wire_run_row row = {
+            .length = run->each,
+            .crc = pawl_crc32c(0, client->memory + (size_t)run->each * i, run->each)};
         memcpy(ret + i * sizeof(row), &row, sizeof(row));
     }
-    memcpy(ret + rows_bytes, client->memory, (size_t)each * count);
+    memcpy(ret + rows_bytes, client->memory, (size_t)run->each * run->count);
     *ret_crc = pawl_crc32c(0, ret, rows_bytes);
-    return rows_bytes + each * count;
+    return rows_bytes + run->each * run->count;
+}
+
+void client_run(struct client *client, const struct client_run *run)
+{
+    unsigned char message[WIRE_MESSAGE_MAX] = {0};
+    struct wire_record_id id = {.producer_lo = 1, .sequence = run->index + 1};
+    struct wire_append append = {.chunk = run->chunk,
+                                 .version = 1,
+                                 .id = id,
+                                 .length = run->each * run->count,
+                                 .run_count = run->count};
+    struct wire_prepare prepare = {.chunk = run->chunk,
+                                   .version = 1,
+                                   .index = run->index,
+                                   .id = id,
+                                   .length = append.length,
+                                   .run_count = run->count};
+    uint32_t struct_bytes = wire_struct_bytes(run->type);
+    uint32_t bytes = struct_bytes + run_bytes(client, run, message + struct_bytes, &append.crc);
+    wire_header_init(&append.header, run->type, bytes, run->request);
+    prepare.header = append.header;
+    prepare.crc = append.crc;
+    memcpy(message, run->type == WIRE_APPEND ? (void *)&append : (void *)&prepare, struct_bytes);
+    client_send(client, message, bytes);
 }
 
 void client_append(struct client *client, uint64_t request, uint32_t length, uint16_t slot_first,

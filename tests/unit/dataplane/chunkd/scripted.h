@@ -125,10 +125,17 @@ void client_send(struct client *client, const void *message, uint32_t bytes);
 void client_append(struct client *client, uint64_t request, uint32_t length, uint16_t slot_first,
                    uint16_t slot_count);
 
-// What stands behind the struct of a run of `count` records, each `each` bytes of memory: its bytes, and the message's
-// crc.
-uint32_t client_run_bytes(const struct client *client, uint16_t count, uint32_t each,
-                          unsigned char *ret, uint32_t *ret_crc);
+// A run of `count` records of `each` bytes of memory, as an APPEND or a PREPARE (`type`): the first has this index, and
+// the sequence behind it.
+struct client_run {
+    uint16_t type;
+    uint16_t count;
+    uint32_t each;
+    uint64_t chunk;
+    uint64_t index;
+    uint64_t request;
+};
+void client_run(struct client *client, const struct client_run *run);
 
 // A listening fabric of the test's: another chunk server. Its accepted connection appears in `client`.
 struct server {

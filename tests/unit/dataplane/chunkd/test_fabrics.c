@@ -226,20 +226,9 @@ static void read_expect(enum side side, uint64_t offset, uint32_t length,
 // A run of 9 records of 1000 bytes, more than a message of the fake one takes: as of a client, or of its primary.
 static void run_send(enum side side, uint16_t type)
 {
-    unsigned char message[WIRE_MESSAGE_MAX] = {0};
-    struct wire_record_id id = {.producer_lo = 1, .sequence = 1};
-    struct wire_append append = {
-        .chunk = CHUNK, .version = 1, .id = id, .length = 9000, .run_count = 9};
-    struct wire_prepare prepare = {
-        .chunk = CHUNK, .version = 1, .id = id, .length = 9000, .run_count = 9};
-    uint32_t struct_bytes = wire_struct_bytes(type);
-    uint32_t bytes = struct_bytes +
-                     client_run_bytes(&client[side], 9, 1000, message + struct_bytes, &append.crc);
-    prepare.crc = append.crc;
-    wire_header_init(&append.header, type, bytes, 1);
-    prepare.header = append.header;
-    memcpy(message, type == WIRE_APPEND ? (void *)&append : (void *)&prepare, struct_bytes);
-    client_send(&client[side], message, bytes);
+    client_run(
+        &client[side],
+        &(struct client_run){.type = type, .count = 9, .each = 1000, .chunk = CHUNK, .request = 1});
 }
 
 // ---- clients ----------------------------------------------------------------------------------

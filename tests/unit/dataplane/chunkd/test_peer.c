@@ -260,17 +260,12 @@ static void run_action(uint64_t payload, uint64_t index, uint16_t count)
 // Brings a run of `count` records of 10 bytes; returns the core's name of its payload.
 static uint64_t run_bring(uint64_t request, uint16_t count)
 {
-    unsigned char message[sizeof(struct wire_append) + WIRE_INLINE_MAX] = {0};
-    struct wire_append append = {.chunk = 42,
-                                 .version = 1,
-                                 .id = {.producer_lo = 1, .sequence = request},
-                                 .length = 10u * count,
-                                 .run_count = count};
-    uint32_t bytes = (uint32_t)sizeof(append) +
-                     client_run_bytes(&client, count, 10, message + sizeof(append), &append.crc);
-    wire_header_init(&append.header, WIRE_APPEND, bytes, request);
-    memcpy(message, &append, sizeof(append));
-    client_send(&client, message, bytes);
+    client_run(&client, &(struct client_run){.type = WIRE_APPEND,
+                                             .count = count,
+                                             .each = 10,
+                                             .chunk = 42,
+                                             .index = request - 1,
+                                             .request = request});
     return script_payload();
 }
 

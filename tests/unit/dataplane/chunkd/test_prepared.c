@@ -86,18 +86,12 @@ static void test_prepares_when_answered_in_one_turn_share_an_answer(void **state
 // A PREPARE of a run: records [index, index + count), of 10 bytes each.
 static void prepare_send_run(uint64_t index, uint16_t count)
 {
-    unsigned char message[sizeof(struct wire_prepare) + WIRE_INLINE_MAX] = {0};
-    struct wire_prepare prepare = {.chunk = 42,
-                                   .version = 1,
-                                   .index = index,
-                                   .id = {.producer_lo = 1, .sequence = index + 1},
-                                   .length = 10u * count,
-                                   .run_count = count};
-    uint32_t bytes = (uint32_t)sizeof(prepare) +
-                     client_run_bytes(&client, count, 10, message + sizeof(prepare), &prepare.crc);
-    wire_header_init(&prepare.header, WIRE_PREPARE, bytes, 100 + index);
-    memcpy(message, &prepare, sizeof(prepare));
-    client_send(&client, message, bytes);
+    client_run(&client, &(struct client_run){.type = WIRE_PREPARE,
+                                             .count = count,
+                                             .each = 10,
+                                             .chunk = 42,
+                                             .index = index,
+                                             .request = 100 + index});
 }
 
 static void test_run_when_it_comes_then_core_and_store_get_its_rows_and_bytes(void **state)

@@ -252,17 +252,10 @@ static void test_records_when_appended_are_read_back_and_survive_a_restart(void 
 // A run of `count` records of 1000 bytes of memory.
 static void run_send(uint64_t handle, uint16_t count)
 {
-    unsigned char message[WIRE_MESSAGE_MAX] = {0};
-    struct wire_append append = {.chunk = handle,
-                                 .version = 1,
-                                 .id = {.producer_lo = 1, .sequence = 1},
-                                 .length = 1000u * count,
-                                 .run_count = count};
-    uint32_t bytes = (uint32_t)sizeof(append) +
-                     client_run_bytes(&client, count, 1000, message + sizeof(append), &append.crc);
-    wire_header_init(&append.header, WIRE_APPEND, bytes, 1);
-    memcpy(message, &append, sizeof(append));
-    client_send(&client, message, bytes);
+    client_run(
+        &client,
+        &(struct client_run){
+            .type = WIRE_APPEND, .count = count, .each = 1000, .chunk = handle, .request = 1});
 }
 
 static void test_run_when_it_fills_what_is_welcome_then_is_stored(void **state)
