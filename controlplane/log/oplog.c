@@ -16,6 +16,7 @@
 
 #define PAWL_LOG_SUBSYSTEM "oplog"
 #include "base/assert.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "controlplane/log/oplog_private.h"
 
@@ -353,13 +354,12 @@ static int directory_open(struct oplog *log)
         pawl_log_error("%s: can't be opened: %s", log->directory, pawl_strerror(rc));
         return rc;
     }
-    if (flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        int rc = errno == EWOULDBLOCK ? PAWL_EBUSY : -errno;
+    int rc = pawl_lock(log->lock_fd, log->options.lock_ms);
+    if (rc != 0) {
         pawl_log_error("%s: can't be locked: %s", log->directory,
-                       rc == PAWL_EBUSY ? "another process is using it" : pawl_strerror(rc));
-        return rc;
+                       rc == -EBUSY ? "another process is using it" : pawl_strerror(rc));
     }
-    return 0;
+    return rc == -EBUSY ? PAWL_EBUSY : rc;
 }
 
 // Releases all but the handles of the loop.

@@ -8,6 +8,7 @@
 
 #define PAWL_LOG_SUBSYSTEM "master"
 #include "base/assert.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "controlplane/master/master_private.h"
 
@@ -61,6 +62,7 @@ int master_load(struct master *master)
 {
     const struct oplog_options options = {
         .size = sizeof(options),
+        .lock_ms = PAWL_LOCK_FORERUNNER_MS,
         .on_durable = on_durable,
         .user = master,
     };

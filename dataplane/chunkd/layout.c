@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/crc32c.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "dataplane/store/store.h"
@@ -131,7 +132,7 @@ static int dir_lock(struct layout *layout, uint32_t lock_ms)
     if (layout->fd < 0) {
         return -errno;
     }
-    return store_lock(layout->fd, lock_ms);
+    return pawl_lock(layout->fd, lock_ms);
 }
 
 static bool has(const struct layout *layout, const char *name)

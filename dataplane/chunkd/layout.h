@@ -19,9 +19,6 @@
 
 #include "base/util.h"
 
-// For a server that was killed before us: its end takes the kernel a moment.
-#define LAYOUT_LOCK_MS 5000u
-
 struct layout {
     const char *dir; // BORROWED
     uint32_t reactors_count;

@@ -10,9 +10,9 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/random.h"
 #include "dataplane/chunkd/chunkd_private.h"
-#include "dataplane/chunkd/layout.h"
 
 // Limits of what can be under way at once. Requests are bounded by the peers' credits already;
 // these are the ends of what memory a reactor takes for them.
@@ -92,7 +92,7 @@ static int open_store(struct reactor *reactor)
         .journal_segments_count = options->journal_segments_count,
         .inline_max_bytes = options->inline_max_bytes,
         .stores_count = options->reactors_count,
-        .lock_ms = LAYOUT_LOCK_MS,
+        .lock_ms = PAWL_LOCK_FORERUNNER_MS,
         .fixed_memory = reactor->buffers.region.base,
         .fixed_bytes = reactor->buffers.region.bytes,
     };

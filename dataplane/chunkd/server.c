@@ -9,6 +9,7 @@
 
 #include <pawl/error.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "dataplane/chunkd/layout.h"
@@ -234,8 +235,8 @@ static int address_make(struct server *server)
 
 static int dirs_make(struct server *server)
 {
-    int code =
-        layout_open(server->config->directory, server->count, LAYOUT_LOCK_MS, &server->layout);
+    int code = layout_open(server->config->directory, server->count, PAWL_LOCK_FORERUNNER_MS,
+                           &server->layout);
     for (uint32_t i = 0; i < server->count && code == 0; i++) {
         code = layout_dir(&server->layout, i, server->dirs[i]);
     }

@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/lock.h"
 
 #define PAWL_LOG_SUBSYSTEM "store"
 #include "base/log.h"
@@ -30,30 +31,7 @@
 // is written now. They hold their file open, and so its lock: it is free when the last one is over.
 int store_file_lock(int fd)
 {
-    return store_lock(fd, STORE_LOCK_MS);
-}
-
-int store_lock(int fd, uint32_t wait_ms)
-{
-    const struct timespec pause = {.tv_nsec = 1000000};
-    uint64_t deadline_ms = pawl_clock_ms() + wait_ms;
-    bool is_told = false;
-
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR) {
-            return -errno;
-        }
-        if (pawl_clock_ms() >= deadline_ms) {
-            return -EBUSY;
-        }
-        if (!is_told) {
-            pawl_log_info("waits up to %u ms for another process that has it, or was killed",
-                          wait_ms);
-            is_told = true;
-        }
-        nanosleep(&pause, NULL);
-    }
-    return 0;
+    return pawl_lock(fd, STORE_LOCK_MS);
 }
 
 int store_aligned_new(size_t bytes, void **ret)
@@ -112,7 +90,7 @@ static int folders_open(struct store *store, const struct store_options *options
     int code = folder_open(AT_FDCWD, options->dir, &store->dir_fd);
 
     if (code == 0) {
-        code = store_lock(store->dir_fd, options->lock_ms);
+        code = pawl_lock(store->dir_fd, options->lock_ms);
     }
     if (code == 0) {
         code = folder_open(store->dir_fd, "journal", &store->journal_fd);

@@ -95,8 +95,6 @@ struct store_completion {
 // Opens or creates a store: replays the journal, verifies what it needs, cuts a torn tail (logged).
 // Errors: -EBUSY locked by another process for lock_ms, PAWL_EFORMAT for an unknown format, -errno.
 int store_open(const struct store_options *options, struct store **ret_store) PAWL_MUST_CHECK;
-// Takes the lock of an open file or folder, and waits up to wait_ms for whoever has it. -EBUSY: they still do; -errno.
-int store_lock(int fd, uint32_t wait_ms) PAWL_MUST_CHECK;
 // Flushes what is pending and closes. NULL is fine.
 void store_close(struct store *store);
 

@@ -162,19 +162,29 @@ class Cluster:
         say(f"SIG{name} to {server}")
         self.pawl("local", "kill", server, "--signal", name)
 
-    def wait_unlocked(self, server, seconds=120):
-        """What a killed process had open the kernel closes in its own time: before, the next one does not get the store."""
+    def hold(self, server, seconds=120):
+        """The lock of a killed process, which the kernel gives back in its own time: before, the next one does not get
+        its directory. Returns a descriptor that holds it."""
         until = time.monotonic() + seconds
-        store = os.open(os.path.join(self.dir, server, "data"), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            while True:
-                try:
-                    return fcntl.flock(store, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    check(time.monotonic() < until, f"the store of {server} is still locked after {seconds} s")
-                    time.sleep(0.01)
-        finally:
-            os.close(store)
+        path = os.path.join(self.dir, server, "data", "lock" if server == "master" else "")
+        lock = os.open(path, os.O_RDONLY)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            except BlockingIOError:
+                check(time.monotonic() < until, f"{path} is still locked after {seconds} s")
+                time.sleep(0.01)
+
+    def wait_unlocked(self, server):
+        os.close(self.hold(server))
+
+    def wait_logged(self, server, text, behind=0, seconds=120):
+        """Until the log has the text behind so many characters."""
+        until = time.monotonic() + seconds
+        while text not in self.log(server)[behind:]:
+            check(time.monotonic() < until, f"{server} has not logged {text!r} after {seconds} s")
+            time.sleep(0.01)
 
     def restart(self, server):
         say(f"restart of {server}")

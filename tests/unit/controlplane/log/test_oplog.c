@@ -285,6 +285,40 @@ static void test_oplog_open_when_in_use_is_refused(void **state)
     log_rig_fini(&rig);
 }
 
+// Who has the directory, and lets go of it while another waits: as a process that was killed and is not quite gone.
+static struct log_rig *holder;
+
+int __real_nanosleep(const struct timespec *wanted, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left);
+
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left)
+{
+    struct log_rig *rig = holder;
+    holder = NULL;
+    if (rig != NULL) {
+        log_rig_close(rig);
+    }
+    return __real_nanosleep(wanted, left);
+}
+
+static void test_oplog_open_when_another_lets_go_opens(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    const struct oplog_options options = {.size = sizeof(options), .lock_ms = 60000};
+    struct oplog *second = NULL;
+    log_rig_init(&rig);
+    log_rig_open(&rig);
+    log_rig_append_to(&rig, 1);
+    holder = &rig;
+    assert_int_equal(oplog_open(rig.directory, &rig.loop, &options, NULL, &second), 0);
+    assert_null(holder); // it waited
+    assert_int_equal(oplog_durable_lsn(second), 1);
+    assert_int_equal(oplog_close(second), 0);
+    uv_run(&rig.loop, UV_RUN_DEFAULT);
+    log_rig_fini(&rig);
+}
+
 static void test_oplog_open_when_path_is_no_directory_fails(void **state)
 {
     (void)state;
@@ -414,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_oplog_append_when_a_segment_is_full_gives_back_what_was_ahead),
         cmocka_unit_test(test_oplog_close_when_another_log_goes_on_cuts_nothing_of_it),
         cmocka_unit_test(test_oplog_open_when_in_use_is_refused),
+        cmocka_unit_test(test_oplog_open_when_another_lets_go_opens),
         cmocka_unit_test(test_oplog_open_when_path_is_no_directory_fails),
         cmocka_unit_test(test_oplog_append_when_disk_is_full_fails_once_and_for_good),
     };
