@@ -39,10 +39,10 @@
 #define STORE_WRITE_BACKS 4u
 #define STORE_HUGE_BYTES (2u << 20)
 // Of the write-back, in one request: the journal's next write waits for as long as the disk takes for it.
-#define STORE_RUN_BYTES (256u << 10)
+#define STORE_RUN_BYTES (128u << 10)
 #define STORE_PACE 4 // bytes of a checkpoint for each byte of the journal
 #define STORE_RUN_ROWS                                                                             \
-    4096u // of a footer: what a reactor makes at once takes less than half a millisecond
+    2048u // of a footer: what a reactor makes at once takes less than half a millisecond
 #define STORE_READ_RECORDS 1024u
 #define STORE_READ_EXTENTS 64u
 #define STORE_READ_LARGE_BYTES (256u << 10) // reads of more than that have their turn at the disk
