@@ -197,6 +197,7 @@ static void file_recycled(struct store_io_request *request, int result)
     if (result == 0) {
         replica->fd = spare->fd;
         replica->overwrites = true;
+        replica->covered_end = store_covered_end(replica->store, spare->fd);
         if (replica->dropped) {
             replica->held_bytes = spare->counted_bytes; // as store_replica_drop() leaves it
         } else {
@@ -270,7 +271,8 @@ static void large_fail(struct store_op *op, int code, const char *what)
     store_op_finish(op, store->failed);
 }
 
-static void large_durable(struct store_op *op)
+// What is in the journal refers to the payload: it is durable by now, or will be together with the entry.
+static void large_note(struct store_op *op)
 {
     store_file_release(op->replica);
     pawl_list_push_back(&op->replica->store->journal.waiting, &op->node);
@@ -294,7 +296,7 @@ static void large_flushed(struct store_io_request *request, int result)
             store_file_release(replica);
             large_fail(op, result, "the flush of a chunk file");
         } else {
-            large_durable(op);
+            large_note(op);
         }
     }
     large_flush(replica);
@@ -327,8 +329,8 @@ static void large_written(struct store_io_request *request, int result)
         large_fail(op, result, "a chunk file");
         return;
     }
-    if (request->type == STORE_IO_WRITE_DURABLE) {
-        large_durable(op);
+    if (request->type == STORE_IO_WRITE_DURABLE || op->covered) {
+        large_note(op);
         return;
     }
     pawl_list_push_back(&replica->unflushed, &op->node);
@@ -351,8 +353,9 @@ static void large_ready(struct store_waiter *waiter, int code)
         large_fail(op, store->failed, "");
         return;
     }
+    op->covered = op->place + pawl_align_up(length, DISK_PAGE_BYTES) <= replica->covered_end;
     op->io = (struct store_io_request){
-        .type = replica->overwrites ? STORE_IO_WRITE_DURABLE : STORE_IO_WRITE,
+        .type = replica->overwrites && !op->covered ? STORE_IO_WRITE_DURABLE : STORE_IO_WRITE,
         .fd = replica->fd,
         .buffer = op->bounce != NULL ? op->bounce : (void *)(uintptr_t)op->payload,
         .bytes = store->direct ? (size_t)pawl_align_up(length, store->block_bytes) : length,

@@ -24,6 +24,7 @@
 #include "dataplane/store/store_private.h"
 
 static void journal_pump(struct store *store);
+static void batch_written(struct store_io_request *request, int result);
 
 void store_journal_open(struct store *store)
 {
@@ -183,6 +184,7 @@ static bool batch_begin(struct store *store, struct store_batch *batch, size_t n
                                     (uint64_t)PAWL_MAX(needed, (size_t)STORE_BATCH_BYTES));
     batch->first_lsn = journal->next_lsn;
     batch->features = 0;
+    batch->flushes = false;
     batch->entries_count = 0;
     batch->bytes = sizeof(struct disk_batch);
     return true;
@@ -322,6 +324,10 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         entry_put(batch, &entry, 0);
         break;
     }
+    if (op->covered) {
+        batch->features |= DISK_BATCH_COVERS;
+        batch->flushes = !store->journal.write_covers;
+    }
     store_replica_dirty(op->replica, batch->segment->generation);
 }
 
@@ -420,6 +426,23 @@ static void op_apply(struct store_op *op, const struct store_batch *batch)
     store_op_finish(op, 0);
 }
 
+// A device that has durable writes of its own (FUA) keeps payloads in its cache whatever is written durably: hence a
+// flush, which covers the batch as well.
+static bool batch_flush(struct store_batch *batch)
+{
+    if (!batch->flushes) {
+        return false;
+    }
+    batch->flushes = false;
+    batch->io = (struct store_io_request){
+        .type = STORE_IO_FLUSH,
+        .fd = batch->segment->fd,
+        .done = batch_written,
+    };
+    store_io_submit(&batch->store->io, &batch->io);
+    return true;
+}
+
 static void batch_written(struct store_io_request *request, int result)
 {
     struct store_batch *batch = pawl_container_of(request, struct store_batch, io);
@@ -427,6 +450,9 @@ static void batch_written(struct store_io_request *request, int result)
     struct store_journal *journal = &store->journal;
     struct pawl_list *node;
 
+    if (result >= 0 && store->failed == 0 && batch_flush(batch)) {
+        return;
+    }
     journal->in_flight = false;
     if (result < 0 || store->failed != 0) {
         if (store->failed == 0) {
@@ -466,7 +492,7 @@ static void batch_submit(struct store *store)
     memcpy(batch->buffer, &header, sizeof(header));
     memset(batch->buffer + batch->bytes, 0, bytes - batch->bytes);
     batch->io = (struct store_io_request){
-        .type = STORE_IO_WRITE_DURABLE,
+        .type = batch->flushes ? STORE_IO_WRITE : STORE_IO_WRITE_DURABLE,
         .fd = batch->segment->fd,
         .buffer = batch->buffer,
         .bytes = bytes,

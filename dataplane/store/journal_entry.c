@@ -218,6 +218,14 @@ static size_t entry_find(const struct journal_scan *scan, size_t at, size_t end,
     return SIZE_MAX;
 }
 
+// Of the last batch: what it refers to lasts together with it, and may be as torn as the batch itself.
+static bool reference_is_torn(const struct journal_scan *scan, const struct disk_batch *batch,
+                              const struct disk_entry *entry)
+{
+    return entry->type == DISK_ENTRY_REFERENCE && (batch->features & DISK_BATCH_COVERS) != 0 &&
+           scan->is_there != NULL && !scan->is_there(scan->user, entry);
+}
+
 // Walks one batch. `last`: nothing sound follows it. *ret_cut: the walk ends inside of it.
 static int scan_batch(struct journal_scan *scan, size_t at, const struct disk_batch *batch,
                       bool last, bool *ret_cut)
@@ -237,7 +245,7 @@ static int scan_batch(struct journal_scan *scan, size_t at, const struct disk_ba
             return code;
         }
         bool known = code != -EBADMSG && entry.lsn == scan->next_lsn;
-        if (last && (!known || code != 0)) {
+        if (last && (!known || code != 0 || reference_is_torn(scan, batch, &entry))) {
             scan->torn_bytes = end - at;
             *ret_cut = true;
             return 0;

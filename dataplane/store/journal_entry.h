@@ -59,6 +59,8 @@ struct journal_scan {
     void *user;
     // An entry, its payload at `payload_at`; intact: the payload matches. Not 0: the walk ends with it.
     int (*visit)(void *user, const struct disk_entry *entry, size_t payload_at, bool intact);
+    // Whether what an entry of the last batch refers to is there. NULL: not looked at.
+    bool (*is_there)(void *user, const struct disk_entry *entry);
     // Entries [from, to) can't be read, though later ones can.
     void (*lost)(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t offset);
 };

@@ -5,10 +5,15 @@
 // applied in their order, and the last word about a record counts. Segments below the low mark (the
 // oldest generation that the newest header names) are free; from there to the newest none may be missing.
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <pawl/error.h>
+
+#include "base/crc32c.h"
 
 #define PAWL_LOG_SUBSYSTEM "store"
 #include "base/log.h"
@@ -102,16 +107,21 @@ static int apply_row(struct store_replica *replica, uint64_t index, const struct
     return 0;
 }
 
-static int apply_reference(struct store_replica *replica, const struct disk_entry *entry)
+static bool place_is_inside(const struct store_replica *replica, const struct disk_entry *entry)
 {
     uint64_t place = entry->record.place;
 
-    if (place < DISK_PAGE_BYTES || place > replica->data_end ||
-        entry->record.length > replica->data_end - place) {
+    return place >= DISK_PAGE_BYTES && place <= replica->data_end &&
+           entry->record.length <= replica->data_end - place;
+}
+
+static int apply_reference(struct store_replica *replica, const struct disk_entry *entry)
+{
+    if (!place_is_inside(replica, entry)) {
         store_replica_damage(replica, "an entry refers to a place outside of its file");
         return 0;
     }
-    return apply_row(replica, entry->argument, &entry->record, place);
+    return apply_row(replica, entry->argument, &entry->record, entry->record.place);
 }
 
 static int apply_run(const struct replay *replay, struct store_replica *replica,
@@ -228,6 +238,45 @@ static int replay_visit(void *user, const struct disk_entry *entry, size_t paylo
     return apply_entry(replay, replica, entry, payload_at);
 }
 
+// A payload that can't be read counts as there, as that of an older record would: a read will say what is wrong.
+static bool payload_is_there(const struct replay *replay, const struct store_replica *replica,
+                             const struct disk_entry *entry)
+{
+    const struct store *store = replay->store;
+    size_t piece_max = STORE_BATCH_BYTES;
+    uint32_t crc = 0;
+    void *piece = NULL;
+    int fd = openat(store->chunks_fd, replica->name, O_RDONLY | store_file_flags(store));
+    int code = fd < 0 ? -errno : store_aligned_new(piece_max, &piece);
+
+    for (size_t at = 0; at < entry->record.length && code == 0; at += piece_max) {
+        size_t bytes = PAWL_MIN(entry->record.length - at, piece_max);
+        code = store_read_whole(fd, piece, (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES),
+                                entry->record.place + at);
+        crc = pawl_crc32c(crc, piece, bytes);
+    }
+    free(piece);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (code != 0) {
+        pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " could not be looked at: %s",
+                       replica->handle, entry->argument, pawl_strerror(code));
+    }
+    return code != 0 || crc == entry->record.crc;
+}
+
+// Only of the last batch: a later one would say that the flush behind this one is over.
+static bool replay_is_there(void *user, const struct disk_entry *entry)
+{
+    const struct replay *replay = user;
+    const struct store_replica *replica = store_replica_find(replay->store, entry->handle);
+
+    return replica == NULL || replica->create_lsn != entry->create_lsn ||
+           replay->segment->generation <= replica->footer_generation ||
+           !place_is_inside(replica, entry) || payload_is_there(replay, replica, entry);
+}
+
 // A header that can't be read: the batches still tell the generation. None: the segment is free.
 static int segment_guess(struct replay *replay, struct disk_segment *header)
 {
@@ -333,6 +382,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
         .end_lsn = end_lsn,
         .user = replay,
         .visit = replay_visit,
+        .is_there = replay_is_there,
         .lost = replay_lost,
     };
     int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
@@ -383,7 +433,8 @@ static int segments_replay(struct replay *replay)
             return code;
         }
     }
-    return 0;
+    // A process that was killed may have left its last batch, and payloads, in the device's cache.
+    return newest != 0 && fdatasync(replay->segment->fd) != 0 ? -errno : 0;
 }
 
 int store_replay(struct store *store)

@@ -180,6 +180,7 @@ int store_segments_open(struct store *store, const struct store_options *options
             break;
         }
     }
+    journal->write_covers = store_durable_write_covers(journal->segments[0].fd);
     return images_new(store);
 }
 

@@ -107,6 +107,7 @@ struct store_op {
     const void *payload; // BORROWS UNTIL the completion
     uint64_t place;      // large record: in the chunk file
     size_t batch_at;     // record: of its first entry in the batch
+    bool covered;        // large record: durable with the journal's flush, and no sooner
     void *bounce;        // large record whose payload is not aligned
     struct store_waiter waiter;
     struct store_io_request io;
@@ -204,8 +205,9 @@ struct store_replica {
     struct store_op *drop_op;
     uint32_t uses; // reads under way
     uint64_t space_bytes;
-    uint64_t held_bytes; // of a recycled file's blocks, used or not yet
-    bool overwrites;     // its file is a recycled one: it has blocks
+    uint64_t held_bytes;  // of a recycled file's blocks, used or not yet
+    bool overwrites;      // its file is a recycled one: it has blocks
+    uint64_t covered_end; // of its file: large records up to there last once the journal is flushed
 };
 
 enum store_segment_state { STORE_SEGMENT_FREE = 0, STORE_SEGMENT_ACTIVE, STORE_SEGMENT_FULL };
@@ -227,6 +229,7 @@ struct store_batch {
     size_t limit;
     size_t bytes;      // 0: not begun
     uint32_t features; // that its entries need
+    bool flushes;      // its entries need more than to be durable themselves
     uint32_t entries_count;
     uint64_t first_lsn;
     struct store_segment *segment;
@@ -250,7 +253,8 @@ struct store_journal {
     struct store_batch batches[2];
     unsigned gathering; // the other one may be in flight
     bool in_flight;
-    bool unmarked; // the last batch has nothing behind it
+    bool unmarked;     // the last batch has nothing behind it
+    bool write_covers; // its durable writes flush the device's cache
     uint64_t batch_ms;
     struct pawl_list waiting;
 };
@@ -408,6 +412,13 @@ size_t store_journal_op_bytes(const struct store_op *op);
 size_t store_journal_room_bytes(const struct store *store);
 void store_journal_fail(struct store *store, int code);
 bool store_journal_is_idle(const struct store *store);
+
+// cover.c
+// Up to where a finished direct write to this file, by place, is durable once any file of the journal has been
+// flushed. 0: nowhere. The file's extents as they are now have to be durable.
+uint64_t store_covered_end(const struct store *store, int fd);
+// Whether a durable write to this file is such a flush as well. False also when that can't be known.
+bool store_durable_write_covers(int fd);
 
 // file.c
 void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,

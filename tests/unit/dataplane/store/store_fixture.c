@@ -456,3 +456,14 @@ void fixture_copy_tree(const char *from, const char *to)
         closedir(folder);
     }
 }
+
+void fixture_crash(struct fixture *f)
+{
+    char copy[72];
+
+    snprintf(copy, sizeof(copy), "%s.x", f->dir);
+    fixture_copy_tree(f->dir, copy);
+    fixture_close(f);
+    fixture_remove_tree(f->dir);
+    assert_int_equal(rename(copy, f->dir), 0);
+}

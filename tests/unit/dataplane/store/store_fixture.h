@@ -40,6 +40,8 @@ int fixture_teardown(void **state);
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
 void fixture_reopen(struct fixture *f);
+// Closes the store; its folder is what a crash would have left now.
+void fixture_crash(struct fixture *f);
 
 // Polls once. Waits on the store's descriptor when there is nothing to do: a missed signal fails.
 void fixture_step(struct fixture *f);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <pawl/error.h>
+
 #include "dataplane/store/store_private.h"
 
 #define CHUNK_BYTES (1u << 20)
@@ -35,6 +37,34 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
         }
     }
     __real_store_io_submit(io, request);
+}
+
+// What cover.c would say of the disk.
+static struct {
+    uint64_t end;
+    bool write_covers;
+} covered;
+
+uint64_t __wrap_store_covered_end(const struct store *store, int fd);
+bool __wrap_store_durable_write_covers(int fd);
+
+uint64_t __wrap_store_covered_end(const struct store *store, int fd)
+{
+    (void)store;
+    (void)fd;
+    return covered.end;
+}
+
+bool __wrap_store_durable_write_covers(int fd)
+{
+    (void)fd;
+    return covered.write_covers;
+}
+
+static int setup(void **state)
+{
+    memset(&covered, 0, sizeof(covered));
+    return fixture_setup(state);
 }
 
 // Leaves the file of a chunk with one large record behind.
@@ -105,7 +135,110 @@ static void test_large_record_when_its_durable_write_fails_then_out_of_service(v
     assert_int_equal(fixture_check_chunk(f, 2), 0);
 }
 
-#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+// A store with chunk 2 in a recycled file, of which so much is covered by the journal's flush.
+static void open_covered(struct fixture *f, uint64_t end, bool write_covers)
+{
+    covered.end = end;
+    covered.write_covers = write_covers;
+    fixture_open(f);
+    leave(f, 1);
+    fixture_create_sized(f, 2, CHUNK_BYTES);
+    memset(&asked, 0, sizeof(asked));
+}
+
+static void test_large_record_when_covered_then_the_journals_flush_is_its_own(void **state)
+{
+    struct fixture *f = *state;
+
+    open_covered(f, UINT64_MAX, false);
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 0);
+    assert_int_equal(asked.flushes, 1);
+    fixture_append(f, 2, 100); // no matter for a flush
+    assert_int_equal(asked.flushes, 1);
+    assert_int_equal(fixture_check_chunk(f, 2), 2);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 2), 2);
+}
+
+static void test_large_record_when_durable_writes_flush_then_there_is_no_flush_beside(void **state)
+{
+    struct fixture *f = *state;
+
+    open_covered(f, UINT64_MAX, true);
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 0);
+    assert_int_equal(asked.flushes, 0);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
+}
+
+static void test_large_record_when_behind_what_is_covered_then_its_write_is_durable(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first = pawl_align_up(LARGE_BYTES, DISK_PAGE_BYTES);
+
+    open_covered(f, DISK_PAGE_BYTES + 2 * first - 1,
+                 false); // all of the first, not all of the second
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(asked.durable_writes, 0);
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 1);
+    assert_int_equal(fixture_check_chunk(f, 2), 2);
+}
+
+// A byte of the last record of chunk 2.
+static void payload_flip(const struct fixture *f)
+{
+    char path[256];
+
+    fixture_find_file(f, "chunks", "0000000000000002.", path, sizeof(path));
+    fixture_flip(path, DISK_PAGE_BYTES + pawl_align_up(LARGE_BYTES, DISK_PAGE_BYTES) + 300000);
+}
+
+static void test_recovery_when_the_last_payload_is_torn_then_its_record_never_was(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int torn = 0; torn < 2; torn++) {
+        open_covered(f, UINT64_MAX, torn == 0);
+        fixture_append(f, 2, LARGE_BYTES);
+        fixture_append(f, 2, LARGE_BYTES);
+        fixture_crash(f);
+        if (torn) {
+            payload_flip(f);
+        }
+        fixture_open(f);
+        assert_int_equal(fixture_check_chunk(f, 2), torn ? 1 : 2);
+        assert_false(fixture_find(f, 2).chunk.damaged);
+        fixture_append(f, 2, 100000);
+        assert_int_equal(fixture_check_chunk(f, 2), torn ? 2 : 3);
+        fixture_close(f);
+        fixture_remove_tree(f->dir);
+    }
+}
+
+// What stands behind it says that its flush was over.
+static void test_recovery_when_a_confirmed_payload_rots_then_its_record_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    open_covered(f, UINT64_MAX, false);
+    fixture_append(f, 2, LARGE_BYTES);
+    fixture_append(f, 2, LARGE_BYTES);
+    fixture_append(f, 2, 100);
+    fixture_crash(f);
+    payload_flip(f);
+    fixture_open(f);
+    assert_int_equal(fixture_find(f, 2).chunk.records_count, 3);
+    assert_int_equal(fixture_read_record(f, 2, 0), 0);
+    assert_int_equal(fixture_read_record(f, 2, 1), PAWL_ECORRUPT);
+    assert_int_equal(fixture_read_record(f, 2, 2), 0);
+}
+
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
 {
@@ -113,6 +246,11 @@ int main(void)
         FIXTURE_TEST(test_large_record_when_its_blocks_are_new_then_is_flushed),
         FIXTURE_TEST(test_large_record_when_in_a_recycled_file_then_its_write_is_durable),
         FIXTURE_TEST(test_large_record_when_its_durable_write_fails_then_out_of_service),
+        FIXTURE_TEST(test_large_record_when_covered_then_the_journals_flush_is_its_own),
+        FIXTURE_TEST(test_large_record_when_durable_writes_flush_then_there_is_no_flush_beside),
+        FIXTURE_TEST(test_large_record_when_behind_what_is_covered_then_its_write_is_durable),
+        FIXTURE_TEST(test_recovery_when_the_last_payload_is_torn_then_its_record_never_was),
+        FIXTURE_TEST(test_recovery_when_a_confirmed_payload_rots_then_its_record_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,8 @@ struct image {
     uint64_t lost_from;
     uint64_t lost_to;
     uint32_t lost_count;
+    uint64_t missing; // lsn of an entry whose payload is not where it says
+    uint32_t looked_count;
 };
 
 static size_t put_record(uint8_t *at, uint64_t lsn)
@@ -53,6 +55,42 @@ static size_t put_record(uint8_t *at, uint64_t lsn)
     journal_entry_encode(&entry);
     memcpy(at, &entry, sizeof(entry));
     return entry.bytes;
+}
+
+// Turns a record into one whose payload is elsewhere.
+static void make_reference(uint8_t *at)
+{
+    struct disk_entry entry;
+
+    memcpy(&entry, at, sizeof(entry));
+    entry.type = DISK_ENTRY_REFERENCE;
+    entry.bytes = (uint32_t)journal_entry_bytes(0);
+    journal_entry_encode(&entry);
+    memcpy(at, &entry, sizeof(entry));
+}
+
+// A batch of two references.
+static void put_references(struct image *image, uint32_t features)
+{
+    size_t at = image->end;
+    struct disk_batch batch = {
+        .features = features,
+        .store_id = STORE_ID,
+        .generation = GENERATION,
+        .first_lsn = image->next_lsn,
+        .oldest_generation = 3,
+        .bytes = sizeof(batch),
+        .entries_count = 2,
+    };
+
+    for (uint32_t i = 0; i < 2; i++) {
+        (void)put_record(image->data + at + batch.bytes, image->next_lsn++);
+        make_reference(image->data + at + batch.bytes);
+        batch.bytes += (uint32_t)journal_entry_bytes(0);
+    }
+    journal_batch_encode(&batch);
+    memcpy(image->data + at, &batch, sizeof(batch));
+    image->end = (size_t)pawl_align_up(at + batch.bytes, DISK_BLOCK_BYTES_MIN);
 }
 
 static void put_batch(struct image *image, uint64_t generation, uint32_t entries_count)
@@ -121,6 +159,15 @@ static void image_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t of
     image->lost_to = to_lsn;
 }
 
+static bool image_is_there(void *user, const struct disk_entry *entry)
+{
+    struct image *image = user;
+
+    assert_int_equal(entry->type, DISK_ENTRY_REFERENCE);
+    image->looked_count++;
+    return entry->lsn != image->missing;
+}
+
 static struct journal_scan image_scan(struct image *image, uint64_t end_lsn)
 {
     struct journal_scan scan = {
@@ -132,6 +179,7 @@ static struct journal_scan image_scan(struct image *image, uint64_t end_lsn)
         .end_lsn = end_lsn,
         .user = image,
         .visit = image_visit,
+        .is_there = image_is_there,
         .lost = image_lost,
     };
 
@@ -426,6 +474,43 @@ static void test_entry_decode_when_a_run_makes_no_sense_then_refuses(void **stat
     }
 }
 
+static void
+test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one(void **state)
+{
+    struct image *image = *state;
+    struct journal_scan scan;
+
+    put_references(image, DISK_BATCH_COVERS); // 109 and 110, not the last
+    put_references(image, DISK_BATCH_COVERS); // 111, 112
+    scan = image_scan(image, 0);
+    assert_int_equal(image->seen_count, 13);
+    assert_int_equal(image->looked_count, 2); // of the last batch alone
+    assert_int_equal(scan.torn_bytes, 0);
+    image->missing = 112;
+    image->seen_count = 0;
+    scan = image_scan(image, 0);
+    assert_int_equal(image->seen_count, 12);
+    assert_int_equal(scan.next_lsn, 112);
+    assert_int_equal(scan.torn_bytes, journal_entry_bytes(0));
+    image->missing = 109;
+    image->seen_count = 0;
+    (void)image_scan(image, 0);
+    assert_int_equal(image->seen_count, 13);
+    assert_int_equal(image->lost_count, 0);
+}
+
+// Their payloads were durable before.
+static void test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at(void **state)
+{
+    struct image *image = *state;
+
+    put_references(image, 0);
+    image->missing = 110;
+    (void)image_scan(image, 0);
+    assert_int_equal(image->seen_count, 11);
+    assert_int_equal(image->looked_count, 0);
+}
+
 static void test_batch_decode_when_it_needs_what_is_not_known_then_says_so(void **state)
 {
     (void)state;
@@ -476,6 +561,8 @@ int main(void)
         IMAGE_TEST(test_scan_when_a_batch_header_rots_then_tells_what_is_lost),
         IMAGE_TEST(test_scan_when_the_end_is_missing_then_tells_what_is_lost),
         IMAGE_TEST(test_scan_when_batches_are_of_another_use_then_ignores_them),
+        IMAGE_TEST(test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one),
+        IMAGE_TEST(test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at),
         IMAGE_TEST(test_entry_decode_when_any_header_bit_flips_then_refuses),
         IMAGE_TEST(test_entry_decode_when_header_makes_no_sense_then_refuses),
         cmocka_unit_test(test_entry_decode_when_it_is_a_run_then_checks_rows_and_payloads),

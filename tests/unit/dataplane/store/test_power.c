@@ -74,7 +74,7 @@ static void setup_small(struct fixture *f, uint32_t segments_count)
 static void test_power_when_cut_anywhere_then_completed_changes_are_there(void **state)
 {
     setup_small(*state, 2);
-    power_seeds(*state, 1, 5);
+    power_seeds(*state, 1, 10);
 }
 
 static void test_power_when_journal_has_more_segments_then_completed_changes_are_there(void **state)
@@ -87,7 +87,8 @@ static void test_power_when_journal_has_more_segments_then_completed_changes_are
 static void test_power_when_the_disk_lies_then_loss_is_found(void **state)
 {
     struct fixture *f = *state;
-    static const enum sim_io_lie lies[] = {SIM_IO_FLUSH_DOES_NOTHING, SIM_IO_DURABLE_DOES_NOTHING};
+    static const enum sim_io_lie lies[] = {SIM_IO_FLUSH_DOES_NOTHING, SIM_IO_DURABLE_DOES_NOTHING,
+                                           SIM_IO_FLUSH_IS_OF_ONE_FILE};
 
     setup_small(f, 2);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(lies); i++) {

@@ -14,18 +14,6 @@
 
 #define SEGMENT_BYTES (64u << 10)
 
-// The open store's folder as a crash would leave it now; f goes on with the copy.
-static void crash(struct fixture *f)
-{
-    char copy[72];
-
-    snprintf(copy, sizeof(copy), "%s.x", f->dir);
-    fixture_copy_tree(f->dir, copy);
-    fixture_close(f);
-    fixture_remove_tree(f->dir);
-    assert_int_equal(rename(copy, f->dir), 0);
-}
-
 // Offset of the last sound batch in a segment.
 static size_t last_batch(const uint8_t *data, size_t bytes, struct disk_batch *ret)
 {
@@ -75,7 +63,7 @@ static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void 
 
     setup_small(f);
     fill(f, 3, 6);
-    crash(f);
+    fixture_crash(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     uint8_t *data = fixture_slurp(path, &bytes);
     size_t at = last_batch(data, bytes, &batch);
@@ -149,7 +137,7 @@ static void test_recovery_when_a_run_is_torn_then_cuts_all_of_it(void **state)
     struct disk_entry entry;
 
     run_fill(f);
-    crash(f);
+    fixture_crash(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     uint64_t at = run_entry(path, &entry);
     fixture_flip(path, at + entry.bytes - 100); // in its last payload
@@ -352,7 +340,7 @@ static void test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on(void 
     assert_int_equal(fixture_wait(f, small_token), 0);
     assert_int_equal(f->status[large_token], FIXTURE_PENDING);
     assert_int_equal(fixture_find(f, 1).chunk.records_count, 2);
-    crash(f);
+    fixture_crash(f);
     free(large);
     free(small);
     fixture_open(f);
@@ -383,7 +371,7 @@ static void test_recovery_when_a_hole_is_filled_again_then_old_records_stay_away
     fixture_append_start(f, 1, 2, 1400, 200000, &large);
     uint64_t small_token = fixture_append_start(f, 1, 3, 201400, 700, &small);
     assert_int_equal(fixture_wait(f, small_token), 0);
-    crash(f);
+    fixture_crash(f);
     free(large);
     free(small);
     fixture_open(f);
