@@ -83,6 +83,7 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
     if (batch.crc != STRUCT_CRC(&batch)) {
         return -EBADMSG;
     }
+    *ret = batch;
     if (batch.format != DISK_FORMAT || (batch.features & ~DISK_BATCH_FEATURES) != 0) {
         return PAWL_EFORMAT;
     }
@@ -91,7 +92,6 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
         batch.first_lsn == 0) {
         return -EBADMSG;
     }
-    *ret = batch;
     return 0;
 }
 
@@ -193,7 +193,8 @@ size_t journal_batch_find(const struct journal_scan *scan, size_t at, uint64_t l
     for (at = (size_t)pawl_align_up(at, DISK_BLOCK_BYTES_MIN); at < scan->bytes;
          at += DISK_BLOCK_BYTES_MIN) {
         struct disk_batch batch;
-        if (journal_batch_decode(scan->data + at, scan->bytes - at, &batch) != 0) {
+        int code = journal_batch_decode(scan->data + at, scan->bytes - at, &batch);
+        if (code != 0 && code != PAWL_EFORMAT) {
             continue;
         }
         if (batch.store_id == scan->store_id && batch.first_lsn >= lsn &&
@@ -280,6 +281,9 @@ int journal_scan(struct journal_scan *scan)
         at = journal_batch_find(scan, at, scan->next_lsn, &batch);
         if (at == SIZE_MAX) {
             break;
+        }
+        if (journal_batch_decode(scan->data + at, scan->bytes - at, &batch) != 0) {
+            return PAWL_EFORMAT; // of a newer version: to pass it over would lose what it says
         }
         uint64_t first = batch.first_lsn;
         if (scan->end_lsn != 0 && first > scan->end_lsn) {

@@ -27,7 +27,8 @@ void journal_entry_encode(struct disk_entry *entry);
 // 0; -EBADMSG: not a segment header, or damaged; PAWL_EFORMAT: of an unknown format.
 int journal_segment_decode(const void *data, size_t bytes,
                            struct disk_segment *ret) PAWL_MUST_CHECK;
-// The same for a batch; its entries lie inside `bytes`, but are not checked here.
+// The same for a batch; its entries lie inside `bytes`, but are not checked here. PAWL_EFORMAT, also when it has
+// features that are unknown: *ret is filled, and its fields are not checked.
 int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret) PAWL_MUST_CHECK;
 // The same for an entry; PAWL_ECORRUPT: only the payload is damaged, *ret is good.
 int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret) PAWL_MUST_CHECK;
@@ -68,7 +69,7 @@ struct journal_scan {
 // 0, what visit returned, or PAWL_EFORMAT.
 int journal_scan(struct journal_scan *scan) PAWL_MUST_CHECK;
 
-// Finds the first sound batch at or behind `at` of that generation (0: any) with an lsn of at least
+// Finds the first sound batch, one of an unknown format included, at or behind `at` of that generation (0: any) with an lsn of at least
 // `lsn`. Returns its offset and fills *ret; SIZE_MAX: none.
 size_t journal_batch_find(const struct journal_scan *scan, size_t at, uint64_t lsn,
                           struct disk_batch *ret);

@@ -294,7 +294,7 @@ static int segment_guess(struct replay *replay, struct disk_segment *header)
     }
     *header = (struct disk_segment){0};
     for (size_t at = DISK_PAGE_BYTES; (at = journal_batch_find(&scan, at, 0, &batch)) != SIZE_MAX;
-         at += batch.bytes) {
+         at += PAWL_MAX(batch.bytes, DISK_BLOCK_BYTES_MIN)) {
         if (batch.generation <= header->generation) {
             continue;
         }

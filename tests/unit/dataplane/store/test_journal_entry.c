@@ -511,6 +511,29 @@ static void test_scan_when_the_last_batch_only_refers_then_payloads_are_not_look
     assert_int_equal(image->looked_count, 0);
 }
 
+// To pass it over would be to lose what it says, quietly if it is the last.
+static void test_scan_when_a_batch_needs_what_is_not_known_then_refuses_the_segment(void **state)
+{
+    struct image *image = *state;
+
+    put_references(image, DISK_BATCH_FEATURES + 1);
+    struct journal_scan scan = {
+        .data = image->data,
+        .bytes = SEGMENT_BYTES,
+        .store_id = STORE_ID,
+        .generation = GENERATION,
+        .next_lsn = 100,
+        .user = image,
+        .visit = image_visit,
+        .lost = image_lost,
+    };
+    assert_int_equal(journal_scan(&scan), PAWL_EFORMAT);
+    assert_int_equal(image->seen_count, 9); // what stands before it
+    scan.store_id++;
+    scan.next_lsn = 100;
+    assert_int_equal(journal_scan(&scan), 0); // it is not ours
+}
+
 static void test_batch_decode_when_it_needs_what_is_not_known_then_says_so(void **state)
 {
     (void)state;
@@ -563,6 +586,7 @@ int main(void)
         IMAGE_TEST(test_scan_when_batches_are_of_another_use_then_ignores_them),
         IMAGE_TEST(test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one),
         IMAGE_TEST(test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at),
+        IMAGE_TEST(test_scan_when_a_batch_needs_what_is_not_known_then_refuses_the_segment),
         IMAGE_TEST(test_entry_decode_when_any_header_bit_flips_then_refuses),
         IMAGE_TEST(test_entry_decode_when_header_makes_no_sense_then_refuses),
         cmocka_unit_test(test_entry_decode_when_it_is_a_run_then_checks_rows_and_payloads),
