@@ -3,9 +3,10 @@
 //
 // A flush empties the whole device's cache. So what a finished direct write left there is durable with the next
 // flush of any file of that device, if its file system has nothing of its own to write down: blocks that are there
-// and have been written before, no copy on write, no detour through the page cache. Known for certain of ext4 and
-// XFS (ext4_sync_file and xfs_file_fsync of Linux flush the device in any case); others may ask a server, or several
-// devices, for each file.
+// and have been written before, no copy on write, no detour through the page cache. Known for certain of ext4, whose
+// fdatasync flushes the device in any case (ext4_sync_file of Linux), and whose direct writes end in the device also
+// when they had to take that detour. XFS leaves such bytes in the page cache, has real-time devices, and copies what
+// `cp` has shared; others may ask a server, or several devices, for each file.
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -24,10 +25,6 @@
 
 // Anything but an ordinary piece of the device: the file system has a word to say before it is durable.
 #define COVER_EXTENT_FLAGS (~(uint32_t)(FIEMAP_EXTENT_LAST | FIEMAP_EXTENT_MERGED))
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 static bool file_system_is_known(int fd)
 {

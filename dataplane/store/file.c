@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunk files: opened when needed, the least recently used ones closed; large records go straight into
-// them. Those into blocks of a deleted chunk's file are durable by themselves; others, which allocate blocks,
+// them. Those into blocks of a deleted chunk's file become durable with their entry in the journal, where its flush
+// covers them (cover.c), or else by themselves; others, which allocate blocks,
 // share a flush with what queues up to the same file. Files of deleted chunks go to spare.c.
 #include <errno.h>
 #include <fcntl.h>

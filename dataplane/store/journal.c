@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Group commit: queued operations become entries of a batch, and one direct, durable write per batch
-// acknowledges them all.
+// Group commit: queued operations become entries of a batch, and one direct, durable write per batch, or a write and
+// a flush, acknowledges them all.
 //
 // One batch is in flight at a time; operations that come meanwhile gather in the other one. So at
 // most the last batch of the newest segment can be torn, and whatever stands before a sound batch was
@@ -53,7 +53,7 @@ size_t store_journal_room_bytes(const struct store *store)
     for (uint32_t i = 0; i < store->journal.segments_count; i++) {
         bytes = PAWL_MIN(bytes, store->journal.segments[i].bytes);
     }
-    return (size_t)(bytes - DISK_PAGE_BYTES - sizeof(struct disk_batch));
+    return (size_t)(bytes - DISK_PAGE_BYTES - store->block_bytes - sizeof(struct disk_batch));
 }
 
 // Of what a record's operation appends.
@@ -160,17 +160,19 @@ static void batch_reset(struct store_batch *batch)
     batch->entries_count = 0;
 }
 
-// Gives the batch its place in the journal, if there is one for an entry of `needed` bytes.
+// Gives the batch its place in the journal, if there is one for an entry of `needed` bytes; 0: a mark. A segment's
+// last block is for a mark alone.
 static bool batch_begin(struct store *store, struct store_batch *batch, size_t needed)
 {
     struct store_journal *journal = &store->journal;
     struct store_segment *active = journal->active;
 
+    size_t kept = needed > 0 ? store->block_bytes : 0;
     needed += sizeof(struct disk_batch);
     if (journal->opening != NULL) {
         return false;
     }
-    if (active == NULL || active->bytes - active->tail < needed) {
+    if (active == NULL || active->bytes - active->tail < needed + kept) {
         if (!journal->in_flight) {
             segment_open_next(store);
         }
@@ -180,7 +182,7 @@ static bool batch_begin(struct store *store, struct store_batch *batch, size_t n
     batch->offset = active->tail;
     batch->buffer = active->image + active->tail;
     // Only a large producer table needs more than a batch usually has.
-    batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail,
+    batch->limit = (size_t)PAWL_MIN(active->bytes - active->tail - kept,
                                     (uint64_t)PAWL_MAX(needed, (size_t)STORE_BATCH_BYTES));
     batch->first_lsn = journal->next_lsn;
     batch->features = 0;

@@ -219,12 +219,14 @@ static size_t entry_find(const struct journal_scan *scan, size_t at, size_t end,
     return SIZE_MAX;
 }
 
-// Of the last batch: what it refers to lasts together with it, and may be as torn as the batch itself.
-static bool reference_is_torn(const struct journal_scan *scan, const struct disk_batch *batch,
-                              const struct disk_entry *entry)
+// An entry of the last batch. What it refers to lasts together with it, and may be as torn as the batch itself.
+static int is_there(const struct journal_scan *scan, const struct disk_batch *batch,
+                    const struct disk_entry *entry)
 {
-    return entry->type == DISK_ENTRY_REFERENCE && (batch->features & DISK_BATCH_COVERS) != 0 &&
-           scan->is_there != NULL && !scan->is_there(scan->user, entry);
+    bool looks = entry->type == DISK_ENTRY_REFERENCE &&
+                 (batch->features & DISK_BATCH_COVERS) != 0 && scan->is_there != NULL;
+
+    return looks ? scan->is_there(scan->user, entry) : 1;
 }
 
 // Walks one batch. `last`: nothing sound follows it. *ret_cut: the walk ends inside of it.
@@ -246,7 +248,11 @@ static int scan_batch(struct journal_scan *scan, size_t at, const struct disk_ba
             return code;
         }
         bool known = code != -EBADMSG && entry.lsn == scan->next_lsn;
-        if (last && (!known || code != 0 || reference_is_torn(scan, batch, &entry))) {
+        int there = last && known && code == 0 ? is_there(scan, batch, &entry) : 1;
+        if (there < 0) {
+            return there;
+        }
+        if (last && (!known || code != 0 || there == 0)) {
             scan->torn_bytes = end - at;
             *ret_cut = true;
             return 0;
@@ -276,6 +282,8 @@ int journal_scan(struct journal_scan *scan)
     bool cut = false;
 
     scan->torn_bytes = 0;
+    scan->covers = false;
+    scan->end = at;
     while (!cut && (scan->end_lsn == 0 || scan->next_lsn < scan->end_lsn)) {
         struct disk_batch batch, later;
         at = journal_batch_find(scan, at, scan->next_lsn, &batch);
@@ -302,6 +310,8 @@ int journal_scan(struct journal_scan *scan)
         if (code != 0) {
             return code;
         }
+        scan->covers = last && !cut && (batch.features & DISK_BATCH_COVERS) != 0;
+        scan->end = next_at;
         at = next_at;
     }
     if (scan->end_lsn != 0 && scan->next_lsn < scan->end_lsn) {

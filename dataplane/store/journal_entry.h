@@ -3,7 +3,8 @@
 //
 // What the checks tell apart, for a reader that goes through a segment after a crash:
 //  - the tail: the last batch of the newest segment may be torn; nothing in it was acknowledged unless
-//    a later batch exists, so everything from its first bad entry on is cut;
+//    a later batch exists, so everything from its first bad entry on is cut, and one whose payload, elsewhere, was to
+//    become durable with it and doesn't match is as bad;
 //  - a payload that doesn't match its checksum anywhere else: bit rot; the entry is known, its record
 //    is kept, and reads of it will fail;
 //  - a header that doesn't match its checksum anywhere else: entries are lost, and with them what they
@@ -57,11 +58,14 @@ struct journal_scan {
     // out
     uint64_t oldest_generation; // highest that a batch names
     size_t torn_bytes;          // cut at the tail
+    bool covers; // the last batch was compared with payloads elsewhere, and they were all there
+    size_t end;  // of the last batch, in the segment
     void *user;
     // An entry, its payload at `payload_at`; intact: the payload matches. Not 0: the walk ends with it.
     int (*visit)(void *user, const struct disk_entry *entry, size_t payload_at, bool intact);
-    // Whether what an entry of the last batch refers to is there. NULL: not looked at.
-    bool (*is_there)(void *user, const struct disk_entry *entry);
+    // What an entry of the last batch refers to: 1, it is there; 0, it is not; negative: the walk ends with it.
+    // NULL: not looked at.
+    int (*is_there)(void *user, const struct disk_entry *entry);
     // Entries [from, to) can't be read, though later ones can.
     void (*lost)(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t offset);
 };

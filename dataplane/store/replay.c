@@ -238,43 +238,55 @@ static int replay_visit(void *user, const struct disk_entry *entry, size_t paylo
     return apply_entry(replay, replica, entry, payload_at);
 }
 
-// A payload that can't be read counts as there, as that of an older record would: a read will say what is wrong.
-static bool payload_is_there(const struct replay *replay, const struct store_replica *replica,
-                             const struct disk_entry *entry)
+// 0; PAWL_ECORRUPT: the payload is another one; -errno.
+static int payload_check(int fd, const struct disk_entry *entry)
 {
-    const struct store *store = replay->store;
-    size_t piece_max = STORE_BATCH_BYTES;
     uint32_t crc = 0;
-    void *piece = NULL;
-    int fd = openat(store->chunks_fd, replica->name, O_RDONLY | store_file_flags(store));
-    int code = fd < 0 ? -errno : store_aligned_new(piece_max, &piece);
+    void *piece;
+    int code = store_aligned_new(STORE_BATCH_BYTES, &piece);
 
-    for (size_t at = 0; at < entry->record.length && code == 0; at += piece_max) {
-        size_t bytes = PAWL_MIN(entry->record.length - at, piece_max);
+    if (code != 0) {
+        return code;
+    }
+    for (size_t at = 0; at < entry->record.length && code == 0; at += STORE_BATCH_BYTES) {
+        size_t bytes = PAWL_MIN(entry->record.length - at, (size_t)STORE_BATCH_BYTES);
         code = store_read_whole(fd, piece, (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES),
                                 entry->record.place + at);
         crc = pawl_crc32c(crc, piece, bytes);
     }
     free(piece);
+    return code != 0 || crc == entry->record.crc ? code : PAWL_ECORRUPT;
+}
+
+// Only of the last batch: a later one would say that the flush behind this one is over. A block that the power cut
+// has torn may be one that the disk can't read.
+static int payload_is_there(void *user, const struct disk_entry *entry)
+{
+    const struct replay *replay = user;
+    const struct store *store = replay->store;
+    const struct store_replica *replica = store_replica_find(store, entry->handle);
+
+    if (replica == NULL || replica->create_lsn != entry->create_lsn ||
+        replay->segment->generation <= replica->footer_generation ||
+        !place_is_inside(replica, entry)) {
+        return 1;
+    }
+    int fd = openat(store->chunks_fd, replica->name, O_RDONLY | store_file_flags(store));
+    if (fd < 0 && errno == ENOENT) {
+        return 1; // a file was taken away: the chunk will be called damaged
+    }
+    int code = fd < 0 ? -errno : payload_check(fd, entry);
     if (fd >= 0) {
         close(fd);
     }
     if (code != 0) {
-        pawl_log_error("chunk %" PRIx64 " record %" PRIu64 " could not be looked at: %s",
-                       replica->handle, entry->argument, pawl_strerror(code));
+        pawl_log_warn("chunk %" PRIx64 " record %" PRIu64 " of the last batch: %s", replica->handle,
+                      entry->argument, pawl_strerror(code));
     }
-    return code != 0 || crc == entry->record.crc;
-}
-
-// Only of the last batch: a later one would say that the flush behind this one is over.
-static bool replay_is_there(void *user, const struct disk_entry *entry)
-{
-    const struct replay *replay = user;
-    const struct store_replica *replica = store_replica_find(replay->store, entry->handle);
-
-    return replica == NULL || replica->create_lsn != entry->create_lsn ||
-           replay->segment->generation <= replica->footer_generation ||
-           !place_is_inside(replica, entry) || payload_is_there(replay, replica, entry);
+    if (code == -EIO || code == PAWL_ECORRUPT) {
+        return 0;
+    }
+    return code == 0 ? 1 : code;
 }
 
 // A header that can't be read: the batches still tell the generation. None: the segment is free.
@@ -370,6 +382,43 @@ static struct store_segment *segment_of(struct store *store, uint64_t generation
     return NULL;
 }
 
+// A batch of no entries behind the last one, whose payloads were found: so it counts as whole from now on, whatever
+// becomes of their places. A hole may cut off records that it refers to.
+static int mark_write(const struct replay *replay, const struct journal_scan *scan)
+{
+    const struct store *store = replay->store;
+    const struct store_segment *segment = replay->segment;
+    size_t at = (size_t)pawl_align_up(scan->end, store->block_bytes);
+    struct disk_batch mark = {
+        .store_id = scan->store_id,
+        .generation = scan->generation,
+        .first_lsn = scan->next_lsn,
+        .oldest_generation = scan->oldest_generation,
+        .bytes = sizeof(mark),
+    };
+
+    if (segment->bytes - at < store->block_bytes) {
+        return 0; // only on a disk of larger blocks than the one that the batch was written to
+    }
+    journal_batch_encode(&mark);
+    memset(segment->image + at, 0, store->block_bytes);
+    memcpy(segment->image + at, &mark, sizeof(mark));
+    ssize_t written = pwrite(segment->fd, segment->image + at, store->block_bytes, (off_t)at);
+    if (written != (ssize_t)store->block_bytes) {
+        return written < 0 ? -errno : -EIO;
+    }
+    return fdatasync(segment->fd) != 0 ? -errno : 0;
+}
+
+// A process that was killed may have left its last batch, and payloads that it refers to, in the device's cache.
+static int last_batch_settle(const struct replay *replay, const struct journal_scan *scan)
+{
+    if (fdatasync(replay->segment->fd) != 0) {
+        return -errno;
+    }
+    return scan->covers ? mark_write(replay, scan) : 0;
+}
+
 static int segment_replay(struct replay *replay, uint64_t end_lsn)
 {
     struct store_segment *segment = replay->segment;
@@ -382,13 +431,16 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
         .end_lsn = end_lsn,
         .user = replay,
         .visit = replay_visit,
-        .is_there = replay_is_there,
+        .is_there = payload_is_there,
         .lost = replay_lost,
     };
     int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
 
     if (code == 0) {
         code = journal_scan(&scan);
+    }
+    if (code == 0 && end_lsn == 0) {
+        code = last_batch_settle(replay, &scan);
     }
     if (code != 0) {
         pawl_log_error("journal segment %u can't be replayed: %s", segment->index,
@@ -433,8 +485,7 @@ static int segments_replay(struct replay *replay)
             return code;
         }
     }
-    // A process that was killed may have left its last batch, and payloads, in the device's cache.
-    return newest != 0 && fdatasync(replay->segment->fd) != 0 ? -errno : 0;
+    return 0;
 }
 
 int store_replay(struct store *store)

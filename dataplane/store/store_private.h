@@ -7,6 +7,7 @@
 //   journal.c     gathers queued operations into batches, writes them, applies what is durable
 //   segment.c     the journal's files
 //   file.c        chunk files: opening, large records, deleting
+//   cover.c       what the journal's flush makes durable of them
 //   spare.c       files of deleted chunks that new ones get
 //   checkpoint.c  frees the oldest segment: writes its records back, and footers
 //   read.c        reads
@@ -14,8 +15,8 @@
 //
 // Life of a small record: queue.c puts an operation on `waiting`; journal.c encodes it into the
 // gathering batch and applies it when the batch is on disk; checkpoint.c moves it to the chunk file.
-// Life of a large one: file.c writes it, flushes the file, and puts it on `waiting`: the rest is the
-// same, but that the entry only refers to it.
+// Life of a large one: file.c writes it, flushes the file where the journal's flush won't do, and puts it on
+// `waiting`: the rest is the same, but that the entry only refers to it.
 #ifndef PAWL_DATAPLANE_STORE_PRIVATE_H
 #define PAWL_DATAPLANE_STORE_PRIVATE_H
 

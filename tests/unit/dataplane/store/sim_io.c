@@ -39,9 +39,12 @@ static struct {
     struct pawl_random random;
     enum sim_io_lie lie;
     bool cut;
-    bool write_covers;          // a durable write is a flush, too
-    struct pawl_list undos;     // oldest first
-    ino_t covered[COVERED_MAX]; // files whose blocks are there; a ring
+    bool write_covers;      // a durable write is a flush, too
+    struct pawl_list undos; // oldest first
+    struct {
+        ino_t inode;
+        uint64_t end;
+    } covered[COVERED_MAX]; // files whose blocks are there, up to their end; a ring
     unsigned covered_count;
     unsigned asides;
 } sim;
@@ -108,6 +111,8 @@ void sim_io_settle(void)
         undo_free(undo);
     }
     sim.cut = false;
+    memset(sim.covered, 0,
+           sizeof(sim.covered)); // the next store covers nothing that it did not recycle
 }
 
 static struct undo *undo_new(int fd)
@@ -124,10 +129,10 @@ static struct undo *undo_new(int fd)
     return undo;
 }
 
-static bool is_covered(ino_t inode)
+static bool is_covered(ino_t inode, uint64_t end)
 {
     for (unsigned i = 0; i < COVERED_MAX; i++) {
-        if (inode != 0 && sim.covered[i] == inode) {
+        if (sim.covered[i].inode == inode && end <= sim.covered[i].end) {
             return true;
         }
     }
@@ -143,13 +148,16 @@ static void uncover(int fd)
         abort();
     }
     for (unsigned i = 0; i < COVERED_MAX; i++) {
-        sim.covered[i] = sim.covered[i] == stat.st_ino ? 0 : sim.covered[i];
+        if (sim.covered[i].inode == stat.st_ino) {
+            sim.covered[i].inode = 0;
+        }
     }
 }
 
 struct store;
 
-// In the place of cover.c, whose answer hangs on the real disk: recycled files have all their blocks.
+// In the place of cover.c, whose answer hangs on the real disk: recycled files have all their blocks, or the first
+// ones.
 uint64_t __wrap_store_covered_end(const struct store *store, int fd);
 
 uint64_t __wrap_store_covered_end(const struct store *store, int fd)
@@ -160,8 +168,14 @@ uint64_t __wrap_store_covered_end(const struct store *store, int fd)
     if (fstat(fd, &stat) != 0) {
         abort();
     }
-    sim.covered[sim.covered_count++ % COVERED_MAX] = stat.st_ino;
-    return (uint64_t)stat.st_size;
+    uint64_t end = (uint64_t)stat.st_size;
+    if (pawl_random_chance(&sim.random, 1, 2)) {
+        end = pawl_random_below(&sim.random, end);
+    }
+    uncover(fd);
+    sim.covered[sim.covered_count % COVERED_MAX].inode = stat.st_ino;
+    sim.covered[sim.covered_count++ % COVERED_MAX].end = end;
+    return end;
 }
 
 bool __wrap_store_durable_write_covers(int fd);
@@ -198,7 +212,7 @@ static int sim_write(struct store_io_request *request)
 {
     struct undo *undo = undo_new(request->fd);
 
-    undo->covered = is_covered(undo->inode);
+    undo->covered = is_covered(undo->inode, request->offset + request->bytes);
     undo->bytes = request->bytes;
     undo->offset = request->offset;
     undo->old = calloc(1, request->bytes);

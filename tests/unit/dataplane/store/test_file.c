@@ -220,6 +220,31 @@ static void test_recovery_when_the_last_payload_is_torn_then_its_record_never_wa
     }
 }
 
+// The place of a record that a hole cuts off is written to again. The next start must not compare it any more: what
+// else is in that batch may have been acknowledged.
+static void
+test_recovery_when_the_last_payload_was_found_once_then_it_is_not_compared_again(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int write_covers = 0; write_covers < 2; write_covers++) {
+        open_covered(f, UINT64_MAX, write_covers);
+        fixture_append(f, 2, LARGE_BYTES);
+        fixture_append(f, 2, LARGE_BYTES);
+        fixture_crash(f);
+        fixture_open(f);
+        fixture_crash(f);
+        payload_flip(f);
+        fixture_open(f);
+        assert_int_equal(fixture_find(f, 2).chunk.records_count, 2);
+        assert_int_equal(fixture_read_record(f, 2, 1), PAWL_ECORRUPT);
+        fixture_append(f, 2, 100000);
+        assert_int_equal(fixture_find(f, 2).chunk.records_count, 3);
+        fixture_close(f);
+        fixture_remove_tree(f->dir);
+    }
+}
+
 // What stands behind it says that its flush was over.
 static void test_recovery_when_a_confirmed_payload_rots_then_its_record_stays(void **state)
 {
@@ -250,6 +275,8 @@ int main(void)
         FIXTURE_TEST(test_large_record_when_durable_writes_flush_then_there_is_no_flush_beside),
         FIXTURE_TEST(test_large_record_when_behind_what_is_covered_then_its_write_is_durable),
         FIXTURE_TEST(test_recovery_when_the_last_payload_is_torn_then_its_record_never_was),
+        FIXTURE_TEST(
+            test_recovery_when_the_last_payload_was_found_once_then_it_is_not_compared_again),
         FIXTURE_TEST(test_recovery_when_a_confirmed_payload_rots_then_its_record_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

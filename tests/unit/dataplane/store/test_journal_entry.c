@@ -35,7 +35,8 @@ struct image {
     uint64_t lost_from;
     uint64_t lost_to;
     uint32_t lost_count;
-    uint64_t missing; // lsn of an entry whose payload is not where it says
+    uint64_t missing; // lsn of an entry whose payload is not where it says, or can't be looked at
+    int missing_code;
     uint32_t looked_count;
 };
 
@@ -159,18 +160,18 @@ static void image_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t of
     image->lost_to = to_lsn;
 }
 
-static bool image_is_there(void *user, const struct disk_entry *entry)
+static int image_is_there(void *user, const struct disk_entry *entry)
 {
     struct image *image = user;
 
     assert_int_equal(entry->type, DISK_ENTRY_REFERENCE);
     image->looked_count++;
-    return entry->lsn != image->missing;
+    return entry->lsn == image->missing ? image->missing_code : 1;
 }
 
-static struct journal_scan image_scan(struct image *image, uint64_t end_lsn)
+static struct journal_scan image_scan_of(struct image *image, uint64_t end_lsn)
 {
-    struct journal_scan scan = {
+    return (struct journal_scan){
         .data = image->data,
         .bytes = SEGMENT_BYTES,
         .store_id = STORE_ID,
@@ -182,6 +183,11 @@ static struct journal_scan image_scan(struct image *image, uint64_t end_lsn)
         .is_there = image_is_there,
         .lost = image_lost,
     };
+}
+
+static struct journal_scan image_scan(struct image *image, uint64_t end_lsn)
+{
+    struct journal_scan scan = image_scan_of(image, end_lsn);
 
     image->seen_count = image->rotten_count = image->lost_count = 0;
     assert_int_equal(journal_scan(&scan), 0);
@@ -499,6 +505,17 @@ test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one(void
     assert_int_equal(image->lost_count, 0);
 }
 
+static void test_scan_when_a_payload_can_not_be_looked_at_then_says_why(void **state)
+{
+    struct image *image = *state;
+
+    put_references(image, DISK_BATCH_COVERS);
+    image->missing = 110;
+    image->missing_code = -EMFILE;
+    struct journal_scan scan = image_scan_of(image, 0);
+    assert_int_equal(journal_scan(&scan), -EMFILE);
+}
+
 // Their payloads were durable before.
 static void test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at(void **state)
 {
@@ -517,16 +534,7 @@ static void test_scan_when_a_batch_needs_what_is_not_known_then_refuses_the_segm
     struct image *image = *state;
 
     put_references(image, DISK_BATCH_FEATURES + 1);
-    struct journal_scan scan = {
-        .data = image->data,
-        .bytes = SEGMENT_BYTES,
-        .store_id = STORE_ID,
-        .generation = GENERATION,
-        .next_lsn = 100,
-        .user = image,
-        .visit = image_visit,
-        .lost = image_lost,
-    };
+    struct journal_scan scan = image_scan_of(image, 0);
     assert_int_equal(journal_scan(&scan), PAWL_EFORMAT);
     assert_int_equal(image->seen_count, 9); // what stands before it
     scan.store_id++;
@@ -585,6 +593,7 @@ int main(void)
         IMAGE_TEST(test_scan_when_the_end_is_missing_then_tells_what_is_lost),
         IMAGE_TEST(test_scan_when_batches_are_of_another_use_then_ignores_them),
         IMAGE_TEST(test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one),
+        IMAGE_TEST(test_scan_when_a_payload_can_not_be_looked_at_then_says_why),
         IMAGE_TEST(test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at),
         IMAGE_TEST(test_scan_when_a_batch_needs_what_is_not_known_then_refuses_the_segment),
         IMAGE_TEST(test_entry_decode_when_any_header_bit_flips_then_refuses),
