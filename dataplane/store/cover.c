@@ -30,7 +30,7 @@ static bool file_system_is_known(int fd)
 {
     struct statfs fs;
 
-    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+    return fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
 }
 
 // Without the page cache: some mounts and files take O_DIRECT and go through it all the same (data=journal).

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "crash_writer.h"
 #include "dataplane/store/io.h"
 
 #define BLOCK_BYTES 512u
@@ -170,7 +171,7 @@ uint64_t __wrap_store_covered_end(const struct store *store, int fd)
     }
     uint64_t end = (uint64_t)stat.st_size;
     if (pawl_random_chance(&sim.random, 1, 2)) {
-        end = pawl_random_below(&sim.random, end);
+        end = pawl_random_below(&sim.random, CRASH_CHUNK_BYTES);
     }
     uncover(fd);
     sim.covered[sim.covered_count % COVERED_MAX].inode = stat.st_ino;
