@@ -27,8 +27,7 @@ struct oplog_options {
     size_t size;            // sizeof(struct oplog_options)
     uint64_t segment_bytes; // a segment that has grown so large is followed by a new one, 64 MiB
     uint64_t pending_bytes_max; // appended and not yet durable, 64 MiB
-    uint32_t
-        lock_ms; // to wait for a process that has the directory: one that was killed may take a moment to end. 0
+    uint32_t lock_ms; // to wait for who has the directory: one that was killed may be ending; 0
     // Everything up to `lsn` is durable (code 0), or the log has failed for good (code < 0, once).
     void (*on_durable)(void *user, int code, uint64_t lsn);
     void *user;

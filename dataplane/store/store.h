@@ -13,8 +13,9 @@
 //
 // Small records (payload <= inline_max_bytes) commit inside the journal and are written back to their
 // chunk file when the journal's segment is recycled. A large one is written to its chunk file at an
-// aligned place, then its entry commits in the journal; it is durable before, or by the same flush. A sealed chunk's file ends with a
-// checksummed footer (record table, inherited producer table, version) and describes itself.
+// aligned place, then its entry commits in the journal; it is durable before, or by the same flush. A
+// sealed chunk's file ends with a checksummed footer (record table, inherited producer table, version)
+// and describes itself.
 //
 // A write or flush error takes the store out of service: every pending and later mutation completes
 // with that error, reads go on; store_failed() tells.

@@ -2,7 +2,8 @@
 // A simulated disk below the store: it takes the place of dataplane/store/io.c in a test program.
 //
 // Requests end in any order. What was written is kept, with what stood there before, until a flush of
-// its file (or its own durable write) has ended; in a recycled file, until any flush has. A power cut puts any part of it back, block by block.
+// its file (or its own durable write) has ended; in a recycled file, until any flush has. A power cut
+// puts any part of it back, block by block.
 // Names of files made, changed or deleted last once their folder was synced.
 #ifndef PAWL_TESTS_SIM_IO_H
 #define PAWL_TESTS_SIM_IO_H

@@ -146,14 +146,20 @@ static void open_covered(struct fixture *f, uint64_t end, bool write_covers)
     memset(&asked, 0, sizeof(asked));
 }
 
+// A large record, all of which is covered: it is only written.
+static void append_covered(struct fixture *f, bool write_covers)
+{
+    open_covered(f, UINT64_MAX, write_covers);
+    fixture_append(f, 2, LARGE_BYTES);
+    assert_int_equal(asked.writes, 1);
+    assert_int_equal(asked.durable_writes, 0);
+}
+
 static void test_large_record_when_covered_then_the_journals_flush_is_its_own(void **state)
 {
     struct fixture *f = *state;
 
-    open_covered(f, UINT64_MAX, false);
-    fixture_append(f, 2, LARGE_BYTES);
-    assert_int_equal(asked.writes, 1);
-    assert_int_equal(asked.durable_writes, 0);
+    append_covered(f, false);
     assert_int_equal(asked.flushes, 1);
     fixture_append(f, 2, 100); // no matter for a flush
     assert_int_equal(asked.flushes, 1);
@@ -166,10 +172,7 @@ static void test_large_record_when_durable_writes_flush_then_there_is_no_flush_b
 {
     struct fixture *f = *state;
 
-    open_covered(f, UINT64_MAX, true);
-    fixture_append(f, 2, LARGE_BYTES);
-    assert_int_equal(asked.writes, 1);
-    assert_int_equal(asked.durable_writes, 0);
+    append_covered(f, true);
     assert_int_equal(asked.flushes, 0);
     assert_int_equal(fixture_check_chunk(f, 2), 1);
 }
