@@ -8,7 +8,7 @@
 #include "perf/svg.h"
 
 #define REFERENCE_MS 20000u
-#define LARGE_SETTLE 2u
+#define SETTLE_ROUNDS 2u
 #define HOT_FILE_BYTES (UINT64_C(16) << 20)
 
 static const struct perf_target targets[] = {
@@ -43,8 +43,9 @@ void perf_targets_options(const char *group, const struct perf_options *said,
                       strcmp(group, PERF_TARGETS_HALF) == 0;
     options->rate_half = strcmp(group, PERF_TARGETS_HALF) == 0;
     // The null store's file was written before it is measured. Pawl's chunk files have been, too, once others were deleted.
-    if (strcmp(group, PERF_TARGETS_LARGE) == 0 && !perf_options_was_given(said, "--settle")) {
-        options->settle = LARGE_SETTLE;
+    bool is_peak = strcmp(group, PERF_TARGETS_LARGE) == 0 || strcmp(group, PERF_TARGETS_MANY) == 0;
+    if (is_peak && !perf_options_was_given(said, "--settle")) {
+        options->settle = SETTLE_ROUNDS;
     }
     if (is_hot) {
         options->file_bytes = HOT_FILE_BYTES;

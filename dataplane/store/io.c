@@ -28,9 +28,19 @@ static bool io_has_operations(struct io_uring *ring)
     return all;
 }
 
+// Whoever polls the ring has no use for an interrupt with each completion: it is taken in with the next system call, and a
+// look at the ring makes one if there has been none (TASKRUN_FLAG): over verbs a reactor may turn without any.
+static int io_ring_init(struct io_uring *ring)
+{
+    unsigned flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    int code = io_uring_queue_init(IO_RING_ENTRIES, ring, flags);
+    return code == -EINVAL ? io_uring_queue_init(IO_RING_ENTRIES, ring, 0)
+                           : code; // before Linux 5.19
+}
+
 static const char *io_ring_open(struct store_io *io)
 {
-    if (io_uring_queue_init(IO_RING_ENTRIES, &io->ring, 0) != 0) {
+    if (io_ring_init(&io->ring) != 0) {
         return "the kernel refuses io_uring";
     }
     if (!io_has_operations(&io->ring)) {

@@ -16,6 +16,14 @@ static int disk_fail(struct disk *disk, int code, const char *what)
     return code;
 }
 
+// No interrupt with each completion, as Pawl's store has it.
+static int ring_init(struct io_uring *ring)
+{
+    unsigned flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    int code = io_uring_queue_init(DISK_ENTRIES, ring, flags);
+    return code == -EINVAL ? io_uring_queue_init(DISK_ENTRIES, ring, 0) : code; // before Linux 5.19
+}
+
 int disk_open(struct disk *disk, const int fds[2], const struct iovec *buffers, uint32_t count,
               void *user)
 {
@@ -25,7 +33,7 @@ int disk_open(struct disk *disk, const int fds[2], const struct iovec *buffers, 
     if (disk->event_fd < 0) {
         return disk_fail(disk, -errno, "an eventfd");
     }
-    int code = io_uring_queue_init(DISK_ENTRIES, &disk->ring, 0);
+    int code = ring_init(&disk->ring);
     if (code != 0) {
         close(disk->event_fd);
         return disk_fail(disk, code, "the kernel refuses io_uring");

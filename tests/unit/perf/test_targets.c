@@ -154,14 +154,15 @@ static uint64_t settle_of(const char *group, char *said_too)
     return options.settle;
 }
 
-static void test_options_when_large_then_files_of_deleted_chunks_are_there(void **state)
+static void test_options_when_a_peak_then_files_of_deleted_chunks_are_there(void **state)
 {
     (void)state;
     char none[] = "0", one[] = "1";
     assert_int_equal(settle_of(PERF_TARGETS_LARGE, NULL), 2);
     assert_int_equal(settle_of(PERF_TARGETS_LARGE, none), 0);
-    assert_int_equal(settle_of(PERF_TARGETS_MANY, NULL), 0);
-    assert_int_equal(settle_of(PERF_TARGETS_MANY, one), 1);
+    assert_int_equal(settle_of(PERF_TARGETS_MANY, NULL), 2);
+    assert_int_equal(settle_of(PERF_TARGETS_ALONE, NULL), 0);
+    assert_int_equal(settle_of(PERF_TARGETS_ALONE, one), 1);
 }
 
 int main(void)
@@ -171,7 +172,7 @@ int main(void)
         cmocka_unit_test(test_target_when_nothing_was_measured_then_not_met),
         cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_says_so),
         cmocka_unit_test(test_json_when_targets_then_one_entry_each),
-        cmocka_unit_test(test_options_when_large_then_files_of_deleted_chunks_are_there),
+        cmocka_unit_test(test_options_when_a_peak_then_files_of_deleted_chunks_are_there),
         cmocka_unit_test(test_table_when_duties_then_in_their_column_as_text_and_html),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
