@@ -13,6 +13,7 @@
 #include "cli/local/local.h"
 
 #define STOP_MS 10000u
+#define GONE_MS 60000u // a flush in the kernel keeps even a killed process
 
 // ---- start --------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ static int stop(const struct cli *cli, const struct local_cluster *cluster)
     for (uint32_t i = cluster->servers_count + 1; i-- > 0;) {
         int code = local_signal(cluster, i, SIGTERM, STOP_MS);
         if (code == PAWL_EDEADLINE) {
-            code = local_signal(cluster, i, SIGKILL, STOP_MS);
+            code = local_signal(cluster, i, SIGKILL, GONE_MS);
         }
         if (code != 0 && code != PAWL_ENOTFOUND) {
             result = cli_fail(cluster->dir, code);
@@ -218,7 +219,7 @@ static int kill_one(const struct local_cluster *cluster, int argc, char **argv)
     if (i < 0 || optind + 1 != argc) {
         return cli_usage("local", "kill needs an id: master, cs1, cs2, ...");
     }
-    int code = local_signal(cluster, (uint32_t)i, number, STOP_MS);
+    int code = local_signal(cluster, (uint32_t)i, number, GONE_MS);
     return code == 0 ? CLI_OK : cli_fail(argv[optind], code);
 }
 
@@ -231,7 +232,7 @@ static int restart_one(const struct cli *cli, const struct local_cluster *cluste
     }
     int code = local_signal(cluster, (uint32_t)i, SIGTERM, STOP_MS);
     if (code == PAWL_EDEADLINE) {
-        code = local_signal(cluster, (uint32_t)i, SIGKILL, STOP_MS);
+        code = local_signal(cluster, (uint32_t)i, SIGKILL, GONE_MS);
     }
     if (code != 0 && code != PAWL_ENOTFOUND) {
         return cli_fail(argv[1], code);

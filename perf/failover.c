@@ -18,7 +18,7 @@
 #include "perf/run.h"
 
 #define STEADY_APPENDS 20u // before each kill, so that lease and connections are there
-#define KILL_WAIT_MS 10000
+#define KILL_WAIT_MS 60000 // a flush in the kernel keeps even a killed process
 #define FIND_PAUSE_MS 10u
 
 struct failover {

@@ -24,7 +24,7 @@ MARKS = ("Sanitizer", "runtime error:", "assertion failed")
 SLOW = 5 if os.environ.get("PAWL_SANITIZE") else 1  # sanitizers take their time
 # No test asserts a time. This is how long something that has to happen may take before a run is
 # given up as hanging.
-PATIENCE_S = 60 * (2 if SLOW > 1 else 1)
+PATIENCE_S = 200 * (2 if SLOW > 1 else 1)
 
 
 class Failed(Exception):

@@ -11,7 +11,7 @@ import struct
 from harness import check, main, say
 
 
-def talk(address, payload, seconds=3.0):
+def talk(address, payload, seconds=30.0):
     """Sends payload; returns True when the peer closed the connection."""
     with socket.create_connection(address, timeout=5) as peer:
         peer.settimeout(seconds)

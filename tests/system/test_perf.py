@@ -14,7 +14,10 @@ import xml.etree.ElementTree
 
 from harness import check, main, say
 
-SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
+# A disk may need a good part of a second for a flush: something must have been answered in each of them.
+SHORT = ["--duration", "500ms", "--warm-up", "50ms", "--timeout", "120s"]
+LONGER = ["--duration", "1s", "--warm-up", "1s", "--timeout", "120s"]
+BRIEF = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]  # where that does not matter
 TWICE = SHORT + ["--repeat", "2"]
 FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "replica_cpu_s_per_gb",
            "copies_per_byte", "syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op", "failover_ms",
@@ -153,12 +156,12 @@ def breakdown(cluster, _where):
     """Of appends, whatever the loop: where the time goes, and what a record costs. System calls are known where the kernel
     tells; this process then counts more than none."""
     for words in ([], ["--rate", "100"]):
-        result = perf(cluster, "append", *SHORT, "--repeat", "1", "--ack", "durable", *words, rounds=1)
+        result = perf(cluster, "append", *LONGER, "--repeat", "1", "--ack", "durable", *words, rounds=1)
         check(sorted(result["stages"]) == sorted(STAGES) and result["rounds"][0]["stages"] == result["stages"], "stages")
         check(result["cpu_s_per_gb"] > 0 and result["copies_per_byte"] > 1, f"{words}: {result}")
         calls = [result[name] for name in ("syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op")]
         check(result["rounds"][0]["syscalls_why"] or min(calls) > 0, f"{words}: system calls {calls}")
-        out = cluster.run("pawl-perf", "append", *SHORT, "--repeat", "1", "--cluster", cluster.dir, *words).stdout.decode()
+        out = cluster.run("pawl-perf", "append", *LONGER, "--repeat", "1", "--cluster", cluster.dir, *words).stdout.decode()
         rows = {re.split("  +", line.strip())[0] for line in out.splitlines()}
         wanted = {"copies per byte", "CPU s per GB", *STAGES}
         if None not in calls:
@@ -181,7 +184,7 @@ def open_loop(cluster, _where):
     """All that was due in the time is in the latencies, though a server stands still in between."""
     for words in (["append", "--rate", "50"], ["append", "--rate", "1000000"], ["meta", "--rate", "200", "--depth", "3"],
                   ["append", "--rate", "100", "--clients", "3"]):
-        result = perf(cluster, *words, *TWICE)
+        result = perf(cluster, *words, *BRIEF, "--repeat", "2")
         due = result["options"]["rate_per_s"] * result["options"]["duration_ms"] // 1000
         for item in result["rounds"]:
             check(abs(item["latencies"] - due) <= 1, f"{words}: {item['latencies']} latencies of {due} due")
@@ -450,7 +453,7 @@ def settle(cluster, _where):
 def targets(cluster, where):
     """The suite of targets, without its tools: every target has its run, and none of them counts."""
     page = os.path.join(where, "page.html")
-    out = subprocess.run([os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", "targets", "--duration", "30ms",
+    out = subprocess.run([os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", "targets", "--duration", "300ms",
                           "--warm-up", "0s", "--repeat", "1", "--timeout", "120s", "--cluster", cluster.dir, "--output",
                           page, "--json"], env={**os.environ, "PATH": "/nowhere"}, stdout=subprocess.PIPE, check=True,
                          timeout=400).stdout

@@ -87,7 +87,7 @@ static void test_lock_when_its_holder_lets_go_in_time_is_taken(void **state)
 static void test_lock_when_its_holder_stays_is_busy(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(pawl_lock(f->fd, 5), -EBUSY);
+    assert_int_equal(pawl_lock(f->fd, 200), -EBUSY);
     assert_true(naps_count > 0);
     close(f->holder_fd);
 }

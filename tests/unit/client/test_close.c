@@ -6,7 +6,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 300u
+#define SHORT_MS 1000u
 
 struct place {
     struct cluster cluster;

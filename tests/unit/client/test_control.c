@@ -11,7 +11,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 300u
+#define SHORT_MS 1000u
 
 struct place {
     struct cluster cluster;
@@ -111,8 +111,8 @@ static void test_call_when_the_connection_is_lost_then_it_is_made_again(void **s
     lose(place, 2);
     assert_int_equal(pawl_stat_sealed(place->pawl, "/f", &stat), 0);
     assert_int_equal(stat.file_id, CLUSTER_FILE);
-    assert_int_equal(cluster_get(&place->cluster, &place->cluster.master.requests_count),
-                     before + 3);
+    unsigned after = cluster_get(&place->cluster, &place->cluster.master.requests_count);
+    assert_in_range(after, before + 3, before + 4); // the session may be asked for again by then
 }
 
 static void test_call_when_the_master_is_slow_then_edeadline_and_the_next_one_works(void **state)

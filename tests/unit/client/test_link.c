@@ -4,7 +4,7 @@
 
 #include "proto/reactor.h"
 
-#define SHORT_MS 300u
+#define SHORT_MS 1000u
 
 static int set_up(void **state)
 {

@@ -8,7 +8,7 @@
 #define SEALED 2u
 #define FILE_BYTES (SEALED * CHUNK_BYTES)
 #define LONG_MS 10000u // a call that should succeed
-#define SHORT_MS 300u  // one that can't
+#define SHORT_MS 1000u // one that can't
 
 struct place {
     struct cluster cluster;

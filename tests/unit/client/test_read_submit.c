@@ -13,7 +13,7 @@
 #define FILE_BYTES (SEALED * CHUNK_BYTES)
 #define TAIL_BYTES 100000u
 #define LONG_MS 20000u // a call that should succeed
-#define SHORT_MS 300u  // one that can't
+#define SHORT_MS 1000u // one that can't
 #define MIB (1u << 20)
 
 struct place {
@@ -164,6 +164,8 @@ static void test_submit_when_the_front_is_slow_then_the_window_bounds_what_is_as
     struct sent sent = {0};
     cluster_set_all(&place->cluster, faults.read_hold, true);
     submit(place, &sent, 1000, place->data, FILE_BYTES - 1000, 0);
+    wait_for_held(place, 0, 3);
+    wait_for_held(place, 1, 3);
     wait_for_held(place, 2, 2);
     assert_int_equal(pawl_poll(place->pawl, 20), 0);
     assert_int_equal(held_of(place, 0) + held_of(place, 1) + held_of(place, 2), 8);
@@ -626,6 +628,7 @@ static void test_submit_when_a_registered_read_ends_early_then_nothing_lands_lat
     unsigned char *memory = registered_memory(place);
     cluster_set_all(&place->cluster, faults.read_hold, true);
     submit(place, &sent, 0, memory, FILE_BYTES, SHORT_MS);
+    wait_for_held(place, 2, 2);
     wait_for(place, &sent);
     assert_true(sent.result.status != 0);
     expect_left_alone(place, memory);

@@ -8,7 +8,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 200u
+#define SHORT_MS 1000u
 #define RECORD (256u << 10)
 
 struct place {

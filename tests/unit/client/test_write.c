@@ -5,7 +5,7 @@
 #include "client/client_private.h"
 
 #define LONG_MS 10000u
-#define SHORT_MS 300u
+#define SHORT_MS 1000u
 #define CHUNK 100000u // bytes of each sealed chunk; two of them
 #define TAIL 5000u    // of the open one behind
 #define END (2 * CHUNK + TAIL)

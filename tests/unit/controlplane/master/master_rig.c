@@ -14,8 +14,8 @@ void master_rig_init(struct master_rig *rig)
     rig->config.directory = rig->directory;
     rig->config.name = (char *)"master";
     rig->config.heartbeat_ms = 50;
-    rig->config.suspect_ms = 1000;
-    rig->config.dead_ms = 3000;
+    rig->config.suspect_ms = 60000; // what registers here sends no heartbeats
+    rig->config.dead_ms = 180000;
     rig->config.lease_ms = 2000;
     rig->config.snapshot_after_bytes = 64 << 20;
     assert_int_equal(uv_loop_init(&rig->loop), 0);
@@ -63,7 +63,7 @@ void master_rig_watchdog(struct master_rig *rig, bool on)
 {
     if (on) {
         uv_ref((uv_handle_t *)&rig->watchdog);
-        uv_timer_start(&rig->watchdog, on_watchdog, 20000, 0);
+        uv_timer_start(&rig->watchdog, on_watchdog, 50000, 0);
     } else {
         uv_timer_stop(&rig->watchdog);
         uv_unref((uv_handle_t *)&rig->watchdog);
@@ -156,7 +156,7 @@ static void on_reply(void *user, int code, const Pawl__Reply *reply)
 
 void master_rig_call(struct master_rig *rig, const Pawl__Request *request, struct rig_reply *reply)
 {
-    assert_int_equal(rpc_call(rig->client, request, 10000, on_reply, reply), 0);
+    assert_int_equal(rpc_call(rig->client, request, 60000, on_reply, reply), 0);
 }
 
 void master_rig_create(struct master_rig *rig, const char *path, struct rig_reply *reply)

@@ -207,7 +207,7 @@ static void test_server_when_peer_says_nothing_closes_after_a_while(void **state
 {
     (void)state;
     struct rig rig;
-    const struct rpc_options options = {.size = sizeof(options), .first_frame_ms = 20};
+    const struct rpc_options options = {.size = sizeof(options), .first_frame_ms = 1000};
     rig_start(&rig, &options);
     struct rig_calls calls = {0};
     struct rpc_conn *conn = rig_connect(&rig, NULL);

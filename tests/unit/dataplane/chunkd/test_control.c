@@ -23,7 +23,7 @@
 #include "scripted.h"
 
 #define HEARTBEATS_WANTED 3u
-#define MASTER_LEASE_MS 500u
+#define MASTER_LEASE_MS 60000u
 
 // The master. Its thread owns everything; the test sets the script before and looks after.
 struct master {
@@ -71,7 +71,7 @@ static void fence_send(void)
     fence.handle = 42;
     request.body_case = PAWL__REQUEST__BODY_FENCE;
     request.fence = &fence;
-    assert_int_equal(rpc_call(master.conn, &request, 5000, fence_answered, NULL), 0);
+    assert_int_equal(rpc_call(master.conn, &request, 60000, fence_answered, NULL), 0);
 }
 
 static void answer_register(struct rpc_conn *conn, uint64_t id, const Pawl__Register *body)

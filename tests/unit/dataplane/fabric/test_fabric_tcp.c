@@ -37,7 +37,7 @@ static void child_run(int address_fd)
     struct fabric_conn *conn = NULL;
     struct fabric_event events[16];
     if (fabric_open(&options, &fabric) < 0 ||
-        fabric_connect(fabric, address, 5000, NULL, &conn) < 0) {
+        fabric_connect(fabric, address, 30000, NULL, &conn) < 0) {
         _exit(2);
     }
     alarm(60); // whatever happens to the parent

@@ -77,7 +77,7 @@ void fixture_step(struct fixture *f)
     }
     if (count == 0 && store_busy(f->store) && store_try_wait(f->store) == 0) {
         struct pollfd fd = {.fd = store_wait_fd(f->store), .events = POLLIN};
-        assert_int_equal(poll(&fd, 1, 20000), 1);
+        assert_int_equal(poll(&fd, 1, 50000), 1);
     }
 }
 
