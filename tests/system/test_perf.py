@@ -14,10 +14,8 @@ import xml.etree.ElementTree
 
 from harness import Failed, check, main, say
 
-# A disk may need a good part of a second for a flush: something must have been answered in each of them.
-SHORT = ["--duration", "500ms", "--warm-up", "50ms", "--timeout", "120s"]
-LONGER = ["--duration", "1s", "--warm-up", "1s", "--timeout", "120s"]
-BRIEF = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]  # where that does not matter
+SHORT = ["--duration", "200ms", "--warm-up", "50ms", "--timeout", "120s"]
+LONGER = ["--duration", "1s", "--warm-up", "1s", "--timeout", "120s"]  # where something must have been answered in both
 TWICE = SHORT + ["--repeat", "2"]
 FIGURES = ["ops_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us", "max_us", "cpu_s_per_gb", "replica_cpu_s_per_gb",
            "copies_per_byte", "syscalls_per_op", "client_syscalls_per_op", "server_syscalls_per_op", "failover_ms",
@@ -138,27 +136,27 @@ def calm(cluster, *words, rounds):
 
 def copies(cluster, _where):
     """Large records leave from registered memory and land in the disk's; others are copied once, by the client."""
-    large = ["append", *BRIEF, "--repeat", "1", "--bytes", "100KiB"]
+    large = ["append", *SHORT, "--repeat", "1", "--bytes", "100KiB"]
     for words, copied in (([], 0), (["--unregistered"], 1)):
         result = calm(cluster, *large, *words, rounds=1)
         check(result["copies_per_byte"] == copied, f"{words}: {result['copies_per_byte']} copies of each byte")
     # On the way back, too: into registered memory nobody copies, into other memory the client does.
-    reads = ["read", *BRIEF, "--repeat", "1", "--bytes", "1MiB", "--depth", "2", "--file-bytes", "8MiB"]
+    reads = ["read", *SHORT, "--repeat", "1", "--bytes", "1MiB", "--depth", "2", "--file-bytes", "8MiB"]
     for words, copied in (([], 0), (["--unregistered"], 1)):
         result = calm(cluster, *reads, *words, rounds=1)
         check(result["copies_per_byte"] == copied, f"{words}: {result['copies_per_byte']} copies of each byte read")
     for mix in ("append=70,read=30", "append=20,read=20,write=60"):
-        result = calm(cluster, "mixed", *BRIEF, "--repeat", "1", "--bytes", "100KiB", "--record-bytes", "100KiB", "--file-bytes",
+        result = calm(cluster, "mixed", *SHORT, "--repeat", "1", "--bytes", "100KiB", "--record-bytes", "100KiB", "--file-bytes",
                       "1MiB", "--mix", mix, rounds=1)
         check(result["copies_per_byte"] == 0, f"{mix}: {result['copies_per_byte']} copies of each byte")
     prepared = ["--file-bytes", "1MiB", "--record-bytes", "100KiB"]
     for verb, more in (("write", prepared), ("push", [])):
         for words, copied in (([], 0), (["--unregistered"], 1)):
-            result = calm(cluster, verb, *BRIEF, "--repeat", "1", "--bytes", "100KiB", *more, *words, rounds=1)
+            result = calm(cluster, verb, *SHORT, "--repeat", "1", "--bytes", "100KiB", *more, *words, rounds=1)
             check(result["copies_per_byte"] == copied, f"{verb} {words}: {result['copies_per_byte']} copies of each byte")
-    result = calm(cluster, "write", *BRIEF, "--repeat", "1", "--bytes", "1KiB", *prepared, rounds=1)
+    result = calm(cluster, "write", *SHORT, "--repeat", "1", "--bytes", "1KiB", *prepared, rounds=1)
     check(1 < result["copies_per_byte"] <= 5, f"small writes: {result['copies_per_byte']} copies of each byte")
-    result = calm(cluster, "append", *BRIEF, "--repeat", "1", "--bytes", "1KiB", rounds=1)
+    result = calm(cluster, "append", *SHORT, "--repeat", "1", "--bytes", "1KiB", rounds=1)
     check(1 < result["copies_per_byte"] <= 5, f"small records: {result['copies_per_byte']} copies of each byte")
 
 
@@ -194,7 +192,7 @@ def open_loop(cluster, _where):
     """All that was due in the time is in the latencies, though a server stands still in between."""
     for words in (["append", "--rate", "50"], ["append", "--rate", "1000000"], ["meta", "--rate", "200", "--depth", "3"],
                   ["append", "--rate", "100", "--clients", "3"]):
-        result = perf(cluster, *words, *BRIEF, "--repeat", "2")
+        result = perf(cluster, *words, *TWICE)
         due = result["options"]["rate_per_s"] * result["options"]["duration_ms"] // 1000
         for item in result["rounds"]:
             check(abs(item["latencies"] - due) <= 1, f"{words}: {item['latencies']} latencies of {due} due")
@@ -463,7 +461,7 @@ def settle(cluster, _where):
 def targets(cluster, where):
     """The suite of targets, without its tools: every target has its run, and none of them counts."""
     page = os.path.join(where, "page.html")
-    out = subprocess.run([os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", "targets", "--duration", "300ms",
+    out = subprocess.run([os.path.join(cluster.bin, "pawl-perf"), "report", "--suite", "targets", "--duration", "100ms",
                           "--warm-up", "0s", "--repeat", "1", "--timeout", "120s", "--cluster", cluster.dir, "--output",
                           page, "--json"], env={**os.environ, "PATH": "/nowhere"}, stdout=subprocess.PIPE, check=True,
                          timeout=400).stdout
