@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "client/push.h"
 
-#define WAIT_MS 10000u
+#define WAIT_MS 2000u
 
 void perf_copies_add(struct perf_copies *copies, const struct pawl_file *file)
 {
@@ -67,7 +67,7 @@ void perf_copies_wait(struct pawl *pawl, const struct perf_copies *begin, uint64
     while ((ret->stored_bytes < begin->stored_bytes + stored_bytes ||
             ret->read_bytes < begin->read_bytes + read_bytes) &&
            pawl_clock_ns() < until_ns) {
-        (void)pawl_poll(pawl, WAIT_MS / 200);
+        (void)pawl_poll(pawl, WAIT_MS / 40);
         perf_copies_now(pawl, ret);
     }
 }
