@@ -56,20 +56,19 @@ def say(text):
 BEGIN = time.monotonic()
 
 
-def undisturbed(cluster, section):
+def undisturbed(cluster, section, tries=5):
     """section(n) for n = 0, until no chunk was recovered in it: a flush of a second makes the master do that."""
-    for again in range(5):
-        before = cluster.json("servers")["recoveries"]
+    for again in range(tries):
+        result, failed, before = None, None, cluster.json("servers")["recoveries"]
         try:
             result = section(again)
-        except Failed as failed:
-            if cluster.json("servers")["recoveries"] == before:
-                raise
-            say(f"a chunk was recovered meanwhile: once more, after {failed}")
-            continue
+        except Failed as error:
+            failed = error
         if cluster.json("servers")["recoveries"] == before:
+            if failed:
+                raise failed
             return result
-        say("a chunk was recovered meanwhile: once more")
+        say(f"a chunk was recovered meanwhile: {failed or 'once more'}")
     raise Failed("there is always a chunk that is recovered")
 
 

@@ -12,7 +12,7 @@ RECORD, CHUNK_BYTES = 100_000, 1 << 20
 
 
 def put(cluster, source, path, size):
-    """The file's chunks."""
+    """Returns the path and the file's chunks."""
     cluster.pawl("put", "--chunk-bytes", str(CHUNK_BYTES), "--record-bytes", str(RECORD), source, path)
     chunks = cluster.stat(path)["chunks"]
     check(len(chunks) >= size // CHUNK_BYTES, f"only {len(chunks)} chunks")
