@@ -8,6 +8,7 @@
 
 #include "perf/interrupt.h"
 #include "perf/perf.h"
+#include "perf/run.h"
 
 #define SHORT_MS                                                                                   \
     1000u // a round that short doesn't go through large files, which take longer to write
@@ -36,6 +37,7 @@ int perf_beside_init(const struct perf_options *options, const struct perf_clust
     }
     roofline.warm_up_ms = (uint32_t)PAWL_MIN(options->warm_up_ms, (uint64_t)UINT32_MAX);
     roofline.rate_per_s = (double)options->rate_per_s;
+    roofline.is_durable = perf_ack(options) == PAWL_ACK_DURABLE;
     roofline.stop_fd = perf_interrupt_fd();
     if (options->duration_ms < SHORT_MS) {
         roofline.file_bytes = PAWL_MAX(SHORT_FILE_BYTES, 4 * pawl_align_up(options->bytes, 4096) *
@@ -63,13 +65,20 @@ static int failed(const struct roofline_result *result)
     return PERF_FAILED;
 }
 
+// What is acknowledged from memory is written nowhere, so not twice.
+static uint32_t duties_of(const struct roofline_options *options)
+{
+    return options->is_durable ? ROOFLINE_DUTIES_ALL
+                               : ROOFLINE_DUTIES_ALL & ~ROOFLINE_DUTY_SECOND_WRITE;
+}
+
 // The same point with all duties, for the round's explanation. These are processes of their own, so how to wait is tried
 // once more.
 static int duties_round(const struct roofline_options *roofline, struct roofline_result *result,
                         struct perf_round *round)
 {
     struct roofline_options options = *roofline;
-    options.duties = ROOFLINE_DUTIES_ALL;
+    options.duties = duties_of(roofline);
     if (roofline_run(&options, result) != 0) {
         return failed(result);
     }
@@ -90,7 +99,7 @@ int perf_beside_round(struct perf_beside *beside, struct perf_round *round)
     int code = 0;
     if (beside->files.count == 0) {
         struct roofline_options files = *roofline;
-        files.duties = beside->has_duties ? ROOFLINE_DUTIES_ALL : 0; // they need a data file
+        files.duties = beside->has_duties ? duties_of(roofline) : 0; // they need a data file
         code = roofline_files_open(&files, &beside->files, result->error);
     }
     roofline->files = &beside->files;

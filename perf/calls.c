@@ -130,6 +130,8 @@ static enum perf_kind drawn_kind(struct perf_lane *lane)
 static int call_mixed(struct perf_lane *lane, uint64_t index, enum perf_kind *ret_kind,
                       uint64_t *ret_bytes)
 {
+    struct pawl_append_options options = {.size = sizeof options,
+                                          .ack = perf_ack(lane->run->options)};
     struct pawl_append_result result;
     struct pawl_stat stat;
     char path[PERF_PATH_MAX];
@@ -138,7 +140,8 @@ static int call_mixed(struct perf_lane *lane, uint64_t index, enum perf_kind *re
     *ret_bytes = *ret_kind == PERF_KIND_STAT ? 0 : lane->run->options->bytes;
     switch (*ret_kind) {
     case PERF_KIND_APPEND:
-        return pawl_append(lane->appended, lane->buffer, lane->run->options->bytes, NULL, &result);
+        return pawl_append(lane->appended, lane->buffer, lane->run->options->bytes, &options,
+                           &result);
     case PERF_KIND_READ:
         return read_at(lane, anywhere(lane));
     case PERF_KIND_WRITE:

@@ -86,8 +86,8 @@ struct perf_target_state perf_target_look(const struct perf_target *target,
     state.share = state.reached / state.roofline;
     state.duties = perf_result_duties(state.result, target->figure);
     state.is_valid = state.result->roofline_valid;
-    // A share that is not known meets nothing.
-    state.is_met = target->bound > 0 &&
+    // A share that is not known meets nothing, and neither does one of a roofline that says nothing.
+    state.is_met = state.is_valid && target->bound > 0 &&
                    (target->at_least ? state.share >= target->bound : state.share <= target->bound);
     return state;
 }

@@ -11,13 +11,10 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "dataplane/store/store_private.h"
 
@@ -76,32 +73,6 @@ static uint64_t written_end(int fd)
         end = PAWL_MAX(end, extent->fe_logical + extent->fe_length);
     }
     return end;
-}
-
-// A block device without FUA makes a durable write out of a write and a flush (iomap_dio_complete of Linux).
-bool store_durable_write_covers(int fd)
-{
-    static const char *const places[] = {"", "/.."}; // a partition has the queue of its disk
-    struct stat file;
-
-    if (fstat(fd, &file) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < PAWL_ARRAY_COUNT(places); i++) {
-        char path[64];
-        char text[8] = "";
-        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u%s/queue/fua", major(file.st_dev),
-                 minor(file.st_dev), places[i]);
-        int sys = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t got = sys >= 0 ? read(sys, text, sizeof(text) - 1) : -1;
-        if (sys >= 0) {
-            close(sys);
-        }
-        if (got > 0) {
-            return strcmp(text, "0\n") == 0;
-        }
-    }
-    return false;
 }
 
 uint64_t store_covered_end(const struct store *store, int fd)

@@ -15,6 +15,8 @@
 
 #include <pawl/error.h>
 
+#include "base/device.h"
+
 #define PAWL_LOG_SUBSYSTEM "store"
 #include "base/log.h"
 #include "dataplane/store/store_private.h"
@@ -180,7 +182,7 @@ int store_segments_open(struct store *store, const struct store_options *options
             break;
         }
     }
-    journal->write_covers = store_durable_write_covers(journal->segments[0].fd);
+    journal->write_covers = pawl_device_lacks_fua(journal->segments[0].fd);
     return images_new(store);
 }
 

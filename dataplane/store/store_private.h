@@ -418,8 +418,6 @@ bool store_journal_is_idle(const struct store *store);
 // Up to where a finished direct write to this file, by place, is durable once any file of the journal has been
 // flushed. 0: nowhere. The file's extents as they are now have to be durable.
 uint64_t store_covered_end(const struct store *store, int fd);
-// Whether a durable write to this file is such a flush as well. False also when that can't be known.
-bool store_durable_write_covers(int fd);
 
 // file.c
 void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,

@@ -69,7 +69,9 @@ static void append_steps(struct model *model, const struct roofline_options *opt
     if (options->is_durable && shape->is_in_place) {
         double bytes = (double)shape->replicas * shape->record_bytes;
         step_add(model, "payloads to disk", bytes_us(bytes, parts->disk_bytes_per_s));
-        step_add(model, "their flush", 1e6 / parts->flushes_per_s);
+        if (!parts->is_flush_shared) {
+            step_add(model, "their flush", 1e6 / parts->flushes_per_s);
+        }
     }
     if (options->is_durable) {
         step_add(model, "journal", 1e6 / parts->flushes_per_s);
@@ -178,11 +180,15 @@ double model_journal_records(const struct roofline_options *options, enum roofli
     if (options->record_bytes <= SHAPE_JOURNALED_MAX || !(records_per_flush > 0)) {
         return records_per_flush;
     }
-    // One flush of the data file for each of the journal's; or one for each record, and the journal's.
-    if (flush != ROOFLINE_DSYNC) {
+    switch (flush) {
+    case ROOFLINE_DSYNC: // one for each record, and the journal's
+        return records_per_flush < 1 ? 1 / (1 / records_per_flush - 1) : records_per_flush;
+    case ROOFLINE_SHARED:
+    case ROOFLINE_SHARED_DSYNC:
+        return records_per_flush;
+    default: // one of the data file for each of the journal's
         return 2 * records_per_flush;
     }
-    return records_per_flush < 1 ? 1 / (1 / records_per_flush - 1) : records_per_flush;
 }
 
 void model_parts_take(const struct roofline_options *options, const struct roofline_result *result,
@@ -196,6 +202,8 @@ void model_parts_take(const struct roofline_options *options, const struct roofl
         .slice_bytes = result->slice_bytes,
         .sources = result->sources,
         .is_chain = result->route == ROOFLINE_CHAIN,
+        .is_flush_shared =
+            result->flush == ROOFLINE_SHARED || result->flush == ROOFLINE_SHARED_DSYNC,
     };
     for (uint32_t i = 0; i < result->parts_count; i++) {
         const struct roofline_part *part = &result->parts[i];

@@ -25,6 +25,7 @@ struct model_parts {
     uint32_t slice_bytes; // of the point that was measured: 0: whole
     uint32_t sources;
     bool is_chain;
+    bool is_flush_shared; // payloads need none of their own
 };
 
 struct model_step {

@@ -115,7 +115,7 @@ static const char *options_why(const struct roofline_options *options)
         return "provider, host and folder must be named";
     }
     if (options->what > ROOFLINE_READ || options->route > ROOFLINE_CHAIN ||
-        options->wait > ROOFLINE_WAIT_YIELD || options->flush > ROOFLINE_DSYNC) {
+        options->wait > ROOFLINE_WAIT_YIELD || options->flush > ROOFLINE_SHARED_DSYNC) {
         return "an unknown kind of work, route, flush or way to wait";
     }
     const char *why = shape_why(options);
@@ -181,7 +181,7 @@ const char *roofline_duty_name(enum roofline_duty duty)
 
 const char *roofline_flush_name(enum roofline_flush flush)
 {
-    static const char *const names[] = {"best", "fdatasync", "dsync"};
+    static const char *const names[] = {"best", "fdatasync", "dsync", "shared", "shared-dsync"};
 
     return (size_t)flush < PAWL_ARRAY_COUNT(names) ? names[flush] : "?";
 }

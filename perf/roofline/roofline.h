@@ -38,9 +38,11 @@ enum roofline_route {
 
 // How a large record becomes durable in its place.
 enum roofline_flush {
-    ROOFLINE_FLUSH_BEST = 0, // both are tried
-    ROOFLINE_FDATASYNC,      // one at a time, for all that was written before it
-    ROOFLINE_DSYNC,          // each write by itself
+    ROOFLINE_FLUSH_BEST = 0, // all are tried
+    ROOFLINE_FDATASYNC,      // one at a time, for all that was written before it; then the journal
+    ROOFLINE_DSYNC,          // each write by itself; then the journal
+    ROOFLINE_SHARED,         // with the journal: it is written, and one flush is for both
+    ROOFLINE_SHARED_DSYNC,   // the same by the journal's durable write: of a disk without FUA
 };
 
 // The files of a run's servers, to be used by several runs one after the other: writing them takes longer than a run.
@@ -48,6 +50,7 @@ struct roofline_files {
     int fds[ROOFLINE_REPLICAS_MAX][2]; // journal and data, without a name; OWNED
     uint32_t count;                    // servers
     uint32_t block_bytes;              // what O_DIRECT wants
+    bool lacks_fua;                    // the disk: a durable write flushes all that was written
 };
 
 // What a store with Pawl's promises has to do beside, as bits: each server at its least. They explain a figure and are no

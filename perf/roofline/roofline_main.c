@@ -22,7 +22,10 @@ static const char usage[] =
     "  --clients N         (1)\n"
     "  --replicas N        1 to 3 (3)\n"
     "  --route ROUTE       star or chain (of large payloads to three replicas: sweep; else star)\n"
-    "  --flush HOW         of large payloads: fdatasync or dsync (sweep)\n"
+    "  --flush HOW         of large payloads: fdatasync, dsync, shared with the journal's flush, "
+    "or "
+    "shared-dsync\n"
+    "                      with its durable write, for disks without FUA (sweep)\n"
     "  --sources N         servers that reads come from (sweep up to --replicas)\n"
     "  --disk-reads N      reads that one server has at its disk at once, the others wait "
     "(sweep: all, 1, 2);\n"
@@ -175,7 +178,7 @@ static int route_parse(const char *text, enum roofline_route *ret)
 
 static int flush_parse(const char *text, enum roofline_flush *ret)
 {
-    for (int flush = ROOFLINE_FDATASYNC; flush <= ROOFLINE_DSYNC; flush++) {
+    for (int flush = ROOFLINE_FDATASYNC; flush <= ROOFLINE_SHARED_DSYNC; flush++) {
         if (strcmp(text, roofline_flush_name((enum roofline_flush)flush)) == 0) {
             *ret = (enum roofline_flush)flush;
             return 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/device.h"
 #include "perf/roofline/nodes.h"
 #include "perf/roofline/run.h"
 #include "perf/roofline/shape.h"
@@ -86,6 +87,7 @@ int roofline_files_open(const struct roofline_options *options, struct roofline_
         rc = server_files(&nodes, options, ret_files->fds[i], &ret_files->block_bytes);
         ret_files->count += rc == 0;
     }
+    ret_files->lacks_fua = rc == 0 && pawl_device_lacks_fua(ret_files->fds[0][0]);
     if (rc != 0) {
         roofline_files_close(ret_files);
     }
@@ -283,7 +285,8 @@ static int points_run(struct run *run, uint32_t each_ms, struct roofline_point *
     }
     sweep_rank(options, points, count, places);
     for (uint32_t i = 0; i < ranked_count; i++) {
-        again_count += sweep_variants(options, &points[places[i]], &again[again_count]);
+        again_count +=
+            sweep_variants(options, run->files->lacks_fua, &points[places[i]], &again[again_count]);
     }
     for (uint32_t i = 0; i < again_count && rc == 0; i++) {
         rc = point_run(run, &again[i], 2 * each_ms, warm_up_ms);

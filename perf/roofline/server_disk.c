@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The null store's disk. Small records gather in batches of the journal; one batch is in flight at a time, as
 // a log must have it that is to be read back up to the first torn batch. Large ones are written in
-// place, one fdatasync at a time makes durable what was written before it, and a journal entry refers to each.
+// place, and a journal entry refers to each: once it is durable, or once it is written, where one flush is for both.
 // Both files are written with zeros beforehand and used in circles.
 #include <errno.h>
 #include <stdlib.h>
@@ -165,6 +165,23 @@ static void batch_written(void *user, struct disk_request *request)
     batch_begin(batch);
 }
 
+static bool is_shared(const struct server *server)
+{
+    return server->point.flush == ROOFLINE_SHARED || server->point.flush == ROOFLINE_SHARED_DSYNC;
+}
+
+// In the disk's cache, beside the payloads that it refers to.
+static void batch_cached(void *user, struct disk_request *request)
+{
+    struct server *server = user;
+
+    request->done = batch_written;
+    int rc = disk_flush(&server->disk, request, DISK_JOURNAL);
+    if (rc != 0) {
+        (void)server_fail(server, rc, "the journal's flush");
+    }
+}
+
 static int journal_write(struct server *server)
 {
     struct journal *journal = &server->journal;
@@ -187,12 +204,13 @@ static int journal_write(struct server *server)
         batch_begin(batch_at(journal, journal->gathering));
     }
     struct iovec from = {.iov_base = batch->buffer, .iov_len = bytes};
-    batch->write.done = batch_written;
+    bool is_flushed = server->shape.is_in_place && server->point.flush == ROOFLINE_SHARED;
+    batch->write.done = is_flushed ? batch_cached : batch_written;
     batch->write.owner = batch;
     journal->is_in_flight = true;
     uint64_t offset = journal->offset;
     journal->offset += bytes;
-    return disk_write(&server->disk, &batch->write, DISK_JOURNAL, &from, offset, true);
+    return disk_write(&server->disk, &batch->write, DISK_JOURNAL, &from, offset, !is_flushed);
 }
 
 static void data_flushed(void *user, struct disk_request *request)
@@ -210,7 +228,7 @@ static void data_written(void *user, struct disk_request *request)
 {
     struct server *server = user;
 
-    if (server->point.flush == ROOFLINE_DSYNC) {
+    if (server->point.flush == ROOFLINE_DSYNC || is_shared(server)) {
         journal_add(server, request->owner, 1, NULL);
         return;
     }

@@ -69,7 +69,7 @@ static void plan_routes(struct plan *plan, const struct roofline_options *option
     struct roofline_point point = {
         .batch = batch,
         .route = options->route == ROOFLINE_ROUTE_BEST ? ROOFLINE_STAR : options->route,
-        .flush = options->flush == ROOFLINE_FLUSH_BEST ? ROOFLINE_FDATASYNC : options->flush,
+        .flush = options->flush == ROOFLINE_FLUSH_BEST ? ROOFLINE_SHARED : options->flush,
         .sources = 1};
 
     plan_slices(plan, options, point);
@@ -175,19 +175,27 @@ void sweep_rank(const struct roofline_options *options, const struct roofline_po
     }
 }
 
-uint32_t sweep_variants(const struct roofline_options *options, const struct roofline_point *point,
+uint32_t sweep_variants(const struct roofline_options *options, bool lacks_fua,
+                        const struct roofline_point *point,
                         struct roofline_point ret[SWEEP_VARIANTS_MAX])
 {
+    static const enum roofline_flush others[] = {ROOFLINE_FDATASYNC, ROOFLINE_DSYNC,
+                                                 ROOFLINE_SHARED_DSYNC};
+    uint32_t count = 1;
     bool is_in_place = options->what == ROOFLINE_APPEND && options->is_durable &&
                        options->record_bytes > SHAPE_JOURNALED_MAX;
 
     ret[0] = *point;
     if (!is_in_place || options->flush != ROOFLINE_FLUSH_BEST) {
-        return 1;
+        return count;
     }
-    ret[1] = *point;
-    ret[1].flush = ROOFLINE_DSYNC;
-    return 2;
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(others); i++) {
+        if (others[i] != ROOFLINE_SHARED_DSYNC || lacks_fua) {
+            ret[count] = *point;
+            ret[count++].flush = others[i];
+        }
+    }
+    return count;
 }
 
 static double ratio_of(double a, double b)

@@ -6,7 +6,7 @@
 #include "base/histogram.h"
 #include "perf/roofline/roofline.h"
 
-#define SWEEP_VARIANTS_MAX 2u
+#define SWEEP_VARIANTS_MAX 4u
 
 // Fills what is swept; returns how many points.
 uint32_t sweep_plan(const struct roofline_options *options,
@@ -21,8 +21,10 @@ uint32_t sweep_best(const struct roofline_options *options, const struct rooflin
 void sweep_rank(const struct roofline_options *options, const struct roofline_point *points,
                 uint32_t count, uint32_t ret_places[ROOFLINE_POINTS_MAX]);
 
-// A point that has done well, and what of it is worth trying besides, which would make a sweep of all too long.
-uint32_t sweep_variants(const struct roofline_options *options, const struct roofline_point *point,
+// A point that has done well, and what of it is worth trying besides, which would make a sweep of all too long. What
+// only disks without FUA do for a large payload is tried where `lacks_fua`.
+uint32_t sweep_variants(const struct roofline_options *options, bool lacks_fua,
+                        const struct roofline_point *point,
                         struct roofline_point ret[SWEEP_VARIANTS_MAX]);
 
 // What the processes counted in one run, from the first record to the last answer.

@@ -52,7 +52,7 @@ _pawl_perf() {
         ;;
     --rate) words="half" ;;
     --duty) words="checksum table second-write all" ;;
-    --flush) words="fdatasync dsync" ;;
+    --flush) words="fdatasync dsync shared shared-dsync" ;;
     --wait) words="sleep spin yield" ;;
     --bytes | --depth | --clients | --threads | --files | --replicas | --duration | --warm-up | --ops | --mix | \
         --file-bytes | --record-bytes | --chunk-bytes | --repeat | --settle | --servers | --timeout | \

@@ -179,9 +179,9 @@ uint64_t __wrap_store_covered_end(const struct store *store, int fd)
     return end;
 }
 
-bool __wrap_store_durable_write_covers(int fd);
+bool __wrap_pawl_device_lacks_fua(int fd);
 
-bool __wrap_store_durable_write_covers(int fd)
+bool __wrap_pawl_device_lacks_fua(int fd)
 {
     (void)fd;
     sim.write_covers = pawl_random_chance(&sim.random, 1, 2);

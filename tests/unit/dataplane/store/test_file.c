@@ -46,7 +46,7 @@ static struct {
 } covered;
 
 uint64_t __wrap_store_covered_end(const struct store *store, int fd);
-bool __wrap_store_durable_write_covers(int fd);
+bool __wrap_pawl_device_lacks_fua(int fd);
 
 uint64_t __wrap_store_covered_end(const struct store *store, int fd)
 {
@@ -55,7 +55,7 @@ uint64_t __wrap_store_covered_end(const struct store *store, int fd)
     return covered.end;
 }
 
-bool __wrap_store_durable_write_covers(int fd)
+bool __wrap_pawl_device_lacks_fua(int fd)
 {
     (void)fd;
     return covered.write_covers;

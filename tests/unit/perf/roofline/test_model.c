@@ -256,6 +256,8 @@ static void test_journal_when_large_then_its_own_writes_alone(void **state)
     assert_near(model_journal_records(&large, ROOFLINE_DSYNC, 4.0 / 5), 4);
     assert_near(model_journal_records(&large, ROOFLINE_DSYNC, 1), 1);
     assert_true(model_journal_records(&large, ROOFLINE_DSYNC, 0) == 0);
+    assert_near(model_journal_records(&large, ROOFLINE_SHARED, 3), 3);
+    assert_near(model_journal_records(&large, ROOFLINE_SHARED_DSYNC, 3), 3);
 }
 
 static void test_parts_when_checked_then_each_goes_to_its_place(void **state)

@@ -165,23 +165,28 @@ static void test_sweep_when_disk_reads_are_given_then_only_they(void **state)
     assert_int_equal(points[0].disk_reads, 0);
 }
 
-static void test_variants_when_in_place_then_both_flushes(void **state)
+static void test_variants_when_in_place_then_all_flushes(void **state)
 {
     (void)state;
     struct roofline_options options;
-    struct roofline_point point = {.batch = 4, .flush = ROOFLINE_FDATASYNC};
+    struct roofline_point point = {.batch = 4, .flush = ROOFLINE_SHARED};
     struct roofline_point variants[SWEEP_VARIANTS_MAX];
     roofline_options_init(&options);
     options.record_bytes = 1u << 20;
-    assert_int_equal(sweep_variants(&options, &point, variants), 2);
-    assert_int_equal(variants[0].flush, ROOFLINE_FDATASYNC);
-    assert_int_equal(variants[1].flush, ROOFLINE_DSYNC);
-    assert_int_equal(variants[1].batch, 4);
+    assert_int_equal(sweep_variants(&options, true, &point, variants), 4);
+    assert_int_equal(variants[0].flush, ROOFLINE_SHARED);
+    assert_int_equal(variants[1].flush, ROOFLINE_FDATASYNC);
+    assert_int_equal(variants[2].flush, ROOFLINE_DSYNC);
+    assert_int_equal(variants[3].flush, ROOFLINE_SHARED_DSYNC);
+    assert_int_equal(variants[3].batch, 4);
+    // With FUA a durable write of the journal does nothing for the payloads.
+    assert_int_equal(sweep_variants(&options, false, &point, variants), 3);
+    assert_int_equal(variants[2].flush, ROOFLINE_DSYNC);
     options.flush = ROOFLINE_FDATASYNC;
-    assert_int_equal(sweep_variants(&options, &point, variants), 1);
+    assert_int_equal(sweep_variants(&options, true, &point, variants), 1);
     options.flush = ROOFLINE_FLUSH_BEST;
     options.record_bytes = 1024; // the journal's write is its flush
-    assert_int_equal(sweep_variants(&options, &point, variants), 1);
+    assert_int_equal(sweep_variants(&options, true, &point, variants), 1);
 }
 
 static void test_sweep_when_everything_varies_then_it_fits(void **state)
@@ -290,7 +295,7 @@ int main(void)
         cmocka_unit_test(test_sweep_when_reads_then_one_server_to_all),
         cmocka_unit_test(test_sweep_when_reads_in_flight_then_some_at_the_disk_with_all_servers),
         cmocka_unit_test(test_sweep_when_disk_reads_are_given_then_only_they),
-        cmocka_unit_test(test_variants_when_in_place_then_both_flushes),
+        cmocka_unit_test(test_variants_when_in_place_then_all_flushes),
         cmocka_unit_test(test_sweep_when_everything_varies_then_it_fits),
         cmocka_unit_test(test_best_when_closed_loop_then_most_operations),
         cmocka_unit_test(test_best_when_open_loop_then_lowest_tail_of_those_that_kept_up),
