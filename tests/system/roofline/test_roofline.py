@@ -300,6 +300,20 @@ class Ends(Case):
                 least = min(model["bounds"], key=lambda bound: bound["ops_per_s"])
                 self.assertEqual((model["bound"], model["ops_per_s"]), (least["name"], least["ops_per_s"]))
 
+    @unittest.skipUnless(shutil.which("fio") and shutil.which("fi_pingpong"), "without fio and fi_pingpong")
+    def test_each_part_is_compared_with_its_tool(self):
+        """That a comparison was made: how fast either was is nothing for a test."""
+        process = self.start(*self.WITHOUT_TOOLS, "--bytes", "64K", "--route", "star", "--flush", "shared", "--slice", "1M")
+        out, err = process.communicate(timeout=HANG_S)
+        self.assertIn(process.returncode, (0, 3), err)
+        self.nothing_left(process.pid)
+        result = json.loads(out)
+        self.assertEqual([part["tool"].split()[0] for part in result["parts"]], ["fi_pingpong", "fi_pingpong", "fio", "fio"])
+        for part in result["parts"]:
+            self.assertGreater(min(part["ours"], part["tools"], part["ratio"]), 0, part)
+        self.assertNotIn("not compared", result["why"])
+        self.assertEqual(process.returncode, 0 if result["is_valid"] else 3)
+
     def test_bandwidth_is_printed_in_gb_a_second(self):
         run = subprocess.run([PROGRAM, "--dir", self.dir, "--read", "--bytes", "64K", "--sources", "1", "--slice", "1M",
                               *map(str, self.WITHOUT_TOOLS)], capture_output=True, text=True, timeout=HANG_S,
