@@ -137,6 +137,9 @@ class Trial:
         say(f"{count} x {size} bytes read to {memory}: copies of each byte: client {counted / total:.3f}, servers {moved:.3f}")
         return counted / total, moved
 
+    def relayed(self):
+        return sum(server["relayed"] for server in self.cluster.json("servers")["servers"])
+
     def end(self):
         os.environ.pop("LD_PRELOAD")
         self.cluster.check_logs()
@@ -148,6 +151,12 @@ def limits(trial):
     for memory in ("alloc", "register"):
         client, replicas = trial.appends(f"/large-{memory}", memory, MIB, 48)
         check(client == 0 and replicas == [0, 0, 0], f"large records from {memory} were copied")
+    check(trial.relayed() > 0, "none of these went by chain")
+    # By star, and of a length that no disk takes as it is.
+    before = trial.relayed()
+    client, replicas = trial.appends("/odd", "alloc", 100001, 200)
+    check(client == 0 and replicas == [0, 0, 0], "records of an odd length were copied")
+    check(trial.relayed() == before, "these went by chain")
     client, replicas = trial.appends("/heap", "heap", MIB, 16)
     check(client == 1 and replicas == [0, 0, 0], "from other memory the client copies once, and nobody else")
     # Above the threshold of messages (8 KiB), below the journal's (32 KiB).
