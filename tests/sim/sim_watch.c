@@ -171,7 +171,11 @@ void sim_watch_end(struct sim *sim)
 {
     sim_watch_all(sim);
     for (uint32_t i = 0; i < sim->params.servers_count && !sim->violated; i++) {
-        const struct sim_chunkd *s = sim_node_of(sim, SIM_CHUNKD, i)->state;
+        const struct sim_node *node = sim_node_of(sim, SIM_CHUNKD, i);
+        const struct sim_chunkd *s = node->state;
+        if (node->frozen_until_ns > sim->now_ns) {
+            continue; // its answers are still to come
+        }
         uint32_t served_count = s != NULL ? s->served_count : 0;
         uint32_t used_count = 0;
         for (uint32_t k = 0; s != NULL && k < s->windows_count; k++) {

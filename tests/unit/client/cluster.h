@@ -64,6 +64,7 @@ struct cluster_faults {
     bool frozen;          // does nothing at all
     bool no_window;       // greets without a window
     bool window_hold;     // does not answer WINDOW
+    bool window_tell;     // ... and says that it is still to come
     bool window_small;    // grants less than is needed
     bool scarce;          // says that others wait for a window
     bool recall;          // the same, behind each answer to APPEND and not in it
