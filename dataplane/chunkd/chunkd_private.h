@@ -34,6 +34,7 @@
 #define CHUNKD_CONNECT_MS 1000u // to another chunk server; and again for its WELCOME
 #define CHUNKD_PREPARE_MS 2000u // a secondary's answer; the core reports it before that
 #define CHUNKD_FETCH_MS 5000u
+#define CHUNKD_LANDING_MS 10000u // a fetch waits so long for one; for a copy so does the master
 // Of payloads that come by chain; all within the second that the core gives a secondary.
 #define CHUNKD_RELAY_MS 500u   // between slices, and to the next server's answer; then by star
 #define CHUNKD_ARRIVAL_MS 900u // a pushed payload waits so long for its PREPARE

@@ -233,8 +233,30 @@ void peer_fetch(struct reactor *reactor, const struct chunk_action *action)
     }
     send->message.fetch = action->fetch;
     send->token = action->token;
-    pawl_list_push_back(&reactor->fetches, &send->node);
+    // A copy holds what it fetched out of order in landings until this one comes: behind others it could wait for them,
+    // and they for its landings. The one that it came in goes to it, so there is one for each of these.
+    if (action->again) {
+        pawl_list_push_front(&reactor->fetches, &send->node);
+    } else {
+        pawl_list_push_back(&reactor->fetches, &send->node);
+    }
     fetches_pump(reactor);
+}
+
+// Those that no landing came free for.
+static void fetches_tick(struct reactor *reactor)
+{
+    pawl_list_for_each_safe (node, &reactor->fetches) {
+        struct send *send = pawl_container_of(node, struct send, node);
+        if (reactor->now_ns >= send->since_ns + CHUNKD_LANDING_MS * PAWL_NS_PER_MS) {
+            const struct wire_fetch *fetch = &send->message.fetch;
+            pawl_log_limited(
+                &peer_log_limit, PAWL_LOG_WARN,
+                "record %llu of chunk %llu was not fetched: no landing came free in time",
+                (unsigned long long)fetch->index, (unsigned long long)fetch->chunk);
+            send_end(reactor, send, PAWL_EDEADLINE);
+        }
+    }
 }
 
 // The record has landed: its bytes become a payload of the core's.
@@ -259,6 +281,13 @@ static void fetch_landed(struct reactor *reactor, struct send *send,
         payload->bytes = landing->bytes;
         payload->length = fetched->length;
         payload->crc = pawl_crc32c(0, landing->bytes, fetched->length);
+        if (payload->crc != fetched->crc) {
+            pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN,
+                             "record %llu of chunk %llu came from server %llx with bytes that do "
+                             "not match its checksum",
+                             (unsigned long long)fetched->index, (unsigned long long)fetched->chunk,
+                             (unsigned long long)send->server_id);
+        }
         event.payload = payload->name;
         event.payload_crc = payload->crc;
         event.bytes = payload->bytes;
@@ -507,6 +536,7 @@ void peer_tick(struct reactor *reactor)
             link_window_tick(reactor, link);
         }
     }
+    fetches_tick(reactor);
 }
 
 void peer_turn(struct reactor *reactor)

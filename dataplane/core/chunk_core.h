@@ -110,7 +110,7 @@ enum chunk_action_type {
     CHUNK_ACTION_PREPARE, // server, prepare, payload, relay_to, relayed_by
     CHUNK_ACTION_COMMIT,  // server, commit
     CHUNK_ACTION_HOLD,    // server, hold; behind the PREPAREs that it is about
-    CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token
+    CHUNK_ACTION_FETCH,   // server (address known from CONNECT), fetch, token, again
     CHUNK_ACTION_READ,    // conn, request: read the segments one behind the other, then reply as a
                           // wire_read_done with committed_bytes, sealed and log_* as given here
     CHUNK_ACTION_SEND_RECORD, // conn, request: read record `index` of handle, write it to the fetcher's
@@ -178,6 +178,9 @@ struct chunk_action {
     const struct chunk_segment *segments; // BORROWS UNTIL the next step
     uint32_t segments_count;
     bool sealed;
+    // FETCH: its payload landed wrong. It takes the room that is free with that, before any other
+    // fetch: what is behind it is held here until it comes.
+    bool again;
     union {
         struct pawl_record record;
         struct chunk_create create;

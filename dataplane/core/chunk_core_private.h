@@ -108,11 +108,13 @@ struct chunk_level {
 };
 
 #define CHUNK_COPY_FETCHES 4u // of one copy that are under way, or fetched and not durable yet
+#define CHUNK_COPY_TRIES 8u   // as often a copy asks for one record whose payload lands wrong
 
 // A record of a copy that is asked for, or that came before the one in front of it.
 struct chunk_copy_slot {
     uint64_t token;   // of the fetch; 0: none
     uint64_t payload; // held back; 0: none, or it has none
+    uint32_t tries;   // how often it was asked for
     bool here;
     struct pawl_record record;
 };
@@ -123,7 +125,8 @@ struct chunk_copy {
     uint64_t count; // of the whole
     uint64_t length;
     uint64_t table_token; // fetch of the table; 0: not under way
-    bool defined;         // the table is here, the creation is ordered
+    uint32_t table_tries;
+    bool defined; // the table is here, the creation is ordered
     bool sealing;
     uint64_t asked_count;                             // records asked for
     struct chunk_copy_slot slots[CHUNK_COPY_FETCHES]; // by index

@@ -79,7 +79,8 @@ static int existing_check(struct chunk_core *core, struct chunk *chunk, const Pa
     return is_whole ? 0 : PAWL_EEXISTS;
 }
 
-static uint64_t fetch_add(struct chunk_core *core, struct chunk *chunk, uint64_t index)
+static uint64_t fetch_add(struct chunk_core *core, struct chunk *chunk, uint64_t index,
+                          uint32_t *tries)
 {
     uint64_t token = chunk_op_add(core, chunk, CHUNK_OP_FETCH, index);
     struct chunk_action *action = chunk_action_add(core, CHUNK_ACTION_FETCH);
@@ -88,8 +89,10 @@ static uint64_t fetch_add(struct chunk_core *core, struct chunk *chunk, uint64_t
     action->handle = chunk->handle;
     action->version = chunk->promised;
     action->index = index;
+    action->again = *tries > 0;
     action->fetch =
         (struct wire_fetch){.chunk = chunk->handle, .version = chunk->promised, .index = index};
+    ++*tries;
     return token;
 }
 
@@ -110,7 +113,7 @@ static int copy_new(struct chunk_core *core, const Pawl__Copy *copy, struct chun
     chunk->state = CHUNK_STATE_COPYING;
     chunk_activate(core, chunk);
     chunk_connect_add(core, chunk, state->source, copy->source->fabric_address);
-    state->table_token = fetch_add(core, chunk, WIRE_FETCH_TABLE);
+    state->table_token = fetch_add(core, chunk, WIRE_FETCH_TABLE, &state->table_tries);
     *ret = chunk;
     return 0;
 }
@@ -217,7 +220,8 @@ static int copy_advance(struct chunk_core *core, struct chunk *chunk)
     while (copy->asked_count < copy->count &&
            copy->asked_count - chunk->durable_count < CHUNK_COPY_FETCHES) {
         uint64_t index = copy->asked_count++;
-        slot_at(copy, index)->token = fetch_add(core, chunk, index);
+        struct chunk_copy_slot *slot = slot_at(copy, index);
+        slot->token = fetch_add(core, chunk, index, &slot->tries);
     }
     if (chunk->durable_count < copy->count || copy->sealing) {
         return 0;
@@ -318,8 +322,8 @@ static int record_fetched(struct chunk_core *core, struct chunk *chunk,
     pawl_assert(index < copy->asked_count); // every fetch of a copy has its slot
     struct chunk_copy_slot *slot = slot_at(copy, index);
     int rc = fetched_check(core, chunk, event, index);
-    if (rc == PAWL_EBADPAYLOAD) {
-        slot->token = fetch_add(core, chunk, index); // torn on its way: once more
+    if (rc == PAWL_EBADPAYLOAD && slot->tries < CHUNK_COPY_TRIES) {
+        slot->token = fetch_add(core, chunk, index, &slot->tries); // torn on its way: once more
         return 0;
     }
     return rc ? rc : record_hold(core, chunk, event, slot);
@@ -329,11 +333,12 @@ static int table_fetched(struct chunk_core *core, struct chunk *chunk,
                          const struct chunk_event *event)
 {
     int rc = fetched_check(core, chunk, event, WIRE_FETCH_TABLE);
-    if (rc == PAWL_EBADPAYLOAD) {
-        chunk->copy->table_token = fetch_add(core, chunk, WIRE_FETCH_TABLE);
+    struct chunk_copy *copy = chunk->copy;
+    if (rc == PAWL_EBADPAYLOAD && copy->table_tries < CHUNK_COPY_TRIES) {
+        copy->table_token = fetch_add(core, chunk, WIRE_FETCH_TABLE, &copy->table_tries);
         return 0;
     }
-    chunk->copy->table_token = 0;
+    copy->table_token = 0;
     return rc ? rc : table_take(core, chunk, event);
 }
 

@@ -505,31 +505,36 @@ static void test_peer_when_lost_is_connected_again_for_the_next_prepare(void **s
 
 // ---- fetches ----------------------------------------------------------------------------------
 
-static void fetch_begin(uint64_t token)
+static struct chunk_action *fetch_action(uint64_t token, uint64_t chunk, uint64_t index)
 {
-    connect_action();
     struct chunk_action *action = script_action(CHUNK_ACTION_FETCH);
     action->server = PEER;
     action->token = token;
-    action->fetch.chunk = 42;
+    action->fetch.chunk = chunk;
     action->fetch.version = 3;
-    action->fetch.index = 5;
+    action->fetch.index = index;
+    return action;
+}
+
+static void fetch_begin(uint64_t token)
+{
+    connect_action();
+    fetch_action(token, 42, 5);
     script_run(&bench);
     server_welcome(&server, PEER, 4, 4);
     assert_int_equal(server.client.message.header.type, WIRE_FETCH);
 }
 
-static void test_fetch_when_answered_gives_the_core_a_payload(void **state)
+// Answers that FETCH with 20,000 bytes; the event that the core has of it.
+static struct script_event *answer_fetch(const struct wire_fetch *asked)
 {
-    (void)state;
-    fetch_begin(91);
-    struct wire_fetch fetch = server.client.message.fetch;
+    struct wire_fetch fetch = *asked;
     struct wire_fetched fetched;
     memset(&fetched, 0, sizeof(fetched));
     wire_header_init(&fetched.header, WIRE_FETCH | WIRE_REPLY, sizeof(fetched),
                      fetch.header.request);
-    fetched.chunk = 42;
-    fetched.index = 5;
+    fetched.chunk = fetch.chunk;
+    fetched.index = fetch.index;
     fetched.id.producer_lo = 2;
     fetched.id.sequence = 6;
     fetched.length = 20000;
@@ -538,7 +543,14 @@ static void test_fetch_when_answered_gives_the_core_a_payload(void **state)
                      0);
     assert_int_equal(fabric_send(server.client.conn, &fetched, sizeof(fetched)), 0);
     server_turn(&server);
-    struct script_event *event = script_last(CHUNK_EVENT_FETCHED);
+    return script_last(CHUNK_EVENT_FETCHED);
+}
+
+static void test_fetch_when_answered_gives_the_core_a_payload(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    struct script_event *event = answer_fetch(&server.client.message.fetch);
     assert_non_null(event);
     assert_int_equal(event->event.token, 91);
     assert_int_equal(event->event.status, 0);
@@ -573,6 +585,56 @@ static void test_fetch_when_peer_is_lost_frees_its_landing_after_the_close(void 
     bench_turn(&bench);
     assert_true(pawl_list_is_empty(&bench.reactor->links));
     assert_false(bench.reactor->buffers.landings[0].used);
+}
+
+// Of two copies. There is one landing: what comes before record 5 of chunk 42 would be held in it until that comes.
+static void test_fetch_when_it_landed_wrong_goes_before_all_that_wait(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    fetch_action(92, 42, 6);
+    fetch_action(93, 43, 0);
+    script_run(&bench);
+    assert_int_equal(bench.reactor->buffers.landings_count, 1);
+    uint64_t torn = answer_fetch(&server.client.message.fetch)->event.payload;
+    fetch_action(94, 42, 5)->again = true;
+    script_action(CHUNK_ACTION_RELEASE)->payload = torn;
+    script_run(&bench);
+    const uint64_t tokens[] = {94, 92, 93};
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(tokens); i++) {
+        server_turn(&server);
+        assert_int_equal(server.client.message.header.type, WIRE_FETCH);
+        struct script_event *event = answer_fetch(&server.client.message.fetch);
+        assert_int_equal(event->event.token, tokens[i]);
+        assert_int_equal(event->event.status, 0);
+        script_action(CHUNK_ACTION_RELEASE)->payload = event->event.payload;
+        script_run(&bench);
+    }
+    assert_int_equal(script_count(CHUNK_EVENT_FETCHED), 4);
+    assert_int_equal(bench.reactor->sends.used_count, 0);
+}
+
+// The core keeps what has come.
+static void test_fetch_when_no_landing_comes_free_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    fetch_begin(91);
+    fetch_action(92, 42, 6);
+    script_run(&bench);
+    uint64_t payload = answer_fetch(&server.client.message.fetch)->event.payload;
+    bench_pass(&bench, CHUNKD_LANDING_MS - 100);
+    assert_int_equal(script_count(CHUNK_EVENT_FETCHED), 1);
+    bench_pass(&bench, 200);
+    assert_int_equal(script_count(CHUNK_EVENT_FETCHED), 2);
+    assert_int_equal(script_last(CHUNK_EVENT_FETCHED)->event.token, 92);
+    assert_int_equal(script_last(CHUNK_EVENT_FETCHED)->event.status, PAWL_EDEADLINE);
+    assert_true(pawl_list_is_empty(&bench.reactor->fetches));
+    script_action(CHUNK_ACTION_RELEASE)->payload = payload;
+    script_run(&bench);
+    fetch_action(93, 42, 7);
+    script_run(&bench);
+    server_turn(&server);
+    assert_int_equal(server.client.message.fetch.index, 7);
 }
 
 // ---- a peer of several reactors -----------------------------------------------------------------
@@ -676,6 +738,8 @@ int main(void)
         T(test_fetch_when_answered_gives_the_core_a_payload),
         T(test_fetch_when_refused_frees_its_landing),
         T(test_fetch_when_peer_is_lost_frees_its_landing_after_the_close),
+        T(test_fetch_when_it_landed_wrong_goes_before_all_that_wait),
+        T(test_fetch_when_no_landing_comes_free_ends_at_the_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,6 +213,8 @@ static void peer_send(struct harness *h, uint32_t from, const struct chunk_actio
     default:
         message.fetch = action->fetch;
         r->token = action->token;
+        r->again = action->again;
+        r->index = action->fetch.index;
         r->handle = action->fetch.chunk;
         event.type = CHUNK_EVENT_FETCH;
     }

@@ -86,6 +86,7 @@ struct h_peer_request { // between servers, by number
     uint64_t version;
     uint64_t index;
     uint64_t token;
+    bool again; // FETCH
 };
 
 struct h_report {

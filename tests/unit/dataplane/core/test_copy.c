@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "dataplane/core/chunk_core_private.h"
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h_setup, h_teardown)
 
 static const struct wire_producer rows[] = {
@@ -212,6 +214,20 @@ static void test_copy_when_seal_is_not_durable_is_not_answered(void **state)
     assert_int_equal(inspect_status(h, 2), 0);
 }
 
+// How often the record was asked for; only the first time it is to wait for its turn.
+static uint32_t fetches_of(const struct harness *h, uint64_t index)
+{
+    uint32_t count = 0;
+    for (uint64_t i = 0; i < h->next_peer_request; i++) {
+        const struct h_peer_request *r = &h->peer_requests[i];
+        if (r->type == CHUNK_ACTION_FETCH && r->index == index) {
+            assert_int_equal(r->again, count > 0);
+            count++;
+        }
+    }
+    return count;
+}
+
 static void test_copy_when_a_payload_landed_wrong_asks_again(void **state)
 {
     struct harness *h = *state;
@@ -232,6 +248,39 @@ static void test_copy_when_a_payload_landed_wrong_asks_again(void **state)
     h->hold_store[2] = false;
     h_run(h);
     h_expect(h, a, 0);
+    assert_equal_disks(h, 0, 2);
+    assert_int_equal(fetches_of(h, WIRE_FETCH_TABLE), 2);
+    assert_int_equal(fetches_of(h, 0), 2);
+    assert_int_equal(fetches_of(h, 4), 1);
+}
+
+static void test_copy_when_a_table_always_lands_wrong_says_so(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 5);
+    h->corrupt[2] = 0x10;
+    h_expect(h, h_copy(h, 2, 2, 5, 500, 0), PAWL_EBADPAYLOAD);
+    assert_int_equal(fetches_of(h, WIRE_FETCH_TABLE), CHUNK_COPY_TRIES);
+    assert_int_equal(inventory(h, 2).count, 0);
+}
+
+static void test_copy_when_a_record_always_lands_wrong_says_so(void **state)
+{
+    struct harness *h = *state;
+    sealed_pair(h, 5);
+    h->hold_store[2] = true;
+    uint64_t a = h_copy(h, 2, 2, 5, 500, 0);
+    h->corrupt[2] = 0x10;
+    h_store_end(h, 2, 0, 0); // created: records are asked for
+    h_run(h);
+    h_expect(h, a, PAWL_EBADPAYLOAD);
+    assert_int_equal(fetches_of(h, WIRE_FETCH_TABLE), 1);
+    assert_int_equal(fetches_of(h, 0), CHUNK_COPY_TRIES);
+    h->corrupt[2] = 0;
+    h->hold_store[2] = false;
+    h_run(h);
+    assert_false(h->disk[2].exists);
+    h_expect(h, h_copy(h, 2, 2, 5, 500, 0), 0); // each record has its tries again
     assert_equal_disks(h, 0, 2);
 }
 
@@ -662,6 +711,8 @@ int main(void)
         TEST(test_copy_when_it_takes_long_says_how_far_it_is),
         TEST(test_copy_when_seal_is_not_durable_is_not_answered),
         TEST(test_copy_when_a_payload_landed_wrong_asks_again),
+        TEST(test_copy_when_a_table_always_lands_wrong_says_so),
+        TEST(test_copy_when_a_record_always_lands_wrong_says_so),
         TEST(test_copy_when_source_is_lost_leaves_nothing),
         TEST(test_copy_when_source_is_damaged_says_so),
         TEST(test_copy_when_source_holds_another_log_is_refused),
