@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <pawl/error.h>
@@ -39,6 +40,14 @@ static void begin_heap(const struct reactor_options *options)
     }
 }
 
+// As `top -H` and /proc show it. After what begins threads of its own: they would have the name, too.
+static void name_thread(unsigned number)
+{
+    char name[16]; // the kernel takes no longer one
+    snprintf(name, sizeof(name), "pawl-reactor-%u", number);
+    pthread_setname_np(pthread_self(), name);
+}
+
 // Before anything is allocated: memory goes to the node of the thread that touches it first.
 static void bind_thread(struct reactor_options *options)
 {
@@ -57,6 +66,7 @@ static void *reactor_thread_main(void *user)
 {
     struct reactor_thread *self = user;
     begin_heap(&self->options);
+    name_thread(self->options.number);
     bind_thread(&self->options);
     self->status = reactor_open(&self->options, pawl_clock_ns(), &self->reactor);
     bool opened = self->status == 0;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An idle cluster costs next to nothing: what its daemons take of a core, and how often they wake up, when no client is
 there and when a client has written before. With several reactors they are bound to cores, all servers to the same ones:
-each sees that it is not alone there and does not spin, and sees it when it is alone again.
+the kernel says so too, each reactor's memory is on its node, each server sees that it is not alone there and does not
+spin, and sees it when it is alone again.
 
 BIN REACTORS PERCENT
 
@@ -80,6 +81,49 @@ def bind(cluster):
     cluster.wait_live(3)
 
 
+def reactors_allowed(pid):
+    """Where the kernel lets the threads run that are named after reactors: by number, the cpus of each."""
+    allowed = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as file:
+                status = file.read()
+        except FileNotFoundError:
+            continue  # the kernel's own threads for the disk come and go
+        name = re.search(r"^Name:\tpawl-reactor-(\d+)$", status, re.MULTILINE)
+        if name:
+            cpus = re.search(r"^Cpus_allowed_list:\t(.*)$", status, re.MULTILINE)
+            allowed.setdefault(int(name[1]), set()).add(cpus[1])
+    return allowed
+
+
+def nodes_said(log):
+    """Of the reactors' memory, the nodes that the log speaks of."""
+    return sorted(re.findall(r" memory: \d+ MiB, .*\bnode (\d+)", log))
+
+
+def check_unbound(cluster, reactors):
+    for server in SERVERS:
+        check(nodes_said(cluster.log(server)) == [], f"{server} asks for a node's memory and is bound to none")
+        allowed = reactors_allowed(cluster.pids()[server])
+        check(len(allowed) == reactors, f"{server} has other reactors than {reactors}: {allowed}")
+
+
+def check_bound(cluster, reactors):
+    """What the log says of threads and memory is what the kernel has been told. Where there are fewer cores than
+    reactors several are bound to one."""
+    for server in SERVERS:
+        log = cluster.log(server)
+        places = re.findall(r"placement: reactor (\d+) on hardware thread (\d+), NUMA node (-?\d+)", log)
+        check(len(places) == reactors, f"{server} says nothing of {reactors} reactors' places: {places}")
+        said = {int(reactor): {cpu} for reactor, cpu, _ in places}
+        allowed = reactors_allowed(cluster.pids()[server])
+        check(allowed == said, f"{server}: its log says {said}, the kernel {allowed}")
+        nodes = sorted(node for _, _, node in places if node != "-1")
+        check(nodes_said(log) == nodes, f"{server}: memory on nodes {nodes_said(log)}, reactors on {nodes}")
+        say(f"{server}: reactors are bound to {said}, memory on nodes {nodes}")
+
+
 def last_said(cluster, server):
     """Of the first reactor, about its core."""
     lines = [line for line in cluster.log(server).splitlines() if "placement: reactor 0 " in line and " its core " in line]
@@ -125,7 +169,10 @@ def run(cluster, arguments):
     cluster.wait_live(3)
     check_memory(cluster)
     if int(arguments[0]) > 1:
+        reactors = int(arguments[0])
+        check_unbound(cluster, reactors)
         bind(cluster)
+        check_bound(cluster, reactors)
         check_cores(cluster)
     check_idle(cluster, "started", percent_max)
     cluster.pawl("append", "/log", stdin=b"a record")
