@@ -216,7 +216,7 @@ static void check_placement(const struct doctor_report *report)
     for (struct if_nameindex *i = all; i != NULL && i->if_index != 0 && count < DEVICES_MAX; i++) {
         devices[count++] = i->if_name;
     }
-    doctor_placement(placement, devices, count, report);
+    doctor_placement(placement, "", devices, count, report);
     if (all != NULL) {
         if_freenameindex(all);
     }

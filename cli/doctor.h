@@ -24,9 +24,11 @@ void doctor_disk(const char *root, unsigned major, unsigned minor,
 void doctor_tcp(const char *congestion, const struct doctor_report *report);
 
 struct placement;
-// Where reactors would run on this topology, for each of these network devices that is on a node of it.
-void doctor_placement(const struct placement *placement, const char *const *devices,
-                      unsigned devices_count, const struct doctor_report *report);
+// Where reactors would run on this topology, for each of these network interfaces that is on a node of it by what the
+// kernel shows below `root`.
+void doctor_placement(const struct placement *placement, const char *root,
+                      const char *const *devices, unsigned devices_count,
+                      const struct doctor_report *report);
 
 struct cli;
 // The servers of the cluster that the options name, if they name one: whether they can be reached by this

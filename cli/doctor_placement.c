@@ -60,14 +60,15 @@ static void report_places(const struct placement *placement, uint32_t node, cons
     report->finding(report->user, "placement", true, found, "");
 }
 
-void doctor_placement(const struct placement *placement, const char *const *devices,
-                      unsigned devices_count, const struct doctor_report *report)
+void doctor_placement(const struct placement *placement, const char *root,
+                      const char *const *devices, unsigned devices_count,
+                      const struct doctor_report *report)
 {
     bool is_any = false;
     for (unsigned i = 0; i < devices_count; i++) {
         uint32_t node;
         char where[128];
-        if (placement_device_node(placement, devices[i], &node) == 0) {
+        if (placement_interface_node(placement, root, devices[i], &node) == 0) {
             snprintf(where, sizeof where, "%s is on NUMA node %u", devices[i], node);
             report_places(placement, node, where, report);
             is_any = true;

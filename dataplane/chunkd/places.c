@@ -3,17 +3,25 @@
 #include "dataplane/chunkd/places.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/host.h"
 
 void places_find_device(struct places *places, const struct chunkd_config *config,
-                        const struct placement *placement)
+                        const struct placement *placement, const char *root)
 {
+    places->unknown[0] = '\0';
     for (uint32_t i = 0; placement != NULL && i < config->fabrics_count; i++) {
-        if (pawl_host_interface(config->fabrics[i].host, places->device) == 0 &&
-            placement_device_node(placement, places->device, &places->near_node) == 0) {
+        if (pawl_host_interface(config->fabrics[i].host, places->device) != 0) {
+            continue;
+        }
+        if (placement_interface_node(placement, root, places->device, &places->near_node) == 0) {
+            places->unknown[0] = '\0';
             return;
+        }
+        if (places->unknown[0] == '\0') {
+            memcpy(places->unknown, places->device, sizeof(places->unknown));
         }
     }
     places->device[0] = '\0';

@@ -16,15 +16,18 @@
 struct places {
     uint32_t near_node;       // of the network device, or PLACEMENT_ANY_NODE
     char device[IF_NAMESIZE]; // that is on this node; "": none
+    char unknown
+        [IF_NAMESIZE]; // where none is: the first that is ours, on a node that is not known; "": none
     uint32_t count;
     bool known; // false: the topology can't be read; nobody is bound
     bool bound;
     struct placement_core cores[REACTORS_MAX];
 };
 
-// The node of the first fabric's device that the machine tells of. placement may be NULL. Looks names up.
+// The node of the first fabric's device that the machine tells of. placement may be NULL. `root` as of
+// placement_interface_node(). Looks names up.
 void places_find_device(struct places *places, const struct chunkd_config *config,
-                        const struct placement *placement);
+                        const struct placement *placement, const char *root);
 
 // Cores for `count` reactors, those of the device's node first. placement may be NULL.
 void places_choose(struct places *places, enum chunkd_pin pin, uint32_t count,

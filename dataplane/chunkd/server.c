@@ -54,6 +54,10 @@ static void placement_say(const struct server *server)
     if (places->device[0] != '\0') {
         pawl_log_info("placement: cores of NUMA node %u come first, where %s is", places->near_node,
                       places->device);
+    } else if (places->unknown[0] != '\0') {
+        pawl_log_info("placement: cores of all NUMA nodes in the machine's order: it does not tell "
+                      "on which one %s is",
+                      places->unknown);
     }
     for (uint32_t i = 0; places->bound && i < server->count; i++) {
         const struct placement_core *core = &places->cores[i];
@@ -295,7 +299,7 @@ int server_open(struct chunkd_config *config, struct server **ret)
     if (placement_open(NULL, &server->placement) != 0) {
         server->placement = NULL;
     }
-    places_find_device(&server->places, config, server->placement);
+    places_find_device(&server->places, config, server->placement, "");
     int code = count_settle(config, server->placement, server->places.near_node);
     server->count = config->reactors_count;
     if (code == 0) {

@@ -46,6 +46,12 @@ unsigned placement_pus_count(const struct placement *placement);
 int placement_device_node(const struct placement *placement, const char *device,
                           uint32_t *ret_node) PAWL_MUST_CHECK;
 
+// The same of a network interface, which may be a bond, a VLAN or a bridge ("bond0.100"): the node of the devices that
+// it is made of, as the kernel shows them below `root` ("" for this machine; tests have a tree of their own). -ENODATA:
+// they are on several nodes, too, or one of them does not tell.
+int placement_interface_node(const struct placement *placement, const char *root,
+                             const char *interface, uint32_t *ret_node) PAWL_MUST_CHECK;
+
 // Whole cores of that node, or of all nodes.
 unsigned placement_cores_near(const struct placement *placement, uint32_t near_node);
 

@@ -119,6 +119,7 @@ def check_bound(cluster, reactors):
         said = {int(reactor): {cpu} for reactor, cpu, _ in places}
         allowed = reactors_allowed(cluster.pids()[server])
         check(allowed == said, f"{server}: its log says {said}, the kernel {allowed}")
+        check(log.count("it does not tell on which one lo is") == 1, f"{server} does not say that loopback is nowhere")
         nodes = sorted(node for _, _, node in places if node != "-1")
         check(nodes_said(log) == nodes, f"{server}: memory on nodes {nodes_said(log)}, reactors on {nodes}")
         say(f"{server}: reactors are bound to {said}, memory on nodes {nodes}")

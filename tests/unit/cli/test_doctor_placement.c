@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "cli/doctor.h"
+#include "tests/unit/dataplane/memory/net_tree.h"
 #include "tests/unit/dataplane/memory/synthetic.h"
 
 static char said[4096]; // a line for each finding
@@ -39,10 +40,11 @@ static struct placement *topology_of(const char *topology, const char *cpus)
 static void expect(const char *synthetic, const char *cpus, const char *text)
 {
     static const char *const devices[] = {"lo", "eth7"};
+    const char *root = "/nowhere";
     struct doctor_report report = {.finding = take};
     struct placement *placement = topology_of(synthetic, cpus);
     said[0] = '\0';
-    doctor_placement(placement, devices, PAWL_ARRAY_COUNT(devices), &report);
+    doctor_placement(placement, root, devices, PAWL_ARRAY_COUNT(devices), &report);
     assert_string_equal(said, text);
     placement_close(placement);
 }
@@ -85,13 +87,28 @@ static void test_placement_when_there_are_very_many_threads_tells_of_64(void **s
 {
     (void)state;
     static const char *const devices[] = {"eth7"};
+    const char *root = "/nowhere";
     struct doctor_report report = {.finding = take};
     struct placement *placement = topology_of("package:2 [numa] core:128 pu:2", NULL);
     said[0] = '\0';
-    doctor_placement(placement, devices, PAWL_ARRAY_COUNT(devices), &report);
+    doctor_placement(placement, root, devices, PAWL_ARRAY_COUNT(devices), &report);
     assert_non_null(strstr(said, "`reactors: auto` is 64; "));
     assert_non_null(strstr(said, ": 256,258,260,"));
     assert_non_null(strstr(said, ",380,382 of node 1\n")); // the 64th, and all is there
+    placement_close(placement);
+}
+
+static void test_placement_when_there_is_a_bond_tells_of_it_as_a_server_does(void **state)
+{
+    static const char *const devices[] = {"bond0"};
+    const char *root = *state;
+    struct doctor_report report = {.finding = take};
+    struct placement *placement = topology_of("package:2 [numa] core:2 pu:1", NULL);
+    net_tree_lower(root, "bond0", "eth7");
+    said[0] = '\0';
+    doctor_placement(placement, root, devices, PAWL_ARRAY_COUNT(devices), &report);
+    assert_string_equal(said, "bond0 is on NUMA node 1; `reactors: auto` is 2; hardware threads in "
+                              "this order: 2,3 of node 1; 0,1 of node 0\n");
     placement_close(placement);
 }
 
@@ -103,6 +120,9 @@ int main(void)
         cmocka_unit_test(test_placement_when_the_cpuset_is_restricted_names_what_is_left),
         cmocka_unit_test(test_placement_when_no_device_tells_its_node_says_so),
         cmocka_unit_test(test_placement_when_there_are_very_many_threads_tells_of_64),
+        cmocka_unit_test_setup_teardown(
+            test_placement_when_there_is_a_bond_tells_of_it_as_a_server_does, net_tree_setup,
+            net_tree_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "dataplane/chunkd/places.h"
+#include "tests/unit/dataplane/memory/net_tree.h"
 #include "tests/unit/dataplane/memory/synthetic.h"
 
 // With lo on node 1, or nowhere.
@@ -21,7 +22,9 @@ static struct placement *topology_of(const char *topology, const char *cpus, boo
         .on_node_1 = with_device ? SYNTHETIC_DEVICE("9001", "lo", SYNTHETIC_ETHERNET) : NULL});
 }
 
-static void find_device(struct places *places, const struct placement *placement)
+// On a machine whose interfaces are as that folder shows them.
+static void find_device_in(struct places *places, const struct placement *placement,
+                           const char *root)
 {
     char nobodys[] = "192.0.2.1";
     char loopback[] = "127.0.0.1";
@@ -30,7 +33,12 @@ static void find_device(struct places *places, const struct placement *placement
         .fabrics_count = 2,
     };
     memset(places, 0x5a, sizeof(*places));
-    places_find_device(places, &config, placement);
+    places_find_device(places, &config, placement, root);
+}
+
+static void find_device(struct places *places, const struct placement *placement)
+{
+    find_device_in(places, placement, "/nowhere");
 }
 
 static unsigned spinning(const struct places *places)
@@ -50,6 +58,7 @@ static void test_places_when_the_device_is_on_node_1_take_its_cores_first(void *
     find_device(&places, placement);
     assert_int_equal(places.near_node, 1);
     assert_string_equal(places.device, "lo");
+    assert_string_equal(places.unknown, "");
     places_choose(&places, CHUNKD_PIN_AUTO, 9, placement);
     assert_true(places.known && places.bound);
     for (unsigned i = 0; i < 8; i++) {
@@ -69,8 +78,25 @@ static void test_places_when_no_device_tells_its_node_take_any(void **state)
     find_device(&places, placement);
     assert_int_equal(places.near_node, PLACEMENT_ANY_NODE);
     assert_string_equal(places.device, "");
+    assert_string_equal(places.unknown, "lo"); // the log says so
     places_choose(&places, CHUNKD_PIN_TRUE, 1, placement);
     assert_int_equal(places.cores[0].pu, 0);
+    placement_close(placement);
+}
+
+static void test_places_when_the_interface_is_made_of_devices_take_their_node(void **state)
+{
+    struct placement *placement = synthetic_open(
+        &(struct synthetic){.topology = "package:2 [numa] core:8 pu:1",
+                            .on_node_1 = SYNTHETIC_DEVICE("9001", "eth7", SYNTHETIC_ETHERNET)});
+    struct places places;
+    net_tree_lower(*state, "lo", "eth7");
+    find_device_in(&places, placement, *state);
+    assert_int_equal(places.near_node, 1);
+    assert_string_equal(places.device, "lo");
+    assert_string_equal(places.unknown, "");
+    places_choose(&places, CHUNKD_PIN_TRUE, 1, placement);
+    assert_int_equal(places.cores[0].pu, 8);
     placement_close(placement);
 }
 
@@ -138,6 +164,7 @@ static void test_places_when_there_is_no_topology_are_none(void **state)
     struct places places;
     find_device(&places, NULL);
     assert_int_equal(places.near_node, PLACEMENT_ANY_NODE);
+    assert_string_equal(places.unknown, "");
     places_choose(&places, CHUNKD_PIN_TRUE, 2, NULL);
     assert_false(places.known || places.bound);
     assert_int_equal(spinning(&places), 0);
@@ -148,6 +175,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_places_when_the_device_is_on_node_1_take_its_cores_first),
         cmocka_unit_test(test_places_when_no_device_tells_its_node_take_any),
+        cmocka_unit_test_setup_teardown(
+            test_places_when_the_interface_is_made_of_devices_take_their_node, net_tree_setup,
+            net_tree_teardown),
         cmocka_unit_test(test_places_when_the_cpuset_is_restricted_keep_to_it),
         cmocka_unit_test(test_spin_when_reactors_outnumber_cores_is_off_where_they_meet),
         cmocka_unit_test(test_spin_when_nobody_is_bound_is_off),

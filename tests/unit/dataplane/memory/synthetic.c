@@ -13,26 +13,39 @@
 #include <cmocka.h>
 #include <hwloc.h>
 
+// Where devices of a node go: before it, in what it is the memory of.
+static const char *node_find(const char *xml, const char *node)
+{
+    const char *at = strstr(xml, node);
+    assert_non_null(at);
+    return at;
+}
+
 // The text with the devices in it.
 static char *with_devices(const char *xml, const struct synthetic *synthetic)
 {
-    const char *on_node = synthetic->on_node_1 != NULL ? synthetic->on_node_1 : "";
+    const char *on_node_0 = synthetic->on_node_0 != NULL ? synthetic->on_node_0 : "";
+    const char *on_node_1 = synthetic->on_node_1 != NULL ? synthetic->on_node_1 : "";
     const char *on_machine = synthetic->on_machine != NULL ? synthetic->on_machine : "";
-    const char *at_node = xml;
-    const char *at_machine = NULL; // before its end, the last one
-    if (synthetic->on_node_1 != NULL) {
-        at_node = strstr(xml, "<object type=\"NUMANode\" os_index=\"1\"");
-        assert_non_null(at_node);
+    const char *at_0 = xml;
+    if (synthetic->on_node_0 != NULL) {
+        at_0 = node_find(xml, "<object type=\"NUMANode\" os_index=\"0\"");
     }
+    const char *at_1 = at_0;
+    if (synthetic->on_node_1 != NULL) {
+        at_1 = node_find(at_0, "<object type=\"NUMANode\" os_index=\"1\"");
+    }
+    const char *at_machine = NULL; // before its end, the last one
     for (const char *at = xml; (at = strstr(at, "</object>")) != NULL; at++) {
         at_machine = at;
     }
-    assert_true(at_machine > at_node);
-    size_t room = strlen(xml) + strlen(on_node) + strlen(on_machine) + 1;
+    assert_true(at_machine > at_1);
+    size_t room = strlen(xml) + strlen(on_node_0) + strlen(on_node_1) + strlen(on_machine) + 1;
     char *text = calloc(1, room);
     assert_non_null(text);
-    snprintf(text, room, "%.*s%s%.*s%s%s", (int)(at_node - xml), xml, on_node,
-             (int)(at_machine - at_node), at_node, on_machine, at_machine);
+    snprintf(text, room, "%.*s%s%.*s%s%.*s%s%s", (int)(at_0 - xml), xml, on_node_0,
+             (int)(at_1 - at_0), at_0, on_node_1, (int)(at_machine - at_1), at_1, on_machine,
+             at_machine);
     return text;
 }
 

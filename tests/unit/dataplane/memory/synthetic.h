@@ -15,6 +15,7 @@ struct synthetic {
     const char *topology; // "package:2 [numa] core:8 pu:2"
     const char *cpus;     // as placement_options
     // Synthetic topologies have no devices, so these are put into the text of one; NULL: none.
+    const char *on_node_0; // which must be there
     const char *on_node_1; // which must be there
     const char *on_machine;
 };
