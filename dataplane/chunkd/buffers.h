@@ -2,7 +2,7 @@
 // How a reactor's pinned memory is divided: windows of peers, read buffers, landings.
 //
 // OWNS: the region, its registrations with the fabric. All sizes are fixed at open: what is used up
-// makes peers wait or turns them away, it never grows.
+// makes peers wait, it never grows.
 // Thread: the reactor's.
 //
 //   [ landings | read buffers: spans, each as long as its read needs | windows: pool of 16 MiB blocks ... ]
