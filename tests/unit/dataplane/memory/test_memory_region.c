@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -62,6 +63,77 @@ static void test_region_when_memlock_is_small_then_opens_unlocked_and_says_so(vo
     }
     memory_region_close(&region);
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &old), 0);
+}
+
+// What the kernel says of transparent huge pages: "always [madvise] never".
+static bool offers_huge_pages(void)
+{
+    char text[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+
+    if (file == NULL) {
+        return false;
+    }
+    bool is_read = fgets(text, sizeof(text), file) != NULL;
+    fclose(file);
+    return is_read && (strstr(text, "[always]") != NULL || strstr(text, "[madvise]") != NULL);
+}
+
+// The kernel's flags of the mapping that begins there; "" where it doesn't tell.
+static void flags_find(const void *base, char *ret, size_t bytes)
+{
+    char line[512];
+    bool is_there = false;
+    FILE *file = fopen("/proc/self/smaps", "re");
+
+    assert_non_null(file);
+    ret[0] = '\0';
+    while (ret[0] == '\0' && fgets(line, sizeof(line), file) != NULL) {
+        char *end;
+        unsigned long long at = strtoull(line, &end, 16);
+        if (*end == '-') {
+            is_there = at == (uintptr_t)base;
+        } else if (is_there && strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0) {
+            snprintf(ret, bytes, "%s", line);
+        }
+    }
+    fclose(file);
+}
+
+static void test_region_when_the_kernel_has_huge_pages_then_asks_for_them_and_says_so(void **state)
+{
+    (void)state;
+    struct memory_region region;
+    struct memory_options options = {.bytes = 8u << 20, .no_lock = true, .any_node = true};
+    char flags[512];
+
+    if (!offers_huge_pages()) {
+        skip();
+    }
+    assert_int_equal(memory_region_open(&region, &options), 0);
+    bool is_reserved = region.pages == MEMORY_PAGES_HUGE; // the machine's owner has set some aside
+    assert_true(is_reserved || region.pages == MEMORY_PAGES_TRANSPARENT);
+    assert_non_null(strstr(memory_region_describe(&region),
+                           is_reserved ? ", huge pages" : ", transparent huge pages"));
+    flags_find(region.base, flags, sizeof(flags));
+    assert_true(flags[0] == '\0' || strstr(flags, is_reserved ? " ht" : " hg") != NULL);
+    memory_region_close(&region);
+}
+
+static void test_region_when_huge_pages_are_not_wanted_then_asks_for_none(void **state)
+{
+    (void)state;
+    struct memory_region region;
+    struct memory_options options = {
+        .bytes = 8u << 20, .no_lock = true, .any_node = true, .no_huge = true};
+    char flags[512];
+
+    assert_int_equal(memory_region_open(&region, &options), 0);
+    assert_int_equal(region.pages, MEMORY_PAGES_NORMAL);
+    assert_non_null(strstr(memory_region_describe(&region), ", normal pages"));
+    flags_find(region.base, flags, sizeof(flags));
+    assert_true(strstr(flags, " ht") == NULL && strstr(flags, " hg") == NULL);
+    memory_region_close(&region);
 }
 
 static void test_region_when_node_does_not_exist_then_opens_and_says_so(void **state)
@@ -194,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_region_when_opened_then_is_aligned_and_writable),
         cmocka_unit_test(test_region_when_zero_bytes_then_is_refused),
         cmocka_unit_test(test_region_when_memlock_is_small_then_opens_unlocked_and_says_so),
+        cmocka_unit_test(test_region_when_the_kernel_has_huge_pages_then_asks_for_them_and_says_so),
+        cmocka_unit_test(test_region_when_huge_pages_are_not_wanted_then_asks_for_none),
         cmocka_unit_test(test_region_when_node_does_not_exist_then_opens_and_says_so),
         cmocka_unit_test(test_region_when_node_has_memory_then_lies_there_and_says_so),
         cmocka_unit_test(test_region_when_any_node_will_do_then_no_node_is_spoken_of),

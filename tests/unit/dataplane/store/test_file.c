@@ -14,11 +14,12 @@
 #define CHUNK_BYTES (1u << 20)
 #define LARGE_BYTES 400000u
 
-// What was asked of the disk, of writes as long as a large record and of flushes.
+// What was asked of the disk, of writes as long as a large record, of reads and of flushes.
 static struct {
     uint32_t writes;
     uint32_t durable_writes;
     uint32_t flushes;
+    uint32_t reads;
     bool durable_writes_fail;
 } asked;
 
@@ -29,6 +30,8 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
 {
     if (request->type == STORE_IO_FLUSH) {
         asked.flushes++;
+    } else if (request->type == STORE_IO_READ) {
+        asked.reads++;
     } else if (request->bytes >= LARGE_BYTES) {
         asked.writes += request->type == STORE_IO_WRITE;
         asked.durable_writes += request->type == STORE_IO_WRITE_DURABLE;
@@ -64,6 +67,7 @@ bool __wrap_pawl_device_lacks_fua(int fd)
 static int setup(void **state)
 {
     memset(&covered, 0, sizeof(covered));
+    memset(&asked, 0, sizeof(asked));
     return fixture_setup(state);
 }
 
@@ -248,6 +252,63 @@ test_recovery_when_the_last_payload_was_found_once_then_it_is_not_compared_again
     }
 }
 
+// Of no block's length, and some behind each other in one block; below and above what goes to the journal first.
+static void append_odd(struct fixture *f, uint64_t handle)
+{
+    static const uint32_t lengths[] = {1,
+                                       3,
+                                       511,
+                                       513,
+                                       4095,
+                                       4097,
+                                       8191,
+                                       0,
+                                       32767,
+                                       32769,
+                                       100003,
+                                       7,
+                                       999,
+                                       1025,
+                                       5,
+                                       2,
+                                       LARGE_BYTES + 1,
+                                       12289};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(lengths); i++) {
+        fixture_append(f, handle, lengths[i]);
+    }
+}
+
+// Whole blocks are written, of what is in memory: no block is read first to be changed, neither for a record nor when
+// the journal's are written back.
+static void test_records_when_of_odd_sizes_then_the_disk_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t written_back_bytes = 0;
+
+    f->options.journal_segment_bytes = 256u << 10; // so that it is written back many times
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    for (uint64_t handle = 1; handle <= 3; handle++) {
+        fixture_create(f, handle, 1);
+    }
+    for (int round = 0; round < 12; round++) {
+        for (uint64_t handle = 1; handle <= 3; handle++) {
+            append_odd(f, handle);
+        }
+        if (round % 4 == 2) {
+            fixture_settle(f);
+            written_back_bytes += store_counters(f->store)->written_back_bytes;
+            fixture_reopen(f); // what was in memory is not any more
+        }
+    }
+    fixture_settle(f);
+    written_back_bytes += store_counters(f->store)->written_back_bytes;
+    assert_true(written_back_bytes > 4 * (256u << 10));
+    assert_int_equal(asked.reads, 0);
+    assert_int_equal(fixture_check_chunk(f, 2), 12 * 18);
+    assert_true(asked.reads > 0);
+}
+
 // What stands behind it says that its flush was over.
 static void test_recovery_when_a_confirmed_payload_rots_then_its_record_stays(void **state)
 {
@@ -281,6 +342,7 @@ int main(void)
         FIXTURE_TEST(
             test_recovery_when_the_last_payload_was_found_once_then_it_is_not_compared_again),
         FIXTURE_TEST(test_recovery_when_a_confirmed_payload_rots_then_its_record_stays),
+        FIXTURE_TEST(test_records_when_of_odd_sizes_then_the_disk_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
