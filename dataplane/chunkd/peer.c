@@ -249,11 +249,9 @@ static void fetches_tick(struct reactor *reactor)
     pawl_list_for_each_safe (node, &reactor->fetches) {
         struct send *send = pawl_container_of(node, struct send, node);
         if (reactor->now_ns >= send->since_ns + CHUNKD_LANDING_MS * PAWL_NS_PER_MS) {
-            const struct wire_fetch *fetch = &send->message.fetch;
-            pawl_log_limited(
-                &peer_log_limit, PAWL_LOG_WARN,
-                "record %llu of chunk %llu was not fetched: no landing came free in time",
-                (unsigned long long)fetch->index, (unsigned long long)fetch->chunk);
+            pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN,
+                             "chunk %llu: no landing came free in time for what is to be fetched",
+                             (unsigned long long)send->message.fetch.chunk);
             send_end(reactor, send, PAWL_EDEADLINE);
         }
     }
@@ -283,9 +281,8 @@ static void fetch_landed(struct reactor *reactor, struct send *send,
         payload->crc = pawl_crc32c(0, landing->bytes, fetched->length);
         if (payload->crc != fetched->crc) {
             pawl_log_limited(&peer_log_limit, PAWL_LOG_WARN,
-                             "record %llu of chunk %llu came from server %llx with bytes that do "
-                             "not match its checksum",
-                             (unsigned long long)fetched->index, (unsigned long long)fetched->chunk,
+                             "chunk %llu: what came from server %llx does not match its checksum",
+                             (unsigned long long)fetched->chunk,
                              (unsigned long long)send->server_id);
         }
         event.payload = payload->name;

@@ -313,6 +313,130 @@ static void test_run_when_it_is_long_then_secondaries_get_it_in_their_messages(v
     }
 }
 
+// ---- a copy from a server of the test's ----------------------------------------------------------
+
+#define COPIED 90u
+#define COPIED_RECORDS 9u
+#define COPIED_BYTES 1000u // of each
+
+// The master has read what is here: it may order copies.
+static void registered(uint64_t term)
+{
+    struct mail *mail = mail_new(MAIL_INVENTORY_ASK);
+    mail->all = true;
+    mailbox_post(reactor_inbox(bench.reactor), mail);
+    mail_free(mail_wait(MAIL_INVENTORY));
+    mail = mail_new(MAIL_REGISTERED);
+    mail->number = SCRIPT_CLUSTER;
+    mail->term = term;
+    mail->order = 1;
+    mailbox_post(reactor_inbox(bench.reactor), mail);
+    mail_free(mail_wait(MAIL_CLUSTER_KEPT));
+}
+
+static void copy_post(uint64_t order)
+{
+    uint8_t packed[1024];
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    Pawl__Copy copy = PAWL__COPY__INIT;
+    Pawl__Member source = PAWL__MEMBER__INIT;
+    source.server_id = PEER;
+    source.name = (char *)(uintptr_t) "peer";
+    source.fabric_address = (char *)(uintptr_t)fabric_address(server[0].fabric);
+    copy.term = 1;
+    copy.handle = COPIED;
+    copy.version = 2;
+    copy.file_id = 7;
+    copy.chunk_bytes = 8u << 20;
+    copy.count = COPIED_RECORDS;
+    copy.length = COPIED_RECORDS * COPIED_BYTES;
+    copy.source = &source;
+    copy.order = order;
+    request.body_case = PAWL__REQUEST__BODY_COPY;
+    request.copy = &copy;
+    size_t bytes = pawl__request__pack(&request, packed);
+    struct mail *mail = mail_new(MAIL_COMMAND);
+    mail->command = pawl__request__unpack(NULL, bytes, packed);
+    mailbox_post(reactor_inbox(bench.reactor), mail);
+}
+
+// Answers a FETCH of that chunk; a record's bytes may be the wrong ones.
+static void copy_serve(const struct wire_fetch *asked, bool torn)
+{
+    struct wire_fetch fetch = *asked;
+    struct client *peer = &server[0].client;
+    struct wire_fetched fetched;
+    memset(&fetched, 0, sizeof(fetched));
+    wire_header_init(&fetched.header, WIRE_FETCH | WIRE_REPLY, sizeof(fetched),
+                     fetch.header.request);
+    fetched.chunk = COPIED;
+    fetched.index = fetch.index;
+    if (fetch.index != WIRE_FETCH_TABLE) {
+        unsigned char *bytes = peer->memory + fetch.index * COPIED_BYTES;
+        fetched.offset = fetch.index * COPIED_BYTES;
+        fetched.id.producer_lo = 2;
+        fetched.id.sequence = fetch.index + 1;
+        fetched.length = COPIED_BYTES;
+        fetched.crc = pawl_crc32c(0, bytes, COPIED_BYTES);
+        assert_int_equal(fabric_write(peer->conn, peer->region, bytes + torn, COPIED_BYTES,
+                                      fetch.buffer_address, fetch.buffer_key, 1),
+                         0);
+    }
+    assert_int_equal(fabric_send(peer->conn, &fetched, sizeof(fetched)), 0);
+}
+
+static bool copy_is_sealed(const struct mail *mail)
+{
+    Pawl__Reply *reply = pawl__reply__unpack(NULL, mail->bytes_count, mail->bytes);
+    assert_non_null(reply);
+    assert_int_equal(reply->code, 0);
+    assert_int_equal(reply->body_case, PAWL__REPLY__BODY_COPIED);
+    bool sealed = reply->copied->sealed;
+    pawl__reply__free_unpacked(reply, NULL);
+    return sealed;
+}
+
+// There is one landing, and a copy asks for four records: those behind a torn one are not to get it first.
+static void test_copy_when_records_land_torn_then_comes_to_its_end(void **state)
+{
+    (void)state;
+    uint64_t end_ns = pawl_clock_ns() + PATIENCE_NS;
+    uint32_t served[COPIED_RECORDS] = {0};
+    bool sealed = false;
+    uint64_t order = 2;
+    registered(1);
+    server_open(&server[0], &bench);
+    assert_int_equal(bench.reactor->buffers.landings_count, 1);
+    copy_post(order);
+    while (server[0].client.messages_count < 1 && bench.now_ns < end_ns) {
+        bench.now_ns = pawl_clock_ns();
+        server_turn(&server[0]);
+    }
+    server_welcome(&server[0], PEER, 0, 8);
+    for (unsigned seen = 1; !sealed && bench.now_ns < end_ns;) {
+        const struct wire_fetch *fetch = &server[0].client.message.fetch;
+        if (server[0].client.messages_count > seen) {
+            assert_int_equal(server[0].client.messages_count, ++seen); // one landing: one at a time
+            assert_int_equal(fetch->header.type, WIRE_FETCH);
+            bool torn = fetch->index % 4 == 0 && served[fetch->index % COPIED_RECORDS] < 2;
+            served[fetch->index % COPIED_RECORDS] += fetch->index < COPIED_RECORDS;
+            copy_serve(fetch, torn);
+        }
+        bench.now_ns = pawl_clock_ns();
+        server_turn(&server[0]);
+        struct mail *mail = mailbox_take(reactor_outbox(bench.reactor));
+        if (mail != NULL && mail->type == MAIL_ANSWER && !(sealed = copy_is_sealed(mail))) {
+            copy_post(++order);
+        }
+        mail_free(mail);
+    }
+    assert_true(sealed);
+    assert_int_equal(served[8], 3);
+    assert_int_equal(served[7], 1);
+    assert_false(bench.reactor->buffers.landings[0].used);
+    server_close(&server[0]);
+}
+
 static void test_append_when_crc_is_wrong_is_refused(void **state)
 {
     (void)state;
@@ -407,6 +531,7 @@ int main(void)
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "fake"),
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "tcp"),
         T(test_run_when_it_is_long_then_secondaries_get_it_in_their_messages, "tcp"),
+        T(test_copy_when_records_land_torn_then_comes_to_its_end, "fake"),
         T(test_append_when_crc_is_wrong_is_refused, "fake"),
         T(test_reactor_when_stopped_answers_what_is_in_flight, "fake"),
         T(test_reactor_when_stopped_and_quiet_then_it_does_not_sleep_past_its_end, "fake"),
