@@ -452,6 +452,26 @@ static void link_held(struct link *link)
     }
 }
 
+static void end_all(struct link *link, struct pawl_list *list, int status)
+{
+    while (!pawl_list_is_empty(list)) {
+        struct link_request *request =
+            pawl_container_of(pawl_list_first(list), struct link_request, node);
+        pawl_assert(!request->writing); // FABRIC_DONE comes before FABRIC_CLOSED
+        request_end(link, request, status, NULL);
+    }
+}
+
+// There is no window now: what waits for one, and behind it, was not sent and may come again. Of what was sent
+// that says nothing.
+static void queue_refuse(struct link *link)
+{
+    struct pawl_list refused;
+    pawl_list_init(&refused);
+    pawl_list_append_all(&refused, &link->queue);
+    end_all(link, &refused, PAWL_EBUSY);
+}
+
 static void link_reply(struct link *link, const struct wire_header *header)
 {
     if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
@@ -463,6 +483,10 @@ static void link_reply(struct link *link, const struct wire_header *header)
     }
     if (link->window_request != 0 && header->request == link->window_request) {
         int code = window_granted(link, header);
+        if (code == PAWL_EBUSY) {
+            queue_refuse(link);
+            return;
+        }
         if (code != 0) {
             link_break(link, code);
             return;
@@ -513,25 +537,15 @@ static void link_message(struct link *link, const struct fabric_event *event)
     }
 }
 
-static void end_all(struct link *link, struct pawl_list *list, int status)
-{
-    while (!pawl_list_is_empty(list)) {
-        struct link_request *request =
-            pawl_container_of(pawl_list_first(list), struct link_request, node);
-        pawl_assert(!request->writing); // FABRIC_DONE comes before FABRIC_CLOSED
-        request_end(link, request, status, NULL);
-    }
-}
-
 static void link_closed(struct link *link, int status)
 {
     struct pawl *pawl = link->pawl;
     uint64_t place = link->place;
     link->state = LINK_CLOSING;
     link->conn = NULL;
-    int code = status == PAWL_EBUSY ? PAWL_EBUSY : PAWL_EDISCONNECTED;
-    end_all(link, &link->sent, code);
-    end_all(link, &link->queue, code);
+    // Who says that he is busy refuses what was not sent yet, and of that only it is sure that it was not done.
+    end_all(link, &link->sent, PAWL_EDISCONNECTED);
+    end_all(link, &link->queue, status == PAWL_EBUSY ? PAWL_EBUSY : PAWL_EDISCONNECTED);
     pawl_list_remove(&link->node);
     free(link);
     pawl_list_for_each_safe (node, &pawl->files) {

@@ -188,7 +188,7 @@ static void window_grant(struct cluster_server *server, struct fabric_conn *conn
                                    ? window->slots_needed - 1
                                    : PAWL_MIN(window->slots_wanted, CLUSTER_SLOTS_MAX);
     }
-    reply_send(conn, &window->header, &granted, 0);
+    reply_send(conn, &window->header, &granted, server->faults.window_status);
 }
 
 static void on_window(struct cluster_server *server, struct fabric_conn *conn,

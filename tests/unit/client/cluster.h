@@ -65,6 +65,7 @@ struct cluster_faults {
     bool no_window;       // greets without a window
     bool window_hold;     // does not answer WINDOW
     bool window_tell;     // ... and says that it is still to come
+    int window_status;    // refuses WINDOW with this
     bool window_small;    // grants less than is needed
     bool scarce;          // says that others wait for a window
     bool recall;          // the same, behind each answer to APPEND and not in it

@@ -40,6 +40,25 @@ static unsigned windows_count(struct place *place)
     return cluster_get(&place->cluster, &place->cluster.servers[0].windows_count);
 }
 
+struct outcome {
+    unsigned calls;
+    int status;
+};
+
+static void on_outcome(void *user, const struct pawl_append_result *result)
+{
+    struct outcome *outcome = user;
+    outcome->calls++;
+    outcome->status = result->status;
+}
+
+static void submit(struct place *place, struct outcome *outcome, size_t bytes)
+{
+    struct pawl_append_options options = {.size = sizeof options, .deadline_ms = 500};
+    assert_int_equal(pawl_append_submit(place->file, data, bytes, &options, on_outcome, outcome),
+                     0);
+}
+
 static void test_append_when_it_is_small_then_no_window_is_asked_for(void **state)
 {
     struct place *place = *state;
@@ -219,6 +238,87 @@ static void test_window_when_it_is_smaller_than_needed_then_the_link_goes(void *
     assert_int_equal(call.status, PAWL_EDISCONNECTED);
 }
 
+// One that was sent and isn't answered, and another behind it that no window is given for.
+static void send_and_be_refused(struct place *place, struct call *sent, struct call *waiting,
+                                int status)
+{
+    cluster_set(&place->cluster, servers[0].faults.forget_left, 1);
+    append(place, sent, 100, 1, LONG_MS);
+    while (cluster_get(&place->cluster, &place->cluster.servers[0].appends_count) == 0) {
+        client_turn(place->pawl, pawl_clock_ns() + PAWL_NS_PER_MS);
+    }
+    cluster_set(&place->cluster, servers[0].faults.window_status, status);
+    append(place, waiting, ONE_SLOT, 2, LONG_MS);
+    turn_until(place, waiting);
+}
+
+static void test_window_when_it_is_refused_as_busy_then_only_what_waits_is_refused(void **state)
+{
+    struct place *place = *state;
+    struct call sent = {0};
+    struct call waiting = {0};
+    struct call next = {0};
+    send_and_be_refused(place, &sent, &waiting, PAWL_EBUSY);
+    assert_int_equal(waiting.status, PAWL_EBUSY);
+    assert_int_equal(sent.calls, 0);
+    cluster_set(&place->cluster, servers[0].faults.window_status, 0);
+    append(place, &next, ONE_SLOT, 2, LONG_MS);
+    turn_until(place, &next);
+    assert_int_equal(next.reply_status, 0);
+    assert_int_equal(windows_count(place), 2);
+    assert_int_equal(cluster_get(&place->cluster, &place->cluster.servers[0].hellos_count), 1);
+}
+
+static void test_window_when_it_is_refused_for_good_then_what_was_sent_is_in_doubt(void **state)
+{
+    struct place *place = *state;
+    struct call sent = {0};
+    struct call waiting = {0};
+    send_and_be_refused(place, &sent, &waiting, PAWL_EINVALID);
+    assert_int_equal(waiting.status, PAWL_EDISCONNECTED);
+    assert_int_equal(sent.calls, 1);
+    assert_int_equal(sent.status, PAWL_EDISCONNECTED);
+}
+
+static void test_link_when_it_is_closed_as_busy_then_what_was_sent_is_in_doubt(void **state)
+{
+    struct place *place = *state;
+    struct call sent = {0};
+    struct call waiting = {0};
+    cluster_set(&place->cluster, servers[0].faults.forget_left, 1);
+    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
+    append(place, &sent, 100, 1, LONG_MS);
+    append(place, &waiting, ONE_SLOT, 2, LONG_MS);
+    while (windows_count(place) == 0) {
+        client_turn(place->pawl, pawl_clock_ns() + PAWL_NS_PER_MS);
+    }
+    link_close(place->pawl, SERVER, PAWL_EBUSY);
+    turn_until(place, &waiting);
+    assert_int_equal(waiting.status, PAWL_EBUSY);
+    assert_int_equal(sent.calls, 1);
+    assert_int_equal(sent.status, PAWL_EDISCONNECTED);
+}
+
+// It is in the file, so it must not be called absent.
+static void test_append_when_a_window_is_refused_meanwhile_then_its_outcome_is_unknown(void **state)
+{
+    struct place *place = *state;
+    struct outcome small = {0};
+    struct outcome large = {0};
+    cluster_set(&place->cluster, servers[0].faults.window_status, PAWL_EBUSY);
+    cluster_set(&place->cluster, servers[0].faults.forget_left, CLUSTER_RECORDS);
+    submit(place, &small, 100);
+    while (cluster_get(&place->cluster, &place->cluster.servers[0].appends_count) == 0) {
+        client_turn(place->pawl, pawl_clock_ns() + PAWL_NS_PER_MS);
+    }
+    submit(place, &large, ONE_SLOT);
+    while (small.calls == 0 || large.calls == 0) {
+        client_turn(place->pawl, UINT64_MAX);
+    }
+    assert_int_equal(small.status, PAWL_EUNKNOWN);
+    assert_int_equal(cluster_bytes(&place->cluster), 1100);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, place_tear_down)
 
 int main(void)
@@ -235,6 +335,10 @@ int main(void)
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
         TEST(test_append_when_it_is_told_to_wait_then_its_deadline_begins_anew),
         TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),
+        TEST(test_window_when_it_is_refused_as_busy_then_only_what_waits_is_refused),
+        TEST(test_window_when_it_is_refused_for_good_then_what_was_sent_is_in_doubt),
+        TEST(test_link_when_it_is_closed_as_busy_then_what_was_sent_is_in_doubt),
+        TEST(test_append_when_a_window_is_refused_meanwhile_then_its_outcome_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
