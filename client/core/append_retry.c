@@ -217,6 +217,7 @@ static bool code_is_refusal(int code)
     case PAWL_ETOOLARGE:
     case PAWL_EINVALID:
     case PAWL_ENOSPACE:
+    case PAWL_ELIMIT:    // the file takes no new producers
     case PAWL_EPROVIDER: // of our own driver: there was no way to send it
         return true;
     case PAWL_ESTALE:
@@ -228,7 +229,7 @@ static bool code_is_refusal(int code)
 
 // A chunk that does not know the producer and won't take it refuses each of its records: also those
 // whose answers are still on their way.
-static void on_session_over(struct append_core *core, uint64_t place)
+static void on_not_taken(struct append_core *core, uint64_t place)
 {
     for (uint32_t i = 0; i < core->slots_count; i++) {
         struct append_slot *slot = &core->slots[i];
@@ -240,8 +241,8 @@ static void on_session_over(struct append_core *core, uint64_t place)
 
 static void on_give_up(struct append_core *core, uint32_t at, int code)
 {
-    if (code == PAWL_ESESSION) {
-        on_session_over(core, core->slots[at].place);
+    if (code == PAWL_ESESSION || code == PAWL_ELIMIT) {
+        on_not_taken(core, core->slots[at].place);
     }
     bool one = code == PAWL_EIDREUSED || code == PAWL_ETOOLARGE || code == PAWL_EINVALID;
     if (one) {

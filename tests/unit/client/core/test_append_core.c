@@ -385,6 +385,24 @@ static void test_ended_session_leaves_only_older_places_in_doubt(void **state)
     assert_true(append_core_is_clear(b->core));
 }
 
+// A file with all the producers that it can have puts nothing of a new one in: that may go on elsewhere.
+static void test_file_without_room_for_the_producer_leaves_no_doubt(void **state)
+{
+    struct bench *b = *state;
+    submit(b, 1);
+    tail(b, 0, 42, 1, 9);
+    struct append_action s1 = expect_send(b, 1, 9);
+    submit(b, 2);
+    (void)expect_send(b, 2, 9);
+    reply(b, &s1, PAWL_ELIMIT, 0);
+    expect_done(b, 1, PAWL_ELIMIT);
+    expect_done(b, 2, PAWL_ELIMIT);
+    assert_true(append_core_is_clear(b->core));
+    assert_int_equal(append_core_next_sequence(b->core), 1);
+    submit(b, 3);
+    (void)expect_send(b, 1, 9);
+}
+
 // Several in flight, and the chunk is sealed under them: the first was stored there, the others were not;
 // the next chunk's table tells them apart.
 static void test_full_chunk_under_several_in_flight_keeps_their_order(void **state)
@@ -601,6 +619,7 @@ int main(void)
         BENCH_CASE(test_given_up_in_doubt_is_unknown),
         BENCH_CASE(test_fenced_without_doubt_is_fenced),
         BENCH_CASE(test_ended_session_leaves_only_older_places_in_doubt),
+        BENCH_CASE(test_file_without_room_for_the_producer_leaves_no_doubt),
         BENCH_CASE(test_full_chunk_under_several_in_flight_keeps_their_order),
         BENCH_CASE(test_deleted_file_ends_everything),
         BENCH_CASE(test_reused_id_ends_one_append_only),
