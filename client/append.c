@@ -667,9 +667,9 @@ static void on_epoch_done(void *user, const struct pawl_append_result *result)
 int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *ret_last_sequence)
 {
     struct epoch_wait epoch = {0};
-    struct file_append *append = append_new(file);
+    struct file_append *append = file->closed ? NULL : append_new(file);
     if (append == NULL) {
-        return -ENOMEM;
+        return file->closed ? PAWL_ESHUTDOWN : -ENOMEM;
     }
     append->done = on_epoch_done;
     append->user = &epoch;
@@ -679,7 +679,10 @@ int file_epoch_append(struct pawl_file *file, uint64_t deadline_ns, uint64_t *re
         return code;
     }
     while (!epoch.wait.done) {
-        client_turn(file->pawl, UINT64_MAX);
+        client_turn(file->pawl, UINT64_MAX); // its own deadline ends it, or the end of the file
+    }
+    if (file->closed) {
+        return PAWL_ESHUTDOWN;
     }
     if (epoch.wait.result.status == 0) {
         *ret_last_sequence = epoch.last_sequence;

@@ -246,7 +246,8 @@ static int open_producer(struct pawl_file *file, const char *name, uint64_t *ret
         return code;
     }
     uint64_t last_sequence = 0;
-    code = file_core_reset(file, id.producer_hi, id.producer_lo, id.epoch, 0);
+    code = file->closed ? PAWL_ESHUTDOWN
+                        : file_core_reset(file, id.producer_hi, id.producer_lo, id.epoch, 0);
     code = code != 0 ? code : file_epoch_append(file, deadline_ns, &last_sequence);
     if (code != 0) {
         return code;

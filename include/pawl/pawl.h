@@ -228,7 +228,7 @@ struct pawl_record_id {
 // older instance of the name is refused from then on (PAWL_EFENCED), and tells the last sequence that
 // is in the file (0: none): go on with the record after it. Before the first append, nothing pending.
 // After a failure the file may take no appends (PAWL_EINVALID) until this or pawl_producer_set() has
-// succeeded.
+// succeeded. PAWL_ESHUTDOWN: a callback has closed the file meanwhile.
 PAWL_API int pawl_producer_open(struct pawl_file *file, const char *name,
                                 uint64_t *ret_last_sequence);
 

@@ -217,6 +217,37 @@ static void test_callback_when_it_closes_its_file_then_the_others_are_called_too
     pawl_close(place->pawl);
 }
 
+// The master answers late, so the callback comes first.
+static void
+test_callback_when_it_closes_the_file_whose_producer_is_asked_for_then_eshutdown(void **state)
+{
+    struct place *place = *state;
+    struct sent sent = {.then = close_own};
+    uint64_t last;
+    assert_int_equal(pawl_append(place->other, "y", 1, NULL, NULL), 0); // the tail is known
+    cluster_set(&place->cluster, master.drop_left, 4);
+    submit(place, place->other, &sent, 100, LONG_MS);
+    assert_int_equal(pawl_producer_open(place->file, "p", &last), PAWL_ESHUTDOWN);
+    assert_int_equal(sent.calls, 1);
+    assert_int_equal(pawl_poll(place->pawl, 0), 0);
+    assert_ptr_equal(pawl_list_first(&place->pawl->files), &place->other->node); // it was freed
+    pawl_close(place->pawl);
+}
+
+static void
+test_callback_when_it_closes_the_file_whose_epoch_is_on_its_way_then_eshutdown(void **state)
+{
+    struct place *place = *state;
+    struct sent sent = {.then = close_own};
+    uint64_t last;
+    cluster_set(&place->cluster, servers[0].faults.mute, true);
+    submit(place, place->other, &sent, 100, SHORT_MS);
+    assert_int_equal(pawl_producer_open(place->file, "p", &last), PAWL_ESHUTDOWN);
+    assert_int_equal(sent.calls, 1);
+    assert_int_equal(sent.status, PAWL_EUNKNOWN);
+    pawl_close(place->pawl);
+}
+
 static void close_other(struct sent *sent)
 {
     pawl_file_close(sent->place->other);
@@ -295,6 +326,8 @@ int main(void)
         TEST(test_file_close_when_a_callback_submits_then_it_is_refused),
         TEST(test_callback_when_it_closes_its_file_then_the_others_are_called_too),
         TEST(test_callback_when_it_closes_the_file_that_is_read_then_the_read_still_ends),
+        TEST(test_callback_when_it_closes_the_file_whose_producer_is_asked_for_then_eshutdown),
+        TEST(test_callback_when_it_closes_the_file_whose_epoch_is_on_its_way_then_eshutdown),
         TEST(test_callback_when_it_calls_what_waits_then_einvalid),
         TEST(test_close_when_nothing_is_there_then_it_is_ignored),
     };
