@@ -67,6 +67,7 @@ static void fill_chunk(struct pawl *pawl, struct file_chunk *to, const Pawl__Chu
     *to = (struct file_chunk){.handle = from->handle,
                               .base_offset = from->base_offset,
                               .primary_id = from->primary_id,
+                              .version = from->version,
                               .index = from->index,
                               .sealed = from->state == PAWL__CHUNK_STATE__CHUNK_SEALED,
                               .log_chunks = from->log_chunks,

@@ -311,6 +311,7 @@ struct file_chunk {
     uint64_t base_offset;
     uint64_t bytes; // sealed ones
     uint64_t primary_id;
+    uint64_t version; // that the primary has, if it is open
     uint32_t index;
     bool sealed;
     uint32_t log_chunks;     // of its write log that a reader has to see

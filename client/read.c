@@ -19,6 +19,7 @@
 #include "client/read_private.h"
 
 #define AHEAD_COPY_MAX (64u << 10)
+#define READ_CALL_MS 5000u
 
 // ---- the end ------------------------------------------------------------------------------------
 
@@ -100,7 +101,9 @@ static void want_map(struct read_job *job, bool settle)
     job->ticket = file_chunks_want(job->file, settle, job->deadline_ns);
 }
 
-// The open tail seems to end here. Its map may be old: it ends only if its primary still is one.
+// The open tail seems to end here, and its map may be old: its primary is asked, and then the master. A primary
+// that is cut off says that it is one for as long as its lease lasts, while others have acknowledged records that it
+// knows nothing of. When the master still names it, with no newer version, there were none when the read began.
 static void tail_ask(struct read_job *job, const struct file_chunk *chunk)
 {
     if (job->only_that) {
@@ -112,7 +115,11 @@ static void tail_ask(struct read_job *job, const struct file_chunk *chunk)
         read_job_stop(job, -ENOMEM);
         return;
     }
-    *tail = (struct read_tail){.file = job->file, .job = job, .base_offset = chunk->base_offset};
+    *tail = (struct read_tail){.file = job->file,
+                               .job = job,
+                               .handle = chunk->handle,
+                               .base_offset = chunk->base_offset,
+                               .primary_id = chunk->primary_id};
     struct link_request request = {0};
     request.message.inspect.header.type = WIRE_INSPECT;
     request.message.inspect.chunk = chunk->handle;
@@ -132,9 +139,67 @@ static void tail_ask(struct read_job *job, const struct file_chunk *chunk)
     job->wait = WAIT_TAIL;
 }
 
+static bool tail_is_last(const struct read_job *job, const struct read_tail *tail)
+{
+    const struct file_chunk *chunk = file_chunk_at(job->file, job->offset + job->got);
+    return chunk != NULL && !chunk->sealed && chunk->handle == tail->handle &&
+           chunk->primary_id == tail->primary_id && chunk->version <= tail->inspected.version;
+}
+
+static void on_tail_told(void *user, int code, const Pawl__Reply *reply)
+{
+    struct read_tail *tail = user;
+    tail->file->pawl->answered = true;
+    if (tail->job == NULL) {
+        tail_free(tail);
+        return;
+    }
+    tail->answered = true;
+    tail->status = control_code(code, reply);
+    if (tail->status == 0 &&
+        (reply->body_case != PAWL__REPLY__BODY_CHUNKS || reply->chunks->n_chunks != 1)) {
+        tail->status = PAWL_ENOCHUNK;
+    }
+    if (tail->status == 0) {
+        const Pawl__Chunk *chunk = reply->chunks->chunks[0];
+        tail->confirmed =
+            chunk->handle == tail->handle && chunk->state != PAWL__CHUNK_STATE__CHUNK_SEALED &&
+            chunk->primary_id == tail->primary_id && chunk->version <= tail->inspected.version;
+        tail->status = tail->confirmed ? 0 : PAWL_ENOTPRIMARY;
+    }
+}
+
+// One chunk and not the map, which may have many pages: a reader that follows a file comes here with each read.
+static int tail_confirm(struct read_job *job)
+{
+    uint64_t now_ns = pawl_clock_ns();
+    uint64_t left_ms =
+        job->deadline_ns > now_ns ? (job->deadline_ns - now_ns) / PAWL_NS_PER_MS + 1 : 1;
+    Pawl__GetChunks get = PAWL__GET_CHUNKS__INIT;
+    Pawl__Request request = PAWL__REQUEST__INIT;
+    request.body_case = PAWL__REQUEST__BODY_GET_CHUNKS;
+    request.get_chunks = &get;
+    get.file_id = job->file->file_id;
+    get.handle = job->tail->handle;
+    return control_submit(job->file->pawl, &request, (uint32_t)PAWL_MIN(left_ms, READ_CALL_MS),
+                          on_tail_told, job->tail);
+}
+
 static void tail_answered(struct read_job *job)
 {
     struct read_tail *tail = job->tail;
+    bool here = tail->status == 0 && !tail->inspected.sealed &&
+                tail->inspected.committed_bytes <= job->offset + job->got - tail->base_offset;
+    if (here && !tail->confirmed && job->map_is_own) { // the master was asked in this read
+        tail->confirmed = tail_is_last(job, tail);
+        tail->status = tail->confirmed ? 0 : PAWL_ENOTPRIMARY;
+    } else if (here && !tail->confirmed) {
+        tail->status = tail_confirm(job);
+        if (tail->status == 0) {
+            tail->answered = false;
+            return;
+        }
+    }
     job->tail = NULL;
     job->wait = WAIT_NONE;
     if (tail->status == PAWL_EPROVIDER) {
@@ -144,7 +209,7 @@ static void tail_answered(struct read_job *job)
         pause_and_map(job, true);
     } else if (tail->inspected.sealed) {
         want_map(job, true);
-    } else if (tail->inspected.committed_bytes <= job->offset + job->got - tail->base_offset) {
+    } else if (here) {
         read_job_stop(job, 0);
     }
     tail_free(tail);
@@ -297,8 +362,10 @@ static void map_arrived(struct read_job *job, int code)
     job->wait = WAIT_NONE;
     if (code != 0) {
         read_job_stop(job, code);
+        return;
     }
     job->map_is_new = true;
+    job->map_is_own = true;
 }
 
 // Does what can be done without waiting. False: nothing.

@@ -51,12 +51,15 @@ struct read_bad {
     int status;
 };
 
-// A question to the primary of the tail.
+// A question to the primary of the tail, and then to the master whether it is that still.
 struct read_tail {
     struct pawl_file *file;
     struct read_job *job; // NULL: nobody waits for it any more
-    uint64_t base_offset; // of the chunk
+    uint64_t handle;      // of the chunk
+    uint64_t base_offset;
+    uint64_t primary_id;
     bool answered;
+    bool confirmed; // by the master
     int status;
     struct wire_inspected inspected;
 };
@@ -80,6 +83,7 @@ struct read_job {
     enum read_wait wait;
     bool settle;     // the next map with the tail's primary
     bool map_is_new; // fetched since the last piece
+    bool map_is_own; // fetched since the read began
     bool at_end;     // the piece in front is
     bool starved;    // no memory: tried again by retry_ns
     bool ending;     // with status, when nothing is under way any more

@@ -61,8 +61,10 @@ static void chunk_add(struct cluster *cluster)
 {
     assert_true(cluster->chunks_count < CLUSTER_CHUNKS);
     unsigned index = cluster->chunks_count++;
-    cluster->chunks[index] = (struct cluster_chunk){
-        .handle = CLUSTER_HANDLE + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+    cluster->chunks[index] = (struct cluster_chunk){.handle = CLUSTER_HANDLE + index,
+                                                    .version = 1,
+                                                    .primary = 1,
+                                                    .data = calloc(1, CLUSTER_CHUNK_BYTES)};
 }
 
 void tail_seal(struct cluster *cluster)
@@ -83,8 +85,10 @@ struct cluster_chunk *log_open(struct cluster *cluster, unsigned index)
 {
     struct cluster_chunk *log = &cluster->logs[index];
     if (log->handle == 0) {
-        *log = (struct cluster_chunk){
-            .handle = CLUSTER_LOG + index, .primary = 1, .data = calloc(1, CLUSTER_CHUNK_BYTES)};
+        *log = (struct cluster_chunk){.handle = CLUSTER_LOG + index,
+                                      .version = 1,
+                                      .primary = 1,
+                                      .data = calloc(1, CLUSTER_CHUNK_BYTES)};
     }
     return log;
 }
@@ -346,7 +350,7 @@ static void on_read(struct cluster_server *server, struct fabric_conn *conn,
     int status = chunk == NULL ? PAWL_ENOCHUNK : faults->read_status;
     if (status == 0) {
         reply.committed_bytes = PAWL_MIN(chunk->bytes, faults->known_bytes);
-        reply.sealed = chunk->sealed && faults->known_bytes >= chunk->bytes;
+        reply.sealed = chunk->sealed && faults->known_bytes >= chunk->bytes && !faults->cut_off;
         reply.log_bytes = server->cluster->logs[chunk->handle - CLUSTER_HANDLE].bytes;
         reply.log_bytes = faults->log_bytes != 0 ? faults->log_bytes : reply.log_bytes;
         if (read->offset < reply.committed_bytes) {
@@ -432,13 +436,14 @@ static void on_inspect(struct cluster_server *server, struct fabric_conn *conn,
     struct wire_inspected reply = {0};
     const struct cluster_chunk *chunk = chunk_find(server->cluster, inspect->chunk);
     pawl_assert(chunk != NULL);
-    reply.version = 1;
+    reply.version = server->faults.cut_off ? 1 : chunk->version;
     reply.committed_bytes = PAWL_MIN(chunk->bytes, server->faults.known_bytes);
     if (server->faults.inspect_bytes != 0) {
         reply.committed_bytes = server->faults.inspect_bytes;
     }
-    reply.sealed = chunk->sealed;
-    reply.primary = chunk->primary == server->number && !server->faults.no_lease;
+    reply.sealed = chunk->sealed && !server->faults.cut_off;
+    reply.primary =
+        (chunk->primary == server->number && !server->faults.no_lease) || server->faults.cut_off;
     reply_send(conn, &inspect->header, &reply, 0);
 }
 

@@ -48,6 +48,7 @@ struct cluster_chunk {
     uint64_t handle; // CLUSTER_HANDLE + index, CLUSTER_LOG + index; 0: no write log
     bool sealed;
     uint64_t bytes;
+    uint64_t version;
     unsigned primary; // number of a server, from 1; 0: none
     unsigned char *data;
     struct cluster_record records[CLUSTER_RECORDS];
@@ -91,6 +92,7 @@ struct cluster_faults {
     uint64_t log_bytes;     // READ: says that it has so many of the write log; 0: what there is
     uint64_t known_bytes;   // of each chunk; CLUSTER_EVERY
     bool no_lease;          // INSPECT: not primary
+    bool cut_off;           // takes itself for the primary, of version 1, and has heard of no seal
     bool unasked;           // answers a request that was not made
     bool garbage;           // answers with bytes that are no message
     uint64_t inspect_bytes; // instead of what it knows; 0: no

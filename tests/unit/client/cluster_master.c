@@ -38,7 +38,7 @@ static void say_chunk(const struct cluster *cluster, struct parts *parts, unsign
         chunk->base_offset += 1;
     }
     chunk->length = from->sealed ? from->bytes : 0;
-    chunk->version = 1;
+    chunk->version = from->version;
     chunk->state = from->sealed ? PAWL__CHUNK_STATE__CHUNK_SEALED : PAWL__CHUNK_STATE__CHUNK_OPEN;
     chunk->primary_id = from->primary == 0 ? 0 : CLUSTER_ID(from->primary);
     chunk->n_replicas = cluster->master.no_replicas ? 0 : CLUSTER_SERVERS;

@@ -183,6 +183,88 @@ static void test_read_when_the_primary_was_replaced_then_its_end_is_not_believed
     expect(place, FILE_BYTES + 1000, 5000, 800);
 }
 
+// It holds its lease for a while longer, and knows nothing of what others have acknowledged since.
+static void cut_primary_off(struct place *place, uint64_t known_bytes)
+{
+    cluster_set(&place->cluster, servers[0].faults.known_bytes, known_bytes);
+    cluster_set(&place->cluster, servers[0].faults.cut_off, true);
+}
+
+static void
+test_read_when_a_primary_that_is_cut_off_says_where_it_ends_then_it_goes_on(void **state)
+{
+    struct place *place = *state;
+    fill_tail(&place->cluster, 1000);
+    expect(place, FILE_BYTES, 2000, 1000); // the map is known now
+    cut_primary_off(place, 1000);
+    cluster_seal_tail(&place->cluster);
+    cluster_set(&place->cluster, chunks[SEALED + 1].primary, 2);
+    fill_tail(&place->cluster, 700);
+    expect(place, FILE_BYTES + 1000, 5000, 700);
+}
+
+static void
+test_read_when_a_primary_that_is_cut_off_was_replaced_then_its_end_is_not_believed(void **state)
+{
+    struct place *place = *state;
+    fill_tail(&place->cluster, 1000);
+    expect(place, FILE_BYTES, 2000, 1000);
+    cut_primary_off(place, 1000);
+    cluster_set(&place->cluster, chunks[SEALED].version, 2);
+    cluster_set(&place->cluster, chunks[SEALED].primary, 2);
+    fill_tail(&place->cluster, 800);
+    expect(place, FILE_BYTES + 1000, 5000, 800);
+}
+
+// Another one had the version between: there may be records that it doesn't know of yet.
+static void
+test_read_when_the_primary_speaks_of_an_older_version_then_it_is_asked_again(void **state)
+{
+    struct place *place = *state;
+    size_t got;
+    fill_tail(&place->cluster, 1000);
+    expect(place, FILE_BYTES, 2000, 1000);
+    cut_primary_off(place, 1000);
+    cluster_set(&place->cluster, chunks[SEALED].version, 3);
+    fill_tail(&place->cluster, 800);
+    assert_int_equal(read_at(place, FILE_BYTES, 5000, SHORT_MS, &got), PAWL_ENOTPRIMARY);
+    assert_int_equal(got, 1000);
+    cluster_set(&place->cluster, servers[0].faults.known_bytes, CLUSTER_EVERY);
+    cluster_set(&place->cluster, servers[0].faults.cut_off, false);
+    expect(place, FILE_BYTES, 5000, 1800);
+}
+
+static void test_read_when_it_meets_the_end_then_the_master_is_asked_once(void **state)
+{
+    struct place *place = *state;
+    const unsigned *requests_count = &place->cluster.master.requests_count;
+    fill_tail(&place->cluster, 1000);
+    unsigned before = cluster_get(&place->cluster, requests_count);
+    expect(place, FILE_BYTES, 2000, 1000); // the map, of two pages
+    assert_int_equal(cluster_get(&place->cluster, requests_count), before + 2);
+    for (unsigned i = 0; i < 10; i++) {
+        expect(place, FILE_BYTES + i * 100, 100, 100);
+    }
+    assert_int_equal(cluster_get(&place->cluster, requests_count), before + 2);
+    expect(place, FILE_BYTES + 1000, 100, 0);
+    expect(place, FILE_BYTES + 900, 200, 100);
+    assert_int_equal(cluster_get(&place->cluster, requests_count), before + 4);
+}
+
+static void test_read_when_the_master_is_away_then_the_end_is_not_told(void **state)
+{
+    struct place *place = *state;
+    size_t got;
+    fill_tail(&place->cluster, 1000);
+    expect(place, FILE_BYTES, 2000, 1000);
+    cluster_set(&place->cluster, master.ignore_left, 1000);
+    assert_int_not_equal(read_at(place, FILE_BYTES, 2000, SHORT_MS, &got), 0);
+    assert_int_equal(got, 1000);
+    expect(place, FILE_BYTES, 1000, 1000);
+    cluster_set(&place->cluster, master.ignore_left, 0);
+    expect(place, FILE_BYTES, 2000, 1000);
+}
+
 static void test_read_when_the_tail_has_no_primary_then_sealed_bytes_still_come(void **state)
 {
     struct place *place = *state;
@@ -403,6 +485,11 @@ int main(void)
         TEST(test_read_when_arguments_are_wrong_then_einvalid),
         TEST(test_read_when_the_tail_was_sealed_since_then_it_goes_on_in_the_next_chunk),
         TEST(test_read_when_the_primary_was_replaced_then_its_end_is_not_believed),
+        TEST(test_read_when_a_primary_that_is_cut_off_says_where_it_ends_then_it_goes_on),
+        TEST(test_read_when_a_primary_that_is_cut_off_was_replaced_then_its_end_is_not_believed),
+        TEST(test_read_when_the_primary_speaks_of_an_older_version_then_it_is_asked_again),
+        TEST(test_read_when_it_meets_the_end_then_the_master_is_asked_once),
+        TEST(test_read_when_the_master_is_away_then_the_end_is_not_told),
         TEST(test_read_when_the_tail_has_no_primary_then_sealed_bytes_still_come),
         TEST(test_read_when_an_error_ends_it_then_the_bytes_in_front_are_told),
         TEST(test_read_when_bytes_changed_on_their_way_then_another_replica_is_read),
