@@ -15,12 +15,13 @@
 #include "client/client_private.h"
 
 #define WRITE_PAUSE_MS 5u
-#define WRITE_STREAMS_MAX                                                                          \
-    256u // kept for a file; older ones are closed, newer writes get a new producer
+// Kept for a file, and those with an unknown outcome; older ones are closed, newer writes get a new producer.
+#define WRITE_STREAMS_MAX 256u
 
 struct write_stream {
     struct pawl_list node; // in file->streams, the one used last in front
     uint64_t handle;       // of the chunk
+    bool named;            // its producer is the caller's, and so are its sequences
     struct pawl_file *log;
 };
 
@@ -104,20 +105,41 @@ void file_streams_free(struct pawl_file *file)
 static bool is_of_producer(const struct write_stream *stream, const struct pawl_record_id *id)
 {
     const struct pawl_record_id *own = &stream->log->producer;
-    return id == NULL ||
-           (own->producer_hi == id->producer_hi && own->producer_lo == id->producer_lo);
+    return own->producer_hi == id->producer_hi && own->producer_lo == id->producer_lo;
 }
 
+// An id that the library has given is repeated in the library's own stream.
 static struct write_stream *stream_find(struct pawl_file *file, uint64_t handle,
                                         const struct pawl_record_id *id)
 {
     pawl_list_for_each (node, &file->streams) {
         struct write_stream *stream = pawl_container_of(node, struct write_stream, node);
-        if (stream->handle == handle && is_of_producer(stream, id)) {
+        bool fits = id == NULL ? !stream->named : is_of_producer(stream, id);
+        if (stream->handle == handle && fits) {
             return stream;
         }
     }
     return NULL;
+}
+
+// A producer that has ended has no outcome that a repeat could settle.
+static bool is_unknown(const struct write_stream *stream)
+{
+    const struct append_core *core = stream->log->core;
+    return !append_core_is_clear(core) && append_core_final(core) == 0;
+}
+
+// Does a write whose outcome is unknown stand in the way? Its own producer's core says what may pass it.
+static bool is_blocked(const struct write_job *job, uint64_t handle)
+{
+    pawl_list_for_each (node, &job->file->streams) {
+        const struct write_stream *stream = pawl_container_of(node, struct write_stream, node);
+        bool repeat = job->id != NULL && is_of_producer(stream, job->id);
+        if (stream->handle == handle && is_unknown(stream) && !repeat) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int take_write_log(void *user, const Pawl__Reply *reply)
@@ -179,6 +201,7 @@ static int stream_get(struct write_job *job, uint64_t handle, struct write_strea
         return code;
     }
     stream->handle = handle;
+    stream->named = job->id != NULL;
     stream->log = log;
     pawl_list_push_front(&file->streams, &stream->node);
     file->streams_count++;
@@ -186,11 +209,16 @@ static int stream_get(struct write_job *job, uint64_t handle, struct write_strea
     return 0;
 }
 
+// The oldest one goes, but for those that writes wait for, and the one in front, which is about to be used.
 static void streams_limit(struct pawl_file *file)
 {
-    if (file->streams_count > WRITE_STREAMS_MAX) {
-        struct pawl_list *last = file->streams.prev;
-        stream_close(file, pawl_container_of(last, struct write_stream, node));
+    struct pawl_list *node = file->streams.prev;
+    while (file->streams_count > WRITE_STREAMS_MAX && node != pawl_list_first(&file->streams)) {
+        struct write_stream *stream = pawl_container_of(node, struct write_stream, node);
+        node = node->prev;
+        if (!is_unknown(stream)) {
+            stream_close(file, stream);
+        }
     }
 }
 
@@ -209,14 +237,14 @@ static int part_append(struct write_job *job, struct write_stream *stream, uint3
                           job->id == NULL ? 0 : job->id->sequence, job->deadline_ns, &result);
     file_outside_done(log);
     job->result->id = result.id;
-    job->result->part_bytes = bytes;
+    job->result->part_bytes = result.id.sequence != 0 ? bytes : 0;
     job->result->duplicate = result.duplicate;
     if (file->closed) {
         return code; // the streams are gone
     }
     if (code == 0) {
         file_seen_note(file, handle, result.offset + bytes);
-    } else if (code != PAWL_EUNKNOWN && code != PAWL_EDEADLINE) {
+    } else if (code != PAWL_EUNKNOWN && code != PAWL_EDEADLINE && !is_unknown(stream)) {
         stream_close(file, stream); // its producer may have ended
     }
     return code;
@@ -229,6 +257,11 @@ static int write_part(struct write_job *job, const struct file_chunk *chunk)
     struct write_stream *stream;
     if (job->id != NULL && bytes < job->bytes) {
         return PAWL_EINVALID; // an id names one write to one chunk
+    }
+    if (is_blocked(job, chunk->handle)) {
+        job->result->id = (struct pawl_record_id){0};
+        job->result->part_bytes = 0;
+        return PAWL_EUNKNOWN;
     }
     int code = stream_get(job, chunk->handle, &stream);
     if (code != 0) {

@@ -328,8 +328,9 @@ struct pawl_write_result {
 // ordered by the server. bytes: 1..pawl_record_bytes_max().
 // Ids: each chunk has a space of its own, in which a producer's sequences begin at 1 and have no gap. A write
 // with an id of the caller's lies in one chunk. A repeated id is answered like the first time and writes
-// nothing; PAWL_EIDREUSED with other bytes or another offset. After PAWL_EUNKNOWN this file takes no other
-// write to that chunk until the part was repeated with its id.
+// nothing; PAWL_EIDREUSED with other bytes or another offset. The library draws ids of its own producers
+// only. After PAWL_EUNKNOWN this file takes no other write to that chunk, by any producer, until the part was
+// repeated with its id: PAWL_EUNKNOWN with part_bytes 0, and nothing was sent.
 PAWL_API int pawl_write(struct pawl_file *file, uint64_t offset, const void *data, size_t bytes,
                         const struct pawl_write_options *options,
                         struct pawl_write_result *ret_result);

@@ -326,6 +326,89 @@ test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered_the_same(vo
     check_bytes(place);
 }
 
+// ---- producers -----------------------------------------------------------------------------------
+
+static void test_write_when_a_producer_was_named_then_its_sequences_are_the_callers(void **state)
+{
+    struct place *place = *state;
+    struct pawl_record_id id = {.producer_hi = 3, .producer_lo = 4, .sequence = 1};
+    struct pawl_write_result named;
+    struct pawl_write_result own;
+    assert_int_equal(write_at(place, 0, 100, &id, LONG_MS, &named), 0);
+    assert_int_equal(write_at(place, 500, 200, NULL, LONG_MS, &own), 0);
+    assert_true(own.id.producer_hi != 3 && own.id.sequence == 1);
+    id.sequence = 2;
+    assert_int_equal(write_at(place, 1000, 300, &id, LONG_MS, &named), 0);
+    assert_false(named.duplicate);
+    struct pawl_record_id told = own.id;
+    assert_int_equal(write_at(place, 500, 200, &told, LONG_MS, &own), 0);
+    assert_true(own.duplicate);
+    assert_int_equal(place->file->streams_count, 2); // by the library's own stream
+    assert_int_equal(write_at(place, 2000, 400, NULL, LONG_MS, &own), 0);
+    assert_int_equal(own.id.sequence, 2);
+    assert_int_equal(records(place, 0), 4);
+}
+
+static void refused(struct place *place, uint64_t offset, const struct pawl_record_id *id)
+{
+    struct pawl_write_result result;
+    assert_int_equal(write_at(place, offset, 10, id, LONG_MS, &result), PAWL_EUNKNOWN);
+    assert_int_equal(result.bytes, 0);
+    assert_int_equal(result.part_bytes, 0);
+    assert_int_equal(result.id.sequence, 0);
+}
+
+static void test_write_when_another_producers_is_unknown_then_it_waits_for_its_repeat(void **state)
+{
+    struct place *place = *state;
+    struct pawl_record_id id = {.producer_hi = 3, .producer_lo = 4, .sequence = 1};
+    struct pawl_record_id other = {.producer_hi = 5, .producer_lo = 6, .sequence = 1};
+    struct pawl_write_result result;
+    assert_int_equal(write_at(place, 5000, 10, NULL, LONG_MS, &result), 0);
+    wants(place, 5000, 10);
+    cluster_set(&place->cluster, servers[0].faults.forget_left, 1);
+    assert_int_equal(write_at(place, 100, 900, &id, SHORT_MS, &result), PAWL_EUNKNOWN);
+    assert_int_equal(result.part_bytes, 900);
+    refused(place, 5000, NULL);
+    refused(place, 5000, &other);
+    id.sequence = 2;
+    refused(place, 5000, &id);
+    assert_int_equal(write_at(place, CHUNK, 10, NULL, LONG_MS, &result), 0); // another chunk
+    wants(place, CHUNK, 10);
+    id.sequence = 1;
+    assert_int_equal(write_at(place, 100, 800, &id, LONG_MS, &result), PAWL_EINVALID);
+    refused(place, 5000, NULL); // that was no repeat
+    assert_int_equal(write_at(place, 100, 900, &id, LONG_MS, &result), 0);
+    wants(place, 100, 900);
+    assert_true(result.duplicate);
+    assert_int_equal(write_at(place, 5000, 20, NULL, LONG_MS, &result), 0);
+    wants(place, 5000, 20);
+    assert_int_equal(write_at(place, 6000, 20, &other, LONG_MS, &result), 0);
+    wants(place, 6000, 20);
+    check_bytes(place);
+}
+
+static void test_write_when_there_are_many_producers_then_an_unknown_one_is_kept(void **state)
+{
+    struct place *place = *state;
+    struct pawl_record_id id = {.producer_hi = 3, .sequence = 1};
+    struct pawl_write_result lost;
+    struct pawl_write_result result;
+    cluster_set(&place->cluster, servers[0].faults.forget_left, 1);
+    assert_int_equal(write_at(place, 0, 10, NULL, SHORT_MS, &lost), PAWL_EUNKNOWN);
+    for (id.producer_lo = 1; id.producer_lo <= 300; id.producer_lo++) {
+        uint64_t offset = (id.producer_lo % 2 == 0 ? 1 : 2) * CHUNK;
+        assert_int_equal(write_at(place, offset, 10, &id, LONG_MS, &result), 0);
+    }
+    assert_int_equal(place->file->streams_count, 256);
+    refused(place, 0, NULL);
+    struct pawl_record_id told = lost.id;
+    assert_int_equal(write_at(place, 0, 10, &told, LONG_MS, &result), 0);
+    assert_true(result.duplicate);
+    assert_int_equal(write_at(place, 0, 10, NULL, LONG_MS, &result), 0);
+    assert_int_equal(result.id.sequence, 2);
+}
+
 // ---- deadlines -----------------------------------------------------------------------------------
 
 static void
@@ -371,6 +454,9 @@ int main(void)
         TEST(test_write_when_it_never_arrived_then_a_repeat_by_its_id_writes_it_once),
         TEST(test_write_when_a_later_part_fails_then_the_parts_before_are_told),
         TEST(test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered_the_same),
+        TEST(test_write_when_a_producer_was_named_then_its_sequences_are_the_callers),
+        TEST(test_write_when_another_producers_is_unknown_then_it_waits_for_its_repeat),
+        TEST(test_write_when_there_are_many_producers_then_an_unknown_one_is_kept),
         TEST(test_write_when_the_master_is_silent_then_it_ends_by_its_deadline_unwritten),
         TEST(test_write_when_the_tail_is_never_sealed_then_it_ends_by_its_deadline),
     };
