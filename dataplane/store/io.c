@@ -308,7 +308,7 @@ bool store_io_try_wait(struct store_io *io)
     // A completion is seen before its signal comes: left in event_fd, that would keep its owner awake
     // until the next completion. Emptied before the look, so that none falls between the two.
     (void)!read(io->event_fd, &value, sizeof(value)); // EAGAIN: it was empty
-    return io_uring_cq_ready(&io->ring) == 0;
+    return io_uring_cq_ready(&io->ring) == 0 && io_uring_sq_ready(&io->ring) == 0;
 }
 
 bool store_io_poll(struct store_io *io)
@@ -339,7 +339,8 @@ void store_io_wait(struct store_io *io)
     struct io_uring_cqe *cqe;
 
     store_io_flush(io);
-    if (io->uring && io->in_flight_count > 0) {
+    // What the kernel has not taken never ends: the caller comes again, and it is handed over once more.
+    if (io->uring && io->in_flight_count > io_uring_sq_ready(&io->ring)) {
         io_uring_wait_cqe(&io->ring, &cqe);
     }
     store_io_poll(io);

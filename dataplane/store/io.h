@@ -68,10 +68,10 @@ void store_io_submit(struct store_io *io, struct store_io_request *request);
 void store_io_flush(struct store_io *io);
 // Calls back what has ended; true if anything has.
 bool store_io_poll(struct store_io *io);
-// Waits until something has ended (only while something is in flight).
+// Waits until something has ended (only while the kernel has something).
 void store_io_wait(struct store_io *io);
 bool store_io_is_idle(const struct store_io *io);
-// Before waiting for event_fd: false when store_io_poll() has something now. Empties event_fd.
+// Before waiting for event_fd: false when store_io_poll() has something now, or store_io_flush(). Empties event_fd.
 bool store_io_try_wait(struct store_io *io);
 
 #endif

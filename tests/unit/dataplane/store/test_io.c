@@ -2,6 +2,7 @@
 // Unit tests of dataplane/store/io.c: which transfers use registered buffers, and that the store's do.
 #include "store_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,51 @@ static void test_io_when_buffers_are_registered_then_what_lies_inside_uses_them(
     }
 }
 
+// The kernel is short of memory, so many times.
+static int refusals;
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+    if (refusals > 0) {
+        refusals--;
+        return -EAGAIN;
+    }
+    return __real_io_uring_submit(ring);
+}
+
+static void test_io_when_the_kernel_takes_nothing_then_it_is_handed_over_again(void **state)
+{
+    struct fixture *f = *state;
+    struct store_io io;
+    const char *why;
+    char path[128];
+
+    fixture_path(f, "transfers", path, sizeof(path));
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(store_io_open(&io, false, &why), 0);
+    struct transfer transfer = {.io = {.type = STORE_IO_SYNC, .fd = fd, .done = transfer_done}};
+    bool uring = io.uring;
+    refusals = uring ? 3 : 0;
+    store_io_submit(&io, &transfer.io);
+    store_io_flush(&io);
+    assert_false(store_io_try_wait(&io)); // no signal would come
+    while (!transfer.done) {
+        store_io_wait(&io);
+    }
+    assert_int_equal(transfer.result, 0);
+    assert_int_equal(refusals, 0);
+    assert_true(store_io_is_idle(&io));
+    store_io_close(&io);
+    assert_int_equal(close(fd), 0);
+    if (!uring) {
+        skip();
+    }
+}
+
 static void append_large(struct fixture *f, uint64_t handle, uint64_t offset, uint64_t index,
                          uint8_t *at)
 {
@@ -165,6 +211,7 @@ static void test_io_when_a_store_uses_it_then_every_transfer_is_of_registered_me
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_io_when_the_kernel_takes_nothing_then_it_is_handed_over_again),
         FIXTURE_TEST(test_io_when_buffers_are_registered_then_what_lies_inside_uses_them),
         FIXTURE_TEST(test_io_when_a_store_uses_it_then_every_transfer_is_of_registered_memory),
     };
