@@ -11,6 +11,7 @@
 #define PAWL_LOG_SUBSYSTEM "master"
 #include "base/assert.h"
 #include "base/daemon_options.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "controlplane/master/master.h"
@@ -104,6 +105,7 @@ int main(int argc, char **argv)
     } else {
         signal(SIGPIPE, SIG_IGN);
         pawl_log_init(config.log_level, STDERR_FILENO);
+        pawl_descriptors_raise();
         pawl_slice_shorten();
         code = master_run(&config);
     }

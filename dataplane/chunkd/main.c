@@ -13,6 +13,7 @@
 #include <pawl/error.h>
 
 #include "base/daemon_options.h"
+#include "base/descriptors.h"
 #include "base/host.h"
 #include "base/log.h"
 #include "base/slice.h"
@@ -129,6 +130,7 @@ int main(int argc, char **argv)
     } else {
         signal(SIGPIPE, SIG_IGN);
         pawl_log_init(config.log_level, STDERR_FILENO);
+        pawl_descriptors_raise();
         pawl_slice_shorten(); // of all threads that follow
         status = chunkd_run(&config);
     }
