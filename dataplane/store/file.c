@@ -13,10 +13,15 @@
 #include <pawl/error.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 #define PAWL_LOG_SUBSYSTEM "store"
 #include "base/log.h"
 #include "dataplane/store/store_private.h"
+
+#define FILES_ROOM 8u // are closed when there are no descriptors
+
+static struct pawl_log_limit scarce_limit;
 
 int store_file_flags(const struct store *store)
 {
@@ -54,12 +59,20 @@ static void file_shut(struct store_replica *replica)
     close(store_file_detach(replica));
 }
 
-// Keeps the number of open files bounded; files in use stay.
+// A file without a name, once its last use is over: else it would keep its blocks, and a place among the open ones.
+static void file_shut_if_gone(struct store_replica *replica)
+{
+    if (replica->unlinked && replica->file_state == STORE_FILE_OPEN && replica->file_uses == 0) {
+        file_shut(replica);
+    }
+}
+
+// Keeps the number of open files bounded, spares among them; files in use stay.
 static void files_trim(struct store *store)
 {
     pawl_list_for_each_safe (node, &store->files_open) {
         struct store_replica *replica = pawl_container_of(node, struct store_replica, lru);
-        if (store->files_count <= store->files_max) {
+        if (store->files_count + store->spares_count <= store->files_max) {
             return;
         }
         if (replica->file_uses == 0) {
@@ -68,7 +81,22 @@ static void files_trim(struct store *store)
     }
 }
 
-static void file_waiters_call(struct store_replica *replica, int code)
+// Closes some that nobody uses, least recently used first, or else gives a spare up. False: there are none.
+static bool files_make_room(struct store *store)
+{
+    uint32_t closed = 0;
+
+    pawl_list_for_each_safe (node, &store->files_open) {
+        struct store_replica *replica = pawl_container_of(node, struct store_replica, lru);
+        if (replica->file_uses == 0 && closed < FILES_ROOM) {
+            file_shut(replica);
+            closed++;
+        }
+    }
+    return closed > 0 || store_spare_give_up(store);
+}
+
+static void file_waiters_call(struct store_replica *replica, int code, bool impatient_only)
 {
     struct pawl_list waiters;
     struct pawl_list *node;
@@ -78,6 +106,10 @@ static void file_waiters_call(struct store_replica *replica, int code)
     pawl_list_append_all(&waiters, &replica->file_waiters);
     while ((node = pawl_list_pop_front(&waiters)) != NULL) {
         struct store_waiter *waiter = pawl_container_of(node, struct store_waiter, node);
+        if (impatient_only && !waiter->impatient) {
+            pawl_list_push_back(&replica->file_waiters, node);
+            continue;
+        }
         if (code != 0) {
             replica->file_uses--;
         }
@@ -94,7 +126,7 @@ static void file_is_open(struct store_replica *replica)
     replica->file_state = STORE_FILE_OPEN;
     pawl_list_push_back(&store->files_open, &replica->lru);
     store->files_count++;
-    file_waiters_call(replica, 0);
+    file_waiters_call(replica, 0, false);
     files_trim(store);
 }
 
@@ -107,7 +139,60 @@ static void file_open_failed(struct store_replica *replica, int code)
     }
     replica->fd = -1;
     replica->file_state = STORE_FILE_CLOSED;
-    file_waiters_call(replica, code);
+    file_waiters_call(replica, code, false);
+}
+
+// There was no descriptor, or no memory. That is over once something else is closed, so it says nothing about the
+// disk: what is to be written waits. Reads have other replicas to go to.
+static void file_open_scarce(struct store_replica *replica, int code)
+{
+    struct store *store = replica->store;
+
+    if (files_make_room(store)) {
+        store_io_submit(&store->io, &replica->file_io);
+        return;
+    }
+    if (store->failed != 0 || !store->serving) {
+        file_open_failed(replica, code);
+        return;
+    }
+    pawl_log_limited(&scarce_limit, PAWL_LOG_WARN, "chunk %" PRIx64 " file %s: %s", replica->handle,
+                     replica->name, pawl_strerror(code));
+    replica->uses++;
+    file_waiters_call(replica, code, true);
+    if (pawl_list_is_empty(&replica->file_waiters)) {
+        replica->file_state = STORE_FILE_CLOSED;
+    } else {
+        store->files_scarce_ms = pawl_clock_ms();
+        pawl_list_push_back(&store->files_scarce, &replica->scarce);
+    }
+    replica->uses--;
+    store_replica_release(replica);
+}
+
+void store_files_retry(struct store *store)
+{
+    struct pawl_list due;
+    struct pawl_list *node;
+
+    if (pawl_list_is_empty(&store->files_scarce) ||
+        (store->failed == 0 && store->serving &&
+         pawl_clock_ms() - store->files_scarce_ms < STORE_SCARCE_MS)) {
+        return;
+    }
+    pawl_list_init(&due);
+    pawl_list_append_all(&due, &store->files_scarce);
+    while ((node = pawl_list_pop_front(&due)) != NULL) {
+        struct store_replica *replica = pawl_container_of(node, struct store_replica, scarce);
+        store_io_submit(&store->io, &replica->file_io);
+    }
+}
+
+// A folder or file that was not synced once would be told well the next time: nobody may try again.
+static void file_sync_failed(struct store_replica *replica, int code)
+{
+    store_fail(replica->store, code, "a new chunk file");
+    file_open_failed(replica, code);
 }
 
 static void folder_synced(struct store_io_request *request, int result)
@@ -115,7 +200,7 @@ static void folder_synced(struct store_io_request *request, int result)
     struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
 
     if (result < 0) {
-        file_open_failed(replica, result);
+        file_sync_failed(replica, result);
         return;
     }
     replica->file_exists = true;
@@ -137,7 +222,7 @@ static void size_synced(struct store_io_request *request, int result)
     struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
 
     if (result < 0) {
-        file_open_failed(replica, result);
+        file_sync_failed(replica, result);
     } else {
         folder_sync(replica);
     }
@@ -147,16 +232,21 @@ static void file_opened(struct store_io_request *request, int result)
 {
     struct store_replica *replica = pawl_container_of(request, struct store_replica, file_io);
 
+    // Nobody else has it open: the lock is there to outlive this process, see store_file_lock().
+    if (result >= 0 && flock(result, LOCK_EX | LOCK_NB) != 0) {
+        int code = -errno;
+        close(result);
+        result = code;
+    }
+    if (store_code_is_scarce(result)) {
+        file_open_scarce(replica, result);
+        return;
+    }
     if (result < 0) {
         file_open_failed(replica, result);
         return;
     }
     replica->fd = result;
-    // Nobody else has it open: the lock is there to outlive this process, see store_file_lock().
-    if (flock(replica->fd, LOCK_EX | LOCK_NB) != 0) {
-        file_open_failed(replica, -errno);
-        return;
-    }
     if (replica->file_exists) {
         file_is_open(replica);
         return;
@@ -258,6 +348,7 @@ void store_file_release(struct store_replica *replica)
 {
     pawl_assert(replica->file_uses > 0);
     replica->file_uses--;
+    file_shut_if_gone(replica);
 }
 
 static void large_fail(struct store_op *op, int code, const char *what)
@@ -438,6 +529,7 @@ void store_file_gone(struct store_replica *replica)
     struct store_op *op = replica->drop_op;
 
     replica->unlinked = true;
+    file_shut_if_gone(replica);
     replica->drop_op = NULL;
     if (op != NULL) {
         store_op_finish(op, 0); // releases the replica too

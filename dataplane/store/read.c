@@ -60,7 +60,7 @@ struct store_read {
     uint32_t extents_count;
     uint32_t pending_count;
     uint64_t large_bytes; // from the chunk file; 0: the read is small
-    bool failed;
+    int failed;           // 0; what the file or its opening failed with
     struct store_waiter waiter;
     struct store_read_extent extents[STORE_READ_EXTENTS];
     struct store_read_part parts[STORE_READ_RECORDS];
@@ -209,7 +209,7 @@ static bool part_put(struct store_read *read, uint32_t i, size_t begin, size_t u
     uint64_t end = length;
 
     pawl_assert(used <= part->at);
-    if ((read->failed && !in_image) ||
+    if ((read->failed != 0 && !in_image) ||
         pawl_crc32c(0, from, length) != pawl_records_crc(&replica->records, index)) {
         return false;
     }
@@ -242,6 +242,24 @@ static void read_corrupt(struct store_read *read, uint64_t index)
                    " does not match its checksum",
                    replica->handle, index, pawl_records_bytes(&replica->records, index));
     read_finish(read, &completion);
+}
+
+// The bytes may be all right: nothing is said about the replica. Who reads goes to another one, or comes again.
+static void read_refuse(struct store_read *read)
+{
+    struct store_completion completion = {
+        .token = read->token,
+        .status = store_code_is_scarce(read->failed) ? PAWL_EBUSY : read->failed,
+        .chunk = read->replica->handle,
+    };
+
+    read_finish(read, &completion);
+}
+
+// A file that is gone is as bad as a block that can't be read, unless its chunk was deleted.
+static bool code_says_rot(const struct store_read *read, int code)
+{
+    return store_code_is_rot(code) || (code == -ENOENT && !read->replica->dropped);
 }
 
 // Verifies each record and moves it up against the one before it: the gaps only ever shrink towards
@@ -285,7 +303,11 @@ static void read_complete(struct store_read *read)
 static void read_file_end(struct store_read *read)
 {
     images_release(read);
-    read_complete(read);
+    if (read->failed == 0 || code_says_rot(read, read->failed)) {
+        read_complete(read);
+    } else {
+        read_refuse(read);
+    }
 }
 
 static void read_submit(struct store_read *read);
@@ -331,7 +353,9 @@ static void extent_read(struct store_io_request *request, int result)
     if (result < 0) {
         pawl_log_error("chunk %" PRIx64 " can't be read at %" PRIu64 " of its file: %s",
                        read->replica->handle, request->offset, pawl_strerror(result));
-        read->failed = true;
+        if (read->failed == 0 || code_says_rot(read, result)) { // rot counts for more
+            read->failed = result;
+        }
     } else if ((size_t)result < request->bytes) { // cut short: its checksum will tell
         memset((uint8_t *)request->buffer + result, 0, request->bytes - (size_t)result);
     }
@@ -387,7 +411,7 @@ static void read_file_ready(struct store_waiter *waiter, int code)
         read_go(read);
         return;
     }
-    read->failed = true;
+    read->failed = code;
     read_file_end(read);
 }
 
@@ -401,6 +425,7 @@ static void read_start(struct store_read *read)
     }
     images_hold(read);
     read->waiter.ready = read_file_ready;
+    read->waiter.impatient = true;
     store_file_acquire(read->replica, &read->waiter, STORE_FILE_EXISTING);
 }
 

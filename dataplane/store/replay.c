@@ -283,7 +283,7 @@ static int payload_is_there(void *user, const struct disk_entry *entry)
         pawl_log_warn("chunk %" PRIx64 " record %" PRIu64 " of the last batch: %s", replica->handle,
                       entry->argument, pawl_strerror(code));
     }
-    if (code == -EIO || code == -ENODATA || code == -EILSEQ || code == PAWL_ECORRUPT) {
+    if (store_code_is_rot(code) || code == PAWL_ECORRUPT) {
         return 0; // what the kernel makes of blocks that can't be read hangs on the device
     }
     return code == 0 ? 1 : code;

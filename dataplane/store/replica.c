@@ -17,6 +17,7 @@ static void replica_lists_init(struct store_replica *replica)
     pawl_list_init(&replica->blocked);
     pawl_list_init(&replica->lru);
     pawl_list_init(&replica->file_waiters);
+    pawl_list_init(&replica->scarce);
     pawl_list_init(&replica->unflushed);
     pawl_list_init(&replica->flushing);
 }
@@ -68,6 +69,10 @@ void store_replica_free(struct store_replica *replica)
     }
     pawl_list_remove(&replica->node);
     pawl_list_remove(&replica->lru);
+    pawl_list_remove(&replica->scarce);
+    if (replica->file_state == STORE_FILE_OPEN) {
+        replica->store->files_count--;
+    }
     if (replica->fd >= 0) {
         close(replica->fd);
     }

@@ -119,6 +119,18 @@ static void spare_leave(struct store_spare *spare)
     }
 }
 
+bool store_spare_give_up(struct store *store)
+{
+    pawl_list_for_each (node, &store->spares) {
+        struct store_spare *spare = pawl_container_of(node, struct store_spare, node);
+        if (spare->ready && !spare->leaving) {
+            spare_leave(spare);
+            return true;
+        }
+    }
+    return false;
+}
+
 void store_spares_trim(struct store *store)
 {
     if (store->failed != 0) {

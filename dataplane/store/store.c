@@ -246,6 +246,7 @@ static struct store *store_new(void)
     pawl_list_init(&store->dropped);
     pawl_list_init(&store->reads_waiting);
     pawl_list_init(&store->files_open);
+    pawl_list_init(&store->files_scarce);
     pawl_list_init(&store->spares);
     pawl_list_init(&store->io.pending);
     return store;
@@ -279,7 +280,7 @@ static void store_free(struct store *store)
 // True while anything moves that a completion or the next start depends on.
 static bool store_moves(const struct store *store)
 {
-    return !store_io_is_idle(&store->io) ||
+    return !store_io_is_idle(&store->io) || !pawl_list_is_empty(&store->files_scarce) ||
            (store->failed == 0 &&
             (!store_journal_is_idle(store) || !store_checkpoint_is_idle(store)));
 }
@@ -288,6 +289,7 @@ static bool store_moves(const struct store *store)
 static void store_turn(struct store *store)
 {
     store_io_poll(&store->io);
+    store_files_retry(store);
     do {
         store_journal_step(store);
     } while (store_checkpoint_step(store)); // a free segment: the journal can go on
@@ -359,6 +361,7 @@ int store_open(const struct store_options *options, struct store **ret_store)
         return code;
     }
     pawl_log_info("%s: %s, %zu chunks", options->dir, store->describe, pawl_map_count(&store->map));
+    store->serving = true;
     *ret_store = store;
     return 0;
 }
@@ -369,6 +372,7 @@ void store_close(struct store *store)
         return;
     }
     store->closing = true;
+    store->serving = false;
     do {
         store_turn(store);
         if (!store_io_is_idle(&store->io)) {

@@ -20,6 +20,7 @@
 #ifndef PAWL_DATAPLANE_STORE_PRIVATE_H
 #define PAWL_DATAPLANE_STORE_PRIVATE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,7 +52,8 @@
 // Of a chunk's bytes one in so many has blocks, in a file that is used again.
 #define STORE_SPARE_WORTH 4u
 #define STORE_UNUSED_BYTES (256u << 10) // of a file's blocks: fewer are not worth giving back
-#define STORE_MARK_MS 20u // the journal's last batch is confirmed after so long a pause
+#define STORE_MARK_MS 20u   // the journal's last batch is confirmed after so long a pause
+#define STORE_SCARCE_MS 10u // so long it waits before it asks for a descriptor again
 
 // Where a payload lies: 0 nowhere (yet); top bit clear: offset in the chunk file; set: in the journal.
 #define STORE_PLACE_JOURNAL (UINT64_C(1) << 63)
@@ -80,6 +82,7 @@ static inline uint64_t store_place_offset(uint64_t place)
 struct store_waiter {
     struct pawl_list node;
     void (*ready)(struct store_waiter *waiter, int code);
+    bool impatient; // would rather hear that there is no descriptor than wait for one
 };
 
 enum store_op_type {
@@ -182,6 +185,7 @@ struct store_replica {
     uint64_t data_end; // bytes of the file's data area
     struct pawl_list lru;
     struct pawl_list file_waiters;
+    struct pawl_list scarce;    // in store->files_scarce: the process has no descriptor for it
     struct pawl_list unflushed; // large records that are written
     struct pawl_list flushing;
     struct store_io_request file_io;
@@ -298,6 +302,7 @@ struct store {
     uint64_t space_limit_bytes;
     struct disk_identity identity;
     int failed;
+    bool serving; // open, and not being closed
     bool closing;
     struct store_io io;
     void *
@@ -313,6 +318,8 @@ struct store {
     uint64_t reads_waiting_bytes;
     uint64_t reads_flying_bytes;             // of large ones that are there
     struct pawl_list files_open;             // least recently used first
+    struct pawl_list files_scarce;           // replicas whose file is to be opened later
+    uint64_t files_scarce_ms;                // when that was tried
     struct pawl_list spares;                 // oldest first
     uint64_t large_files[STORE_LARGE_FILES]; // ids of files that large records came to; a ring
     uint32_t large_files_next;
@@ -339,6 +346,19 @@ struct store {
 
 // store.c
 void store_fail(struct store *store, int code, const char *what);
+
+// There is too little of something that the process or the machine shares: no word about the disk.
+static inline bool store_code_is_scarce(int code)
+{
+    return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -ENOLCK;
+}
+
+// The disk can't give back what was written there.
+static inline bool store_code_is_rot(int code)
+{
+    return code == -EIO || code == -ENODATA || code == -EILSEQ;
+}
+
 int store_file_lock(int fd) PAWL_MUST_CHECK;
 // A page-aligned buffer of zeros.
 int store_aligned_new(size_t bytes, void **ret) PAWL_MUST_CHECK;
@@ -430,6 +450,8 @@ void store_file_fail(struct store_replica *replica, int code);
 void store_file_unlink(struct store_replica *replica);
 void store_file_delete(struct store_replica *replica);
 void store_file_gone(struct store_replica *replica);
+// Asks for descriptors again.
+void store_files_retry(struct store *store);
 int store_file_detach(struct store_replica *replica);
 int store_file_flags(const struct store *store);
 uint64_t store_file_bytes(uint64_t chunk_bytes);
@@ -441,6 +463,8 @@ bool store_spare_keep(struct store_replica *replica);
 // The caller gets it, or NULL.
 struct store_spare *store_spare_take(struct store *store, uint64_t file_bytes);
 void store_spares_trim(struct store *store);
+// Gives up one that is ready; false: there is none.
+bool store_spare_give_up(struct store *store);
 bool store_spare_is(const char *name, uint64_t *ret_number);
 int store_spare_find(struct store *store, const char *name, uint64_t number) PAWL_MUST_CHECK;
 // After the folder was synced.

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <pawl/error.h>
 
@@ -21,6 +22,9 @@ static struct {
     uint32_t flushes;
     uint32_t reads;
     bool durable_writes_fail;
+    bool reads_fail;
+    bool reads_wait;
+    struct store_io_request *read; // that waits
 } asked;
 
 void __real_store_io_submit(struct store_io *io, struct store_io_request *request);
@@ -28,7 +32,13 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
 
 void __wrap_store_io_submit(struct store_io *io, struct store_io_request *request)
 {
-    if (request->type == STORE_IO_FLUSH) {
+    if (request->type == STORE_IO_READ && asked.reads_wait) {
+        asked.read = request;
+        return;
+    }
+    if (request->type == STORE_IO_READ) {
+        request->fd = asked.reads_fail ? -1 : request->fd;
+    } else if (request->type == STORE_IO_FLUSH) {
         asked.flushes++;
     } else if (request->type == STORE_IO_READ) {
         asked.reads++;
@@ -307,6 +317,58 @@ static void test_records_when_of_odd_sizes_then_the_disk_is_not_read(void **stat
     assert_int_equal(asked.reads, 0);
     assert_int_equal(fixture_check_chunk(f, 2), 12 * 18);
     assert_true(asked.reads > 0);
+// Whatever it was, it was not the disk that had other bytes: the replica is as good as it was.
+static void test_read_when_it_fails_and_nothing_has_rotted_then_its_own_code_is_told(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_open(f);
+    fixture_create_sized(f, 1, CHUNK_BYTES);
+    fixture_append(f, 1, LARGE_BYTES);
+    asked.reads_fail = true;
+    int code = fixture_read_record(f, 1, 0);
+    asked.reads_fail = false;
+    assert_int_equal(code, -EBADF);
+    assert_false(store_replica_find(f->store, 1)->unsound);
+    assert_int_equal(fixture_read_record(f, 1, 0), 0);
+}
+
+static void test_read_when_its_file_is_gone_then_the_record_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+
+    fixture_open(f);
+    fixture_create_sized(f, 1, CHUNK_BYTES);
+    fixture_append(f, 1, LARGE_BYTES);
+    fixture_reopen(f); // its file is closed
+    fixture_find_file(f, "chunks", "0000000000000001.", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fixture_read_record(f, 1, 0), PAWL_ECORRUPT);
+}
+
+static void test_drop_when_the_chunk_is_being_read_then_its_file_is_closed_after_that(void **state)
+{
+    struct fixture *f = *state;
+    struct pawl_record record;
+
+    fixture_open(f);
+    fixture_create_sized(f, 1, CHUNK_BYTES);
+    fixture_append(f, 1, LARGE_BYTES);
+    asked.reads_wait = true;
+    uint64_t read = fixture_token(f);
+    assert_int_equal(store_read_record(f->store, 1, 0, &record, f->buffer,
+                                       store_read_buffer_bytes(f->store), read),
+                     0);
+    asked.reads_wait = false;
+    uint64_t dropped = fixture_token(f);
+    assert_int_equal(store_drop(f->store, 1, dropped), 0);
+    assert_int_equal(fixture_wait(f, dropped), 0);
+    assert_int_equal(fixture_count_files(f, "chunks"), 0);
+    assert_int_equal(f->store->files_count, 1);
+    store_io_submit(&f->store->io, asked.read);
+    assert_int_equal(fixture_wait(f, read), 0);
+    assert_int_equal(f->store->files_count, 0);
 }
 
 // What stands behind it says that its flush was over.
@@ -338,6 +400,9 @@ int main(void)
         FIXTURE_TEST(test_large_record_when_covered_then_the_journals_flush_is_its_own),
         FIXTURE_TEST(test_large_record_when_durable_writes_flush_then_there_is_no_flush_beside),
         FIXTURE_TEST(test_large_record_when_behind_what_is_covered_then_its_write_is_durable),
+        FIXTURE_TEST(test_read_when_it_fails_and_nothing_has_rotted_then_its_own_code_is_told),
+        FIXTURE_TEST(test_read_when_its_file_is_gone_then_the_record_is_lost),
+        FIXTURE_TEST(test_drop_when_the_chunk_is_being_read_then_its_file_is_closed_after_that),
         FIXTURE_TEST(test_recovery_when_the_last_payload_is_torn_then_its_record_never_was),
         FIXTURE_TEST(
             test_recovery_when_the_last_payload_was_found_once_then_it_is_not_compared_again),

@@ -21,6 +21,7 @@
 // At the next sync of the folder of chunk files this spare still has to have its footers.
 static const char *footers_until_synced;
 static uint32_t syncs_count; // of that folder
+static int sync_that_fails;  // the so manieth from now on; 0: none does
 
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
@@ -178,6 +179,26 @@ static void test_file_when_the_chunk_is_dropped_while_it_is_made_then_goes(void 
     assert_int_equal(fixture_count_files(f, "chunks"), 1);
     fixture_reopen(f);
     assert_int_equal(fixture_count_files(f, "chunks"), 1);
+}
+
+// The kernel tells of it once: who syncs the file or folder again, because it needs the file, would hear that all is well.
+static void test_file_when_its_sync_fails_while_it_is_made_then_out_of_service(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.no_uring = true;
+    for (int failing = 1; failing <= 2; failing++) { // the file's, the folder's
+        fixture_open(f);
+        write_one(f, 1);
+        fixture_settle(f);
+        sync_that_fails = failing;
+        (void)fixture_wait(f, create_next(f, 2, 1));
+        fixture_settle(f);
+        assert_int_equal(sync_that_fails, 0);
+        assert_int_equal(store_failed(f->store), -EIO);
+        fixture_close(f);
+        fixture_remove_tree(f->dir);
+    }
 }
 
 static void test_file_when_the_chunk_is_replaced_while_it_is_made_then_goes(void **state)
@@ -505,6 +526,10 @@ int __wrap_fsync(int fd)
             footers_until_synced = NULL;
         }
     }
+    if (sync_that_fails > 0 && --sync_that_fails == 0) {
+        errno = EIO;
+        return -1;
+    }
     return __real_fsync(fd);
 }
 
@@ -697,6 +722,7 @@ int main(void)
         FIXTURE_TEST(test_spare_when_without_io_uring_then_works_the_same),
         FIXTURE_TEST(test_file_when_the_last_chunk_took_large_records_then_is_made_ahead),
         FIXTURE_TEST(test_file_when_the_chunk_is_dropped_while_it_is_made_then_goes),
+        FIXTURE_TEST(test_file_when_its_sync_fails_while_it_is_made_then_out_of_service),
         FIXTURE_TEST(test_file_when_the_chunk_is_replaced_while_it_is_made_then_goes),
         FIXTURE_TEST(test_spare_when_of_another_size_then_is_not_taken),
         FIXTURE_TEST(test_spare_when_a_chunk_has_few_bytes_then_is_not_taken),
