@@ -123,6 +123,30 @@ static struct pawl_record record_at(const void *rows, uint64_t index)
     return store_chunk_record(rows, index);
 }
 
+// One chunk that makes no sense is no reason to be without all the others. False: it is damaged, or left out.
+static bool load_core(struct load *load, struct chunk_load *chunk)
+{
+    unsigned long long handle = chunk->create.handle;
+    int code = chunk_core_load(load->reactor->core, chunk);
+    if (code == 0) {
+        return true;
+    }
+    if (code == PAWL_EFORMAT) {
+        pawl_log_error("chunk %llu is damaged: its records don't follow each other", handle);
+        chunk->salvages = true;
+        code = chunk_core_load(load->reactor->core, chunk);
+    }
+    if (code == PAWL_EFORMAT) {
+        pawl_log_error("chunk %llu is left out: what the store has of it makes no sense", handle);
+        code = 0;
+    }
+    if (code != 0) {
+        pawl_log_error("chunk %llu can't be loaded: %s", handle, pawl_strerror(code));
+    }
+    load->code = code;
+    return false;
+}
+
 static void load_chunk(void *user, const struct store_chunk *chunk)
 {
     struct load *load = user;
@@ -148,14 +172,10 @@ static void load_chunk(void *user, const struct store_chunk *chunk)
     core.record_at = record_at;
     core.rows = chunk;
     core.records_count = chunk->records_count;
-    load->code = chunk_core_load(load->reactor->core, &core);
-    if (load->code != 0) {
-        pawl_log_error("chunk %llu can't be loaded: %s", (unsigned long long)chunk->handle,
-                       pawl_strerror(load->code));
-    }
+    bool sound = load_core(load, &core);
     load->chunks_count++;
     load->records_count += chunk->records_count;
-    load->damaged_count += chunk->damaged ? 1 : 0;
+    load->damaged_count += chunk->damaged || !sound ? 1 : 0;
 }
 
 static int open_core(struct reactor *reactor)

@@ -239,6 +239,7 @@ void chunk_activate(struct chunk_core *core, struct chunk *chunk)
 
 // ---- load ------------------------------------------------------------------------------------
 
+// What was lost below the store may leave records that don't follow each other: up to there they are sound.
 static int load_records(struct chunk_core *core, struct chunk *chunk, const struct chunk_load *load)
 {
     uint64_t version = 0;
@@ -246,7 +247,7 @@ static int load_records(struct chunk_core *core, struct chunk *chunk, const stru
         struct pawl_record record = load->record_at(load->rows, i);
         if (chunk_record_check(chunk, &record) || record.version < version ||
             record.version > load->version) {
-            return PAWL_EFORMAT;
+            return load->salvages ? 0 : PAWL_EFORMAT;
         }
         version = record.version;
         chunk_record_add(core, chunk, &record);
@@ -290,7 +291,7 @@ int chunk_core_load(struct chunk_core *core, const struct chunk_load *load)
     chunk->durable_count = count;
     chunk->commit_count = load->sealed ? count : PAWL_MIN(load->commit_count, count);
     // Fewer records than were known to be committed: this log has lost some.
-    chunk->damaged = load->damaged || load->commit_count > count;
+    chunk->damaged = load->damaged || load->commit_count > count || count < load->records_count;
     chunk->damage_code = chunk->damaged ? PAWL_ECORRUPT : 0;
     inflight_reset(&chunk->inflight, count);
     return 0;

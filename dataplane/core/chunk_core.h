@@ -217,6 +217,8 @@ struct chunk_load {
     uint64_t commit_count;
     bool sealed;
     bool damaged;
+    bool
+        salvages; // records that make no sense, and all behind them, are left out, and the chunk is damaged
     struct pawl_record (*record_at)(const void *rows, uint64_t index);
     const void *rows;
     uint64_t records_count;
@@ -233,7 +235,7 @@ int chunk_core_new(const struct chunk_core_options *options,
                    struct chunk_core **ret) PAWL_MUST_CHECK;
 void chunk_core_free(struct chunk_core *core);
 
-// Adds a chunk that the store holds. Before the first step. -ENOMEM, PAWL_EFORMAT.
+// Adds a chunk that the store holds. Before the first step. -ENOMEM; PAWL_EFORMAT: it makes no sense, and nothing was added.
 int chunk_core_load(struct chunk_core *core, const struct chunk_load *load) PAWL_MUST_CHECK;
 
 // The event that a request of this wire type is. Any other type is taken for WIRE_INSPECT, which changes

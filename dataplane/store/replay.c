@@ -162,6 +162,9 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
 {
     store_replica_dirty(replica, replay->segment->generation);
     replica->commit_count = PAWL_MAX(replica->commit_count, entry->commit_count);
+    // Nothing is queued under a version that was not promised first: each entry is as good as the promise's own, which may
+    // be lost.
+    replica->version = PAWL_MAX(replica->version, entry->version);
     switch (entry->type) {
     case DISK_ENTRY_RECORD:
         return apply_row(replica, entry->argument, &entry->record,
@@ -171,11 +174,7 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
     case DISK_ENTRY_REFERENCE:
         return apply_reference(replica, entry);
     case DISK_ENTRY_SEAL:
-        replica->version = PAWL_MAX(replica->version, entry->version);
         apply_seal(replica, entry->argument);
-        return 0;
-    case DISK_ENTRY_PROMISE:
-        replica->version = PAWL_MAX(replica->version, entry->version);
         return 0;
     case DISK_ENTRY_CUT:
         store_replica_cut(replica, entry->argument);
@@ -186,7 +185,7 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
     case DISK_ENTRY_DROP:
         replica_retire(replica);
         return 0;
-    default:
+    default: // a promise: its version was all that it said
         return 0;
     }
 }

@@ -249,6 +249,53 @@ static void test_records_when_appended_are_read_back_and_survive_a_restart(void 
     read_expect(0, 1000, client.memory);
 }
 
+// Two records of a byte, the later one of an older version: what is left when the entry that cut the first one's
+// elders off has rotted.
+static void store_confused_chunk(uint64_t handle)
+{
+    struct store_options options = {
+        .dir = dir, .journal_segment_bytes = 4u << 20, .journal_segments_count = 2};
+    struct store_chunk chunk = {.handle = handle, .version = 1, .chunk_bytes = 8u << 20};
+    struct store_completion completions[3];
+    struct store *store;
+    int ended = 0;
+    assert_int_equal(store_open(&options, &store), 0);
+    assert_int_equal(store_create(store, &chunk, 1), 0);
+    for (uint64_t i = 0; i < 2; i++) {
+        struct pawl_record record = {.offset = i,
+                                     .id = {.producer_lo = 1, .sequence = i + 1},
+                                     .version = 2 - i,
+                                     .length = 1,
+                                     .crc = pawl_crc32c(0, "x", 1)};
+        assert_int_equal(store_append(store, handle, i, &record, "x", 0, 2 + i), 0);
+    }
+    while (ended < 3) {
+        ended += store_poll(store, completions, 3);
+    }
+    store_close(store);
+}
+
+static void test_reactor_when_a_chunk_makes_no_sense_then_starts_and_calls_it_damaged(void **state)
+{
+    (void)state;
+    client_close(&client);
+    reactor_close(bench.reactor);
+    store_confused_chunk(CHUNK + 1);
+    reactor_start();
+    struct mail *ask = mail_new(MAIL_INVENTORY_ASK);
+    ask->all = true;
+    mailbox_post(reactor_inbox(bench.reactor), ask);
+    struct mail *inventory = mail_wait(MAIL_INVENTORY);
+    assert_int_equal(inventory->replicas_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        bool confused = inventory->replicas[i].handle == CHUNK + 1;
+        assert_int_equal(inventory->replicas[i].damaged, confused);
+        assert_int_equal(inventory->replicas[i].count, confused ? 1 : 0);
+    }
+    mail_free(inventory);
+    client_open(&client, &bench);
+}
+
 // A run of `count` records of 1000 bytes of memory.
 static void run_send(uint64_t handle, uint16_t count)
 {
@@ -528,6 +575,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         T(test_records_when_appended_are_read_back_and_survive_a_restart, "fake"),
+        T(test_reactor_when_a_chunk_makes_no_sense_then_starts_and_calls_it_damaged, "fake"),
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "fake"),
         T(test_run_when_it_fills_what_is_welcome_then_is_stored, "tcp"),
         T(test_run_when_it_is_long_then_secondaries_get_it_in_their_messages, "tcp"),

@@ -105,6 +105,38 @@ static void test_load_when_it_contradicts_itself_is_refused(void **state)
     assert_int_equal(chunk_core_load(h->core[0], &load), PAWL_EFORMAT); // twice
 }
 
+static void test_load_when_it_salvages_keeps_what_is_sound_and_is_damaged(void **state)
+{
+    struct harness *h = *state;
+    struct wire_producer twice[2] = {{.producer_lo = 8}, {.producer_lo = 8}};
+    struct pawl_record records[3];
+    struct chunk_load load = load_make();
+    Pawl__Replica replica = {0};
+    memcpy(records, load_records, sizeof(records));
+    load.rows = records;
+    load.commit_count = 3;
+    load.salvages = true;
+    load.create.producers = twice;
+    load.create.producers_count = 2;
+    assert_int_equal(chunk_core_load(h->core[0], &load), PAWL_EFORMAT); // nothing is sound
+    load.create.producers_count = 0;
+    records[2].version = 5; // newer than the promise
+    assert_int_equal(chunk_core_load(h->core[0], &load), 0);
+    chunk_core_validate(h->core[0]);
+    chunk_core_visit(h->core[0], true, replica_keep, &replica);
+    assert_true(replica.damaged);
+    assert_int_equal(replica.version, 4);
+    assert_int_equal(replica.count, 2);
+    assert_int_equal(replica.length, 30);
+    assert_int_equal(replica.commit_count, 2);
+    load.create.handle = 6;
+    load.sealed = true;
+    records[0].offset = 1;
+    assert_int_equal(chunk_core_load(h->core[0], &load), 0);
+    chunk_core_validate(h->core[0]);
+    chunk_core_visit(h->core[0], false, replica_keep, &replica);
+}
+
 static void test_load_when_committed_records_are_missing_is_damaged(void **state)
 {
     struct harness *h = *state;
@@ -478,6 +510,7 @@ int main(void)
         TEST(test_load_when_open_knows_what_the_store_knew),
         TEST(test_load_when_sealed_is_all_committed_and_not_in_the_short_inventory),
         TEST(test_load_when_it_contradicts_itself_is_refused),
+        TEST(test_load_when_it_salvages_keeps_what_is_sound_and_is_damaged),
         TEST(test_load_when_committed_records_are_missing_is_damaged),
         TEST(test_visit_when_chunk_is_not_durable_or_dropped_leaves_it_out),
         TEST(test_persisted_when_token_is_unknown_or_used_is_ignored),

@@ -10,6 +10,7 @@
 
 #include <pawl/error.h>
 
+#include "base/crc32c.h"
 #include "dataplane/store/journal_entry.h"
 
 #define SEGMENT_BYTES (64u << 10)
@@ -108,8 +109,8 @@ static void run_fill(struct fixture *f)
     free(payload);
 }
 
-// The entry of the run, and where it is.
-static uint64_t run_entry(const char *path, struct disk_entry *ret)
+// The last entry of that type, and where it is.
+static uint64_t entry_of(const char *path, enum disk_entry_type type, struct disk_entry *ret)
 {
     size_t bytes;
     uint8_t *data = fixture_slurp(path, &bytes);
@@ -117,16 +118,22 @@ static uint64_t run_entry(const char *path, struct disk_entry *ret)
 
     for (size_t at = DISK_PAGE_BYTES; at + sizeof(*ret) <= bytes; at += 8) {
         struct disk_entry entry;
-        if (journal_entry_decode(data + at, bytes - at, &entry) == 0 &&
-            entry.type == DISK_ENTRY_RUN) {
+        if (journal_entry_decode(data + at, bytes - at, &entry) == 0 && entry.type == type) {
             *ret = entry;
             found = at;
         }
     }
     free(data);
     assert_true(found != UINT64_MAX);
-    assert_int_equal(journal_run_count(ret), RUN_COUNT);
     return found;
+}
+
+static uint64_t run_entry(const char *path, struct disk_entry *ret)
+{
+    uint64_t at = entry_of(path, DISK_ENTRY_RUN, ret);
+
+    assert_int_equal(journal_run_count(ret), RUN_COUNT);
+    return at;
 }
 
 // What nobody was told of goes as a whole.
@@ -255,6 +262,47 @@ static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_go
     assert_false(fixture_find(f, 3).chunk.damaged);
     assert_false(fixture_find(f, 2).chunk.damaged);
     assert_int_equal(fixture_check_chunk(f, 3), 101);
+}
+
+// Records of version 2 tell that it was promised, be they small, large, or a run.
+static void test_recovery_when_a_promise_rots_then_its_records_tell_the_version(void **state)
+{
+    static const uint32_t lengths[] = {100, 100000};
+    static const struct wire_run_row none;
+    struct fixture *f = *state;
+
+    for (int kind = 0; kind < 3; kind++) {
+        char path[128];
+        struct disk_entry entry;
+        struct wire_run_row rows[2] = {none, none};
+        setup_small(f);
+        fill(f, 2, 0);
+        uint64_t token = fixture_token(f);
+        assert_int_equal(store_promise(f->store, 1, 2, token), 0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        uint32_t length = lengths[kind == 1];
+        struct pawl_record record = fixture_record(1400, 1, 2, length);
+        uint8_t *payload = fixture_payload(1, 2, length);
+        record.version = 2;
+        payload[length] = 7;
+        rows[1] = (struct wire_run_row){.length = 1, .crc = pawl_crc32c(0, payload + length, 1)};
+        token = fixture_token(f);
+        assert_int_equal(
+            store_append_run(f->store, 1, 2, &record, rows, kind == 2 ? 2 : 1, payload, 0, token),
+            0);
+        assert_int_equal(fixture_wait(f, token), 0);
+        free(payload);
+        fixture_close(f);
+        fixture_path(f, "journal/00", path, sizeof(path));
+        fixture_flip(path, entry_of(path, DISK_ENTRY_PROMISE, &entry) + 40);
+        fixture_open(f);
+        assert_true(fixture_find(f, 1).chunk.damaged);
+        assert_int_equal(fixture_find(f, 1).chunk.version, 2);
+        assert_int_equal(fixture_find(f, 1).chunk.records_count, kind == 2 ? 4 : 3);
+        fixture_close(f);
+        fixture_remove_tree(f->dir);
+    }
+    fixture_open(f);
 }
 
 static void test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged(void **state)
@@ -464,6 +512,7 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_a_row_of_a_run_rots_then_the_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
         FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
+        FIXTURE_TEST(test_recovery_when_a_promise_rots_then_its_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),
         FIXTURE_TEST(test_recovery_when_a_segment_header_rots_then_nothing_is_lost),
         FIXTURE_TEST(test_recovery_when_a_needed_segment_is_missing_then_refuses),
