@@ -3,8 +3,8 @@
 // top, then what is left over is decided.
 //
 // A footer header is written after its rows are durable. So: the newest sound header counts; if its rows
-// don't match it, or the other place holds neither zeros nor a sound header, bytes have rotted, and what
-// the lost footer covered may be gone from the journal too. The chunk is then damaged: the older footer
+// don't match it, or the other place holds neither zeros nor a sound header, bytes have rotted (what the disk can't
+// read is no better), and what the lost footer covered may be gone from the journal too. The chunk is then damaged: the older footer
 // is used for what it is worth, and the mark goes into the journal.
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +22,8 @@
 #include "base/log.h"
 #include "dataplane/store/footer.h"
 #include "dataplane/store/store_private.h"
+
+#define RECOVERY_PIECE_BYTES (4u << 20) // of a read
 
 // A chunk file that was met, and what became of it.
 struct recovery_file {
@@ -55,7 +57,7 @@ int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset)
     size_t at = 0;
 
     while (at < bytes) {
-        size_t piece = PAWL_MIN(bytes - at, (size_t)(4u << 20));
+        size_t piece = PAWL_MIN(bytes - at, (size_t)RECOVERY_PIECE_BYTES);
         ssize_t moved = pread(fd, (uint8_t *)buffer + at, piece, (off_t)(offset + at));
         if (moved < 0 && errno != EINTR) {
             return -errno;
@@ -68,6 +70,39 @@ int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset)
         at += moved > 0 ? (size_t)moved : 0;
     }
     return 0;
+}
+
+static int piece_salvage(const struct store *store, int fd, uint8_t *buffer, size_t bytes,
+                         uint64_t offset, size_t *lost_bytes)
+{
+    for (size_t at = 0; at < bytes; at += store->block_bytes) {
+        size_t block = PAWL_MIN(bytes - at, (size_t)store->block_bytes);
+        int code = store_read_whole(fd, buffer + at, block, offset + at);
+        if (store_code_is_rot(code)) {
+            memset(buffer + at, 0, block);
+            *lost_bytes += block;
+        } else if (code != 0) {
+            return code;
+        }
+    }
+    return 0;
+}
+
+int store_read_salvage(const struct store *store, int fd, void *buffer, size_t bytes,
+                       uint64_t offset, size_t *ret_lost_bytes)
+{
+    int code = 0;
+
+    *ret_lost_bytes = 0;
+    for (size_t at = 0; at < bytes && code == 0; at += RECOVERY_PIECE_BYTES) {
+        size_t piece = PAWL_MIN(bytes - at, (size_t)RECOVERY_PIECE_BYTES);
+        uint8_t *to = (uint8_t *)buffer + at;
+        code = store_read_whole(fd, to, piece, offset + at);
+        if (store_code_is_rot(code)) {
+            code = piece_salvage(store, fd, to, piece, offset + at, ret_lost_bytes);
+        }
+    }
+    return code;
 }
 
 static int rows_load(struct store_replica *replica, const struct disk_footer *footer,
@@ -140,7 +175,7 @@ static int footer_load(struct recovery *recovery, const struct recovery_file *fi
     return 0;
 }
 
-// Reads and checks the rows of a sound header; then loads them. PAWL_ECORRUPT: they don't match.
+// Reads and checks the rows of a sound header; then loads them. PAWL_ECORRUPT: they don't match, or can't be read.
 static int footer_try(struct recovery *recovery, const struct recovery_file *file, int fd,
                       uint64_t data_end, const struct disk_footer *footer)
 {
@@ -154,6 +189,10 @@ static int footer_try(struct recovery *recovery, const struct recovery_file *fil
     }
     code = store_read_whole(fd, body, (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES),
                             place + DISK_PAGE_BYTES);
+    if (store_code_is_rot(code)) {
+        pawl_log_error("chunks/%s: rows of its footer: %s", file->name, pawl_strerror(code));
+        code = PAWL_ECORRUPT;
+    }
     if (code == 0) {
         code = footer_body_check(footer, body, bytes, data_end);
     }
@@ -191,6 +230,10 @@ static int file_load(struct recovery *recovery, struct recovery_file *file, int 
     for (unsigned i = 0; i < 2; i++) {
         int code = store_read_whole(fd, recovery->pages + i * DISK_PAGE_BYTES, DISK_PAGE_BYTES,
                                     data_end + i * (uint64_t)DISK_FOOTER_PLACE_BYTES);
+        if (store_code_is_rot(code)) {
+            pawl_log_error("chunks/%s: a footer of it: %s", file->name, pawl_strerror(code));
+            code = -EBADMSG;
+        }
         codes[i] = code != 0 ? code : footer_header_check(recovery, file, data_end, i, &footers[i]);
         if (codes[i] != 0 && codes[i] != -ENOENT && codes[i] != -EBADMSG) {
             return codes[i];
@@ -209,7 +252,8 @@ static int file_load(struct recovery *recovery, struct recovery_file *file, int 
     }
     struct store_replica *replica = store_replica_find(recovery->store, file->handle);
     if (code == 0 && rotten && replica->create_lsn == file->create_lsn) {
-        store_replica_damage(replica, "one of its footers does not match its checksum");
+        store_replica_damage(replica,
+                             "one of its footers does not match its checksum, or can't be read");
     }
     return code == -ENOENT || code == PAWL_ECORRUPT ? 0 : code;
 }

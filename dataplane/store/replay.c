@@ -288,7 +288,21 @@ static int payload_is_there(void *user, const struct disk_entry *entry)
     return code == 0 ? 1 : code;
 }
 
-// A header that can't be read: the batches still tell the generation. None: the segment is free.
+// What the disk can't give back is as good as rotten: the scan finds out what was there.
+static int segment_read(const struct replay *replay)
+{
+    const struct store_segment *segment = replay->segment;
+    size_t lost_bytes;
+    int code = store_read_salvage(replay->store, segment->fd, segment->image,
+                                  (size_t)segment->bytes, 0, &lost_bytes);
+
+    if (code == 0 && lost_bytes > 0) {
+        pawl_log_error("journal segment %u: %zu bytes can't be read", segment->index, lost_bytes);
+    }
+    return code;
+}
+
+// A header that is damaged: the batches still tell the generation. None: the segment is free.
 static int segment_guess(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
@@ -298,7 +312,7 @@ static int segment_guess(struct replay *replay, struct disk_segment *header)
         .store_id = replay->store->identity.store_id,
     };
     struct disk_batch batch;
-    int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
+    int code = segment_read(replay);
 
     if (code != 0) {
         return code;
@@ -329,7 +343,9 @@ static bool pages_are_zero(const uint8_t *data, size_t bytes)
 static int header_read(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
-    int code = store_read_whole(segment->fd, segment->image, 2 * DISK_PAGE_BYTES, 0);
+    size_t lost_bytes;
+    int code = store_read_salvage(replay->store, segment->fd, segment->image, 2 * DISK_PAGE_BYTES,
+                                  0, &lost_bytes);
 
     if (code == 0) {
         code = journal_segment_decode(segment->image, DISK_PAGE_BYTES, header);
@@ -345,7 +361,8 @@ static int header_read(struct replay *replay, struct disk_segment *header)
     }
     *header = (struct disk_segment){0};
     // Never used, if there is nothing behind the empty header either.
-    return pages_are_zero(segment->image, 2 * DISK_PAGE_BYTES) ? 0 : segment_guess(replay, header);
+    bool is_new = lost_bytes == 0 && pages_are_zero(segment->image, 2 * DISK_PAGE_BYTES);
+    return is_new ? 0 : segment_guess(replay, header);
 }
 
 // Learns every segment's generation; *ret_oldest: the low mark.
@@ -433,7 +450,7 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
         .is_there = payload_is_there,
         .lost = replay_lost,
     };
-    int code = store_read_whole(segment->fd, segment->image, (size_t)segment->bytes, 0);
+    int code = segment_read(replay);
 
     if (code == 0) {
         code = journal_scan(&scan);

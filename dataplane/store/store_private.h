@@ -481,6 +481,9 @@ bool store_checkpoint_is_idle(const struct store *store);
 // recovery.c
 int store_recover(struct store *store) PAWL_MUST_CHECK;
 int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset) PAWL_MUST_CHECK;
+// The same; blocks that the disk can't give back are zeros, which are no checksum's bytes. *ret_lost_bytes: of those.
+int store_read_salvage(const struct store *store, int fd, void *buffer, size_t bytes,
+                       uint64_t offset, size_t *ret_lost_bytes) PAWL_MUST_CHECK;
 void store_replica_damage(struct store_replica *replica, const char *why);
 
 // replay.c

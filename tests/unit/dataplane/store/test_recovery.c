@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <pawl/error.h>
@@ -265,6 +266,122 @@ static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_go
 }
 
 // Records of version 2 tell that it was promised, be they small, large, or a run.
+// Where the disk can't read any more.
+static struct {
+    ino_t inode; // 0: nowhere
+    uint64_t at;
+    uint64_t end;
+} unreadable;
+
+ssize_t __real_pread(int fd, void *buffer, size_t bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset);
+
+ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset)
+{
+    struct stat stat;
+
+    if (unreadable.inode != 0 && fstat(fd, &stat) == 0 && stat.st_ino == unreadable.inode &&
+        (uint64_t)offset < unreadable.end && (uint64_t)offset + bytes > unreadable.at) {
+        errno = EIO;
+        return -1;
+    }
+    return __real_pread(fd, buffer, bytes, offset);
+}
+
+// Opens the store while a sector of that file is bad.
+static void open_with_bad_sector(struct fixture *f, const char *path, uint64_t at)
+{
+    struct stat file;
+
+    assert_int_equal(stat(path, &file), 0);
+    unreadable.at = at;
+    unreadable.end = at + DISK_BLOCK_BYTES_MIN;
+    unreadable.inode = file.st_ino;
+    fixture_open(f);
+    unreadable.inode = 0;
+}
+
+static void test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 5, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    open_with_bad_sector(f, path, 0);
+    assert_int_equal(fixture_check_chunk(f, 1), 6);
+    assert_false(fixture_find(f, 1).chunk.damaged);
+    fixture_append(f, 1, 10);
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 7);
+}
+
+static void test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fixture_create(f, 2, 1);
+    fixture_append(f, 2, 100);
+    uint64_t token = fixture_token(f);
+    assert_int_equal(store_seal(f->store, 2, 1, 1, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    fill(f, 6, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    void *payload = fixture_payload(1, 3, 700);
+    uint64_t at = fixture_search(path, payload, 700, 0);
+    free(payload);
+    open_with_bad_sector(f, path, at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN);
+    assert_true(fixture_find(f, 1).chunk.damaged); // the sector has its entry, too
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+    assert_false(fixture_find(f, 2).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 2), 1);
+    fixture_create(f, 3, 1);
+    fixture_append(f, 3, 100);
+    fixture_reopen(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 3), 1);
+}
+
+// The header, and the rows, of each of the two.
+static void test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    int damaged_count = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        char path[192];
+        struct stat file;
+        setup_small(f);
+        fill(f, 5, 0);
+        fixture_create(f, 2, 1);
+        for (int k = 0; k < 30; k++) { // the journal goes round, more than once
+            fixture_append(f, 2, 16000);
+        }
+        fixture_close(f);
+        fixture_find_file(f, "chunks", "0000000000000002", path, sizeof(path));
+        assert_int_equal(stat(path, &file), 0);
+        uint64_t footer = (uint64_t)file.st_size - (1 + i % 2) * (uint64_t)DISK_FOOTER_PLACE_BYTES;
+        uint8_t magic[4];
+        fixture_peek(path, footer, magic, sizeof(magic));
+        assert_true(magic[0] != 0); // there is one
+        open_with_bad_sector(f, path, footer + i / 2 * (uint64_t)DISK_PAGE_BYTES);
+        bool damaged = fixture_find(f, 2).chunk.damaged;
+        damaged_count += damaged;
+        assert_true(damaged || i >= 2); // nobody looks at the older one's rows
+        assert_int_equal(fixture_check_chunk(f, 1), 5);
+        assert_false(fixture_find(f, 1).chunk.damaged);
+        fixture_close(f);
+        fixture_remove_tree(f->dir);
+    }
+    assert_int_equal(damaged_count, 3);
+    fixture_open(f);
+}
+
 static void test_recovery_when_a_promise_rots_then_its_records_tell_the_version(void **state)
 {
     static const uint32_t lengths[] = {100, 100000};
@@ -512,6 +629,9 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_a_row_of_a_run_rots_then_the_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
         FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
+        FIXTURE_TEST(test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost),
+        FIXTURE_TEST(test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot),
+        FIXTURE_TEST(test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_promise_rots_then_its_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),
         FIXTURE_TEST(test_recovery_when_a_segment_header_rots_then_nothing_is_lost),
