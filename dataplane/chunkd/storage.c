@@ -364,6 +364,8 @@ static void read_send(struct reactor *reactor, struct io *io, const struct store
     }
 }
 
+static struct pawl_log_limit unread_limit; // without descriptors every read would say so
+
 static void read_completed(struct reactor *reactor, struct io *io,
                            const struct store_completion *completion)
 {
@@ -380,8 +382,8 @@ static void read_completed(struct reactor *reactor, struct io *io,
         event.index = completion->record_index;
         reactor_post(reactor, &event);
     } else {
-        pawl_log_error("chunk %llu can't be read: %s", (unsigned long long)io->handle,
-                       pawl_strerror(completion->status));
+        pawl_log_limited(&unread_limit, PAWL_LOG_ERROR, "chunk %llu can't be read: %s",
+                         (unsigned long long)io->handle, pawl_strerror(completion->status));
     }
     read_fail(reactor, io, completion->status);
 }

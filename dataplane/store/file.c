@@ -188,7 +188,7 @@ void store_files_retry(struct store *store)
     }
 }
 
-// A folder or file that was not synced once would be told well the next time: nobody may try again.
+// The kernel tells of it once: who tries again would hear that all is well.
 static void file_sync_failed(struct store_replica *replica, int code)
 {
     store_fail(replica->store, code, "a new chunk file");

@@ -18,14 +18,15 @@
 // and describes itself.
 //
 // A write or flush error takes the store out of service: every pending and later mutation completes
-// with that error, reads go on; store_failed() tells.
+// with that error, reads go on; store_failed() tells. A want of descriptors or memory when a file is opened is no such
+// error: mutations wait until it is over, reads end with PAWL_EBUSY.
 //
 // A mutating call that returns a code has done nothing and completes nothing: PAWL_ENOCHUNK,
 // PAWL_ENOSPACE (space_limit_bytes, or the file system is nearly full), PAWL_ELIMIT, PAWL_EDAMAGED
 // (appends to a damaged chunk), -EINVAL (not the next record, sealed, out of range), -ENOMEM. When the
 // journal is full, operations wait; they never fail for that.
 //
-// Bytes that don't match their checksum: a record's payload makes reads of it fail with PAWL_ECORRUPT;
+// Bytes that don't match their checksum, or that the disk can't read: a record's payload makes reads of it fail with PAWL_ECORRUPT;
 // a journal entry's header, or a footer, makes the chunks that may have lost something `damaged`, for
 // good; a journal segment that is missing or truncated makes store_open() refuse.
 #ifndef PAWL_DATAPLANE_STORE_H
