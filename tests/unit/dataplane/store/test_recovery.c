@@ -265,6 +265,71 @@ static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_go
     assert_int_equal(fixture_check_chunk(f, 3), 101);
 }
 
+// The journal goes round, more than once: chunks have their footers.
+static void go_round(struct fixture *f)
+{
+    for (int i = 0; i < 30; i++) {
+        fixture_append(f, 2, 16000);
+    }
+}
+
+static void promise_two(struct fixture *f)
+{
+    uint64_t token = fixture_token(f);
+
+    assert_int_equal(store_promise(f->store, 1, 2, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+}
+
+// A run of one or two records of version 2, behind two of version 1; the second has one byte.
+static void append_two(struct fixture *f, uint32_t length, uint32_t count)
+{
+    struct pawl_record record = fixture_record(1400, 1, 2, length);
+    uint8_t *payload = fixture_payload(1, 2, length);
+    uint64_t token = fixture_token(f);
+
+    record.version = 2;
+    payload[length] = 7;
+    struct wire_run_row rows[2] = {{.length = length},
+                                   {.length = 1, .crc = pawl_crc32c(0, payload + length, 1)}};
+    assert_int_equal(store_append_run(f->store, 1, 2, &record, rows, count, payload, 0, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+    free(payload);
+}
+
+// The segment with the promise is free already: a footer had it, which rots.
+static void test_recovery_when_a_footer_rots_then_records_tell_the_version(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+    struct stat file;
+    struct disk_footer footers[2];
+
+    setup_small(f);
+    fill(f, 2, 0);
+    fixture_create(f, 2, 1);
+    go_round(f);
+    promise_two(f);
+    go_round(f);
+    append_two(f, 100, 1);
+    fixture_close(f);
+    fixture_find_file(f, "chunks", "0000000000000001", path, sizeof(path));
+    assert_int_equal(stat(path, &file), 0);
+    uint64_t place = (uint64_t)file.st_size - 2 * (uint64_t)DISK_FOOTER_PLACE_BYTES;
+    for (unsigned i = 0; i < 2; i++) {
+        fixture_peek(path, place + i * (uint64_t)DISK_FOOTER_PLACE_BYTES, &footers[i],
+                     sizeof(footers[i]));
+    }
+    unsigned newest = footers[1].sequence > footers[0].sequence;
+    assert_int_equal(footers[newest].version, 2);
+    assert_int_equal(footers[!newest].version, 1);
+    fixture_flip(path, place + newest * (uint64_t)DISK_FOOTER_PLACE_BYTES + DISK_PAGE_BYTES + 10);
+    fixture_open(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_find(f, 1).chunk.version, 2);
+    assert_int_equal(fixture_find(f, 1).chunk.records_count, 3);
+}
+
 // Records of version 2 tell that it was promised, be they small, large, or a run.
 // Where the disk can't read any more.
 static struct {
@@ -359,9 +424,7 @@ static void test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged
         setup_small(f);
         fill(f, 5, 0);
         fixture_create(f, 2, 1);
-        for (int k = 0; k < 30; k++) { // the journal goes round, more than once
-            fixture_append(f, 2, 16000);
-        }
+        go_round(f);
         fixture_close(f);
         fixture_find_file(f, "chunks", "0000000000000002", path, sizeof(path));
         assert_int_equal(stat(path, &file), 0);
@@ -385,30 +448,15 @@ static void test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged
 static void test_recovery_when_a_promise_rots_then_its_records_tell_the_version(void **state)
 {
     static const uint32_t lengths[] = {100, 100000};
-    static const struct wire_run_row none;
     struct fixture *f = *state;
 
     for (int kind = 0; kind < 3; kind++) {
         char path[128];
         struct disk_entry entry;
-        struct wire_run_row rows[2] = {none, none};
         setup_small(f);
         fill(f, 2, 0);
-        uint64_t token = fixture_token(f);
-        assert_int_equal(store_promise(f->store, 1, 2, token), 0);
-        assert_int_equal(fixture_wait(f, token), 0);
-        uint32_t length = lengths[kind == 1];
-        struct pawl_record record = fixture_record(1400, 1, 2, length);
-        uint8_t *payload = fixture_payload(1, 2, length);
-        record.version = 2;
-        payload[length] = 7;
-        rows[1] = (struct wire_run_row){.length = 1, .crc = pawl_crc32c(0, payload + length, 1)};
-        token = fixture_token(f);
-        assert_int_equal(
-            store_append_run(f->store, 1, 2, &record, rows, kind == 2 ? 2 : 1, payload, 0, token),
-            0);
-        assert_int_equal(fixture_wait(f, token), 0);
-        free(payload);
+        promise_two(f);
+        append_two(f, lengths[kind == 1], kind == 2 ? 2 : 1);
         fixture_close(f);
         fixture_path(f, "journal/00", path, sizeof(path));
         fixture_flip(path, entry_of(path, DISK_ENTRY_PROMISE, &entry) + 40);
@@ -632,6 +680,7 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost),
         FIXTURE_TEST(test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot),
         FIXTURE_TEST(test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged),
+        FIXTURE_TEST(test_recovery_when_a_footer_rots_then_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_promise_rots_then_its_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),
         FIXTURE_TEST(test_recovery_when_a_segment_header_rots_then_nothing_is_lost),
