@@ -74,14 +74,16 @@ static void test_target_when_nothing_was_measured_then_not_met(void **state)
     }
 }
 
-static void test_target_when_the_roofline_is_not_valid_then_it_says_so(void **state)
+static void test_target_when_the_roofline_is_not_valid_then_it_is_not_met(void **state)
 {
     (void)state;
     const struct perf_target *target = perf_target_at(0);
     report_of(target, 100, 100);
     assert_true(perf_target_look(target, &report).is_valid);
+    assert_true(perf_target_look(target, &report).is_met);
     report.runs[0].result.roofline_valid = false;
     assert_false(perf_target_look(target, &report).is_valid);
+    assert_false(perf_target_look(target, &report).is_met);
     perf_result_fini(&report.runs[0].result);
 }
 
@@ -170,7 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_target_when_just_reached_then_met_and_not_beyond),
         cmocka_unit_test(test_target_when_nothing_was_measured_then_not_met),
-        cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_says_so),
+        cmocka_unit_test(test_target_when_the_roofline_is_not_valid_then_it_is_not_met),
         cmocka_unit_test(test_json_when_targets_then_one_entry_each),
         cmocka_unit_test(test_options_when_a_peak_then_files_of_deleted_chunks_are_there),
         cmocka_unit_test(test_table_when_duties_then_in_their_column_as_text_and_html),
