@@ -170,14 +170,18 @@ static void file_open_scarce(struct store_replica *replica, int code)
     store_replica_release(replica);
 }
 
+bool store_files_wait(const struct store *store)
+{
+    return !pawl_list_is_empty(&store->files_scarce) && store->failed == 0 && store->serving &&
+           pawl_clock_ms() - store->files_scarce_ms < STORE_SCARCE_MS;
+}
+
 void store_files_retry(struct store *store)
 {
     struct pawl_list due;
     struct pawl_list *node;
 
-    if (pawl_list_is_empty(&store->files_scarce) ||
-        (store->failed == 0 && store->serving &&
-         pawl_clock_ms() - store->files_scarce_ms < STORE_SCARCE_MS)) {
+    if (pawl_list_is_empty(&store->files_scarce) || store_files_wait(store)) {
         return;
     }
     pawl_list_init(&due);

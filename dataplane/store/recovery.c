@@ -73,14 +73,15 @@ int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset)
 }
 
 static int piece_salvage(const struct store *store, int fd, uint8_t *buffer, size_t bytes,
-                         uint64_t offset, size_t *lost_bytes)
+                         uint64_t offset, size_t *lost_bytes, uint64_t *lost_end)
 {
     for (size_t at = 0; at < bytes; at += store->block_bytes) {
         size_t block = PAWL_MIN(bytes - at, (size_t)store->block_bytes);
         int code = store_read_whole(fd, buffer + at, block, offset + at);
-        if (store_code_is_rot(code)) {
+        if (store_code_is_medium(code)) {
             memset(buffer + at, 0, block);
             *lost_bytes += block;
+            *lost_end = offset + at + block;
         } else if (code != 0) {
             return code;
         }
@@ -89,17 +90,18 @@ static int piece_salvage(const struct store *store, int fd, uint8_t *buffer, siz
 }
 
 int store_read_salvage(const struct store *store, int fd, void *buffer, size_t bytes,
-                       uint64_t offset, size_t *ret_lost_bytes)
+                       uint64_t offset, size_t *ret_lost_bytes, uint64_t *ret_lost_end)
 {
     int code = 0;
 
     *ret_lost_bytes = 0;
+    *ret_lost_end = 0;
     for (size_t at = 0; at < bytes && code == 0; at += RECOVERY_PIECE_BYTES) {
         size_t piece = PAWL_MIN(bytes - at, (size_t)RECOVERY_PIECE_BYTES);
         uint8_t *to = (uint8_t *)buffer + at;
         code = store_read_whole(fd, to, piece, offset + at);
-        if (store_code_is_rot(code)) {
-            code = piece_salvage(store, fd, to, piece, offset + at, ret_lost_bytes);
+        if (store_code_is_medium(code)) {
+            code = piece_salvage(store, fd, to, piece, offset + at, ret_lost_bytes, ret_lost_end);
         }
     }
     return code;

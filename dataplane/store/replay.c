@@ -26,6 +26,7 @@ struct replay {
     struct store_segment *segment;
     uint64_t applied_count;
     uint64_t unknown_count; // entries of chunks that are gone
+    uint64_t unread_end;    // of the segment: behind the last block that can't be read; 0: all can
 };
 
 // Chunks that the replay deletes or replaces; recovery.c deletes their files.
@@ -288,16 +289,18 @@ static int payload_is_there(void *user, const struct disk_entry *entry)
     return code == 0 ? 1 : code;
 }
 
-// What the disk can't give back is as good as rotten: the scan finds out what was there.
-static int segment_read(const struct replay *replay)
+// What the disk can't give back reads as zeros: of what is in the midst the scan finds out that it is lost.
+static int segment_read(struct replay *replay)
 {
     const struct store_segment *segment = replay->segment;
     size_t lost_bytes;
     int code = store_read_salvage(replay->store, segment->fd, segment->image,
-                                  (size_t)segment->bytes, 0, &lost_bytes);
+                                  (size_t)segment->bytes, 0, &lost_bytes, &replay->unread_end);
 
     if (code == 0 && lost_bytes > 0) {
-        pawl_log_error("journal segment %u: %zu bytes can't be read", segment->index, lost_bytes);
+        pawl_log_error(
+            "journal segment %u: %zu bytes can't be read, the last of them before %" PRIu64,
+            segment->index, lost_bytes, replay->unread_end);
     }
     return code;
 }
@@ -317,15 +320,26 @@ static int segment_guess(struct replay *replay, struct disk_segment *header)
     if (code != 0) {
         return code;
     }
+    size_t first_at = SIZE_MAX;
     *header = (struct disk_segment){0};
     for (size_t at = DISK_PAGE_BYTES; (at = journal_batch_find(&scan, at, 0, &batch)) != SIZE_MAX;
          at += PAWL_MAX(batch.bytes, DISK_BLOCK_BYTES_MIN)) {
         if (batch.generation <= header->generation) {
             continue;
         }
+        first_at = at;
         header->generation = batch.generation;
         header->first_lsn = batch.first_lsn;
         header->oldest_generation = batch.oldest_generation;
+    }
+    // What stood there may be all that is known of some chunks: no guess is good enough.
+    if (replay->unread_end != 0 && first_at != DISK_PAGE_BYTES) {
+        pawl_log_error(
+            "journal segment %u: neither its header nor its first batch can be read: if "
+            "that stays so, take this server's chunks from their other replicas and empty "
+            "its folder",
+            segment->index);
+        return -EIO;
     }
     if (header->generation != 0) {
         pawl_log_error("journal segment %u: its header is damaged; by its batches it is generation "
@@ -344,8 +358,9 @@ static int header_read(struct replay *replay, struct disk_segment *header)
 {
     struct store_segment *segment = replay->segment;
     size_t lost_bytes;
+    uint64_t lost_end;
     int code = store_read_salvage(replay->store, segment->fd, segment->image, 2 * DISK_PAGE_BYTES,
-                                  0, &lost_bytes);
+                                  0, &lost_bytes, &lost_end);
 
     if (code == 0) {
         code = journal_segment_decode(segment->image, DISK_PAGE_BYTES, header);
@@ -435,6 +450,14 @@ static int last_batch_settle(const struct replay *replay, const struct journal_s
     return scan->covers ? mark_write(replay, scan) : 0;
 }
 
+// Zeros behind the last batch, or in it, tell of a write that never ended; those of blocks that can't be read don't.
+static bool tail_is_unread(const struct replay *replay, const struct journal_scan *scan)
+{
+    uint64_t torn = scan->torn_bytes > 0 ? scan->torn_bytes + DISK_BLOCK_BYTES_MIN : 0;
+
+    return replay->unread_end != 0 && replay->unread_end + torn > scan->end;
+}
+
 static int segment_replay(struct replay *replay, uint64_t end_lsn)
 {
     struct store_segment *segment = replay->segment;
@@ -454,6 +477,9 @@ static int segment_replay(struct replay *replay, uint64_t end_lsn)
 
     if (code == 0) {
         code = journal_scan(&scan);
+    }
+    if (code == 0 && end_lsn == 0 && tail_is_unread(replay, &scan)) {
+        replay_lost(replay, scan.next_lsn, scan.next_lsn + 1, (size_t)replay->unread_end);
     }
     if (code == 0 && end_lsn == 0) {
         code = last_batch_settle(replay, &scan);

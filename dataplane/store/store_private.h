@@ -354,9 +354,15 @@ static inline bool store_code_is_scarce(int code)
 }
 
 // The disk can't give back what was written there.
+static inline bool store_code_is_medium(int code)
+{
+    return code == -EIO || code == -ENODATA || code == -EILSEQ || code == -EREMOTEIO;
+}
+
+// Neither can the file system, which finds its own notes of the file damaged.
 static inline bool store_code_is_rot(int code)
 {
-    return code == -EIO || code == -ENODATA || code == -EILSEQ;
+    return store_code_is_medium(code) || code == -EUCLEAN || code == -EBADMSG;
 }
 
 int store_file_lock(int fd) PAWL_MUST_CHECK;
@@ -451,6 +457,8 @@ void store_file_unlink(struct store_replica *replica);
 void store_file_delete(struct store_replica *replica);
 void store_file_gone(struct store_replica *replica);
 // Asks for descriptors again.
+// Those that have no descriptor are to be tried again, and not yet.
+bool store_files_wait(const struct store *store);
 void store_files_retry(struct store *store);
 int store_file_detach(struct store_replica *replica);
 int store_file_flags(const struct store *store);
@@ -481,9 +489,11 @@ bool store_checkpoint_is_idle(const struct store *store);
 // recovery.c
 int store_recover(struct store *store) PAWL_MUST_CHECK;
 int store_read_whole(int fd, void *buffer, size_t bytes, uint64_t offset) PAWL_MUST_CHECK;
-// The same; blocks that the disk can't give back are zeros, which are no checksum's bytes. *ret_lost_bytes: of those.
+// The same; blocks that the disk can't give back, twice, are zeros, which are no checksum's bytes. *ret_lost_bytes: of
+// those; *ret_lost_end: in the file, behind the last of them.
 int store_read_salvage(const struct store *store, int fd, void *buffer, size_t bytes,
-                       uint64_t offset, size_t *ret_lost_bytes) PAWL_MUST_CHECK;
+                       uint64_t offset, size_t *ret_lost_bytes,
+                       uint64_t *ret_lost_end) PAWL_MUST_CHECK;
 void store_replica_damage(struct store_replica *replica, const char *why);
 
 // replay.c

@@ -22,6 +22,7 @@ struct fixture {
     struct store *store;
     uint64_t next_token;
     int status[FIXTURE_TOKENS]; // by token; FIXTURE_PENDING until it ends
+    unsigned scarce_waits;      // how often it slept while it waited for a descriptor
     struct store_completion last;
     void *buffer; // of reads
 };

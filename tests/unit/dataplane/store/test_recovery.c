@@ -353,17 +353,93 @@ ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset)
     return __real_pread(fd, buffer, bytes, offset);
 }
 
-// Opens the store while a sector of that file is bad.
-static void open_with_bad_sector(struct fixture *f, const char *path, uint64_t at)
+// Opens the store while a part of that file can't be read.
+static int open_without(struct fixture *f, const char *path, uint64_t at, uint64_t end)
 {
     struct stat file;
 
     assert_int_equal(stat(path, &file), 0);
     unreadable.at = at;
-    unreadable.end = at + DISK_BLOCK_BYTES_MIN;
+    unreadable.end = end;
     unreadable.inode = file.st_ino;
-    fixture_open(f);
+    int code = store_open(&f->options, &f->store);
     unreadable.inode = 0;
+    if (code != 0) {
+        f->store = NULL;
+    }
+    return code;
+}
+
+static void open_with_bad_sector(struct fixture *f, const char *path, uint64_t at)
+{
+    assert_int_equal(open_without(f, path, at, at + DISK_BLOCK_BYTES_MIN), 0);
+}
+
+// Where the batch of the promise that stands last in the journal begins.
+static uint64_t promise_batch(const char *path)
+{
+    struct {
+        uint32_t magic;
+        uint16_t format, type;
+    } entry = {.magic = DISK_ENTRY_MAGIC, .format = DISK_FORMAT, .type = DISK_ENTRY_PROMISE};
+    uint64_t at = fixture_search(path, &entry, sizeof(entry), 0);
+
+    return at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN;
+}
+
+// To a scan they are zeros, as if nothing had been written there: a fenced primary would be let in again.
+static void
+test_recovery_when_the_last_batches_cannot_be_read_then_open_chunks_are_damaged(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 3, 0);
+    promise_two(f);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    assert_int_equal(open_without(f, path, promise_batch(path), UINT64_MAX), 0);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+    fixture_reopen(f);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+}
+
+// Its header can: a batch that was torn looks the same.
+static void
+test_recovery_when_the_last_batch_cannot_be_read_whole_then_open_chunks_are_damaged(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 3, 0);
+    fixture_append(f, 1, 3000);
+    fixture_crash(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    uint8_t *payload = fixture_payload(1, 3, 3000);
+    uint64_t at = fixture_search(path, payload + 1500, 100, 0);
+    free(payload);
+    open_with_bad_sector(f, path, at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN);
+    assert_true(fixture_find(f, 1).chunk.damaged);
+    assert_int_equal(fixture_check_chunk(f, 1), 3);
+}
+
+static void test_recovery_when_a_segments_beginning_cannot_be_read_then_refuses(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    setup_small(f);
+    fill(f, 5, 1);
+    fixture_close(f);
+    fixture_path(f, "journal/00", path, sizeof(path));
+    assert_int_equal(open_without(f, path, 0, 2 * (uint64_t)DISK_PAGE_BYTES), -EIO);
+    assert_int_equal(open_without(f, path, 0, UINT64_MAX), -EIO);
+    fixture_open(f); // it was the cable
+    assert_int_equal(fixture_check_chunk(f, 1), 6);
+    assert_false(fixture_find(f, 1).chunk.damaged);
 }
 
 static void test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost(void **state)
@@ -678,6 +754,11 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
         FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
         FIXTURE_TEST(test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost),
+        FIXTURE_TEST(
+            test_recovery_when_the_last_batches_cannot_be_read_then_open_chunks_are_damaged),
+        FIXTURE_TEST(
+            test_recovery_when_the_last_batch_cannot_be_read_whole_then_open_chunks_are_damaged),
+        FIXTURE_TEST(test_recovery_when_a_segments_beginning_cannot_be_read_then_refuses),
         FIXTURE_TEST(test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot),
         FIXTURE_TEST(test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_footer_rots_then_records_tell_the_version),
