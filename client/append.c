@@ -187,17 +187,6 @@ static void on_appended(void *user, int status, const struct wire_header *reply)
     }
 }
 
-static void on_held(void *user)
-{
-    struct file_call *call = user;
-    struct append_event event = {.type = APPEND_EVENT_HELD,
-                                 .sequence = call->action.sequence,
-                                 .attempt = call->action.attempt};
-    if (!call->file->closed) {
-        post(call->file, &event);
-    }
-}
-
 // A run must be no larger than the largest record of its file, or it is put off. What is too large for a message when it
 // is alone is not copied into one in company either.
 static uint32_t run_bytes_max(const struct pawl_file *file, const struct append_action *action,
@@ -231,7 +220,6 @@ static void act_send(struct pawl_file *file, const struct append_action *action,
     request.use = &append->use;
     request.deadline_ns = client_deadline_from(file->pawl, now_ns, APPEND_GUARD_MS);
     request.done = on_appended;
-    request.held = on_held;
     request.user = call_new(file, action);
     int code = link_submit(file->pawl, action->tail.primary_id, &request);
     if (code == PAWL_EDISCONNECTED) {

@@ -92,8 +92,6 @@ struct link_request {
     bool answered;        // done was called
     bool writing;         // FABRIC_DONE is to come
     link_done_fn *done;
-    // Not sent yet, and the server lets it wait for memory: its deadline begins anew. NULL: it does not.
-    void (*held)(void *user);
     void *user;
 };
 

@@ -21,7 +21,6 @@
 #include "client/client_private.h"
 
 #define LINK_CONNECT_MS 2000u
-#define LINK_HELD_MS 10000u // for a request that waits for a window, from when it was last told to
 #define LINK_DRAIN_MS 1000u // for a write whose owner waits for its memory
 
 static struct pawl_log_limit refuse_limit; // connecting is tried again and again
@@ -439,19 +438,6 @@ static void run_answered(struct link *link, struct link_request *first,
     }
 }
 
-// The server lives, and has no window for us yet: what waits for one is not late.
-static void link_held(struct link *link)
-{
-    uint64_t until_ns = pawl_clock_ns() + LINK_HELD_MS * PAWL_NS_PER_MS;
-    pawl_list_for_each (node, &link->queue) {
-        struct link_request *request = pawl_container_of(node, struct link_request, node);
-        if (request->held != NULL) {
-            request->deadline_ns = PAWL_MAX(request->deadline_ns, until_ns);
-            request->held(request->user);
-        }
-    }
-}
-
 static void end_all(struct link *link, struct pawl_list *list, int status)
 {
     while (!pawl_list_is_empty(list)) {
@@ -476,9 +462,6 @@ static void link_reply(struct link *link, const struct wire_header *header)
 {
     if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
         window_reply(link, header);
-        if (link->window_request != 0) {
-            link_held(link);
-        }
         return;
     }
     if (link->window_request != 0 && header->request == link->window_request) {

@@ -348,9 +348,6 @@ int append_core_step(struct append_core *core, const struct append_event *event,
     case APPEND_EVENT_DISCONNECTED:
         append_on_disconnected(core, event->server);
         break;
-    case APPEND_EVENT_HELD:
-        append_on_held(core, event);
-        break;
     case APPEND_EVENT_TICK:
         break;
     default:

@@ -77,8 +77,6 @@ enum append_event_type {
     APPEND_EVENT_REPLY, // status, sequence, attempt, reply: a primary's answer to an append
     APPEND_EVENT_LOOKED_UP,    // status, sequence, attempt, reply: an answer to a lookup
     APPEND_EVENT_DISCONNECTED, // server: the connection is gone, its endpoint destroyed
-    APPEND_EVENT_HELD,         // sequence, attempt: it was not sent yet, its server lives and lets
-                               // it wait for memory: the attempt's time begins anew
     APPEND_EVENT_TICK,         // the time asked for by append_core_wake_ns() has come
 };
 

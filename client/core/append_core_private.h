@@ -110,7 +110,6 @@ bool append_closing(const struct append_core *core, uint64_t server);
 // append_retry.c: answers, failures, pauses, sending.
 void append_on_tail(struct append_core *core, const struct append_event *event);
 void append_on_reply(struct append_core *core, const struct append_event *event);
-void append_on_held(struct append_core *core, const struct append_event *event);
 void append_on_looked_up(struct append_core *core, const struct append_event *event);
 void append_on_disconnected(struct append_core *core, uint64_t server);
 void append_pump(struct append_core *core);

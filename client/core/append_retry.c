@@ -346,17 +346,6 @@ void append_on_reply(struct append_core *core, const struct append_event *event)
     }
 }
 
-void append_on_held(struct append_core *core, const struct append_event *event)
-{
-    uint32_t at = 0;
-    struct append_slot *slot = slot_of_attempt(core, event->attempt, APPEND_SLOT_SENT, &at);
-
-    if (slot != NULL) {
-        PAWL_MARK(client_is_held);
-        slot->sent_ns = core->now_ns;
-    }
-}
-
 void append_on_looked_up(struct append_core *core, const struct append_event *event)
 {
     uint32_t at = 0;

@@ -188,29 +188,11 @@ static void window_recall(struct reactor *reactor, struct session *session)
     }
 }
 
-// A client that waits for its turn must not take us for dead: it would come again, behind all others.
-static void clients_tell(struct reactor *reactor)
-{
-    pawl_list_for_each_safe (node, &reactor->windows_clients) {
-        struct session *session = pawl_container_of(node, struct session, window_waits);
-        uint64_t heard_ns = PAWL_MAX(session->window_asked_ns, session->window_told_ns);
-        if (reactor->now_ns < heard_ns + CHUNKD_TELL_MS * PAWL_NS_PER_MS) {
-            continue;
-        }
-        struct wire_granted wait;
-        memset(&wait, 0, sizeof(wait));
-        wire_header_init(&wait.header, WIRE_WINDOW | WIRE_REPLY, sizeof(wait), 0);
-        session->window_told_ns = reactor->now_ns;
-        session_send(session, &wait, sizeof(wait));
-    }
-}
-
 void windows_tick(struct reactor *reactor)
 {
     if (!some_wait(reactor)) {
         return;
     }
-    clients_tell(reactor);
     pawl_list_for_each_safe (node, &reactor->sessions) {
         struct session *session = pawl_container_of(node, struct session, node);
         window_recall(reactor, session);

@@ -6,7 +6,6 @@
 #include <pawl/error.h>
 
 #include "base/crc32c.h"
-#include "base/hash.h"
 #include "sim_client.h"
 #include "sim_write.h"
 
@@ -361,30 +360,8 @@ void link_disconnect(struct sim *sim, struct sim_client *c, uint32_t server)
     sim_at(sim, 0, (struct sim_event){.run = on_disconnected, .node = c->node, .a = server});
 }
 
-// A server that lives lets one of those wait that are not sent yet. Seldom, or a dead one would never be given up. By a
-// hash: what is drawn besides, and so what older seeds do, stays as it was.
-static void one_held(struct sim *sim, struct sim_client *c, struct sim_link *link)
-{
-    uint64_t drawn = pawl_hash_u64(sim->now_ns);
-    if (!link->open || link->waiting_count == 0 || drawn % 256 != 0) {
-        return;
-    }
-    struct wire_header header;
-    memcpy(&header, link->waiting[drawn / 256 % link->waiting_count]->data, sizeof(header));
-    const struct sim_ask *ask = ask_of(link, header.request);
-    if (ask != NULL && ask->kind == SIM_CALL_APPEND) {
-        (void)client_step(sim, c,
-                          (struct append_event){.type = APPEND_EVENT_HELD,
-                                                .sequence = ask->sequence,
-                                                .attempt = ask->attempt});
-    }
-}
-
 void link_tick(struct sim *sim, struct sim_client *c)
 {
-    for (uint32_t i = 0; i < SIM_SERVERS_MAX; i++) {
-        one_held(sim, c, &c->servers[i]);
-    }
     uint64_t now_ns = sim_clock(sim, c->node);
     for (uint32_t i = 0; i < c->master.asks_count;) {
         struct sim_ask ask = c->master.asks[i];

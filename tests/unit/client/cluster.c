@@ -202,10 +202,6 @@ static void on_window(struct cluster_server *server, struct fabric_conn *conn,
     server->returns_count += window->slots_wanted == 0;
     if (!server->faults.window_hold) {
         window_grant(server, conn, window);
-    } else if (server->faults.window_tell) {
-        struct wire_header none = {.type = WIRE_WINDOW};
-        struct wire_granted wait = {0};
-        reply_send(conn, &none, &wait, 0);
     }
 }
 

@@ -65,7 +65,6 @@ struct cluster_faults {
     bool frozen;          // does nothing at all
     bool no_window;       // greets without a window
     bool window_hold;     // does not answer WINDOW
-    bool window_tell;     // ... and says that it is still to come
     int window_status;    // refuses WINDOW with this
     bool window_small;    // grants less than is needed
     bool scarce;          // says that others wait for a window

@@ -197,37 +197,6 @@ static void test_window_when_it_does_not_come_then_the_append_ends_at_its_deadli
     assert_int_equal(call.status, PAWL_EDISCONNECTED);
 }
 
-static void on_held(void *user)
-{
-    ((struct call *)user)->at++;
-}
-
-static void test_append_when_it_is_told_to_wait_then_its_deadline_begins_anew(void **state)
-{
-    struct place *place = *state;
-    cluster_set(&place->cluster, servers[0].faults.window_tell, true);
-    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
-    static struct call calls[2]; // they end when the client does
-    memset(calls, 0, sizeof calls);
-    struct link_request request = append_request(&calls[0], data, ONE_SLOT, 1, LONG_MS);
-    assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
-    request = append_request(&calls[1], data, 100, 2, LONG_MS); // behind it
-    request.held = on_held;
-    assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
-    uint64_t until_ns = request.deadline_ns;
-    while (calls[1].at == 0) {
-        client_turn(place->pawl, UINT64_MAX);
-    }
-    struct link *link = link_of(place);
-    const struct link_request *first =
-        pawl_container_of(pawl_list_first(&link->queue), struct link_request, node);
-    const struct link_request *second =
-        pawl_container_of(first->node.next, struct link_request, node);
-    assert_int_equal(calls[1].at, 1);
-    assert_true(first->deadline_ns <= until_ns); // nobody wanted to hear of it
-    assert_true(second->deadline_ns > until_ns);
-}
-
 static void test_window_when_it_is_smaller_than_needed_then_the_link_goes(void **state)
 {
     struct place *place = *state;
@@ -333,7 +302,6 @@ int main(void)
         TEST(test_window_when_only_other_requests_are_answered_then_it_counts_as_unused),
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
-        TEST(test_append_when_it_is_told_to_wait_then_its_deadline_begins_anew),
         TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),
         TEST(test_window_when_it_is_refused_as_busy_then_only_what_waits_is_refused),
         TEST(test_window_when_it_is_refused_for_good_then_what_was_sent_is_in_doubt),

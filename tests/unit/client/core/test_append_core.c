@@ -569,37 +569,12 @@ static void test_reply_of_another_sequence_is_a_protocol_error(void **state)
     assert_int_equal(submit_at(b, 0, 2, 100), PAWL_EPROTOCOL);
 }
 
-static void test_attempt_when_its_server_lets_it_wait_then_its_time_begins_anew(void **state)
-{
-    struct bench *b = *state;
-    submit(b, 1);
-    tail(b, 0, 7, 1, 0xa1);
-    struct append_action send = expect_send(b, 1, 0xa1);
-    struct append_event held = {.type = APPEND_EVENT_HELD, .sequence = 1};
-    tick_after(b, 1500);
-    held.attempt = send.attempt + 1; // another one's
-    assert_int_equal(step(b, held), 0);
-    held.attempt = send.attempt;
-    assert_int_equal(step(b, held), 0);
-    tick_after(b, 1500);
-    expect_none(b, APPEND_ACTION_DISCONNECT);
-    held.attempt = send.attempt + 1;
-    assert_int_equal(step(b, held), 0);
-    tick_after(b, 500);
-    (void)expect(b, APPEND_ACTION_DISCONNECT);
-    // Its connection is going: nothing is new now.
-    held.attempt = send.attempt;
-    assert_int_equal(step(b, held), 0);
-    disconnected(b, 0xa1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BENCH_CASE(test_append_when_answered_is_done_with_its_offset),
         BENCH_CASE(test_appends_are_sent_in_order_up_to_depth),
         BENCH_CASE(test_reply_to_older_attempt_is_ignored),
-        BENCH_CASE(test_attempt_when_its_server_lets_it_wait_then_its_time_begins_anew),
         BENCH_CASE(test_busy_pauses_and_sends_again_to_the_same_place),
         BENCH_CASE(test_busy_for_long_asks_for_the_tail),
         BENCH_CASE(test_busy_patience_begins_anew_after_a_success),

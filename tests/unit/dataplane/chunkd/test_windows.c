@@ -185,30 +185,6 @@ static void give(unsigned number)
 }
 
 // What is kept for its kind each gets at once; of the rest, who asked first.
-static void test_client_when_it_waits_for_a_window_hears_so_now_and_then(void **state)
-{
-    (void)state;
-    pool_fill();
-    hello_all(0);
-    ask(&clients[0], 2, 64, 64);
-    ask(&clients[1], 2, 64, 64);
-    unsigned before = clients[1].messages_count;
-    bench_pass(&bench, CHUNKD_TELL_MS - CHUNKD_TICK_MS);
-    assert_int_equal(clients[1].messages_count, before);
-    for (unsigned i = 1; i <= 3; i++) {
-        bench_pass(&bench, CHUNKD_TELL_MS + CHUNKD_TICK_MS);
-        assert_int_equal(clients[1].messages_count, before + i);
-        assert_int_equal(granted(&clients[1], 0), 0);
-        assert_int_equal(
-            ((const struct wire_granted *)(const void *)&clients[1].message)->header.flags, 0);
-    }
-    ask(&clients[0], 3, 0, 0); // back
-    assert_int_equal(granted(&clients[1], 2), 64);
-    before = clients[1].messages_count;
-    bench_pass(&bench, 3 * CHUNKD_TELL_MS);
-    assert_int_equal(clients[1].messages_count, before);
-}
-
 static void test_windows_when_servers_and_clients_wait_each_has_a_part(void **state)
 {
     (void)state;
@@ -642,7 +618,6 @@ int main(void)
         TEST(test_hello_when_welcome_then_without_a_window),
         TEST(test_window_when_there_is_room_is_granted_at_once),
         TEST(test_windows_when_there_is_no_room_are_waited_for_in_order),
-        TEST(test_client_when_it_waits_for_a_window_hears_so_now_and_then),
         TEST(test_windows_when_servers_and_clients_wait_each_has_a_part),
         TEST(test_window_to_spare_is_granted_at_once_or_not_at_all),
         TEST(test_window_when_small_ones_lie_in_every_block_comes_when_they_go_back),
