@@ -132,7 +132,9 @@ static bool tail_settled(const struct pawl_file *file)
 static void fetch_end(struct pawl_file *file, int code)
 {
     struct chunks_fetch *fetch = &file->fetch;
-    if (code != 0) {
+    // A master that is away says nothing of the map that is there: sealed bytes can be read by it.
+    bool is_away = code == PAWL_EDEADLINE || code == PAWL_EDISCONNECTED || code == PAWL_EBUSY;
+    if (code != 0 && !is_away) {
         file->chunks_count = 0; // whoever reads next asks anew
     }
     fetch->state = CHUNKS_IDLE;

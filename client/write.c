@@ -126,7 +126,7 @@ static struct write_stream *stream_find(struct pawl_file *file, uint64_t handle,
 static bool is_unknown(const struct write_stream *stream)
 {
     const struct append_core *core = stream->log->core;
-    return !append_core_is_clear(core) && append_core_final(core) == 0;
+    return !append_core_is_settled(core) && append_core_final(core) == 0;
 }
 
 // Does a write whose outcome is unknown stand in the way? Its own producer's core says what may pass it.

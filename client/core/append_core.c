@@ -450,6 +450,16 @@ bool append_core_is_clear(const struct append_core *core)
     return core->slots_count == 0 && core->unknowns_count == 0;
 }
 
+bool append_core_is_settled(const struct append_core *core)
+{
+    for (uint32_t i = 0; i < core->unknowns_count; i++) {
+        if (!core->unknowns[i].refused) {
+            return false;
+        }
+    }
+    return core->slots_count == 0;
+}
+
 int append_core_final(const struct append_core *core)
 {
     return core->final;

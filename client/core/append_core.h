@@ -166,6 +166,8 @@ void append_core_resolved(struct append_core *core, uint64_t sequence);
 
 // Nothing is under way, and no outcome unknown.
 bool append_core_is_clear(const struct append_core *core);
+// The same, but what was refused, and so is surely not in the file, stands in nobody's way.
+bool append_core_is_settled(const struct append_core *core);
 // The code that has ended the producer; 0: it has not.
 int append_core_final(const struct append_core *core);
 // With PAWL_ELOST: the first sequence that is lost.

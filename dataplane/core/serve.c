@@ -124,8 +124,9 @@ static void lookup_absent(struct chunk_core *core, const struct chunk *chunk,
         chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP, PAWL_ESESSION);
         return;
     }
-    // An open replica may lag behind: that it has no such record says nothing. Its primary has all.
-    bool is_final = chunk_is_sealed(chunk) || chunk_lease_is_held(core, chunk);
+    // An open replica may lag behind, and a damaged one may have lost it: that it has no such record says nothing. An
+    // open one's primary has all.
+    bool is_final = !chunk->damaged && (chunk_is_sealed(chunk) || chunk_lease_is_held(core, chunk));
     union chunk_reply *reply = chunk_reply_add(core, event->conn, event->request, WIRE_LOOKUP,
                                                is_final ? PAWL_EABSENT : PAWL_ENOTPRIMARY);
     reply->appended.version = chunk->promised;

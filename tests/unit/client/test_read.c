@@ -274,6 +274,18 @@ static void test_read_when_the_tail_has_no_primary_then_sealed_bytes_still_come(
     assert_int_not_equal(read_at(place, FILE_BYTES, 1, SHORT_MS, &got), 0); // nobody can say
 }
 
+static void
+test_read_when_the_map_cannot_be_had_anew_then_sealed_bytes_come_by_the_old_one(void **state)
+{
+    struct place *place = *state;
+    size_t got;
+    cluster_set(&place->cluster, chunks[SEALED].primary, 0);
+    expect(place, 0, FILE_BYTES, FILE_BYTES);
+    cluster_set(&place->cluster, master.ignore_left, 1000);
+    assert_int_not_equal(read_at(place, FILE_BYTES, 1, SHORT_MS, &got), 0);
+    expect(place, 0, FILE_BYTES, FILE_BYTES);
+}
+
 static void test_read_when_an_error_ends_it_then_the_bytes_in_front_are_told(void **state)
 {
     struct place *place = *state;
@@ -491,6 +503,7 @@ int main(void)
         TEST(test_read_when_it_meets_the_end_then_the_master_is_asked_once),
         TEST(test_read_when_the_master_is_away_then_the_end_is_not_told),
         TEST(test_read_when_the_tail_has_no_primary_then_sealed_bytes_still_come),
+        TEST(test_read_when_the_map_cannot_be_had_anew_then_sealed_bytes_come_by_the_old_one),
         TEST(test_read_when_an_error_ends_it_then_the_bytes_in_front_are_told),
         TEST(test_read_when_bytes_changed_on_their_way_then_another_replica_is_read),
         TEST(test_read_when_every_replica_is_corrupt_then_edamaged),

@@ -388,6 +388,24 @@ static void test_write_when_another_producers_is_unknown_then_it_waits_for_its_r
     check_bytes(place);
 }
 
+// It is not in the file, and its caller has nothing to repeat.
+static void test_write_when_it_was_refused_then_no_other_waits_for_it(void **state)
+{
+    struct place *place = *state;
+    struct pawl_record_id id = {.producer_hi = 3, .producer_lo = 4, .sequence = 1};
+    struct pawl_write_result result;
+    assert_int_equal(write_at(place, 5000, 10, NULL, LONG_MS, &result), 0);
+    wants(place, 5000, 10);
+    cluster_set(&place->cluster, servers[0].faults.append_status, PAWL_EINVALID);
+    cluster_set(&place->cluster, servers[0].faults.append_status_left, 1);
+    assert_int_equal(write_at(place, 100, 900, NULL, LONG_MS, &result), PAWL_EINVALID);
+    assert_int_equal(write_at(place, 6000, 20, &id, LONG_MS, &result), 0);
+    wants(place, 6000, 20);
+    assert_int_equal(write_at(place, 7000, 30, NULL, LONG_MS, &result), 0);
+    wants(place, 7000, 30);
+    check_bytes(place);
+}
+
 static void test_write_when_there_are_many_producers_then_an_unknown_one_is_kept(void **state)
 {
     struct place *place = *state;
@@ -456,6 +474,7 @@ int main(void)
         TEST(test_write_when_an_old_id_is_repeated_by_another_then_it_is_answered_the_same),
         TEST(test_write_when_a_producer_was_named_then_its_sequences_are_the_callers),
         TEST(test_write_when_another_producers_is_unknown_then_it_waits_for_its_repeat),
+        TEST(test_write_when_it_was_refused_then_no_other_waits_for_it),
         TEST(test_write_when_there_are_many_producers_then_an_unknown_one_is_kept),
         TEST(test_write_when_the_master_is_silent_then_it_ends_by_its_deadline_unwritten),
         TEST(test_write_when_the_tail_is_never_sealed_then_it_ends_by_its_deadline),

@@ -121,6 +121,9 @@ static void test_lookup_when_record_is_absent_is_said_by_primary_or_seal_only(vo
     h_expect(h, h_seal(h, 1, 2, 1, 100), 0);
     h_expect(h, h_lookup(h, 1, 1, 2), PAWL_EABSENT);
     h_expect(h, h_lookup(h, 1, 1, 0), PAWL_EABSENT); // no sequence at all
+    struct chunk_event event = {.type = CHUNK_EVENT_DAMAGED, .handle = H_CHUNK};
+    h_step(h, 1, &event);
+    h_expect(h, h_lookup(h, 1, 1, 2), PAWL_ENOTPRIMARY); // it may have lost that
 }
 
 static void test_lookup_when_record_is_in_an_earlier_chunk_names_it(void **state)
