@@ -201,6 +201,7 @@ struct pawl {
     uint64_t cluster_id;
     uint64_t session;         // 0: not yet
     uint64_t producers_count; // given to files under that session
+    uint64_t calls_count;     // that change names
     uint64_t session_retry_ns;
     bool session_here;     // the master has it on this connection
     bool session_asked;    // a call is under way
@@ -279,7 +280,12 @@ int control_code(int code, const Pawl__Reply *reply);
 // One call, retried over lost connections until the deadline. ret_attempts may be NULL.
 int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
                  control_take_fn *take, void *user, uint32_t *ret_attempts) PAWL_MUST_CHECK;
-// The same without waiting: one attempt. `done` follows exactly once unless this fails.
+// A call that changes names: the master carries it out once, however often it is sent. PAWL_EUNKNOWN when
+// the session, by which the master would know it again, has ended under way. One at a time: such calls are not
+// made from callbacks, and none is begun before the one before has ended.
+int control_call_once(struct pawl *pawl, Pawl__Request *request, uint64_t deadline_ns,
+                      control_take_fn *take, void *user) PAWL_MUST_CHECK;
+// The same as control_call without waiting: one attempt. `done` follows exactly once unless this fails.
 int control_submit(struct pawl *pawl, const Pawl__Request *request, uint32_t deadline_ms,
                    rpc_call_fn *done, void *user) PAWL_MUST_CHECK;
 void control_keep(struct pawl *pawl, uint64_t now_ns);
@@ -289,6 +295,8 @@ void control_close(struct pawl *pawl);
 
 // The first one; waits.
 int session_open(struct pawl *pawl, uint64_t deadline_ns) PAWL_MUST_CHECK;
+// The master says that this one has ended: waits until it has given another. 0 or PAWL_EDEADLINE.
+int session_another(struct pawl *pawl, uint64_t session, uint64_t deadline_ns) PAWL_MUST_CHECK;
 // Takes it up again on a new connection.
 void session_keep(struct pawl *pawl, uint64_t now_ns);
 // Says goodbye; the connection is closed behind it.

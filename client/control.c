@@ -159,3 +159,27 @@ int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadl
         }
     }
 }
+
+int control_call_once(struct pawl *pawl, Pawl__Request *request, uint64_t deadline_ns,
+                      control_take_fn *take, void *user)
+{
+    Pawl__Call call = PAWL__CALL__INIT;
+    call.number = ++pawl->calls_count;
+    request->call = &call;
+    int code;
+    do {
+        uint32_t attempts = 0;
+        call.session_id = pawl->session; // the same in all attempts
+        code = control_call(pawl, request, deadline_ns, take, user, &attempts);
+        if (code != PAWL_ESESSION) {
+            break;
+        }
+        if (attempts > 1) {
+            code = PAWL_EUNKNOWN; // an earlier one may have been carried out
+            break;
+        }
+        code = session_another(pawl, call.session_id, deadline_ns);
+    } while (code == 0);
+    request->call = NULL;
+    return code;
+}

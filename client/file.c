@@ -152,19 +152,17 @@ static int take_file(void *user, const Pawl__Reply *reply)
     return 0;
 }
 
-static int open_by(struct pawl *pawl, const Pawl__Request *request, bool exclusive,
-                   struct pawl_file **ret)
+static int open_by(struct pawl *pawl, Pawl__Request *request, struct pawl_file **ret)
 {
     struct pawl_file *file;
     int code = file_new(pawl, &file);
     if (code != 0) {
         return code;
     }
-    uint32_t attempts = 0;
-    code = control_call(pawl, request, client_deadline_ns(pawl, 0), take_file, file, &attempts);
-    if (code == PAWL_EEXISTS && exclusive && attempts > 1) {
-        code = PAWL_EUNKNOWN; // our own lost attempt or somebody else's file
-    }
+    uint64_t deadline_ns = client_deadline_ns(pawl, 0);
+    code = request->body_case == PAWL__REQUEST__BODY_CREATE
+               ? control_call_once(pawl, request, deadline_ns, take_file, file)
+               : control_call(pawl, request, deadline_ns, take_file, file, NULL);
     if (code != 0) {
         file_free(file);
         return code;
@@ -191,7 +189,7 @@ int pawl_create(struct pawl *pawl, const char *path, const struct pawl_create_op
         create.chunk_bytes = options->chunk_bytes;
         create.exclusive = options->exclusive;
     }
-    return open_by(pawl, &request, create.exclusive, ret);
+    return open_by(pawl, &request, ret);
 }
 
 int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret)
@@ -204,7 +202,7 @@ int pawl_open(struct pawl *pawl, const char *path, struct pawl_file **ret)
     request.body_case = PAWL__REQUEST__BODY_STAT;
     request.stat = &stat;
     stat.path = (char *)path;
-    return open_by(pawl, &request, false, ret);
+    return open_by(pawl, &request, ret);
 }
 
 // ---- producers ----------------------------------------------------------------------------------

@@ -46,13 +46,7 @@ int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags)
     request.mkdir = &mkdir;
     mkdir.path = (char *)path;
     mkdir.parents = (flags & PAWL_PARENTS) != 0;
-    uint32_t attempts = 0;
-    int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL, &attempts);
-    // The first attempt's answer may have been lost: the directory is there either way.
-    struct pawl_stat stat;
-    bool there = code == PAWL_EEXISTS && attempts > 1 && pawl_stat_sealed(pawl, path, &stat) == 0 &&
-                 stat.directory;
-    return there ? 0 : code;
+    return control_call_once(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL);
 }
 
 int pawl_rename(struct pawl *pawl, const char *from, const char *to)
@@ -66,9 +60,7 @@ int pawl_rename(struct pawl *pawl, const char *from, const char *to)
     request.rename = &rename;
     rename.from = (char *)from;
     rename.to = (char *)to;
-    uint32_t attempts = 0;
-    int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL, &attempts);
-    return attempts > 1 && (code == PAWL_ENOTFOUND || code == PAWL_EEXISTS) ? PAWL_EUNKNOWN : code;
+    return control_call_once(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL);
 }
 
 int pawl_remove(struct pawl *pawl, const char *path, unsigned flags)
@@ -82,9 +74,7 @@ int pawl_remove(struct pawl *pawl, const char *path, unsigned flags)
     request.remove = &remove;
     remove.path = (char *)path;
     remove.recursive = (flags & PAWL_RECURSIVE) != 0;
-    uint32_t attempts = 0;
-    int code = control_call(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL, &attempts);
-    return code == PAWL_ENOTFOUND && attempts > 1 ? 0 : code;
+    return control_call_once(pawl, &request, client_deadline_ns(pawl, 0), NULL, NULL);
 }
 
 // ---- stat and list ------------------------------------------------------------------------------

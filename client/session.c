@@ -78,6 +78,21 @@ void session_keep(struct pawl *pawl, uint64_t now_ns)
     pawl->session_asked = control_submit(pawl, &request, SESSION_CALL_MS, on_session, pawl) == 0;
 }
 
+int session_another(struct pawl *pawl, uint64_t session, uint64_t deadline_ns)
+{
+    if (pawl->session == session) {
+        pawl->session_here = false;
+        pawl->control_due = true;
+    }
+    while (!pawl->session_here) {
+        if (pawl_clock_ns() >= deadline_ns) {
+            return PAWL_EDEADLINE;
+        }
+        client_pause(pawl, SESSION_PAUSE_MS / 100);
+    }
+    return 0;
+}
+
 static void ignore(void *user, int code, const Pawl__Reply *reply)
 {
     (void)user;

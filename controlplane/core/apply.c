@@ -314,6 +314,8 @@ static int apply_body(struct master_core *core, const Pawl__LogRecord *record)
         return master_apply_sessions_end(core, record->sessions_end);
     case PAWL__LOG_RECORD__BODY_CHUNK_SESSIONS:
         return master_apply_chunk_sessions(core, record->chunk_sessions);
+    case PAWL__LOG_RECORD__BODY_LAST_CALL:
+        return master_apply_last_call(core, record->last_call);
     case PAWL__LOG_RECORD__BODY_WRITE_LOG:
         return master_apply_write_log(core, record->write_log);
     case PAWL__LOG_RECORD__BODY_CHUNK_WRITTEN:
@@ -325,7 +327,11 @@ static int apply_body(struct master_core *core, const Pawl__LogRecord *record)
 
 int master_apply(struct master_core *core, const Pawl__LogRecord *record)
 {
-    int rc = apply_body(core, record);
+    int rc = master_calls_before(core, record);
+    rc = rc ? rc : apply_body(core, record);
+    if (rc == 0) {
+        master_calls_applied(core, record);
+    }
     // Counters are the end of a snapshot, not a record of the log.
     core->position += rc == 0 && record->body_case != PAWL__LOG_RECORD__BODY_COUNTERS;
     return rc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state as the shortest log that gives it back. Order: terms, servers, sessions, then the tree from the top
+// The state as the shortest log that gives it back. Order: terms, servers, sessions and their last calls, then the tree from the top
 // (parents before children, names in order), each file with its producers and chunks; counters last.
 // The same state gives the same records, whatever way it came about.
 #include "controlplane/core/master_core_private.h"
@@ -227,6 +227,7 @@ int master_core_dump(const struct master_core *core,
         rc = dump_servers(&dump);
     }
     rc = rc ? rc : master_sessions_dump(core, emit_record, user);
+    rc = rc ? rc : master_calls_dump(core, emit_record, user);
     const struct master_inode *inode = master_inode_walk(core->root, core->root);
     for (; rc == 0 && inode; inode = master_inode_walk(core->root, inode)) {
         rc = dump_inode(&dump, inode);

@@ -51,7 +51,7 @@ static Pawl__FileInfo *file_info(struct master_core *core, const struct master_i
     return info;
 }
 
-static void reply_file(struct master_core *core, uint64_t request, const struct master_inode *inode)
+void master_reply_file(struct master_core *core, uint64_t request, const struct master_inode *inode)
 {
     Pawl__Reply *reply = master_reply_new(core, PAWL__REPLY__BODY_FILE);
     reply->file = file_info(core, inode, NULL);
@@ -60,12 +60,13 @@ static void reply_file(struct master_core *core, uint64_t request, const struct 
 
 // ---- mkdir, create -------------------------------------------------------------------------------
 
-static void log_mkdir(struct master_core *core, const char *path)
+static void log_mkdir(struct master_core *core, const char *path, Pawl__Call *call)
 {
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_MKDIR);
     record->mkdir = MASTER_MESSAGE(core, Pawl__LogMkdir, pawl__log_mkdir__init);
     record->mkdir->path = master_arena_text(core, path);
     record->mkdir->file_id = core->next_file_id;
+    record->call = call;
     master_log(core, record);
 }
 
@@ -77,7 +78,7 @@ static int make_parents(struct master_core *core, char *path)
         *slash = '\0';
         int rc = master_resolve(core, path, &inode);
         if (rc == PAWL_ENOTFOUND) {
-            log_mkdir(core, path);
+            log_mkdir(core, path, NULL); // the call is made by the last one
             rc = core->failed;
         } else if (rc == 0 && !inode->directory) {
             rc = PAWL_ENOTDIR;
@@ -130,7 +131,7 @@ static void request_mkdir(struct master_core *core, const struct master_event *e
     if (rc == 0) {
         rc = look_at_place(core, path, &there);
         if (rc == PAWL_EEXISTS && mkdir->parents && there->directory) {
-            reply_file(core, event->request, there);
+            master_reply_file(core, event->request, there);
             return;
         }
     }
@@ -138,9 +139,9 @@ static void request_mkdir(struct master_core *core, const struct master_event *e
         master_reply_code(core, event->request, rc, NULL);
         return;
     }
-    log_mkdir(core, path);
+    log_mkdir(core, path, master_call_message(core, event));
     if (!core->failed && master_resolve(core, path, &there) == 0) {
-        reply_file(core, event->request, there);
+        master_reply_file(core, event->request, there);
     }
 }
 
@@ -185,7 +186,7 @@ static void request_create(struct master_core *core, const struct master_event *
     if (rc == PAWL_EEXISTS && there->directory) {
         rc = PAWL_EISDIR;
     } else if (rc == PAWL_EEXISTS && !create->exclusive) {
-        reply_file(core, event->request, there);
+        master_reply_file(core, event->request, there);
         return;
     }
     if (rc) {
@@ -194,9 +195,10 @@ static void request_create(struct master_core *core, const struct master_event *
     }
     record->create->path = master_arena_text(core, path);
     record->create->file_id = core->next_file_id;
+    record->call = master_call_message(core, event);
     master_log(core, record);
     if (!core->failed && master_resolve(core, path, &there) == 0) {
-        reply_file(core, event->request, there);
+        master_reply_file(core, event->request, there);
     }
 }
 
@@ -221,7 +223,7 @@ static void request_stat(struct master_core *core, const struct master_event *ev
         master_reply_code(core, event->request, rc, NULL);
         return;
     }
-    reply_file(core, event->request, inode);
+    master_reply_file(core, event->request, inode);
 }
 
 static Pawl__FileList *list_page(struct master_core *core, const struct master_inode *directory,
@@ -329,9 +331,10 @@ static void request_rename(struct master_core *core, const struct master_event *
         record->rename = MASTER_MESSAGE(core, Pawl__Rename, pawl__rename__init);
         record->rename->from = master_arena_text(core, from);
         record->rename->to = master_arena_text(core, to);
+        record->call = master_call_message(core, event);
         master_log(core, record);
     }
-    reply_file(core, event->request, inode);
+    master_reply_file(core, event->request, inode);
 }
 
 static void request_remove(struct master_core *core, const struct master_event *event)
@@ -356,27 +359,39 @@ static void request_remove(struct master_core *core, const struct master_event *
     Pawl__LogRecord *record = master_record(core, PAWL__LOG_RECORD__BODY_REMOVE);
     record->remove = MASTER_MESSAGE(core, Pawl__LogRemove, pawl__log_remove__init);
     record->remove->path = master_arena_text(core, path);
+    record->call = master_call_message(core, event);
     master_log(core, record);
     master_reply_code(core, event->request, 0, NULL);
 }
 
 // ---- the switch ----------------------------------------------------------------------------------
 
+// Calls that change names: each is carried out once, however often its message comes.
+static void request_once(struct master_core *core, const struct master_event *event,
+                         void (*carry_out)(struct master_core *core,
+                                           const struct master_event *event))
+{
+    if (!master_call_settled(core, event)) {
+        carry_out(core, event);
+        master_call_heard(core, event);
+    }
+}
+
 void master_request(struct master_core *core, const struct master_event *event)
 {
     switch (event->message->body_case) {
     case PAWL__REQUEST__BODY_MKDIR:
-        return request_mkdir(core, event);
+        return request_once(core, event, request_mkdir);
     case PAWL__REQUEST__BODY_CREATE:
-        return request_create(core, event);
+        return request_once(core, event, request_create);
     case PAWL__REQUEST__BODY_STAT:
         return request_stat(core, event);
     case PAWL__REQUEST__BODY_LIST:
         return request_list(core, event);
     case PAWL__REQUEST__BODY_RENAME:
-        return request_rename(core, event);
+        return request_once(core, event, request_rename);
     case PAWL__REQUEST__BODY_REMOVE:
-        return request_remove(core, event);
+        return request_once(core, event, request_remove);
     case PAWL__REQUEST__BODY_GET_TAIL:
         return master_request_get_tail(core, event);
     case PAWL__REQUEST__BODY_GET_CHUNKS:

@@ -14,6 +14,7 @@ void master_sessions_init(struct master_core *core)
     struct master_sessions *sessions = &core->sessions;
     pawl_map_init(&sessions->by_id, core->alloc);
     pawl_map_init(&sessions->by_conn, core->alloc);
+    master_calls_init(core);
     pawl_list_init(&sessions->away);
     pawl_list_init(&sessions->ending);
     sessions->next = 1;
@@ -30,6 +31,7 @@ void master_sessions_fini(struct master_core *core)
     }
     pawl_map_fini(&sessions->by_id);
     pawl_map_fini(&sessions->by_conn);
+    master_calls_fini(core);
     pawl_alloc_free(core->alloc, sessions->live);
 }
 
@@ -190,15 +192,23 @@ static uint64_t next_id(struct master_core *core)
     return core->failed ? 0 : sessions->issue_next++;
 }
 
+bool master_session_serves(const struct master_core *core, uint64_t id)
+{
+    const struct master_session *session = pawl_map_get(&core->sessions.by_id, id);
+    if (session) {
+        return !session->ending;
+    }
+    return id < core->sessions.before_term && master_session_is_live(core, id);
+}
+
 // The session that a client says it has. NULL: it has ended, or never was.
 static struct master_session *session_again(struct master_core *core, uint64_t id)
 {
-    struct master_session *session = pawl_map_get(&core->sessions.by_id, id);
-    if (session) {
-        return session->ending ? NULL : session;
+    if (!master_session_serves(core, id)) {
+        return NULL;
     }
-    bool of_earlier_term = id < core->sessions.before_term && master_session_is_live(core, id);
-    return of_earlier_term ? session_new(core, id) : NULL;
+    struct master_session *session = pawl_map_get(&core->sessions.by_id, id);
+    return session ? session : session_new(core, id);
 }
 
 static struct master_session *session_for(struct master_core *core, uint64_t id)
@@ -282,6 +292,7 @@ void master_sessions_validate(const struct master_core *core)
     pawl_assert(before <= sessions->next);
     pawl_assert(sessions->block_first < sessions->next);
     pawl_assert(sessions->issue_next <= sessions->next);
+    master_calls_validate(core);
     uint32_t away_count = 0;
     size_t cursor = 0;
     uint64_t id;

@@ -126,6 +126,7 @@ int master_apply_sessions_end(struct master_core *core, const Pawl__LogSessionsE
     int rc = live_reserve(core, sessions->live_count + (uint32_t)record->n_ranges);
     for (size_t i = 0; rc == 0 && i < record->n_ranges; i++) {
         live_remove(sessions, record->ranges[i]->first, record->ranges[i]->last);
+        master_calls_forget(core, record->ranges[i]->first, record->ranges[i]->last);
     }
     return rc;
 }
