@@ -126,6 +126,14 @@ struct cluster_server {
 struct cluster_master {
     unsigned drop_left;   // closes the connection instead of answering the next so many
     unsigned ignore_left; // does not answer the next so many
+    unsigned
+        lose_left; // carries out the next so many calls, and closes the connection instead of answering
+    bool refill;           // ... and meanwhile somebody makes "/log" anew
+    bool log_there;        // there is a file "/log"
+    uint64_t call_session; // of the last call that was carried out
+    uint64_t call_number;
+    int call_code;
+    unsigned calls_count; // that were carried out
     int code;             // answers with this
     unsigned code_left;
     bool wrong_body;

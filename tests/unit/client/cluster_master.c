@@ -199,6 +199,53 @@ static void say(struct cluster *cluster, struct parts *parts, const Pawl__Reques
     }
 }
 
+// ---- calls that change names ----------------------------------------------------------------------
+
+static const Pawl__Call *call_of(const Pawl__Request *request)
+{
+    bool changes = request->body_case == PAWL__REQUEST__BODY_MKDIR ||
+                   request->body_case == PAWL__REQUEST__BODY_CREATE ||
+                   request->body_case == PAWL__REQUEST__BODY_RENAME ||
+                   request->body_case == PAWL__REQUEST__BODY_REMOVE;
+    assert_true(changes == (request->call != NULL));
+    return request->call;
+}
+
+// "/log" comes and goes; whatever is done to other names succeeds.
+static int carry_out(struct cluster_master *master, const Pawl__Request *request)
+{
+    bool there = master->log_there;
+    if (request->body_case == PAWL__REQUEST__BODY_REMOVE &&
+        strcmp(request->remove->path, "/log") == 0) {
+        master->log_there = false;
+        return there ? 0 : PAWL_ENOTFOUND;
+    }
+    if (request->body_case == PAWL__REQUEST__BODY_CREATE &&
+        strcmp(request->create->path, "/log") == 0) {
+        master->log_there = true;
+        return there && request->create->exclusive ? PAWL_EEXISTS : 0;
+    }
+    return 0;
+}
+
+static int say_call(struct cluster *cluster, const Pawl__Request *request)
+{
+    struct cluster_master *master = &cluster->master;
+    const Pawl__Call *call = request->call;
+    if (call->session_id <= master->session_ended) {
+        return PAWL_ESESSION;
+    }
+    if (call->session_id != master->call_session || call->number > master->call_number) {
+        master->call_session = call->session_id;
+        master->call_number = call->number;
+        master->call_code = carry_out(master, request);
+        master->calls_count++;
+    } else if (call->number < master->call_number) {
+        return PAWL_ESTALE;
+    }
+    return master->call_code;
+}
+
 static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
                        const Pawl__Request *request)
 {
@@ -218,6 +265,17 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t request_id,
     if (master->code_left != 0) {
         master->code_left--;
         rpc_reply_code(conn, request_id, master->code, "as the script says");
+        return;
+    }
+    int code = call_of(request) != NULL ? say_call(cluster, request) : 0;
+    if (request->call != NULL && master->lose_left != 0) {
+        master->lose_left--;
+        master->log_there |= master->refill;
+        rpc_conn_close(conn, PAWL_EDISCONNECTED);
+        return;
+    }
+    if (code != 0) {
+        rpc_reply_code(conn, request_id, code, NULL);
         return;
     }
     static struct parts parts;

@@ -161,49 +161,116 @@ static void test_call_when_the_reply_has_another_body_then_eprotocol(void **stat
     assert_int_equal(count, 0);
 }
 
-// ---- outcomes that a lost connection hides ---------------------------------------------------------
+// ---- calls that change names: each is carried out once ---------------------------------------------
 
-static void test_rename_when_the_first_answer_was_lost_then_its_outcome_is_unknown(void **state)
+static void lose_answer(struct place *place, bool refill)
 {
-    struct place *place = *state;
-    answer(place, PAWL_ENOTFOUND, 1);
-    assert_int_equal(pawl_rename(place->pawl, "/a", "/b"), PAWL_ENOTFOUND);
-    lose(place, 1);
-    answer(place, PAWL_ENOTFOUND, 1);
-    assert_int_equal(pawl_rename(place->pawl, "/a", "/b"), PAWL_EUNKNOWN);
-    lose(place, 1);
-    assert_int_equal(pawl_rename(place->pawl, "/a", "/b"), 0);
+    cluster_lock(&place->cluster);
+    place->cluster.master.lose_left = 1;
+    place->cluster.master.refill = refill;
+    cluster_unlock(&place->cluster);
 }
 
-static void test_remove_when_the_first_answer_was_lost_then_absent_is_done(void **state)
+static bool log_is_there(struct place *place)
 {
-    struct place *place = *state;
-    answer(place, PAWL_ENOTFOUND, 1);
-    assert_int_equal(pawl_remove(place->pawl, "/a", 0), PAWL_ENOTFOUND);
-    lose(place, 1);
-    answer(place, PAWL_ENOTFOUND, 1);
-    assert_int_equal(pawl_remove(place->pawl, "/a", 0), 0);
+    cluster_lock(&place->cluster);
+    bool there = place->cluster.master.log_there;
+    cluster_unlock(&place->cluster);
+    return there;
 }
 
-static void test_mkdir_when_the_first_answer_was_lost_then_only_a_directory_will_do(void **state)
+static unsigned calls_count(struct place *place)
 {
-    struct place *place = *state;
-    lose(place, 1);
-    answer(place, PAWL_EEXISTS, 1);
-    assert_int_equal(pawl_mkdir(place->pawl, "/f", 0), PAWL_EEXISTS); // "/f" is a file
+    return cluster_get(&place->cluster, &place->cluster.master.calls_count);
 }
 
-static void test_create_when_the_first_answer_was_lost_then_exclusive_is_unknown(void **state)
+static void test_remove_when_its_answer_is_lost_then_what_was_made_since_stays(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, master.log_there, true);
+    lose_answer(place, true);
+    assert_int_equal(pawl_remove(place->pawl, "/log", 0), 0);
+    assert_true(log_is_there(place)); // somebody else's
+    assert_int_equal(calls_count(place), 1);
+    assert_int_equal(pawl_remove(place->pawl, "/log", 0), 0); // another call
+    assert_false(log_is_there(place));
+    lose_answer(place, true);
+    assert_int_equal(pawl_remove(place->pawl, "/log", 0), PAWL_ENOTFOUND);
+    assert_true(log_is_there(place));
+}
+
+static void test_create_when_its_answer_is_lost_then_the_file_is_its_own(void **state)
 {
     struct place *place = *state;
     struct pawl_create_options options = {.size = sizeof options, .exclusive = true};
     struct pawl_file *file = NULL;
-    answer(place, PAWL_EEXISTS, 1);
-    assert_int_equal(pawl_create(place->pawl, "/f", &options, &file), PAWL_EEXISTS);
+    lose_answer(place, false);
+    assert_int_equal(pawl_create(place->pawl, "/log", &options, &file), 0);
+    assert_int_equal(calls_count(place), 1);
+    pawl_file_close(file);
+    file = NULL;
+    lose_answer(place, false);
+    assert_int_equal(pawl_create(place->pawl, "/log", &options, &file), PAWL_EEXISTS);
+    assert_null(file);
+}
+
+static void test_rename_and_mkdir_when_their_answer_is_lost_then_they_are_done_once(void **state)
+{
+    struct place *place = *state;
+    lose_answer(place, false);
+    assert_int_equal(pawl_rename(place->pawl, "/a", "/b"), 0);
+    assert_int_equal(calls_count(place), 1);
+    lose_answer(place, false);
+    assert_int_equal(pawl_mkdir(place->pawl, "/d", 0), 0);
+    assert_int_equal(calls_count(place), 2);
+}
+
+// The master knows the call again, so its word is what counts.
+static void test_names_when_the_first_attempt_is_lost_then_the_answer_is_told(void **state)
+{
+    struct place *place = *state;
+    struct pawl_create_options options = {.size = sizeof options, .exclusive = true};
+    struct pawl_file *file = NULL;
+    lose(place, 1);
+    answer(place, PAWL_ENOTFOUND, 1);
+    assert_int_equal(pawl_rename(place->pawl, "/a", "/b"), PAWL_ENOTFOUND);
+    lose(place, 1);
+    answer(place, PAWL_ENOTFOUND, 1);
+    assert_int_equal(pawl_remove(place->pawl, "/a", 0), PAWL_ENOTFOUND);
     lose(place, 1);
     answer(place, PAWL_EEXISTS, 1);
+    assert_int_equal(pawl_mkdir(place->pawl, "/f", 0), PAWL_EEXISTS);
+    lose(place, 1);
+    answer(place, PAWL_EEXISTS, 1);
+    assert_int_equal(pawl_create(place->pawl, "/f", &options, &file), PAWL_EEXISTS);
+    assert_null(file);
+}
+
+static void test_names_when_the_session_ends_under_way_then_the_outcome_is_unknown(void **state)
+{
+    struct place *place = *state;
+    struct pawl_create_options options = {.size = sizeof options, .exclusive = true};
+    struct pawl_file *file = NULL;
+    cluster_set(&place->cluster, master.session_ended, 1);
+    lose(place, 1);
+    assert_int_equal(pawl_remove(place->pawl, "/a", 0), PAWL_EUNKNOWN);
+    assert_int_equal(pawl_remove(place->pawl, "/a", 0), 0); // by session 2
+    cluster_set(&place->cluster, master.session_ended, 2);
+    lose(place, 1);
     assert_int_equal(pawl_create(place->pawl, "/f", &options, &file), PAWL_EUNKNOWN);
     assert_null(file);
+    assert_int_equal(calls_count(place), 1);
+}
+
+static void test_names_when_the_session_has_ended_before_then_another_one_serves(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, master.session_ended, 4);
+    assert_int_equal(pawl_mkdir(place->pawl, "/d", 0), 0);
+    assert_int_equal(calls_count(place), 1);
+    cluster_lock(&place->cluster);
+    assert_int_equal(place->cluster.master.call_session, 5);
+    cluster_unlock(&place->cluster);
 }
 
 // ---- pages --------------------------------------------------------------------------------------
@@ -289,10 +356,12 @@ int main(void)
         TEST(test_call_when_the_master_is_slow_then_edeadline_and_the_next_one_works),
         TEST(test_call_when_the_master_refuses_then_its_code_is_told),
         TEST(test_call_when_the_reply_has_another_body_then_eprotocol),
-        TEST(test_rename_when_the_first_answer_was_lost_then_its_outcome_is_unknown),
-        TEST(test_remove_when_the_first_answer_was_lost_then_absent_is_done),
-        TEST(test_mkdir_when_the_first_answer_was_lost_then_only_a_directory_will_do),
-        TEST(test_create_when_the_first_answer_was_lost_then_exclusive_is_unknown),
+        TEST(test_remove_when_its_answer_is_lost_then_what_was_made_since_stays),
+        TEST(test_create_when_its_answer_is_lost_then_the_file_is_its_own),
+        TEST(test_rename_and_mkdir_when_their_answer_is_lost_then_they_are_done_once),
+        TEST(test_names_when_the_first_attempt_is_lost_then_the_answer_is_told),
+        TEST(test_names_when_the_session_ends_under_way_then_the_outcome_is_unknown),
+        TEST(test_names_when_the_session_has_ended_before_then_another_one_serves),
         TEST(test_list_when_there_are_pages_then_each_entry_is_visited_once),
         TEST(test_list_when_the_master_repeats_itself_then_it_ends),
         TEST(test_chunks_when_there_are_pages_then_each_chunk_is_visited_once),
