@@ -66,6 +66,7 @@
     X(live_entries_dropped, "3.3", "entries go only for sessions that have ended") \
     X(session_end_unlogged, "3.3", "a session's end is in the master's log before its entries go") \
     X(ended_session_taken, "3.3", "a producer of an ended session does not start anew") \
+    X(call_carried_out_again, "3.5", "a call that changes names is carried out once") \
     X(write_offset_unchecked, "3.4", "a repeated id with another offset is ID_REUSED") \
     X(write_seen_early, "3.4", "readers never see an uncommitted write") \
     X(write_log_left_out, "3.4", "a read shows every committed write of the chunks that the map names") \

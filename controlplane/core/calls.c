@@ -9,6 +9,7 @@
 // has changed nothing may be carried out when it comes again, as if for the first time; but not when its client
 // has its answer. It is kept in memory only: messages that are still on their way end with the connections of the
 // master that had them.
+#include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 
 void master_calls_init(struct master_core *core)
@@ -79,15 +80,17 @@ bool master_call_settled(struct master_core *core, const struct master_event *ev
         return true;
     }
     if (!master_session_serves(core, call->session_id)) {
+        PAWL_MARK(call_of_session_that_ended);
         master_reply_code(core, event->request, PAWL_ESESSION, NULL);
         return true;
     }
     const struct master_calls *calls = pawl_map_get(&core->sessions.calls, call->session_id);
     const struct master_call *last = calls ? last_of(calls) : NULL;
-    if (!last || call->number > last->number) {
+    if (!last || call->number > last->number || PAWL_MUTANT(call_carried_out_again)) {
         return false;
     }
     if (call->number == last->number) {
+        PAWL_MARK(call_answered_again);
         answer_again(core, event->request, last);
     } else {
         master_reply_code(core, event->request, PAWL_ESTALE, "a later call has begun");
@@ -146,7 +149,8 @@ static int call_check(struct master_core *core, const Pawl__Call *call)
         return PAWL_EFORMAT;
     }
     const struct master_calls *calls = pawl_map_get(&core->sessions.calls, call->session_id);
-    if (call->number <= (calls ? calls->changed.number : 0)) {
+    if (call->number <= (calls ? calls->changed.number : 0) &&
+        !PAWL_MUTANT(call_carried_out_again)) {
         return PAWL_EFORMAT;
     }
     return calls_of(core, call->session_id) ? 0 : -ENOMEM;
@@ -183,7 +187,7 @@ void master_calls_applied(struct master_core *core, const Pawl__LogRecord *recor
         changed.file_id = renamed_id(core, record->rename->to);
     }
     struct master_calls *calls = pawl_map_get(&core->sessions.calls, record->call->session_id);
-    pawl_assert(calls && calls->changed.number < changed.number);
+    pawl_assert(calls); // since master_calls_before()
     calls->changed = changed;
 }
 

@@ -544,6 +544,7 @@ void sim_client_describe(const struct sim *sim, const struct sim_node *node, cha
 // ---- sim_session.c
 struct sim_sessions { // as the log has them
     bool *ended;      // by number
+    uint64_t *calls;  // by number: the last call that changed a name
     uint64_t next;
     uint64_t ended_count;
 };
@@ -555,6 +556,9 @@ struct sim_sessions *sim_sessions_new(void);
 void sim_sessions_free(struct sim_sessions *sessions);
 void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions,
                       const Pawl__LogRecord *record);
+// A change of a name, by a call or none: each call is carried out once, and none when its session has ended.
+void sim_sessions_call(struct sim *sim, const struct sim_sessions *sessions,
+                       const Pawl__Call *call);
 struct sim_producer { // a row of a table, by the oracle's count
     uint64_t hi;
     uint64_t lo;

@@ -474,6 +474,8 @@ static void ask_remove(struct sim *sim, struct sim_client *c)
 {
     Pawl__Request message = PAWL__REQUEST__INIT;
     Pawl__Remove body = PAWL__REMOVE__INIT;
+    Pawl__Call call = PAWL__CALL__INIT;
+    message.call = session_call(sim, c, &call);
     sim_note(sim, "%s removes %s", c->node->name, c->notes->path);
     body.path = c->notes->path;
     message.body_case = PAWL__REQUEST__BODY_REMOVE;

@@ -147,7 +147,9 @@ struct sim_client {
     uint64_t session_next;
     uint64_t session_conn; // that the master has it on
     bool session_asked;
-    bool session_over;    // a chunk has refused its producer
+    bool session_over;     // a chunk has refused its producer
+    uint64_t call_session; // of its last call that changes names
+    uint64_t call_number;
     bool gone;            // the file was deleted
     bool lost_records;    // it was told that records of it are lost
     bool lost;            // the producer is fenced, or its epoch could not be opened
@@ -189,6 +191,8 @@ void client_forget(struct sim_notes *notes);
 void session_start(struct sim_client *c);
 // True when there is nothing else to do now.
 bool session_pump(struct sim *sim, struct sim_client *c);
+// The call that its next change of a name is, or is once more; NULL: of none, it has no session.
+Pawl__Call *session_call(const struct sim *sim, struct sim_client *c, Pawl__Call *call);
 void session_answer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply);
 
 // sim_append.c

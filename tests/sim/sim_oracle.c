@@ -475,6 +475,7 @@ static void on_remove(struct sim *sim, const char *path)
 void sim_oracle_log(struct sim *sim, const Pawl__LogRecord *record)
 {
     sim_writes_log(sim, record);
+    sim_sessions_call(sim, sim->oracle->sessions, record->call);
     switch (record->body_case) {
     case PAWL__LOG_RECORD__BODY_SESSIONS:
     case PAWL__LOG_RECORD__BODY_SESSIONS_END:

@@ -9,6 +9,7 @@
 
 #include <pawl/error.h>
 
+#include "base/hash.h"
 #include "sim_client.h"
 
 #define ULL(x) ((unsigned long long)(x))
@@ -25,6 +26,22 @@ static void ask_session(struct sim *sim, struct sim_client *c)
     c->session_asked = true;
     link_ask_master(sim, c, (struct sim_ask){.kind = SIM_CALL_SESSION}, &message);
     c->session_conn = c->master.conn->id;
+}
+
+// By lot, but not by one that would move the others.
+Pawl__Call *session_call(const struct sim *sim, struct sim_client *c, Pawl__Call *call)
+{
+    if (c->session == 0) {
+        return NULL;
+    }
+    bool again = c->call_number != 0 && pawl_hash_u64(sim->seed ^ c->request_last) % 2 == 0;
+    if (!again) {
+        c->call_session = c->session;
+        c->call_number++;
+    }
+    call->session_id = c->call_session;
+    call->number = c->call_number;
+    return call;
 }
 
 void session_answer(struct sim *sim, struct sim_client *c, int status, const Pawl__Reply *reply)
@@ -185,6 +202,7 @@ struct sim_sessions *sim_sessions_new(void)
 void sim_sessions_free(struct sim_sessions *sessions)
 {
     free(sessions->ended);
+    free(sessions->calls);
     free(sessions);
 }
 
@@ -197,7 +215,10 @@ void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions, const Pawl
         }
         uint64_t next = record->sessions->last + 1;
         sessions->ended = realloc(sessions->ended, next);
-        pawl_assert(sessions->ended != NULL);
+        sessions->calls = realloc(sessions->calls, next * sizeof(sessions->calls[0]));
+        pawl_assert(sessions->ended != NULL && sessions->calls != NULL);
+        memset(sessions->calls + sessions->next, 0,
+               (next - sessions->next) * sizeof(sessions->calls[0]));
         memset(sessions->ended + sessions->next, 0, next - sessions->next);
         sessions->next = next;
         return;
@@ -212,6 +233,23 @@ void sim_sessions_log(struct sim *sim, struct sim_sessions *sessions, const Pawl
             sessions->ended[id] = true;
             sessions->ended_count++;
         }
+    }
+}
+
+void sim_sessions_call(struct sim *sim, const struct sim_sessions *sessions, const Pawl__Call *call)
+{
+    if (call == NULL) {
+        return;
+    }
+    uint64_t id = call->session_id;
+    if (id >= sessions->next || sessions->ended[id]) {
+        sim_violation(sim, "a call of session %llu changes a name: it has ended, or never began",
+                      ULL(id));
+    } else if (call->number <= sessions->calls[id]) {
+        sim_violation(sim, "call %llu of session %llu changes a name behind call %llu",
+                      ULL(call->number), ULL(id), ULL(sessions->calls[id]));
+    } else {
+        sessions->calls[id] = call->number;
     }
 }
 
