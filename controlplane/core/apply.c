@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log records become state here and nowhere else, live and at replay alike. A record that does not
 // fit the state is refused before it has changed anything.
+#include "controlplane/core/calls.h"
 #include "controlplane/core/master_core_private.h"
 
 static int check_set(const struct master_core *core, const uint64_t *set, size_t count)

@@ -9,6 +9,8 @@
 // has changed nothing may be carried out when it comes again, as if for the first time; but not when its client
 // has its answer. It is kept in memory only: messages that are still on their way end with the connections of the
 // master that had them.
+#include "controlplane/core/calls.h"
+
 #include "base/mark.h"
 #include "controlplane/core/master_core_private.h"
 

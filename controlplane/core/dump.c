@@ -2,6 +2,7 @@
 // The state as the shortest log that gives it back. Order: terms, servers, sessions and their last calls, then the tree from the top
 // (parents before children, names in order), each file with its producers and chunks; counters last.
 // The same state gives the same records, whatever way it came about.
+#include "controlplane/core/calls.h"
 #include "controlplane/core/master_core_private.h"
 
 struct dump {

@@ -334,20 +334,6 @@ struct master_session {
     bool ending;
 };
 
-// What became of a call that changes names.
-struct master_call {
-    uint64_t number;
-    uint64_t file_id;     // of the answer; 0: it has none
-    uint64_t chunk_bytes; // 0: a directory
-    int code;
-};
-
-// The last calls of a session: calls.c.
-struct master_calls {
-    struct master_call changed; // durable: the last that changed a name; number 0: none
-    struct master_call heard;   // volatile: the last that did not
-};
-
 struct master_sessions {
     // Durable. A number is live from the block that it came with to the record of its end.
     struct master_sessions_range *live; // rising, not touching each other
@@ -355,7 +341,7 @@ struct master_sessions {
     uint32_t live_capacity;
     uint64_t next;         // the first that was never in a block
     uint64_t block_first;  // of the newest block; 0: none yet
-    struct pawl_map calls; // session > struct master_calls
+    struct pawl_map calls; // session > struct master_calls (calls.h)
     // Volatile.
     struct pawl_map by_id;   // those that this term has heard of
     struct pawl_map by_conn; // those whose client is here
@@ -630,28 +616,6 @@ int master_sessions_dump(const struct master_core *core,
 int master_chunk_sessions_dump(const struct master_chunk *chunk,
                                int (*emit)(void *user, const Pawl__LogRecord *record),
                                void *user) PAWL_MUST_CHECK;
-
-// ---- calls.c: calls that change names are carried out once -----------------------------------------
-
-void master_calls_init(struct master_core *core);
-void master_calls_fini(struct master_core *core);
-// Answers a request that is not to be carried out: one that was, or is too late. False: it is to be.
-bool master_call_settled(struct master_core *core, const struct master_event *event);
-// It was carried out: the answer to it is the step's last action.
-void master_call_heard(struct master_core *core, const struct master_event *event);
-// For the record of the change, in the arena; NULL: the request is of no call.
-Pawl__Call *master_call_message(struct master_core *core, const struct master_event *event);
-// Around a record that is applied. Before: PAWL_EFORMAT if its call does not fit, or -ENOMEM.
-int master_calls_before(struct master_core *core, const Pawl__LogRecord *record) PAWL_MUST_CHECK;
-void master_calls_applied(struct master_core *core, const Pawl__LogRecord *record);
-int master_apply_last_call(struct master_core *core,
-                           const Pawl__LogLastCall *record) PAWL_MUST_CHECK;
-// These sessions have ended.
-void master_calls_forget(struct master_core *core, uint64_t first, uint64_t last);
-int master_calls_dump(const struct master_core *core,
-                      int (*emit)(void *user, const Pawl__LogRecord *record),
-                      void *user) PAWL_MUST_CHECK;
-void master_calls_validate(const struct master_core *core);
 
 // ---- placement.c -------------------------------------------------------------------------------
 

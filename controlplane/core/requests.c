@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests: the switch, and the namespace's calls. Everything in a request is hostile until checked.
+#include "controlplane/core/calls.h"
 #include "controlplane/core/master_core_private.h"
 
 int master_file_missing_code(const struct master_core *core, uint64_t file_id)

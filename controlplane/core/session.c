@@ -4,6 +4,7 @@
 // An anonymous producer lives as long as its client's session. The clock decides only when the master
 // writes down that a session has ended; what depends on an end depends on that record (session_log.c).
 // A client that is cut off may be wrong about its session, a chunk is not.
+#include "controlplane/core/calls.h"
 #include "controlplane/core/master_core_private.h"
 
 #define ENDING_MS 1000u // ends are logged together, so often at most ...

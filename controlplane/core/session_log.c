@@ -13,6 +13,7 @@
 //  - the floor never falls: a set that only loses members and gains higher ones has no lower n-th one;
 //  - a listed number was listed before or not below the floor: it was live then, and all live ones were.
 // Ranges instead of single numbers would break the first: a range that falls apart has a lower n-th part.
+#include "controlplane/core/calls.h"
 #include "controlplane/core/master_core_private.h"
 
 #define SESSIONS_LISTED (WIRE_SESSIONS_MAX - 1)

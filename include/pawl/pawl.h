@@ -148,9 +148,10 @@ struct pawl_stat {
 #define PAWL_PARENTS 1u   // pawl_mkdir: make missing parents, an existing directory is fine
 #define PAWL_RECURSIVE 2u // pawl_remove: a directory with all below it
 
+// pawl_mkdir, pawl_rename, pawl_remove and pawl_create take effect once at most, however often they have to be
+// sent. When the client's session ended under way, so that the outcome can't be told: PAWL_EUNKNOWN.
 PAWL_API int pawl_mkdir(struct pawl *pawl, const char *path, unsigned flags);
-// PAWL_EEXISTS when `to` exists; nothing is ever replaced. Appends under way follow the file. When
-// the connection was lost under way and the outcome can't be told: PAWL_EUNKNOWN.
+// PAWL_EEXISTS when `to` exists; nothing is ever replaced. Appends under way follow the file.
 PAWL_API int pawl_rename(struct pawl *pawl, const char *from, const char *to);
 // Appends under way end with PAWL_EDELETED.
 PAWL_API int pawl_remove(struct pawl *pawl, const char *path, unsigned flags);
