@@ -387,6 +387,7 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
     }
     // An open chunk is judged by its primary only: it alone knows all that is committed.
     uint32_t count = chunk.sealed ? chunk.replicas_count : 1;
+    uint32_t damaged_count = 0;
     code = PAWL_EBUSY;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t server_id = chunk.sealed ? chunk.replicas[i] : chunk.primary_id;
@@ -406,8 +407,12 @@ int file_lookup(struct pawl_file *file, uint64_t handle, const struct pawl_recor
             code = PAWL_EPROTOCOL;
         }
         if (code == 0 || code == PAWL_EEARLIER || code == PAWL_EABSENT || code == PAWL_ESESSION) {
-            break;
+            return code;
         }
+        damaged_count += chunk.sealed && code == PAWL_ENOTPRIMARY; // it may have lost the record
+    }
+    if (damaged_count > 0) {
+        return damaged_count == count ? PAWL_EDAMAGED : PAWL_EBUSY;
     }
     return code;
 }

@@ -14,6 +14,7 @@
 #define CONTROL_PAUSE_MAX_MS 500u
 #define CONTROL_CONNECT_MS 2000u
 #define CONTROL_ATTEMPT_MS 5000u
+#define CONTROL_BUSY_MS 20u // between calls that the master has no room for
 #define CONTROL_TURN_NS (10u * PAWL_NS_PER_MS)
 
 static void on_open(void *user, struct rpc_conn *conn)
@@ -166,19 +167,26 @@ int control_call_once(struct pawl *pawl, Pawl__Request *request, uint64_t deadli
     Pawl__Call call = PAWL__CALL__INIT;
     call.number = ++pawl->calls_count;
     request->call = &call;
+    bool is_sent = false; // and may have been carried out, whatever is answered to a later one
     int code;
     do {
         uint32_t attempts = 0;
         call.session_id = pawl->session; // the same in all attempts
         code = control_call(pawl, request, deadline_ns, take, user, &attempts);
-        if (code != PAWL_ESESSION) {
+        bool is_again = is_sent || attempts > 1;
+        if (is_again && (code == PAWL_ESESSION || code == -ENOMEM)) {
+            code = PAWL_EUNKNOWN;
+        } else if (code == PAWL_ESESSION) {
+            code = session_another(pawl, call.session_id, deadline_ns);
+        } else if (
+            code ==
+            PAWL_EBUSY) { // too much waits for the master's disk: it has not looked at the call
+            is_sent = is_again;
+            client_pause(pawl, CONTROL_BUSY_MS);
+            code = 0;
+        } else {
             break;
         }
-        if (attempts > 1) {
-            code = PAWL_EUNKNOWN; // an earlier one may have been carried out
-            break;
-        }
-        code = session_another(pawl, call.session_id, deadline_ns);
     } while (code == 0);
     request->call = NULL;
     return code;

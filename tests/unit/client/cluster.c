@@ -410,7 +410,9 @@ static void on_lookup(struct cluster_server *server, struct fabric_conn *conn,
     unsigned index = (unsigned)(chunk->handle >= CLUSTER_LOG ? 0 : chunk->handle - CLUSTER_HANDLE);
     int status = 0;
     server->lookups_count++;
-    if (server->faults.ended_from != 0 && index >= server->faults.ended_from) {
+    if (index < server->faults.lost_to) {
+        status = PAWL_ENOTPRIMARY;
+    } else if (server->faults.ended_from != 0 && index >= server->faults.ended_from) {
         status = PAWL_ESESSION;
     } else if (there != NULL) {
         reply.sequence = there->sequence;

@@ -78,6 +78,7 @@ struct cluster_faults {
     int append_status;    // answers APPEND with this, as a bare header
     unsigned append_status_left;
     bool from_memory;    // answers APPEND as acknowledged in memory
+    unsigned lost_to;    // LOOKUP: chunks before this index may have lost records
     unsigned ended_from; // LOOKUP: chunks from this index on refuse the producer's session; 0: none
     bool expect_nonsense; // PAWL_EEARLIER without a chunk
     unsigned

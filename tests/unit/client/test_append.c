@@ -357,6 +357,19 @@ static void test_resolve_when_the_record_is_in_an_older_chunk_then_it_is_found(v
     assert_int_equal(pawl_resolve(place->file, &result.id, &found), PAWL_EPROTOCOL);
 }
 
+static void test_resolve_when_every_replica_may_have_lost_it_then_edamaged(void **state)
+{
+    struct place *place = *state;
+    struct pawl_append_result result;
+    struct pawl_append_result found;
+    assert_int_equal(append(place, 10, 0, LONG_MS, &result), 0);
+    cluster_seal_tail(&place->cluster);
+    cluster_set(&place->cluster, servers[0].faults.lost_to, 1);
+    assert_int_equal(pawl_resolve(place->file, &result.id, &found), 0); // others know
+    cluster_set_all(&place->cluster, faults.lost_to, 1);
+    assert_int_equal(pawl_resolve(place->file, &result.id, &found), PAWL_EDAMAGED);
+}
+
 static void test_resolve_when_the_master_answers_with_something_else_then_eprotocol(void **state)
 {
     struct place *place = *state;
@@ -440,6 +453,7 @@ int main(void)
         TEST(test_append_when_an_id_is_used_again_then_the_first_offset_is_told),
         TEST(test_producer_set_when_records_of_the_id_are_lost_then_refused),
         TEST(test_resolve_when_the_record_is_in_an_older_chunk_then_it_is_found),
+        TEST(test_resolve_when_every_replica_may_have_lost_it_then_edamaged),
         TEST(test_resolve_when_the_master_answers_with_something_else_then_eprotocol),
         TEST(test_producer_when_it_is_opened_then_its_last_sequence_is_told),
         TEST(test_producer_when_opening_failed_then_the_file_takes_no_appends),

@@ -199,6 +199,19 @@ static void test_remove_when_its_answer_is_lost_then_what_was_made_since_stays(v
     assert_true(log_is_there(place));
 }
 
+// The master has not looked at it: what it says of this message it does not say of one before.
+static void
+test_remove_when_the_master_has_no_room_then_it_comes_again_and_is_done_once(void **state)
+{
+    struct place *place = *state;
+    cluster_set(&place->cluster, master.log_there, true);
+    cluster_set(&place->cluster, master.code, PAWL_EBUSY);
+    cluster_set(&place->cluster, master.code_left, 3);
+    assert_int_equal(pawl_remove(place->pawl, "/log", 0), 0);
+    assert_false(log_is_there(place));
+    assert_int_equal(calls_count(place), 1);
+}
+
 static void test_create_when_its_answer_is_lost_then_the_file_is_its_own(void **state)
 {
     struct place *place = *state;
@@ -357,6 +370,7 @@ int main(void)
         TEST(test_call_when_the_master_refuses_then_its_code_is_told),
         TEST(test_call_when_the_reply_has_another_body_then_eprotocol),
         TEST(test_remove_when_its_answer_is_lost_then_what_was_made_since_stays),
+        TEST(test_remove_when_the_master_has_no_room_then_it_comes_again_and_is_done_once),
         TEST(test_create_when_its_answer_is_lost_then_the_file_is_its_own),
         TEST(test_rename_and_mkdir_when_their_answer_is_lost_then_they_are_done_once),
         TEST(test_names_when_the_first_attempt_is_lost_then_the_answer_is_told),

@@ -472,3 +472,42 @@ void fixture_crash(struct fixture *f)
     fixture_remove_tree(f->dir);
     assert_int_equal(rename(copy, f->dir), 0);
 }
+
+void fixture_open_small(struct fixture *f)
+{
+    f->options.journal_segment_bytes = 64u << 10;
+    fixture_open(f);
+}
+
+void fixture_fill(struct fixture *f, uint64_t before, uint64_t together)
+{
+    void *payloads[16];
+    uint64_t tokens[16];
+
+    fixture_create(f, 1, 1);
+    for (uint64_t i = 0; i < before; i++) {
+        fixture_append(f, 1, 700);
+    }
+    for (uint64_t i = 0; i < together; i++) {
+        tokens[i] = fixture_append_start(f, 1, before + i, (before + i) * 700, 700, &payloads[i]);
+    }
+    for (uint64_t i = 0; i < together; i++) {
+        assert_int_equal(fixture_wait(f, tokens[i]), 0);
+        free(payloads[i]);
+    }
+}
+
+void fixture_go_round(struct fixture *f)
+{
+    for (int i = 0; i < 30; i++) {
+        fixture_append(f, 2, 16000);
+    }
+}
+
+void fixture_promise_two(struct fixture *f)
+{
+    uint64_t token = fixture_token(f);
+
+    assert_int_equal(store_promise(f->store, 1, 2, token), 0);
+    assert_int_equal(fixture_wait(f, token), 0);
+}

@@ -95,4 +95,13 @@ uint64_t fixture_search(const char *path, const void *needle, size_t bytes, uint
 void fixture_remove_tree(const char *dir);
 void fixture_copy_tree(const char *from, const char *to);
 
+// With a journal of small segments.
+void fixture_open_small(struct fixture *f);
+// Chunk 1 with `before` records in a batch each, then `together` more in one last batch.
+void fixture_fill(struct fixture *f, uint64_t before, uint64_t together);
+// Records of chunk 2, until the journal's segments have all been used again.
+void fixture_go_round(struct fixture *f);
+// Version 2 of chunk 1.
+void fixture_promise_two(struct fixture *f);
+
 #endif

@@ -31,31 +31,6 @@ static size_t last_batch(const uint8_t *data, size_t bytes, struct disk_batch *r
     return last;
 }
 
-// Chunk 1 with `before` records in a batch each, then `together` more in one last batch.
-static void fill(struct fixture *f, uint64_t before, uint64_t together)
-{
-    void *payloads[16];
-    uint64_t tokens[16];
-
-    fixture_create(f, 1, 1);
-    for (uint64_t i = 0; i < before; i++) {
-        fixture_append(f, 1, 700);
-    }
-    for (uint64_t i = 0; i < together; i++) {
-        tokens[i] = fixture_append_start(f, 1, before + i, (before + i) * 700, 700, &payloads[i]);
-    }
-    for (uint64_t i = 0; i < together; i++) {
-        assert_int_equal(fixture_wait(f, tokens[i]), 0);
-        free(payloads[i]);
-    }
-}
-
-static void setup_small(struct fixture *f)
-{
-    f->options.journal_segment_bytes = SEGMENT_BYTES;
-    fixture_open(f);
-}
-
 static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void **state)
 {
     struct fixture *f = *state;
@@ -63,8 +38,8 @@ static void test_recovery_when_last_batch_is_torn_then_cuts_it_and_goes_on(void 
     size_t bytes;
     struct disk_batch batch;
 
-    setup_small(f);
-    fill(f, 3, 6);
+    fixture_open_small(f);
+    fixture_fill(f, 3, 6);
     fixture_crash(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     uint8_t *data = fixture_slurp(path, &bytes);
@@ -103,8 +78,8 @@ static void run_fill(struct fixture *f)
 {
     void *payload;
 
-    setup_small(f);
-    fill(f, 3, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 3, 0);
     uint64_t token = fixture_run_start(f, 1, run_lengths, RUN_COUNT, &payload);
     assert_int_equal(fixture_wait(f, token), 0);
     free(payload);
@@ -202,8 +177,8 @@ test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad(vo
     struct fixture *f = *state;
     char path[128];
 
-    setup_small(f);
-    fill(f, 3, 3);
+    fixture_open_small(f);
+    fixture_fill(f, 3, 3);
     fixture_close(f); // confirms the last batch: all of it was acknowledged
     fixture_path(f, "journal/00", path, sizeof(path));
     for (uint64_t i = 0; i < 6; i++) {
@@ -228,13 +203,13 @@ static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_go
     struct fixture *f = *state;
     char path[128];
 
-    setup_small(f);
+    fixture_open_small(f);
     fixture_create(f, 2, 1);
     fixture_append(f, 2, 100);
     uint64_t token = fixture_token(f);
     assert_int_equal(store_seal(f->store, 2, 1, 1, token), 0);
     assert_int_equal(fixture_wait(f, token), 0);
-    fill(f, 4, 1);
+    fixture_fill(f, 4, 1);
     fixture_close(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     void *payload = fixture_payload(1, 2, 700);
@@ -265,22 +240,6 @@ static void test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_go
     assert_int_equal(fixture_check_chunk(f, 3), 101);
 }
 
-// The journal goes round, more than once: chunks have their footers.
-static void go_round(struct fixture *f)
-{
-    for (int i = 0; i < 30; i++) {
-        fixture_append(f, 2, 16000);
-    }
-}
-
-static void promise_two(struct fixture *f)
-{
-    uint64_t token = fixture_token(f);
-
-    assert_int_equal(store_promise(f->store, 1, 2, token), 0);
-    assert_int_equal(fixture_wait(f, token), 0);
-}
-
 // A run of one or two records of version 2, behind two of version 1; the second has one byte.
 static void append_two(struct fixture *f, uint32_t length, uint32_t count)
 {
@@ -305,12 +264,12 @@ static void test_recovery_when_a_footer_rots_then_records_tell_the_version(void 
     struct stat file;
     struct disk_footer footers[2];
 
-    setup_small(f);
-    fill(f, 2, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 2, 0);
     fixture_create(f, 2, 1);
-    go_round(f);
-    promise_two(f);
-    go_round(f);
+    fixture_go_round(f);
+    fixture_promise_two(f);
+    fixture_go_round(f);
     append_two(f, 100, 1);
     fixture_close(f);
     fixture_find_file(f, "chunks", "0000000000000001", path, sizeof(path));
@@ -330,197 +289,6 @@ static void test_recovery_when_a_footer_rots_then_records_tell_the_version(void 
     assert_int_equal(fixture_find(f, 1).chunk.records_count, 3);
 }
 
-// Records of version 2 tell that it was promised, be they small, large, or a run.
-// Where the disk can't read any more.
-static struct {
-    ino_t inode; // 0: nowhere
-    uint64_t at;
-    uint64_t end;
-} unreadable;
-
-ssize_t __real_pread(int fd, void *buffer, size_t bytes, off_t offset);
-ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset);
-
-ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset)
-{
-    struct stat stat;
-
-    if (unreadable.inode != 0 && fstat(fd, &stat) == 0 && stat.st_ino == unreadable.inode &&
-        (uint64_t)offset < unreadable.end && (uint64_t)offset + bytes > unreadable.at) {
-        errno = EIO;
-        return -1;
-    }
-    return __real_pread(fd, buffer, bytes, offset);
-}
-
-// Opens the store while a part of that file can't be read.
-static int open_without(struct fixture *f, const char *path, uint64_t at, uint64_t end)
-{
-    struct stat file;
-
-    assert_int_equal(stat(path, &file), 0);
-    unreadable.at = at;
-    unreadable.end = end;
-    unreadable.inode = file.st_ino;
-    int code = store_open(&f->options, &f->store);
-    unreadable.inode = 0;
-    if (code != 0) {
-        f->store = NULL;
-    }
-    return code;
-}
-
-static void open_with_bad_sector(struct fixture *f, const char *path, uint64_t at)
-{
-    assert_int_equal(open_without(f, path, at, at + DISK_BLOCK_BYTES_MIN), 0);
-}
-
-// Where the batch of the promise that stands last in the journal begins.
-static uint64_t promise_batch(const char *path)
-{
-    struct {
-        uint32_t magic;
-        uint16_t format, type;
-    } entry = {.magic = DISK_ENTRY_MAGIC, .format = DISK_FORMAT, .type = DISK_ENTRY_PROMISE};
-    uint64_t at = fixture_search(path, &entry, sizeof(entry), 0);
-
-    return at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN;
-}
-
-// To a scan they are zeros, as if nothing had been written there: a fenced primary would be let in again.
-static void
-test_recovery_when_the_last_batches_cannot_be_read_then_open_chunks_are_damaged(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-
-    setup_small(f);
-    fill(f, 3, 0);
-    promise_two(f);
-    fixture_close(f);
-    fixture_path(f, "journal/00", path, sizeof(path));
-    assert_int_equal(open_without(f, path, promise_batch(path), UINT64_MAX), 0);
-    assert_true(fixture_find(f, 1).chunk.damaged);
-    assert_int_equal(fixture_check_chunk(f, 1), 3);
-    fixture_reopen(f);
-    assert_true(fixture_find(f, 1).chunk.damaged);
-}
-
-// Its header can: a batch that was torn looks the same.
-static void
-test_recovery_when_the_last_batch_cannot_be_read_whole_then_open_chunks_are_damaged(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-
-    setup_small(f);
-    fill(f, 3, 0);
-    fixture_append(f, 1, 3000);
-    fixture_crash(f);
-    fixture_path(f, "journal/00", path, sizeof(path));
-    uint8_t *payload = fixture_payload(1, 3, 3000);
-    uint64_t at = fixture_search(path, payload + 1500, 100, 0);
-    free(payload);
-    open_with_bad_sector(f, path, at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN);
-    assert_true(fixture_find(f, 1).chunk.damaged);
-    assert_int_equal(fixture_check_chunk(f, 1), 3);
-}
-
-static void test_recovery_when_a_segments_beginning_cannot_be_read_then_refuses(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-
-    setup_small(f);
-    fill(f, 5, 1);
-    fixture_close(f);
-    fixture_path(f, "journal/00", path, sizeof(path));
-    assert_int_equal(open_without(f, path, 0, 2 * (uint64_t)DISK_PAGE_BYTES), -EIO);
-    assert_int_equal(open_without(f, path, 0, UINT64_MAX), -EIO);
-    fixture_open(f); // it was the cable
-    assert_int_equal(fixture_check_chunk(f, 1), 6);
-    assert_false(fixture_find(f, 1).chunk.damaged);
-}
-
-static void test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-
-    setup_small(f);
-    fill(f, 5, 1);
-    fixture_close(f);
-    fixture_path(f, "journal/00", path, sizeof(path));
-    open_with_bad_sector(f, path, 0);
-    assert_int_equal(fixture_check_chunk(f, 1), 6);
-    assert_false(fixture_find(f, 1).chunk.damaged);
-    fixture_append(f, 1, 10);
-    fixture_reopen(f);
-    assert_int_equal(fixture_check_chunk(f, 1), 7);
-}
-
-static void test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-
-    setup_small(f);
-    fixture_create(f, 2, 1);
-    fixture_append(f, 2, 100);
-    uint64_t token = fixture_token(f);
-    assert_int_equal(store_seal(f->store, 2, 1, 1, token), 0);
-    assert_int_equal(fixture_wait(f, token), 0);
-    fill(f, 6, 1);
-    fixture_close(f);
-    fixture_path(f, "journal/00", path, sizeof(path));
-    void *payload = fixture_payload(1, 3, 700);
-    uint64_t at = fixture_search(path, payload, 700, 0);
-    free(payload);
-    open_with_bad_sector(f, path, at / DISK_BLOCK_BYTES_MIN * DISK_BLOCK_BYTES_MIN);
-    assert_true(fixture_find(f, 1).chunk.damaged); // the sector has its entry, too
-    assert_int_equal(fixture_check_chunk(f, 1), 3);
-    assert_false(fixture_find(f, 2).chunk.damaged);
-    assert_int_equal(fixture_check_chunk(f, 2), 1);
-    fixture_create(f, 3, 1);
-    fixture_append(f, 3, 100);
-    fixture_reopen(f);
-    assert_true(fixture_find(f, 1).chunk.damaged);
-    assert_int_equal(fixture_check_chunk(f, 3), 1);
-}
-
-// The header, and the rows, of each of the two.
-static void test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged(void **state)
-{
-    struct fixture *f = *state;
-    int damaged_count = 0;
-
-    for (unsigned i = 0; i < 4; i++) {
-        char path[192];
-        struct stat file;
-        setup_small(f);
-        fill(f, 5, 0);
-        fixture_create(f, 2, 1);
-        go_round(f);
-        fixture_close(f);
-        fixture_find_file(f, "chunks", "0000000000000002", path, sizeof(path));
-        assert_int_equal(stat(path, &file), 0);
-        uint64_t footer = (uint64_t)file.st_size - (1 + i % 2) * (uint64_t)DISK_FOOTER_PLACE_BYTES;
-        uint8_t magic[4];
-        fixture_peek(path, footer, magic, sizeof(magic));
-        assert_true(magic[0] != 0); // there is one
-        open_with_bad_sector(f, path, footer + i / 2 * (uint64_t)DISK_PAGE_BYTES);
-        bool damaged = fixture_find(f, 2).chunk.damaged;
-        damaged_count += damaged;
-        assert_true(damaged || i >= 2); // nobody looks at the older one's rows
-        assert_int_equal(fixture_check_chunk(f, 1), 5);
-        assert_false(fixture_find(f, 1).chunk.damaged);
-        fixture_close(f);
-        fixture_remove_tree(f->dir);
-    }
-    assert_int_equal(damaged_count, 3);
-    fixture_open(f);
-}
-
 static void test_recovery_when_a_promise_rots_then_its_records_tell_the_version(void **state)
 {
     static const uint32_t lengths[] = {100, 100000};
@@ -529,9 +297,9 @@ static void test_recovery_when_a_promise_rots_then_its_records_tell_the_version(
     for (int kind = 0; kind < 3; kind++) {
         char path[128];
         struct disk_entry entry;
-        setup_small(f);
-        fill(f, 2, 0);
-        promise_two(f);
+        fixture_open_small(f);
+        fixture_fill(f, 2, 0);
+        fixture_promise_two(f);
         append_two(f, lengths[kind == 1], kind == 2 ? 2 : 1);
         fixture_close(f);
         fixture_path(f, "journal/00", path, sizeof(path));
@@ -552,8 +320,8 @@ static void test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged(
     char path[128];
     uint32_t magic = DISK_BATCH_MAGIC;
 
-    setup_small(f);
-    fill(f, 4, 1);
+    fixture_open_small(f);
+    fixture_fill(f, 4, 1);
     fixture_close(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     uint64_t at = fixture_search(path, &magic, sizeof(magic), DISK_PAGE_BYTES);
@@ -570,8 +338,8 @@ static void test_recovery_when_a_segment_header_rots_then_nothing_is_lost(void *
     struct fixture *f = *state;
     char path[128];
 
-    setup_small(f);
-    fill(f, 5, 1);
+    fixture_open_small(f);
+    fixture_fill(f, 5, 1);
     fixture_close(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     fixture_flip(path, offsetof(struct disk_segment, generation));
@@ -589,8 +357,8 @@ static void test_recovery_when_a_needed_segment_is_missing_then_refuses(void **s
     char path[128];
 
     f->options.journal_segments_count = 4;
-    setup_small(f);
-    fill(f, 5, 1);
+    fixture_open_small(f);
+    fixture_fill(f, 5, 1);
     fixture_reopen(f); // the next entry begins a new segment
     fixture_append(f, 1, 10);
     fixture_close(f);
@@ -605,8 +373,8 @@ static void test_recovery_when_a_segment_is_truncated_then_refuses(void **state)
     struct fixture *f = *state;
     char path[128];
 
-    setup_small(f);
-    fill(f, 5, 1);
+    fixture_open_small(f);
+    fixture_fill(f, 5, 1);
     fixture_close(f);
     fixture_path(f, "journal/00", path, sizeof(path));
     assert_int_equal(truncate(path, 8192), 0);
@@ -622,8 +390,8 @@ static void test_recovery_when_there_is_a_hole_then_cuts_there_and_goes_on(void 
     void *large, *small;
 
     f->options.no_uring = true;
-    setup_small(f);
-    fill(f, 2, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 2, 0);
     uint64_t large_token = fixture_append_start(f, 1, 2, 1400, 200000, &large);
     uint64_t small_token = fixture_append_start(f, 1, 3, 201400, 700, &small);
     assert_int_equal(fixture_wait(f, small_token), 0);
@@ -655,8 +423,8 @@ static void test_recovery_when_a_hole_is_filled_again_then_old_records_stay_away
 
     f->options.no_uring = true;
     f->options.journal_segments_count = 4; // nothing is written back: the journal alone has to tell
-    setup_small(f);
-    fill(f, 2, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 2, 0);
     fixture_append_start(f, 1, 2, 1400, 200000, &large);
     uint64_t small_token = fixture_append_start(f, 1, 3, 201400, 700, &small);
     assert_int_equal(fixture_wait(f, small_token), 0);
@@ -691,8 +459,8 @@ static void test_recovery_when_a_chunk_file_has_no_size_then_gets_it(void **stat
     struct fixture *f = *state;
     char path[128];
 
-    setup_small(f);
-    fill(f, 5, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 5, 0);
     fixture_close(f);
     fixture_path(f, "chunks/0000000000000001.0000000000000001", path, sizeof(path));
     fclose(fopen(path, "w"));
@@ -711,8 +479,8 @@ static void test_recovery_when_a_chunk_file_is_truncated_then_is_put_aside(void 
     struct fixture *f = *state;
     char path[192];
 
-    setup_small(f);
-    fill(f, 5, 0);
+    fixture_open_small(f);
+    fixture_fill(f, 5, 0);
     fixture_create(f, 2, 1);
     for (int i = 0; i < 30; i++) {
         fixture_append(f, 2, 16000);
@@ -753,14 +521,6 @@ int main(void)
         FIXTURE_TEST(test_recovery_when_a_row_of_a_run_rots_then_the_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_payload_in_the_journal_rots_then_only_that_record_is_bad),
         FIXTURE_TEST(test_recovery_when_an_entry_rots_then_open_chunks_are_damaged_for_good),
-        FIXTURE_TEST(test_recovery_when_a_segment_header_cannot_be_read_then_nothing_is_lost),
-        FIXTURE_TEST(
-            test_recovery_when_the_last_batches_cannot_be_read_then_open_chunks_are_damaged),
-        FIXTURE_TEST(
-            test_recovery_when_the_last_batch_cannot_be_read_whole_then_open_chunks_are_damaged),
-        FIXTURE_TEST(test_recovery_when_a_segments_beginning_cannot_be_read_then_refuses),
-        FIXTURE_TEST(test_recovery_when_a_sector_of_the_journal_cannot_be_read_then_it_is_rot),
-        FIXTURE_TEST(test_recovery_when_a_footer_cannot_be_read_then_its_chunk_is_damaged),
         FIXTURE_TEST(test_recovery_when_a_footer_rots_then_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_promise_rots_then_its_records_tell_the_version),
         FIXTURE_TEST(test_recovery_when_a_batch_header_rots_then_open_chunks_are_damaged),
