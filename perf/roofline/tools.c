@@ -216,7 +216,7 @@ int tools_fio(const struct tool_disk *disk, char *command, size_t command_bytes,
     char direct[] = "--direct=1", fixed[] = "--fixedbufs=1", files[] = "--registerfiles=1";
     char timed[] = "--time_based", none[] = "--fallocate=none", create[] = "--allow_file_create=0";
     char json[] = "--output-format=json", write_word[] = "--rw=write", read_word[] = "--rw=read";
-    char dsync[] = "--sync=dsync", async[] = "--sync=none";
+    char dsync[] = "--sync=dsync", async[] = "--sync=none", aligned[] = "--iomem_align=2097152";
     char *text = malloc(TOOL_OUTPUT_MAX);
 
     if (text == NULL) {
@@ -236,6 +236,7 @@ int tools_fio(const struct tool_disk *disk, char *command, size_t command_bytes,
                           engine,
                           direct,
                           fixed,
+                          aligned, // so that huge pages begin with the memory
                           files,
                           job,
                           filename,
