@@ -282,8 +282,10 @@ test_read_when_the_map_cannot_be_had_anew_then_sealed_bytes_come_by_the_old_one(
     cluster_set(&place->cluster, chunks[SEALED].primary, 0);
     expect(place, 0, FILE_BYTES, FILE_BYTES);
     cluster_set(&place->cluster, master.ignore_left, 1000);
-    assert_int_not_equal(read_at(place, FILE_BYTES, 1, SHORT_MS, &got), 0);
-    expect(place, 0, FILE_BYTES, FILE_BYTES);
+    for (int i = 0; i < 2; i++) { // at the second one the first one's question has ended
+        assert_int_not_equal(read_at(place, FILE_BYTES, 1, SHORT_MS, &got), 0);
+        expect(place, 0, FILE_BYTES, FILE_BYTES);
+    }
 }
 
 static void test_read_when_an_error_ends_it_then_the_bytes_in_front_are_told(void **state)
