@@ -132,9 +132,8 @@ static bool tail_settled(const struct pawl_file *file)
 static void fetch_end(struct pawl_file *file, int code)
 {
     struct chunks_fetch *fetch = &file->fetch;
-    // A master that is away says nothing of the map that is there: sealed bytes can be read by it.
-    bool is_away = code == PAWL_EDEADLINE || code == PAWL_EDISCONNECTED || code == PAWL_EBUSY;
-    if (code != 0 && !is_away) {
+    // A master that is away, or puts us off, says nothing of the map that is there: sealed bytes can be read by it.
+    if (code != 0 && code != PAWL_EBUSY && !control_is_transient(code)) {
         file->chunks_count = 0; // whoever reads next asks anew
     }
     fetch->state = CHUNKS_IDLE;
@@ -159,11 +158,6 @@ static void fetch_swap(struct pawl_file *file, uint64_t now_ns)
     }
 }
 
-static bool is_transient(int code)
-{
-    return code == PAWL_EDISCONNECTED || code == PAWL_EDEADLINE || code == -EAGAIN;
-}
-
 static void on_page(void *user, int code, const Pawl__Reply *reply)
 {
     struct pawl_file *file = user;
@@ -174,7 +168,7 @@ static void on_page(void *user, int code, const Pawl__Reply *reply)
     fetch->asked = false;
     fetch->due_ns = now_ns;
     code = control_code(code, reply);
-    if (is_transient(code)) {
+    if (control_is_transient(code)) {
         fetch->due_ns = now_ns + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
     } else {
         code = code != 0 ? code : take_chunks(file, reply, &more);
@@ -195,10 +189,11 @@ static void on_touch(void *user, int code, const Pawl__Reply *reply)
     file->pawl->answered = true;
     fetch->asked = false;
     code = control_code(code, reply);
-    if (code != 0 && !is_transient(code) && pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {
+    if (code != 0 && !control_is_transient(code) &&
+        pawl_error_reaction(code) == PAWL_REACTION_GIVE_UP) {
         fetch_end(file, code);
     } else {
-        fetch->last_code = is_transient(code) ? 0 : code;
+        fetch->last_code = control_is_transient(code) ? 0 : code;
         fetch->state = CHUNKS_PAGES;
         fetch->chunks_count = 0;
         fetch->due_ns = pawl_clock_ns() + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
@@ -229,7 +224,7 @@ static void fetch_ask(struct pawl_file *file, uint64_t now_ns)
     if (code == 0) {
         fetch->asked = true;
         file_keep(file);
-    } else if (is_transient(code)) {
+    } else if (control_is_transient(code)) {
         fetch->due_ns = now_ns + CHUNKS_PAUSE_MS * PAWL_NS_PER_MS;
     } else {
         fetch_end(file, code);

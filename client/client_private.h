@@ -277,6 +277,8 @@ typedef int control_take_fn(void *user, const Pawl__Reply *reply);
 
 // Of a call and its reply together; a positive one of the master's is PAWL_EPROTOCOL.
 int control_code(int code, const Pawl__Reply *reply);
+// Whether a call may just be made again: there was no answer.
+bool control_is_transient(int code);
 // One call, retried over lost connections until the deadline. ret_attempts may be NULL.
 int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadline_ns,
                  control_take_fn *take, void *user, uint32_t *ret_attempts) PAWL_MUST_CHECK;

@@ -128,7 +128,7 @@ static int attempt(struct pawl *pawl, const Pawl__Request *request, uint64_t dea
     return wait->code;
 }
 
-static bool transient(int code)
+bool control_is_transient(int code)
 {
     return code == PAWL_EDISCONNECTED || code == PAWL_EDEADLINE || code == -EAGAIN;
 }
@@ -152,7 +152,7 @@ int control_call(struct pawl *pawl, const Pawl__Request *request, uint64_t deadl
         if (ret_attempts != NULL) {
             *ret_attempts = attempts;
         }
-        if (!transient(code)) {
+        if (!control_is_transient(code)) {
             return code;
         }
         if (code == -EAGAIN) { // the queue to the master is full
@@ -178,9 +178,8 @@ int control_call_once(struct pawl *pawl, Pawl__Request *request, uint64_t deadli
             code = PAWL_EUNKNOWN;
         } else if (code == PAWL_ESESSION) {
             code = session_another(pawl, call.session_id, deadline_ns);
-        } else if (
-            code ==
-            PAWL_EBUSY) { // too much waits for the master's disk: it has not looked at the call
+        } else if (code == PAWL_EBUSY) {
+            // Too much waits for the master's disk: it has not looked at this message.
             is_sent = is_again;
             client_pause(pawl, CONTROL_BUSY_MS);
             code = 0;

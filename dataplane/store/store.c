@@ -416,8 +416,7 @@ bool store_busy(const struct store *store)
 
 int store_try_wait(struct store *store)
 {
-    // What waits for nothing (memory that was short) is tried again at once.
-    // Only what waits for a descriptor: that is tried again by time.
+    // What waits for nothing (memory that was short) is tried again at once; what waits for a descriptor by time.
     bool is_due = store->ready_count > 0 ||
                   (store_io_is_idle(&store->io) && store_moves(store) && !store_files_wait(store));
     return !is_due && store_io_try_wait(&store->io) ? 0 : -EAGAIN;

@@ -456,9 +456,9 @@ void store_file_fail(struct store_replica *replica, int code);
 void store_file_unlink(struct store_replica *replica);
 void store_file_delete(struct store_replica *replica);
 void store_file_gone(struct store_replica *replica);
-// Asks for descriptors again.
-// Those that have no descriptor are to be tried again, and not yet.
+// Some have no descriptor, and are not to be tried again yet.
 bool store_files_wait(const struct store *store);
+// Opens those again whose time has come.
 void store_files_retry(struct store *store);
 int store_file_detach(struct store_replica *replica);
 int store_file_flags(const struct store *store);

@@ -165,11 +165,6 @@ static void batch_written(void *user, struct disk_request *request)
     batch_begin(batch);
 }
 
-static bool is_shared(const struct server *server)
-{
-    return server->point.flush == ROOFLINE_SHARED || server->point.flush == ROOFLINE_SHARED_DSYNC;
-}
-
 // In the disk's cache, beside the payloads that it refers to.
 static void batch_cached(void *user, struct disk_request *request)
 {
@@ -228,7 +223,7 @@ static void data_written(void *user, struct disk_request *request)
 {
     struct server *server = user;
 
-    if (server->point.flush == ROOFLINE_DSYNC || is_shared(server)) {
+    if (server->point.flush != ROOFLINE_FDATASYNC) {
         journal_add(server, request->owner, 1, NULL);
         return;
     }
