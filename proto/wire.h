@@ -30,12 +30,14 @@
 #include "base/util.h"
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
-#define WIRE_FORMAT 4u // 2: runs; 3: windows are asked for; 4: WELCOME tells how long a run may be
+#define WIRE_FORMAT                                                                                \
+    5u // 2: runs; 3: windows are asked for; 4: WELCOME tells how long a run may be; 5: longer runs
 #define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
-#define WIRE_INLINE_MAX 8192u     // payload bytes of a record that may travel inside a message
-#define WIRE_RUN_BYTES_MAX 32256u // rows and payloads of a run; packets of tcp take four of them
-#define WIRE_STRUCT_MAX 256u      // no struct is longer
+#define WIRE_INLINE_MAX 8192u // payload bytes of a record that may travel inside a message
+#define WIRE_RUN_BYTES_MAX                                                                         \
+    56832u // rows and payloads of a run: the smallest segment of a journal takes it
+#define WIRE_STRUCT_MAX 256u // no struct is longer
 #define WIRE_MESSAGE_MAX (WIRE_RUN_BYTES_MAX + WIRE_STRUCT_MAX)
 #define WIRE_DEVICE_MESSAGE_MAX                                                                    \
     (WIRE_INLINE_MAX + WIRE_STRUCT_MAX) // where each has a receive posted for it

@@ -130,6 +130,19 @@ void fabric_packet_forget(struct fabric_op *op)
     }
 }
 
+// No piece is left for what comes behind the last payload.
+static bool pieces_are_used(const struct fabric_op *op)
+{
+    return 2 * op->refers_count + 1 > op->conn->fabric->pieces_max;
+}
+
+// Then a long payload leaves before it is copied for company.
+static bool refer_is_worth_a_packet(const struct fabric_op *op)
+{
+    return op->refers_count > 0 && pieces_are_used(op) &&
+           op->refers[op->refers_count - 1].bytes >= FABRIC_REFER_PACKET_BYTES_MIN;
+}
+
 // The last one is copied after all: more is to come, and no piece is left for it.
 static void refer_resolve(struct fabric_op *op)
 {
@@ -202,7 +215,7 @@ static void packet_add(struct fabric_op *op, const struct message *message, uint
     struct fabric_refer refer;
     uint64_t end = fabric_frame_bytes(bytes);
     uint32_t pad = (uint32_t)(end - sizeof(frame) - bytes);
-    if (2 * op->refers_count + 1 > op->conn->fabric->pieces_max) {
+    if (pieces_are_used(op)) {
         refer_resolve(op);
     }
     own_add(op, &frame, sizeof(frame));
@@ -240,7 +253,8 @@ static int message_send(struct fabric_conn *conn, const struct message *message)
         return PAWL_EDISCONNECTED;
     }
     int rc = 0;
-    if (conn->gathered && conn->gathered->bytes + fabric_frame_bytes(bytes) > packet_max) {
+    if (conn->gathered && (conn->gathered->bytes + fabric_frame_bytes(bytes) > packet_max ||
+                           refer_is_worth_a_packet(conn->gathered))) {
         rc = fabric_packet_submit(conn);
     }
     if (rc == 0 && !conn->gathered) {

@@ -23,6 +23,12 @@
 #include "dataplane/store/journal_entry.h"
 #include "dataplane/store/store_private.h"
 
+_Static_assert(
+    DISK_PAGE_BYTES + DISK_PAGE_BYTES + sizeof(struct disk_batch) + 3 * sizeof(struct disk_entry) +
+            WIRE_RUN_BYTES_MAX <=
+        STORE_SEGMENT_BYTES_MIN,
+    "the smallest segment takes the longest run, with a header's page and a mark's block");
+
 static void journal_pump(struct store *store);
 static void batch_written(struct store_io_request *request, int result);
 

@@ -185,7 +185,9 @@ int main(int argc, char **argv)
                         "COUNT [DEPTH]\n");
         return 2;
     }
-    struct pawl_options options = {.size = sizeof options, .master = argv[1]};
+    uint64_t depth = argc == 8 ? strtoull(argv[7], NULL, 10) : COPIES_DEPTH;
+    struct pawl_options options = {
+        .size = sizeof options, .master = argv[1], .depth_max = (uint32_t)depth};
     struct trial trial = {.memory = argv[4], .bytes = strtoull(argv[5], NULL, 10)};
     uint64_t count = strtoull(argv[6], NULL, 10);
     copy_something();
@@ -195,7 +197,6 @@ int main(int argc, char **argv)
     }
     code = pawl_create(trial.pawl, argv[2], NULL, &trial.file);
     code = code != 0 ? code : memory_get(&trial);
-    uint64_t depth = argc == 8 ? strtoull(argv[7], NULL, 10) : COPIES_DEPTH;
     code = code != 0 ? code : run(&trial, argv[3], count, depth);
     if (code != 0) {
         return fail(argv[2], code);

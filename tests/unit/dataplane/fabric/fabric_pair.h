@@ -14,7 +14,7 @@
 #include "dataplane/fabric/fabric.h"
 #include "dataplane/fabric/fabric_private.h"
 
-#define MESSAGE_BYTES 4096u
+#define MESSAGE_BYTES 8192u
 #define OPERATION_MS 10000u
 #define MIB (1u << 20)
 

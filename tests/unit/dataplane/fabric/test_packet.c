@@ -11,11 +11,11 @@
 #include "base/log.h"
 #include "proto/wire.h"
 
-// As said in proto/wire.h.
-_Static_assert(4 * (sizeof(struct fabric_frame) + sizeof(struct wire_prepare) +
+// As docs/decisions/0050 says.
+_Static_assert(2 * (sizeof(struct fabric_frame) + sizeof(struct wire_prepare) +
                     WIRE_RUN_BYTES_MAX) <=
                    FABRIC_PACKET_BYTES * FABRIC_PACKET_TCP_FACTOR,
-               "packets of tcp take four of the longest runs");
+               "packets of tcp take two of the longest runs");
 
 #define MANY 60u // of 100 bytes: less than a packet
 

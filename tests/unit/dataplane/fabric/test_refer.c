@@ -206,8 +206,9 @@ static void test_payload_when_of_another_fabric_then_copied(void **state)
     relay_close();
 }
 
-// However many come, they leave as one packet: of three and more the first and the last stay.
-static void test_payloads_when_more_than_pieces_then_those_between_are_copied(void **state)
+// However many short ones come, they leave as one packet: of three and more the first and the last stay.
+static void
+test_payloads_when_short_and_more_than_pieces_then_those_between_are_copied(void **state)
 {
     static const uint32_t lengths[] = {1100, 2047, 1200, 1024};
     relay_open(state);
@@ -222,6 +223,23 @@ static void test_payloads_when_more_than_pieces_then_those_between_are_copied(vo
         assert_int_equal(fabric_copied_bytes(relay.pair.b.fabric) - before, between);
         all_arrives();
     }
+    relay_close();
+}
+
+// A long one is worth a packet: it stays, and what comes behind two payloads leaves in the next one.
+static void test_payloads_when_long_and_more_than_pieces_then_none_is_copied(void **state)
+{
+    static const uint32_t lengths[] = {4096, 5000, 1024, 4096, 6000, 9, 1024};
+    static const uint32_t middle_short[] = {4096, 1024, 4095, 4096};
+    relay_open(state);
+    pass_together(lengths, PAWL_ARRAY_COUNT(lengths));
+    assert_int_equal(relay.to_a->sends_count, 3); // of 2, 2 and 3 messages
+    all_arrives();
+    assert_int_equal(fabric_copied_bytes(relay.pair.b.fabric), 9);
+    pass_together(middle_short, PAWL_ARRAY_COUNT(middle_short));
+    assert_int_equal(relay.to_a->sends_count, 1);
+    all_arrives();
+    assert_int_equal(fabric_copied_bytes(relay.pair.b.fabric), 9 + 1024 + 4095);
     relay_close();
 }
 
@@ -267,18 +285,22 @@ static void test_payloads_when_the_provider_takes_fewer_pieces_then_more_are_cop
 
 // ---- for how long they are held -----------------------------------------------------------------
 
-// a takes nothing until some of what b has sent to it is held back.
+// So many polls in a row change nothing more: the kernel, which may be busy, has had its time to take what it takes.
+#define POLLS_STUCK 20000u
+#define HELD_STUCK 6u // some of which TCP may take later, all the same
+
+// a takes nothing until some of what b has sent to it is held back, and stays so.
 static void a_is_stuck(void)
 {
     relay.pair.a.is_off = true;
-    uint32_t stuck = 0;
-    for (unsigned n = 0; stuck < 3; n++) {
+    uint32_t polls = 0;
+    for (unsigned n = 0; polls < POLLS_STUCK; n++) {
         bring_and_pass((unsigned char)n, LONG_BYTES);
         fabric_flush(relay.pair.b.fabric);
-        for (unsigned i = 0; i < 4; i++) {
+        c_poll();
+        for (polls = 0; polls < POLLS_STUCK && relay.from_c->holds_count >= HELD_STUCK; polls++) {
             c_poll();
         }
-        stuck = relay.from_c->holds_count;
     }
 }
 
@@ -296,7 +318,7 @@ static void test_packet_when_what_refers_to_it_is_under_way_then_its_bytes_stay(
     relay_open(state);
     a_is_stuck();
     others_come();
-    assert_true(relay.from_c->holds_count >= 3);
+    assert_true(relay.from_c->holds_count >= 1);
     relay.pair.a.is_off = false;
     all_arrives();
     relay_close();
@@ -369,7 +391,8 @@ int main(void)
         both(test_payload_when_long_then_it_is_sent_from_where_it_lies),
         both(test_payload_when_short_or_of_no_packet_then_copied),
         both(test_payload_when_of_another_fabric_then_copied),
-        both(test_payloads_when_more_than_pieces_then_those_between_are_copied),
+        both(test_payloads_when_short_and_more_than_pieces_then_those_between_are_copied),
+        both(test_payloads_when_long_and_more_than_pieces_then_none_is_copied),
         both(test_payloads_when_among_short_ones_then_one_packet_is_whole),
         both(test_payloads_when_the_provider_takes_fewer_pieces_then_more_are_copied),
         both(test_packet_when_what_refers_to_it_is_under_way_then_its_bytes_stay),

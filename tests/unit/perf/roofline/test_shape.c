@@ -98,7 +98,7 @@ static void
 test_run_when_as_long_as_can_be_then_pawls_own_check_takes_it_and_no_longer_one(void **state)
 {
     (void)state;
-    const uint32_t sizes[] = {1, 8, 57, 119, 120, 121, 495, 496, 497, 1000, 1024, 4088, 4089, 8192};
+    const uint32_t sizes[] = {1, 8, 57, 119, 120, 121, 879, 880, 881, 1000, 1024, 4088, 4089, 8192};
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(sizes); i++) {
         struct shape shape = shape_of(sizes[i]);
         uint32_t most = shape.run_max;
@@ -112,10 +112,10 @@ test_run_when_as_long_as_can_be_then_pawls_own_check_takes_it_and_no_longer_one(
         assert_int_equal(shape_prepare_bytes(&shape, most), sizeof(struct wire_prepare) + behind);
     }
     assert_int_equal(shape_of(1).run_max, WIRE_RUN_MAX);
-    assert_int_equal(shape_of(496).run_max, WIRE_RUN_MAX);
-    assert_int_equal(shape_of(497).run_max, WIRE_RUN_MAX - 1);
-    assert_int_equal(shape_of(1024).run_max, 31);
-    assert_int_equal(shape_of(8192).run_max, 3);
+    assert_int_equal(shape_of(880).run_max, WIRE_RUN_MAX);
+    assert_int_equal(shape_of(881).run_max, WIRE_RUN_MAX - 1);
+    assert_int_equal(shape_of(1024).run_max, 55);
+    assert_int_equal(shape_of(8192).run_max, 6);
     assert_int_equal(shape_of(8193).run_max, 1);
     assert_int_equal(shape_of(1u << 20).run_max, 1);
 }
