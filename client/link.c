@@ -5,7 +5,7 @@
 // Requests leave in the order in which they were submitted: a request that has to wait for slots or
 // credits holds those behind it, so that a producer's sequences stay in order. A request that is not
 // answered by its deadline closes the link: its slots are used again only on a new connection, with a
-// new window (design.md 3.1).
+// new window (design.md 3.1). One that could not even leave by then, and that no other depends on, ends alone.
 //
 // A payload in registered memory is written from where it is, without a copy. It is its owner's again when
 // the write is complete, or when the endpoint is destroyed, which is when the fabric stops to read it.
@@ -583,6 +583,33 @@ static uint64_t list_deadline(const struct pawl_list *list)
     return earliest;
 }
 
+// Nothing else hangs on when it leaves.
+static bool request_is_ordered(const struct link_request *request)
+{
+    uint16_t type = request->message.header.type;
+    return type == WIRE_APPEND || type == WIRE_PUSH;
+}
+
+static struct link_request *queue_expired(const struct link *link, uint64_t now_ns)
+{
+    pawl_list_for_each (node, &link->queue) {
+        struct link_request *request = pawl_container_of(node, struct link_request, node);
+        if (request->deadline_ns <= now_ns && !request_is_ordered(request)) {
+            return request;
+        }
+    }
+    return NULL;
+}
+
+// Questions that never left, since a payload before them waits for slots, end alone: that says nothing about the server.
+static void queue_expire(struct link *link, uint64_t now_ns)
+{
+    struct link_request *request;
+    while (link->state == LINK_READY && (request = queue_expired(link, now_ns)) != NULL) {
+        request_end(link, request, PAWL_EDISCONNECTED, NULL);
+    }
+}
+
 void link_deadlines(struct pawl *pawl, uint64_t now_ns)
 {
     pawl_list_for_each_safe (node, &pawl->links) {
@@ -592,6 +619,7 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns)
         }
         // Most requests end before their deadline: all are looked at only when one may have passed.
         if (link->wake_ns <= now_ns) {
+            queue_expire(link, now_ns);
             link->wake_ns = PAWL_MIN(list_deadline(&link->queue), list_deadline(&link->sent));
         }
         if (link->wake_ns <= now_ns) {

@@ -197,6 +197,28 @@ static void test_window_when_it_does_not_come_then_the_append_ends_at_its_deadli
     assert_int_equal(call.status, PAWL_EDISCONNECTED);
 }
 
+// A question behind it that can't leave is no reason to end what waits.
+static void test_question_when_an_append_before_it_waits_too_long_then_it_ends_alone(void **state)
+{
+    struct place *place = *state;
+    static struct call waiting; // it ends when the client does
+    struct call question = {0};
+    memset(&waiting, 0, sizeof waiting);
+    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
+    append(place, &waiting, ONE_SLOT, 1, LONG_MS);
+    struct link_request request = {
+        .done = call_done, .user = &question, .deadline_ns = client_deadline_ns(NULL, 100)};
+    request.message.header.type = WIRE_INSPECT;
+    request.message.inspect.chunk = 101;
+    assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
+    turn_until(place, &question);
+    assert_int_equal(question.status, PAWL_EDISCONNECTED);
+    assert_int_equal(question.reply_status, 1);
+    assert_int_equal(waiting.calls, 0);
+    assert_int_equal(link_of(place)->state, LINK_READY);
+    assert_int_equal(windows_count(place), 1);
+}
+
 static void test_window_when_it_is_smaller_than_needed_then_the_link_goes(void **state)
 {
     struct place *place = *state;
@@ -303,6 +325,7 @@ int main(void)
         TEST(test_window_when_only_other_requests_are_answered_then_it_counts_as_unused),
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
+        TEST(test_question_when_an_append_before_it_waits_too_long_then_it_ends_alone),
         TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),
         TEST(test_window_when_it_is_refused_as_busy_then_only_what_waits_is_refused),
         TEST(test_window_when_it_is_refused_for_good_then_what_was_sent_is_in_doubt),
