@@ -88,7 +88,7 @@ struct link_request {
     struct link_use *use;        // of the payload; NULL: none, or its owner is gone
     uint64_t sent_ns;            // when its bytes began to leave
     uint64_t drain_ns;    // the owner wants it back: the link is closed when it passes; 0: no
-    uint64_t deadline_ns; // the link is closed when it passes
+    uint64_t deadline_ns; // the link is closed when it passes, but for questions that have not left
     bool answered;        // done was called
     bool writing;         // FABRIC_DONE is to come
     link_done_fn *done;
@@ -112,6 +112,9 @@ struct link {
     uint64_t window_granted_ns; // the one that it has
     uint64_t window_idle_ns;    // no slot in use since then
     bool window_yields;         // it goes back as soon as no slot is in use
+    bool window_fresh;          // nothing was put into it yet
+    uint64_t window_told_ns;    // the server was heard of the WINDOW that waits in its line
+    uint64_t window_put_off_ns; // what waits for that is put off then
     uint32_t slot_bytes;
     uint64_t slots_used;    // a bit per slot
     uint32_t run_bytes_max; // that the server takes
@@ -137,6 +140,8 @@ void window_reply(struct link *link, const struct wire_header *header);
 int window_granted(struct link *link, const struct wire_header *header) PAWL_MUST_CHECK;
 // Gives it back if it is not used. 0, or why the link is to be closed.
 int window_turn(struct link *link, uint64_t now_ns) PAWL_MUST_CHECK;
+// Appends have waited for a window for so long that they are to be put off; true once in a while.
+bool window_puts_off(struct link *link, uint64_t now_ns);
 uint64_t window_wake_ns(const struct link *link);
 
 // A link leads to one reactor of one server: its place. The place of a chunk on a server is client_place().
@@ -224,7 +229,7 @@ struct pawl {
     uint64_t ahead_bytes; // of staging, by all files together
     uint64_t read_staged_bytes;
     bool in_callback;
-    bool answered; // the master has answered somebody in this turn: don't sleep
+    bool answered; // somebody has had an answer in this turn, or none for good: don't sleep
     bool closing;
 };
 

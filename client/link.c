@@ -210,6 +210,7 @@ static int request_push(struct link *link, struct link_request *request)
         link->slots_used &= ~slots_mask(first, count);
         return code;
     }
+    link->window_fresh = false;
     request->slot_first = first;
     request->slot_count = count;
     request->writing = true;
@@ -458,6 +459,23 @@ static void queue_refuse(struct link *link)
     end_all(link, &refused, PAWL_EBUSY);
 }
 
+// The line for windows is long, which says nothing bad about the server: the WINDOW stays there, and these come again.
+// They were not sent.
+static void queue_put_off(struct link *link)
+{
+    struct pawl_list late;
+    pawl_list_init(&late);
+    pawl_list_for_each_safe (node, &link->queue) {
+        if (pawl_container_of(node, struct link_request, node)->message.header.type ==
+            WIRE_APPEND) {
+            pawl_list_remove(node);
+            pawl_list_push_back(&late, node);
+        }
+    }
+    end_all(link, &late, PAWL_EBUSY);
+    link->pawl->answered = true;
+}
+
 static void link_reply(struct link *link, const struct wire_header *header)
 {
     if (header->request == 0 && header->type == (WIRE_WINDOW | WIRE_REPLY)) {
@@ -590,23 +608,16 @@ static bool request_is_ordered(const struct link_request *request)
     return type == WIRE_APPEND || type == WIRE_PUSH;
 }
 
-static struct link_request *queue_expired(const struct link *link, uint64_t now_ns)
-{
-    pawl_list_for_each (node, &link->queue) {
-        struct link_request *request = pawl_container_of(node, struct link_request, node);
-        if (request->deadline_ns <= now_ns && !request_is_ordered(request)) {
-            return request;
-        }
-    }
-    return NULL;
-}
-
 // Questions that never left, since a payload before them waits for slots, end alone: that says nothing about the server.
 static void queue_expire(struct link *link, uint64_t now_ns)
 {
-    struct link_request *request;
-    while (link->state == LINK_READY && (request = queue_expired(link, now_ns)) != NULL) {
-        request_end(link, request, PAWL_EDISCONNECTED, NULL);
+    pawl_list_for_each_safe (node, &link->queue) {
+        struct link_request *request = pawl_container_of(node, struct link_request, node);
+        if (link->state == LINK_READY && request->deadline_ns <= now_ns &&
+            !request_is_ordered(request)) {
+            request_end(link, request, PAWL_EBUSY, NULL);
+            link->pawl->answered = true;
+        }
     }
 }
 
@@ -627,6 +638,9 @@ void link_deadlines(struct pawl *pawl, uint64_t now_ns)
             continue;
         }
         link_pump(link);
+        if (link->state == LINK_READY && window_puts_off(link, now_ns)) {
+            queue_put_off(link);
+        }
         int code = link->state == LINK_READY ? window_turn(link, now_ns) : 0;
         if (code != 0) {
             link_break(link, code);

@@ -10,7 +10,11 @@
 #include "client/client_private.h"
 
 #define WINDOW_UNUSED_MS 1000u
-#define WINDOW_GROW_MS 1000u // one that is smaller than was wanted is tried again after so long
+#define WINDOW_PUT_OFF_MS                                                                          \
+    500u // well before an attempt ends (2 s): who waits in line is no reason to call a server silent
+#define WINDOW_SILENT_MS 2000u // servers say every 500 ms who waits
+#define WINDOW_KEEP_MS 250u    // for what was put off, which may pause for 200 ms
+#define WINDOW_GROW_MS 1000u   // one that is smaller than was wanted is tried again after so long
 
 // Gives back what there is; `wanted` 0: and that is all. 0, or -EAGAIN: not yet; or why the link is to be closed.
 static int window_ask(struct link *link, uint32_t wanted, uint32_t needed)
@@ -28,6 +32,8 @@ static int window_ask(struct link *link, uint32_t wanted, uint32_t needed)
         return code;
     }
     link->window_request = id;
+    link->window_told_ns = pawl_clock_ns();
+    link->window_put_off_ns = link->window_told_ns + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
     link->window_needed = needed;
     link->window_slots = 0;
     link->window_yields = false;
@@ -42,6 +48,7 @@ void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t 
     link->window_slots = slots;
     link->window_granted_ns = pawl_clock_ns();
     link->window_idle_ns = link->window_granted_ns;
+    link->window_fresh = true;
 }
 
 int window_serves(struct link *link, uint32_t slots)
@@ -72,6 +79,7 @@ void window_is_full(struct link *link)
 void window_reply(struct link *link, const struct wire_header *header)
 {
     link->window_yields |= (header->flags & WIRE_SCARCE) != 0 && link->window_slots > 0;
+    link->window_told_ns = pawl_clock_ns();
 }
 
 void window_slots_free(struct link *link)
@@ -105,14 +113,40 @@ static bool window_is_idle(const struct link *link)
            link->requests_sent < link->requests_max; // else an answer comes first
 }
 
+bool window_puts_off(struct link *link, uint64_t now_ns)
+{
+    if (link->window_request == 0 || link->window_needed == 0 || now_ns < link->window_put_off_ns) {
+        return false;
+    }
+    link->window_put_off_ns = now_ns + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
+    return true;
+}
+
+// Something waits for a window that was asked for.
+static bool window_is_awaited(const struct link *link)
+{
+    return link->window_request != 0 && !pawl_list_is_empty(&link->queue);
+}
+
+// How long one that others want stays: what it was asked for may be put off just now.
+static uint64_t window_kept_ns(const struct link *link)
+{
+    return link->window_granted_ns + (link->window_fresh ? WINDOW_KEEP_MS * PAWL_NS_PER_MS : 0);
+}
+
 // One that others want goes at once, unless something waits here: that one asks for another.
 int window_turn(struct link *link, uint64_t now_ns)
 {
+    if (window_is_awaited(link)) {
+        bool silent = now_ns >= link->window_told_ns + WINDOW_SILENT_MS * PAWL_NS_PER_MS;
+        return silent ? PAWL_EDEADLINE : 0;
+    }
     if (!window_is_idle(link)) {
         return 0;
     }
     bool unused = now_ns >= link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS;
-    if (!unused && (!link->window_yields || !pawl_list_is_empty(&link->queue))) {
+    bool unwanted = pawl_list_is_empty(&link->queue) && now_ns >= window_kept_ns(link);
+    if (!unused && !(link->window_yields && unwanted)) {
         return 0;
     }
     int code = window_ask(link, 0, 0);
@@ -121,6 +155,15 @@ int window_turn(struct link *link, uint64_t now_ns)
 
 uint64_t window_wake_ns(const struct link *link)
 {
-    return window_is_idle(link) ? link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS
-                                : UINT64_MAX;
+    if (window_is_awaited(link)) {
+        uint64_t silent_ns = link->window_told_ns + WINDOW_SILENT_MS * PAWL_NS_PER_MS;
+        return link->window_needed > 0 ? PAWL_MIN(silent_ns, link->window_put_off_ns) : silent_ns;
+    }
+    if (!window_is_idle(link)) {
+        return UINT64_MAX;
+    }
+    uint64_t unused_ns = link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS;
+    return link->window_yields && pawl_list_is_empty(&link->queue)
+               ? PAWL_MIN(unused_ns, window_kept_ns(link))
+               : unused_ns;
 }

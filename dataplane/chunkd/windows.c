@@ -95,6 +95,7 @@ const char *windows_request(struct reactor *reactor, struct session *session,
     session->window_wanted = message->slots_wanted;
     session->window_needed = message->slots_needed;
     session->window_asked_ns = reactor->now_ns;
+    session->window_told_ns = reactor->now_ns;
     pawl_list_push_back(waiting_of(reactor, session), &session->window_waits);
     return NULL; // granted at the end of the turn, if there is room
 }
@@ -173,18 +174,35 @@ uint32_t windows_flags(const struct reactor *reactor, struct session *session)
     return scarce ? WIRE_SCARCE : 0;
 }
 
+// Answers nothing.
+static void window_tell(struct session *session, uint32_t flags)
+{
+    struct wire_granted told;
+    memset(&told, 0, sizeof(told));
+    wire_header_init(&told.header, WIRE_WINDOW | WIRE_REPLY, sizeof(told), 0);
+    told.header.flags = flags;
+    session_send(session, &told, sizeof(told));
+}
+
 // Who has asked nothing would hear of it with no answer.
 static void window_recall(struct reactor *reactor, struct session *session)
 {
     if (session->window_scarce_ns != 0 || session->requests_count != 0) {
         return;
     }
-    struct wire_granted recall;
-    memset(&recall, 0, sizeof(recall));
-    wire_header_init(&recall.header, WIRE_WINDOW | WIRE_REPLY, sizeof(recall), 0);
-    recall.header.flags = windows_flags(reactor, session);
-    if (recall.header.flags != 0) {
-        session_send(session, &recall, sizeof(recall));
+    uint32_t flags = windows_flags(reactor, session);
+    if (flags != 0) {
+        window_tell(session, flags);
+    }
+}
+
+// A client that waits in line is to know that it does: else this server is silent.
+static void window_wait_tell(struct reactor *reactor, struct session *session)
+{
+    if (session->server_id == 0 && session->window_request != 0 &&
+        reactor->now_ns >= session->window_told_ns + CHUNKD_TELL_MS * PAWL_NS_PER_MS) {
+        session->window_told_ns = reactor->now_ns;
+        window_tell(session, 0);
     }
 }
 
@@ -196,6 +214,7 @@ void windows_tick(struct reactor *reactor)
     pawl_list_for_each_safe (node, &reactor->sessions) {
         struct session *session = pawl_container_of(node, struct session, node);
         window_recall(reactor, session);
+        window_wait_tell(reactor, session);
         uint64_t since_ns = PAWL_MAX(session->window_used_ns, reactor->windows_since_ns);
         if (session->server_id == 0 && session->window != NULL && session->slots_used == 0 &&
             reactor->now_ns >= since_ns + CHUNKD_SIT_MS * PAWL_NS_PER_MS) {

@@ -131,7 +131,7 @@ uint64_t fabric_region_remote(const struct fabric_region *region, const void *me
 
 // Sends a message of up to message_bytes (the smaller of both sides'). COPIES it into an own buffer.
 // In order with earlier sends and writes of this connection. Failures close the connection. Messages
-// to one peer gather and travel together; they leave when there is no more room in their packet, with a
+// to one peer gather and travel together; they leave when there is no more room, or no piece, in their packet, with a
 // write or read of the same connection, by fabric_flush(), and by the next fabric_poll().
 // -EMSGSIZE, PAWL_EDISCONNECTED, -EAGAIN when more than the queue's bound is pending or the
 // connection isn't up yet.

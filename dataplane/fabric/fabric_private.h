@@ -56,7 +56,7 @@ _Static_assert(sizeof(struct fabric_frame) == FABRIC_FRAME_ALIGN, "fabric_frame"
 #define FABRIC_REFERS_MAX (FABRIC_PIECES_MAX / 2)
 // Shorter ones are copied: a hold and a piece cost more.
 #define FABRIC_REFER_BYTES_MIN 1024u
-// A packet of its own costs both ends as much as the copy of some 100 KiB: short ones are copied where no piece is left
+// A packet of its own costs both ends as much as the copy of some 50 KiB: short ones are copied where no piece is left
 // (docs/decisions/0043).
 #define FABRIC_REFER_PACKET_BYTES_MIN 4096u
 

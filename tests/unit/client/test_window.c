@@ -197,6 +197,66 @@ static void test_window_when_it_does_not_come_then_the_append_ends_at_its_deadli
     assert_int_equal(call.status, PAWL_EDISCONNECTED);
 }
 
+// Neither the place in the line nor the connection is lost.
+static void
+test_append_when_the_line_is_long_then_it_is_put_off_and_the_window_still_asked_for(void **state)
+{
+    struct place *place = *state;
+    struct call calls[2] = {0};
+    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
+    for (unsigned i = 0; i < 2; i++) {
+        append(place, &calls[i], ONE_SLOT, 1, LONG_MS);
+        while (windows_count(place) == 0) {
+            client_turn(place->pawl, pawl_clock_ns() + PAWL_NS_PER_MS);
+        }
+        assert_int_equal(calls[i].calls, 0);
+        link_of(place)->window_put_off_ns = 0;
+        turn_until(place, &calls[i]);
+        assert_int_equal(calls[i].status, PAWL_EBUSY);
+    }
+    assert_int_equal(link_of(place)->state, LINK_READY);
+    assert_int_not_equal(link_of(place)->window_request, 0);
+    assert_int_equal(windows_count(place), 1);
+}
+
+static void test_window_when_the_server_says_nothing_for_long_then_the_link_goes(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    cluster_set(&place->cluster, servers[0].faults.window_hold, true);
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    while (windows_count(place) == 0) {
+        client_turn(place->pawl, pawl_clock_ns() + PAWL_NS_PER_MS);
+    }
+    struct wire_header told = {.type = WIRE_WINDOW | WIRE_REPLY};
+    link_of(place)->window_told_ns = 0;
+    window_reply(link_of(place), &told); // it has said that it waits
+    client_turn(place->pawl, pawl_clock_ns());
+    assert_int_equal(call.calls, 0);
+    link_of(place)->window_told_ns = 0;
+    turn_until(place, &call);
+    assert_int_equal(call.status, PAWL_EDISCONNECTED);
+}
+
+// What it was asked for may be put off just now.
+static void test_window_when_others_want_it_and_it_is_fresh_then_it_stays_for_a_while(void **state)
+{
+    struct place *place = *state;
+    struct call call = {0};
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    struct link *link = link_of(place);
+    assert_false(link->window_fresh);
+    link->window_fresh = true; // as if nobody had used it
+    link->window_yields = true;
+    uint64_t wake_ns = window_wake_ns(link);
+    assert_true(wake_ns > link->window_granted_ns);
+    assert_int_equal(window_turn(link, wake_ns - 1), 0);
+    assert_true(link->window_slots > 0);
+    assert_int_equal(window_turn(link, wake_ns), 0);
+    assert_int_equal(link->window_slots, 0);
+}
+
 // A question behind it that can't leave is no reason to end what waits.
 static void test_question_when_an_append_before_it_waits_too_long_then_it_ends_alone(void **state)
 {
@@ -212,7 +272,7 @@ static void test_question_when_an_append_before_it_waits_too_long_then_it_ends_a
     request.message.inspect.chunk = 101;
     assert_int_equal(link_submit(place->pawl, SERVER, &request), 0);
     turn_until(place, &question);
-    assert_int_equal(question.status, PAWL_EDISCONNECTED);
+    assert_int_equal(question.status, PAWL_EBUSY);
     assert_int_equal(question.reply_status, 1);
     assert_int_equal(waiting.calls, 0);
     assert_int_equal(link_of(place)->state, LINK_READY);
@@ -325,6 +385,9 @@ int main(void)
         TEST(test_window_when_only_other_requests_are_answered_then_it_counts_as_unused),
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
+        TEST(test_append_when_the_line_is_long_then_it_is_put_off_and_the_window_still_asked_for),
+        TEST(test_window_when_the_server_says_nothing_for_long_then_the_link_goes),
+        TEST(test_window_when_others_want_it_and_it_is_fresh_then_it_stays_for_a_while),
         TEST(test_question_when_an_append_before_it_waits_too_long_then_it_ends_alone),
         TEST(test_window_when_it_is_smaller_than_needed_then_the_link_goes),
         TEST(test_window_when_it_is_refused_as_busy_then_only_what_waits_is_refused),

@@ -332,6 +332,8 @@ static void servers_turn_until(const unsigned *count, unsigned wanted)
     assert_int_equal(*count, wanted);
 }
 
+#define LONG_RUN (WIRE_RUN_BYTES_MAX / (1000u + sizeof(struct wire_run_row))) // records
+
 // By chain from its length on, and longer than a record may be in a message: it goes in the messages all the same.
 static void test_run_when_it_is_long_then_secondaries_get_it_in_their_messages(void **state)
 {
@@ -346,16 +348,16 @@ static void test_run_when_it_is_long_then_secondaries_get_it_in_their_messages(v
         servers_turn_until(&server[i].client.messages_count, 1);
         server_welcome(&server[i], PEER + i, 8, 4);
     }
-    run_send(CHUNK + 1, 31);
+    run_send(CHUNK + 1, LONG_RUN);
     for (uint32_t i = 0; i < SERVERS; i++) {
         servers_turn_until(&server[i].client.messages_count, 2);
         const struct wire_prepare *prepare = &server[i].client.message.prepare;
         const unsigned char *behind = server[i].client.message.bytes + sizeof(*prepare);
         assert_int_equal(prepare->header.type, WIRE_PREPARE);
-        assert_int_equal(prepare->run_count, 31);
+        assert_int_equal(prepare->run_count, LONG_RUN);
         assert_int_equal(prepare->slot_count, 0);
         assert_int_equal(prepare->flags, 0);
-        assert_memory_equal(behind + wire_rows_bytes(31), client.memory, 31000);
+        assert_memory_equal(behind + wire_rows_bytes(LONG_RUN), client.memory, 1000 * LONG_RUN);
         server_close(&server[i]);
     }
 }

@@ -300,6 +300,33 @@ static void test_window_when_asked_for_twice_closes(void **state)
     assert_int_equal(granted(&clients[2], 2), 64);
 }
 
+// Who hears nothing for 2 s takes the server for silent.
+static void test_window_when_it_is_waited_for_then_the_client_is_told_so(void **state)
+{
+    (void)state;
+    pool_fill();
+    hello_all(0);
+    ask(&clients[0], 2, 64, 64);
+    use_granted(&clients[0]);
+    client_append(&clients[0], 3, 300000, 0, 2); // and it is in use
+    ask(&clients[1], 2, 64, 64);
+    bench_pass(&bench, CHUNKD_TELL_MS - CHUNKD_TICK_MS);
+    unsigned before = clients[1].messages_count;
+    for (unsigned i = 1; i < 4; i++) {
+        bench_pass(&bench, CHUNKD_TELL_MS);
+        assert_int_equal(clients[1].messages_count, before + i);
+        assert_int_equal(granted(&clients[1], 0), 0);
+        assert_int_equal(clients[1].message.header.flags, 0);
+    }
+    append_reply(&clients[0], 3);
+    ask(&clients[0], 4, 0, 0);
+    bench_turn(&bench);
+    assert_int_equal(granted(&clients[1], 2), 64);
+    before = clients[1].messages_count;
+    bench_pass(&bench, 2 * CHUNKD_TELL_MS);
+    assert_int_equal(clients[1].messages_count, before);
+}
+
 static void test_client_when_it_sits_on_a_window_that_others_want_is_disconnected(void **state)
 {
     (void)state;
@@ -625,6 +652,7 @@ int main(void)
         TEST(test_window_when_it_lies_idle_and_others_wait_is_asked_back_without_an_answer),
         TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
         TEST(test_window_when_asked_for_twice_closes),
+        TEST(test_window_when_it_is_waited_for_then_the_client_is_told_so),
         TEST(test_client_when_it_sits_on_a_window_that_others_want_is_disconnected),
         TEST(test_client_when_it_goes_on_to_use_a_window_that_was_asked_back_is_disconnected),
         TEST(test_windows_when_servers_want_all_then_some_are_left_for_clients),

@@ -192,7 +192,7 @@ uint64_t fixture_run_start(struct fixture *f, uint64_t handle, const uint32_t le
     struct pawl_record first =
         fixture_record(fixture_chunk_end(&found.chunk), handle, index, lengths[0]);
     struct wire_run_row rows[WIRE_RUN_MAX];
-    uint8_t *bytes = calloc(1, WIRE_INLINE_MAX);
+    uint8_t *bytes = calloc(1, WIRE_RUN_BYTES_MAX);
     size_t at = 0;
 
     for (uint32_t i = 0; i < count; i++) {

@@ -117,6 +117,30 @@ static void test_append_run_then_each_record_is_one_and_survives(void **state)
     assert_int_equal(fixture_find(f, 1).chunk.commit_count, 39 * 7 + 1);
 }
 
+// The smallest segments take them, one at a time.
+static void
+test_append_run_when_as_long_as_a_message_then_the_smallest_segments_take_it(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t lengths[] = {8192, 8192, 8192, 8192, 8192, 8192, 7624};
+
+    f->options.journal_segment_bytes = 64u << 10;
+    f->options.journal_segments_count = 2;
+    fixture_open(f);
+    fixture_create(f, 1, 1);
+    for (int i = 0; i < 12; i++) {
+        void *payload;
+        uint64_t token = fixture_run_start(f, 1, lengths, PAWL_ARRAY_COUNT(lengths), &payload);
+        assert_int_equal(fixture_wait(f, token), 0);
+        free(payload);
+    }
+    assert_int_equal(fixture_check_chunk(f, 1), 12 * PAWL_ARRAY_COUNT(lengths));
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, 1), 12 * PAWL_ARRAY_COUNT(lengths));
+}
+_Static_assert(6 * 8192 + 7624 + 7 * sizeof(struct wire_run_row) == WIRE_RUN_BYTES_MAX,
+               "the longest run");
+
 static void test_append_run_when_it_is_too_long_then_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -655,6 +679,7 @@ int main(void)
         FIXTURE_TEST(test_append_when_many_are_in_flight_then_all_complete_and_survive),
         FIXTURE_TEST(test_append_when_payload_is_unaligned_then_reads_back),
         FIXTURE_TEST(test_append_run_then_each_record_is_one_and_survives),
+        FIXTURE_TEST(test_append_run_when_as_long_as_a_message_then_the_smallest_segments_take_it),
         FIXTURE_TEST(test_append_run_when_it_is_too_long_then_leaves_nothing),
         FIXTURE_TEST(test_open_when_the_journal_would_be_too_large_then_makes_none),
         FIXTURE_TEST(test_append_when_it_is_not_the_next_record_then_is_refused),
