@@ -59,6 +59,8 @@ struct link_use {
     uint32_t requests_count; // that are not answered, of all attempts
     uint32_t writes_count;   // that read from its memory now
     uint64_t copied_bytes;
+    uint64_t
+        window_since_ns; // when it was the first of its link that a window was needed for; 0: not yet
     struct pawl_append_stages stages; // of the append that was answered
 };
 
@@ -129,7 +131,7 @@ struct link {
 // ---- window.c: the window of a link
 void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t slots);
 // Whether it takes a payload of so many slots. 0; -EAGAIN: not now, it is asked for or will be; or why it never can.
-int window_serves(struct link *link, uint32_t slots) PAWL_MUST_CHECK;
+int window_serves(struct link *link, uint32_t slots, uint64_t since_ns) PAWL_MUST_CHECK;
 // A payload found no room in it: a larger one may be had by now.
 void window_is_full(struct link *link);
 // Slots of it are free again.

@@ -191,7 +191,10 @@ static int request_push(struct link *link, struct link_request *request)
 {
     uint32_t count = (request->payload_bytes + link->slot_bytes - 1) / link->slot_bytes;
     uint32_t first;
-    int code = window_serves(link, count);
+    if (request->use->window_since_ns == 0) {
+        request->use->window_since_ns = pawl_clock_ns();
+    }
+    int code = window_serves(link, count, request->use->window_since_ns);
     if (code != 0) {
         return code;
     }

@@ -17,22 +17,26 @@
 #define WINDOW_GROW_MS 1000u   // one that is smaller than was wanted is tried again after so long
 
 // Gives back what there is; `wanted` 0: and that is all. 0, or -EAGAIN: not yet; or why the link is to be closed.
-static int window_ask(struct link *link, uint32_t wanted, uint32_t needed)
+// `since_ns`: since when that is waited for.
+static int window_ask(struct link *link, uint32_t wanted, uint32_t needed, uint64_t since_ns)
 {
     if (link->requests_sent >= link->requests_max) {
         return -EAGAIN;
     }
     struct wire_window window = {0};
+    uint64_t now_ns = pawl_clock_ns();
     uint64_t id = link->next_id++;
     wire_header_init(&window.header, WIRE_WINDOW, sizeof window, id);
     window.slots_wanted = wanted;
     window.slots_needed = needed;
+    window.waited_ms =
+        (uint32_t)PAWL_MIN((now_ns - since_ns) / PAWL_NS_PER_MS, (uint64_t)UINT32_MAX);
     int code = fabric_send(link->conn, &window, sizeof window);
     if (code != 0) {
         return code;
     }
     link->window_request = id;
-    link->window_told_ns = pawl_clock_ns();
+    link->window_told_ns = now_ns;
     link->window_put_off_ns = link->window_told_ns + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
     link->window_needed = needed;
     link->window_slots = 0;
@@ -51,7 +55,7 @@ void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t 
     link->window_fresh = true;
 }
 
-int window_serves(struct link *link, uint32_t slots)
+int window_serves(struct link *link, uint32_t slots, uint64_t since_ns)
 {
     if (slots > WIRE_WINDOW_SLOTS_MAX) {
         return PAWL_ETOOLARGE; // of such slots as this server has
@@ -65,7 +69,7 @@ int window_serves(struct link *link, uint32_t slots)
     if (link->slots_used != 0) {
         return -EAGAIN; // what is in use comes back first
     }
-    int code = window_ask(link, WIRE_WINDOW_SLOTS_MAX, slots);
+    int code = window_ask(link, WIRE_WINDOW_SLOTS_MAX, slots, since_ns);
     return code != 0 ? code : -EAGAIN;
 }
 
@@ -149,7 +153,7 @@ int window_turn(struct link *link, uint64_t now_ns)
     if (!unused && !(link->window_yields && unwanted)) {
         return 0;
     }
-    int code = window_ask(link, 0, 0);
+    int code = window_ask(link, 0, 0, pawl_clock_ns());
     return code == -EAGAIN ? 0 : code;
 }
 

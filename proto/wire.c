@@ -161,6 +161,8 @@ static const char *check_window(const union wire_any *any, uint32_t inline_bytes
         return "more window slots wanted than there can be";
     if (m->slots_needed > m->slots_wanted)
         return "more window slots needed than wanted";
+    if (m->reserved != 0)
+        return "reserved field is not 0";
     return check_bare(any, inline_bytes);
 }
 

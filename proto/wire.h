@@ -11,7 +11,8 @@
 //
 // A window comes with WELCOME or in answer to WINDOW. That one first gives back the window that the
 // connection has, of which no slot may be named by an unanswered request, and then waits until there is
-// room: servers and clients are each served in the order in which they asked. One for which any number will do
+// room: servers are served in the order in which they asked, clients in that in which their payloads began to wait, also
+// where that was in another server's line. One for which any number will do
 // is answered at once, by what is to spare, or by no window. A reply with WIRE_SCARCE
 // says that others wait: who reads it gives its window back as soon as no slot is in use. A GRANTED of request 0
 // answers nothing and only says that, to a peer that has asked nothing.
@@ -155,8 +156,10 @@ struct wire_window {
     struct wire_header header;
     uint32_t slots_wanted; // more would be of no use; 0: the window comes back, and that is all
     uint32_t slots_needed; // fewer would be of no use; 0: answered at once, by what is to spare
+    uint32_t waited_ms; // of a client: so long its payload has waited for one, here and elsewhere
+    uint32_t reserved;  // 0
 };
-static_assert(sizeof(struct wire_window) == 40, "wire_window");
+static_assert(sizeof(struct wire_window) == 48, "wire_window");
 
 struct wire_granted {
     struct wire_header header;

@@ -44,7 +44,8 @@
 // for, or as a client keeps it, is disconnected after a while.
 #define CHUNKD_WINDOW_MS 5000u
 #define CHUNKD_SIT_MS 3000u
-#define CHUNKD_TELL_MS 500u   // a client that waits for a window hears so often that it does
+#define CHUNKD_WAITED_MS 60000u // nobody has waited for longer, whatever he says
+#define CHUNKD_TELL_MS 500u     // a client that waits for a window hears so often that it does
 #define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
 #define CHUNKD_SPARE_MS 1000u // who found none to spare for relays asks again after so long
 #define CHUNKD_TICK_MS 10u
@@ -112,8 +113,9 @@ struct session {
     uint64_t window_scarce_ns; // when it was first asked back; 0: it was not
     uint64_t window_request;   // the WINDOW that waits; 0: none
     uint64_t window_asked_ns;
-    uint64_t window_told_ns; // it was told last that it waits
-    uint32_t window_wanted;  // slots, and the fewest of use
+    uint64_t window_since_ns; // of a client: when its payload began to wait, as it says
+    uint64_t window_told_ns;  // it was told last that it waits
+    uint32_t window_wanted;   // slots, and the fewest of use
     uint32_t window_needed;
     struct pawl_list window_waits;
     uint64_t slots_used; // bit n: slot n is named by an unanswered request

@@ -72,6 +72,25 @@ static void granted_send(struct reactor *reactor, struct request *request,
     request_answer_bytes(reactor, request, &granted, sizeof(granted));
 }
 
+// Who appends to a file whose chunks fill soon goes from one server's line to the next, and keeps his place.
+static void window_wait(struct reactor *reactor, struct session *session, uint32_t waited_ms)
+{
+    struct pawl_list *waiting = waiting_of(reactor, session);
+    struct pawl_list *next = waiting;
+    uint64_t waited_ns = PAWL_MIN(waited_ms, CHUNKD_WAITED_MS) * PAWL_NS_PER_MS;
+    session->window_since_ns = reactor->now_ns - PAWL_MIN(reactor->now_ns, waited_ns);
+    if (session->server_id == 0) {
+        pawl_list_for_each (node, waiting) {
+            if (pawl_container_of(node, struct session, window_waits)->window_since_ns >
+                session->window_since_ns) {
+                next = node;
+                break;
+            }
+        }
+    }
+    pawl_list_insert_before(next, &session->window_waits);
+}
+
 const char *windows_request(struct reactor *reactor, struct session *session,
                             struct request *request, const struct wire_window *message)
 {
@@ -96,7 +115,7 @@ const char *windows_request(struct reactor *reactor, struct session *session,
     session->window_needed = message->slots_needed;
     session->window_asked_ns = reactor->now_ns;
     session->window_told_ns = reactor->now_ns;
-    pawl_list_push_back(waiting_of(reactor, session), &session->window_waits);
+    window_wait(reactor, session, message->waited_ms);
     return NULL; // granted at the end of the turn, if there is room
 }
 
@@ -144,7 +163,7 @@ static struct session *first_of(const struct pawl_list *waiting)
     return node != NULL ? pawl_container_of(node, struct session, window_waits) : NULL;
 }
 
-// Nobody is passed by his like, and what is kept for neither kind goes to who asked first: who needs much would wait
+// Nobody is passed by his like who has not waited for longer, and what is kept for neither kind goes to who asked first: who needs much would wait
 // for ever.
 void windows_turn(struct reactor *reactor)
 {

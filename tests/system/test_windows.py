@@ -56,7 +56,7 @@ def run(cluster, arguments):
     # Who waits for memory is not taken for broken; a slow disk may be, but hardly twice.
     undisturbed(cluster, lambda again: append_by_many(cluster, f"/many{again}", clients, MIB, 4, 12, SKEW), tries=2)
     check_chains(cluster)
-    append_by_many(cluster, "/large", clients // 2, 16 * MIB, 1, 1)
+    append_by_many(cluster, "/large", clients // 2, 16 * MIB, 1, 3, SKEW)  # chunks of four records, each of another primary
     shrink_memory(cluster, "star")
     append_by_many(cluster, "/star", clients, MIB, 4, 12, SKEW)
     for name in ("cs1", "cs2", "cs3"):

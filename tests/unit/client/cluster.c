@@ -199,6 +199,7 @@ static void on_window(struct cluster_server *server, struct fabric_conn *conn,
                       const struct wire_window *window)
 {
     server->windows_count += window->slots_wanted != 0;
+    server->waited_ms = window->waited_ms;
     server->returns_count += window->slots_wanted == 0;
     if (!server->faults.window_hold) {
         window_grant(server, conn, window);

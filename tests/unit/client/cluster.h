@@ -108,6 +108,7 @@ struct cluster_server {
     unsigned char *memory; // window, then places to write from
     unsigned next_place;
     struct cluster_faults faults;
+    unsigned waited_ms; // as the last WINDOW said
     unsigned hellos_count;
     unsigned windows_count; // asked for
     unsigned returns_count; // given back, and none asked for

@@ -219,6 +219,20 @@ test_append_when_the_line_is_long_then_it_is_put_off_and_the_window_still_asked_
     assert_int_equal(windows_count(place), 1);
 }
 
+// Wherever that was.
+static void test_window_when_it_is_asked_for_then_the_server_hears_how_long_was_waited(void **state)
+{
+    struct place *place = *state;
+    struct call call = {.use.window_since_ns = pawl_clock_ns() - 3000 * PAWL_NS_PER_MS};
+    struct call next = {0};
+    append(place, &call, ONE_SLOT, 1, LONG_MS);
+    turn_until(place, &call);
+    assert_true(cluster_get(&place->cluster, &place->cluster.servers[0].waited_ms) >= 3000);
+    append(place, &next, 2 * SLOT, 2, LONG_MS);
+    turn_until(place, &next);
+    assert_int_not_equal(next.use.window_since_ns, 0);
+}
+
 static void test_window_when_the_server_says_nothing_for_long_then_the_link_goes(void **state)
 {
     struct place *place = *state;
@@ -386,6 +400,7 @@ int main(void)
         TEST(test_window_when_it_is_full_and_small_for_long_then_a_larger_one_is_asked_for),
         TEST(test_window_when_it_does_not_come_then_the_append_ends_at_its_deadline),
         TEST(test_append_when_the_line_is_long_then_it_is_put_off_and_the_window_still_asked_for),
+        TEST(test_window_when_it_is_asked_for_then_the_server_hears_how_long_was_waited),
         TEST(test_window_when_the_server_says_nothing_for_long_then_the_link_goes),
         TEST(test_window_when_others_want_it_and_it_is_fresh_then_it_stays_for_a_while),
         TEST(test_question_when_an_append_before_it_waits_too_long_then_it_ends_alone),

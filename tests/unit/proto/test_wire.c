@@ -251,6 +251,7 @@ static const struct wrong wrongs[] = {
     WRONG(WIRE_WINDOW, wire_window, slots_wanted, 3), // fewer than needed
     WRONG(WIRE_WINDOW, wire_window, slots_wanted, 0),
     WRONG(WIRE_WINDOW, wire_window, slots_needed, 65),
+    WRONG(WIRE_WINDOW, wire_window, reserved, 1),
     WRONG(REPLY(WIRE_WINDOW), wire_granted, window_slots, 65),
     WRONG(REPLY(WIRE_WINDOW), wire_granted, reserved, 1),
     WRONG(WIRE_HOLD, wire_hold, chunk, 0),

@@ -300,6 +300,39 @@ static void test_window_when_asked_for_twice_closes(void **state)
     assert_int_equal(granted(&clients[2], 2), 64);
 }
 
+static void ask_again(struct client *client, uint64_t request, uint32_t waited_ms)
+{
+    struct wire_window window;
+    memset(&window, 0, sizeof(window));
+    wire_header_init(&window.header, WIRE_WINDOW, sizeof(window), request);
+    window.slots_wanted = window.slots_needed = 64;
+    window.waited_ms = waited_ms;
+    client_send(client, &window, sizeof(window));
+}
+
+// Somewhere else, that is; or a liar, who has what he wants once.
+static void test_windows_when_a_client_has_waited_for_longer_then_it_is_first(void **state)
+{
+    static const uint32_t waited_ms[] = {0, 10, 20, UINT32_MAX};
+    static const unsigned order[] = {3, 2, 1};
+    (void)state;
+    _Static_assert(CLIENTS == PAWL_ARRAY_COUNT(waited_ms), "a client for each");
+    pool_fill();
+    hello_all(0);
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(waited_ms); i++) {
+        ask_again(&clients[i], 2, waited_ms[i]);
+        bench_turn(&bench);
+    }
+    assert_int_equal(granted(&clients[0], 2), 64); // there was room
+    unsigned last = 0;
+    for (unsigned i = 0; i < PAWL_ARRAY_COUNT(order); i++) {
+        ask(&clients[last], 3, 0, 0);
+        bench_turn(&bench);
+        last = order[i];
+        assert_int_equal(granted(&clients[last], 2), 64);
+    }
+}
+
 // Who hears nothing for 2 s takes the server for silent.
 static void test_window_when_it_is_waited_for_then_the_client_is_told_so(void **state)
 {
@@ -652,6 +685,7 @@ int main(void)
         TEST(test_window_when_it_lies_idle_and_others_wait_is_asked_back_without_an_answer),
         TEST(test_window_when_its_slots_are_in_use_is_not_taken_back),
         TEST(test_window_when_asked_for_twice_closes),
+        TEST(test_windows_when_a_client_has_waited_for_longer_then_it_is_first),
         TEST(test_window_when_it_is_waited_for_then_the_client_is_told_so),
         TEST(test_client_when_it_sits_on_a_window_that_others_want_is_disconnected),
         TEST(test_client_when_it_goes_on_to_use_a_window_that_was_asked_back_is_disconnected),
