@@ -59,8 +59,7 @@ struct link_use {
     uint32_t requests_count; // that are not answered, of all attempts
     uint32_t writes_count;   // that read from its memory now
     uint64_t copied_bytes;
-    uint64_t
-        window_since_ns; // when it was the first of its link that a window was needed for; 0: not yet
+    uint64_t window_since_ns;         // when a window was first asked for it; 0: not yet
     struct pawl_append_stages stages; // of the append that was answered
 };
 
@@ -116,7 +115,9 @@ struct link {
     bool window_yields;         // it goes back as soon as no slot is in use
     bool window_fresh;          // nothing was put into it yet
     uint64_t window_told_ns;    // the server was heard of the WINDOW that waits in its line
-    uint64_t window_put_off_ns; // what waits for that is put off then
+    uint64_t
+        window_put_off_ns; // the queue waits for room in one, and is put off then; 0: it doesn't
+    uint64_t window_paused_ns; // that was so last; 0: never
     uint32_t slot_bytes;
     uint64_t slots_used;    // a bit per slot
     uint32_t run_bytes_max; // that the server takes
@@ -131,7 +132,9 @@ struct link {
 // ---- window.c: the window of a link
 void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t slots);
 // Whether it takes a payload of so many slots. 0; -EAGAIN: not now, it is asked for or will be; or why it never can.
-int window_serves(struct link *link, uint32_t slots, uint64_t since_ns) PAWL_MUST_CHECK;
+int window_serves(struct link *link, uint32_t slots, uint64_t *since_ns) PAWL_MUST_CHECK;
+// A payload was put into it, or there was no room.
+void window_pushed(struct link *link, bool has_room);
 // A payload found no room in it: a larger one may be had by now.
 void window_is_full(struct link *link);
 // Slots of it are free again.

@@ -191,10 +191,7 @@ static int request_push(struct link *link, struct link_request *request)
 {
     uint32_t count = (request->payload_bytes + link->slot_bytes - 1) / link->slot_bytes;
     uint32_t first;
-    if (request->use->window_since_ns == 0) {
-        request->use->window_since_ns = pawl_clock_ns();
-    }
-    int code = window_serves(link, count, request->use->window_since_ns);
+    int code = window_serves(link, count, &request->use->window_since_ns);
     if (code != 0) {
         return code;
     }
@@ -213,7 +210,6 @@ static int request_push(struct link *link, struct link_request *request)
         link->slots_used &= ~slots_mask(first, count);
         return code;
     }
-    link->window_fresh = false;
     request->slot_first = first;
     request->slot_count = count;
     request->writing = true;
@@ -235,6 +231,7 @@ static int request_send(struct link *link, struct link_request *request)
     request->sent_ns = request->use != NULL ? pawl_clock_ns() : 0;
     if (push) {
         int code = request_push(link, request);
+        window_pushed(link, code != -EAGAIN);
         if (code != 0) {
             return code;
         }

@@ -10,8 +10,8 @@
 #include "client/client_private.h"
 
 #define WINDOW_UNUSED_MS 1000u
-#define WINDOW_PUT_OFF_MS                                                                          \
-    500u // well before an attempt ends (2 s): who waits in line is no reason to call a server silent
+// Well before an attempt ends (2 s): who waits in line is no reason to call a server silent.
+#define WINDOW_PUT_OFF_MS 1000u
 #define WINDOW_SILENT_MS 2000u // servers say every 500 ms who waits
 #define WINDOW_KEEP_MS 250u    // for what was put off, which may pause for 200 ms
 #define WINDOW_GROW_MS 1000u   // one that is smaller than was wanted is tried again after so long
@@ -37,7 +37,6 @@ static int window_ask(struct link *link, uint32_t wanted, uint32_t needed, uint6
     }
     link->window_request = id;
     link->window_told_ns = now_ns;
-    link->window_put_off_ns = link->window_told_ns + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
     link->window_needed = needed;
     link->window_slots = 0;
     link->window_yields = false;
@@ -55,21 +54,30 @@ void window_welcome(struct link *link, uint64_t address, uint64_t key, uint32_t 
     link->window_fresh = true;
 }
 
-int window_serves(struct link *link, uint32_t slots, uint64_t since_ns)
+static void wait_begin(uint64_t *since_ns)
+{
+    if (*since_ns == 0) {
+        *since_ns = pawl_clock_ns();
+    }
+}
+
+int window_serves(struct link *link, uint32_t slots, uint64_t *since_ns)
 {
     if (slots > WIRE_WINDOW_SLOTS_MAX) {
         return PAWL_ETOOLARGE; // of such slots as this server has
     }
     if (link->window_request != 0) {
+        wait_begin(since_ns);
         return -EAGAIN;
     }
-    if (slots <= link->window_slots && !link->window_yields) {
+    if (slots <= link->window_slots && (!link->window_yields || link->window_fresh)) {
         return 0;
     }
     if (link->slots_used != 0) {
         return -EAGAIN; // what is in use comes back first
     }
-    int code = window_ask(link, WIRE_WINDOW_SLOTS_MAX, slots, since_ns);
+    wait_begin(since_ns);
+    int code = window_ask(link, WIRE_WINDOW_SLOTS_MAX, slots, *since_ns);
     return code != 0 ? code : -EAGAIN;
 }
 
@@ -117,12 +125,24 @@ static bool window_is_idle(const struct link *link)
            link->requests_sent < link->requests_max; // else an answer comes first
 }
 
+void window_pushed(struct link *link, bool has_room)
+{
+    if (has_room) {
+        link->window_fresh = false;
+        link->window_put_off_ns = 0;
+    } else if (link->window_put_off_ns == 0) {
+        link->window_put_off_ns = pawl_clock_ns() + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
+    }
+}
+
 bool window_puts_off(struct link *link, uint64_t now_ns)
 {
-    if (link->window_request == 0 || link->window_needed == 0 || now_ns < link->window_put_off_ns) {
+    if (link->window_put_off_ns == 0 || now_ns < link->window_put_off_ns ||
+        pawl_list_is_empty(&link->queue)) {
         return false;
     }
-    link->window_put_off_ns = now_ns + WINDOW_PUT_OFF_MS * PAWL_NS_PER_MS;
+    link->window_put_off_ns = 0;
+    link->window_paused_ns = now_ns;
     return true;
 }
 
@@ -135,7 +155,9 @@ static bool window_is_awaited(const struct link *link)
 // How long one that others want stays: what it was asked for may be put off just now.
 static uint64_t window_kept_ns(const struct link *link)
 {
-    return link->window_granted_ns + (link->window_fresh ? WINDOW_KEEP_MS * PAWL_NS_PER_MS : 0);
+    return link->window_fresh && link->window_paused_ns != 0
+               ? link->window_paused_ns + WINDOW_KEEP_MS * PAWL_NS_PER_MS
+               : 0;
 }
 
 // One that others want goes at once, unless something waits here: that one asks for another.
@@ -157,17 +179,24 @@ int window_turn(struct link *link, uint64_t now_ns)
     return code == -EAGAIN ? 0 : code;
 }
 
-uint64_t window_wake_ns(const struct link *link)
+static uint64_t window_goes_ns(const struct link *link)
 {
-    if (window_is_awaited(link)) {
-        uint64_t silent_ns = link->window_told_ns + WINDOW_SILENT_MS * PAWL_NS_PER_MS;
-        return link->window_needed > 0 ? PAWL_MIN(silent_ns, link->window_put_off_ns) : silent_ns;
-    }
-    if (!window_is_idle(link)) {
-        return UINT64_MAX;
-    }
     uint64_t unused_ns = link->window_idle_ns + WINDOW_UNUSED_MS * PAWL_NS_PER_MS;
     return link->window_yields && pawl_list_is_empty(&link->queue)
                ? PAWL_MIN(unused_ns, window_kept_ns(link))
                : unused_ns;
+}
+
+uint64_t window_wake_ns(const struct link *link)
+{
+    uint64_t wake_ns = UINT64_MAX;
+    if (window_is_awaited(link)) {
+        wake_ns = link->window_told_ns + WINDOW_SILENT_MS * PAWL_NS_PER_MS;
+    } else if (window_is_idle(link)) {
+        wake_ns = window_goes_ns(link);
+    }
+    if (link->window_put_off_ns != 0 && !pawl_list_is_empty(&link->queue)) {
+        wake_ns = PAWL_MIN(wake_ns, link->window_put_off_ns);
+    }
+    return wake_ns;
 }

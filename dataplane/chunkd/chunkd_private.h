@@ -46,6 +46,7 @@
 #define CHUNKD_SIT_MS 3000u
 #define CHUNKD_WAITED_MS 60000u // nobody has waited for longer, whatever he says
 #define CHUNKD_TELL_MS 500u     // a client that waits for a window hears so often that it does
+#define CHUNKD_MOVE_MS 5000u    // unless none was granted for so long
 #define CHUNKD_GRANT_MS 5000u // for one; the core of who waits has long reported the server by then
 #define CHUNKD_SPARE_MS 1000u // who found none to spare for relays asks again after so long
 #define CHUNKD_TICK_MS 10u
@@ -539,6 +540,7 @@ struct reactor {
     struct pawl_list windows_servers; // sessions of servers that wait for a window, in order
     struct pawl_list windows_clients; // the same of clients
     uint64_t windows_since_ns;        // when the first of those that wait now began to
+    uint64_t windows_moved_ns;        // when one was granted last
     struct pawl_list answering;       // sessions that hold an answer back
     struct pawl_list links;
     struct pawl_list peers;

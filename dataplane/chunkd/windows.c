@@ -39,6 +39,7 @@ static void window_give(struct reactor *reactor, struct session *session, struct
     session->window = window;
     session->window_used_ns = reactor->now_ns;
     session->window_scarce_ns = 0;
+    reactor->windows_moved_ns = reactor->now_ns;
 }
 
 // One to spare, if it can be had without waiting. It is a part of what is free, for a server too: nobody waits for it,
@@ -215,10 +216,13 @@ static void window_recall(struct reactor *reactor, struct session *session)
     }
 }
 
-// A client that waits in line is to know that it does: else this server is silent.
+// A client that waits in line is to know that it does: else this server is silent. So it is where the line stands still,
+// since what has come is never stored.
 static void window_wait_tell(struct reactor *reactor, struct session *session)
 {
+    uint64_t moved_ns = PAWL_MAX(reactor->windows_moved_ns, reactor->windows_since_ns);
     if (session->server_id == 0 && session->window_request != 0 &&
+        reactor->now_ns < moved_ns + CHUNKD_MOVE_MS * PAWL_NS_PER_MS &&
         reactor->now_ns >= session->window_told_ns + CHUNKD_TELL_MS * PAWL_NS_PER_MS) {
         session->window_told_ns = reactor->now_ns;
         window_tell(session, 0);

@@ -351,6 +351,10 @@ static void test_window_when_it_is_waited_for_then_the_client_is_told_so(void **
         assert_int_equal(granted(&clients[1], 0), 0);
         assert_int_equal(clients[1].message.header.flags, 0);
     }
+    bench_pass(&bench, CHUNKD_MOVE_MS);
+    before = clients[1].messages_count;
+    bench_pass(&bench, 2 * CHUNKD_TELL_MS);
+    assert_int_equal(clients[1].messages_count, before); // what has come is never stored
     append_reply(&clients[0], 3);
     ask(&clients[0], 4, 0, 0);
     bench_turn(&bench);
