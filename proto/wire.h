@@ -32,7 +32,7 @@
 
 #define WIRE_MAGIC 0x4c575750u // "PWWL"
 #define WIRE_FORMAT                                                                                \
-    5u // 2: runs; 3: windows are asked for; 4: WELCOME tells how long a run may be; 5: longer runs
+    5u // 2: runs; 3: windows are asked for; 4: WELCOME tells how long a run may be; 5: longer runs, WINDOW tells how long was waited
 #define WIRE_FEATURES 0u // bits of optional features; none yet
 #define WIRE_REPLY 0x8000u
 #define WIRE_INLINE_MAX 8192u // payload bytes of a record that may travel inside a message
