@@ -45,6 +45,7 @@ struct master {
     struct oplog *log;
     struct rpc_server *server;
     uv_timer_t tick;
+    uint64_t ticked_ns;
     uv_timer_t failures; // runs while `failed` is not empty
     int timers_count;    // not closed yet
 

@@ -500,6 +500,8 @@ struct command {
     uint64_t request;
 };
 
+// Of the control thread's mails, so many in a turn at most: as many as that, and there may be more.
+#define COMMANDS_AT_ONCE 64
 int commands_turn(struct reactor *reactor);
 void commands_answer(struct reactor *reactor, uint64_t name, const Pawl__Reply *reply);
 void commands_report(struct reactor *reactor, const struct chunk_action *action);
@@ -514,7 +516,8 @@ struct reactor {
     uint64_t opened_cluster_id;
     uint64_t now_ns;
     uint64_t (*clock_ns)(void); // finer than a turn; NULL: now_ns is the only time
-    uint64_t tick_ns;
+    uint64_t ticked_ns;
+    uint64_t tick_ns;   // the next one
     uint64_t active_ns; // when something was last under way
     bool stopping;
     bool stop_idle;

@@ -247,7 +247,7 @@ int commands_turn(struct reactor *reactor)
     int count = 0;
     struct mail *mail;
     mailbox_flush(&reactor->outbox);
-    while (count < 64 && (mail = mailbox_take(&reactor->inbox)) != NULL) {
+    while (count < COMMANDS_AT_ONCE && (mail = mailbox_take(&reactor->inbox)) != NULL) {
         commands_mail(reactor, mail);
         mail_free(mail);
         count++;

@@ -180,6 +180,15 @@ static void tick_hasten(struct reactor *reactor, int count)
     }
 }
 
+// The control thread has woken us up: what is due soon is done at once, instead of in a wake-up of its own.
+static void tick_join(struct reactor *reactor, int count)
+{
+    if (count > 0) {
+        reactor->tick_ns =
+            PAWL_MIN(reactor->tick_ns, reactor->ticked_ns + REACTOR_IDLE_MS * PAWL_NS_PER_MS);
+    }
+}
+
 // Another server may take the same core at any time, and give it up again.
 static void spins_renew(struct reactor *reactor)
 {
@@ -209,6 +218,7 @@ static int turn_tick(struct reactor *reactor)
     pushed_tick(reactor);
     struct chunk_event event = reactor_event(reactor, CHUNK_EVENT_TICK);
     reactor_step(reactor, &event);
+    reactor->ticked_ns = reactor->now_ns;
     reactor->tick_ns = reactor->now_ns + tick_pace_ns(reactor);
     return 0;
 }
@@ -221,7 +231,8 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
         count += turn_fabric(reactor, i);
     }
     tick_hasten(reactor, count);
-    count += commands_turn(reactor);
+    int commands = commands_turn(reactor);
+    tick_join(reactor, commands);
     turn_tick(reactor);
     peer_turn(reactor);
     push_only_turn(reactor);
@@ -234,7 +245,8 @@ int reactor_turn(struct reactor *reactor, uint64_t now_ns)
     }
     count += turn_store(reactor);
     sessions_answer(reactor);
-    return count;
+    // Mail alone is no sign that more will follow soon: the control thread asks now and then.
+    return commands == COMMANDS_AT_ONCE ? count + 1 : count;
 }
 
 // ---- spinning and sleeping --------------------------------------------------------------------

@@ -67,7 +67,7 @@ int reactor_open(const struct reactor_options *options, uint64_t now_ns,
 // Closes everything at once. NULL is fine.
 void reactor_close(struct reactor *reactor);
 
-// One round: polls everything, carries out what follows. Returns how much there was to do.
+// One round: polls everything, carries out what follows. Returns how much there was to do that more may follow soon.
 int reactor_turn(struct reactor *reactor, uint64_t now_ns);
 // Turns until the reactor has stopped (MAIL_STOP), then posts MAIL_STOPPED.
 void reactor_run(struct reactor *reactor);
