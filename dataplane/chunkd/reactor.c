@@ -328,9 +328,13 @@ void reactor_run(struct reactor *reactor)
     struct pawl_patience patience = {0};
     uint64_t spin_until_ns = 0;
     reactor->clock_ns = pawl_clock_ns;
-    while (!reactor_has_stopped(reactor)) {
+    for (;;) {
         uint64_t now_ns = pawl_clock_ns();
-        if (reactor_turn(reactor, now_ns) > 0) {
+        int count = reactor_turn(reactor, now_ns);
+        if (reactor_has_stopped(reactor)) {
+            break; // looked at before it sleeps: the end may be sooner than the next tick
+        }
+        if (count > 0) {
             spin_until_ns = reactor->spins ? now_ns + REACTOR_SPIN_NS : 0;
             pawl_patience_renew(&patience, now_ns);
         } else if (now_ns < spin_until_ns) {
