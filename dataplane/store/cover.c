@@ -51,9 +51,9 @@ static bool is_on_one_device(const struct store *store, int fd)
 // Up to where the data area's blocks are there, and written.
 static uint64_t written_end(int fd)
 {
-    struct {
-        struct fiemap map;
-        struct fiemap_extent extents[COVER_EXTENTS];
+    union {
+        struct fiemap map; // its extents lie behind it
+        unsigned char bytes[sizeof(struct fiemap) + COVER_EXTENTS * sizeof(struct fiemap_extent)];
     } query;
     uint64_t end = DISK_PAGE_BYTES;
 
@@ -66,7 +66,7 @@ static uint64_t written_end(int fd)
     }
     uint32_t count = PAWL_MIN(query.map.fm_mapped_extents, COVER_EXTENTS);
     for (uint32_t i = 0; i < count; i++) {
-        const struct fiemap_extent *extent = &query.extents[i];
+        const struct fiemap_extent *extent = &query.map.fm_extents[i];
         if (extent->fe_logical > end || (extent->fe_flags & COVER_EXTENT_FLAGS) != 0) {
             break;
         }
