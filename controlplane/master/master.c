@@ -50,9 +50,9 @@ void master_handle(struct master *master, struct master_event *event)
 static void tick(struct master *master)
 {
     struct master_event event = {.type = MASTER_EVENT_TICK};
-    master->ticked_ns = pawl_clock_ns();
     uv_timer_again(&master->tick);
     master_handle(master, &event);
+    master->ticked_ns = event.now_ns;
     if (!master->ended) {
         master_snapshot_if_due(master);
     }
@@ -93,7 +93,7 @@ static void on_request(void *user, struct rpc_conn *conn, uint64_t rpc_id,
         .message = message,
     };
     master_handle(master, &event);
-    if (!master->stopping && pawl_clock_ns() - master->ticked_ns >= TICK_MS * PAWL_NS_PER_MS) {
+    if (!master->stopping && event.now_ns - master->ticked_ns >= TICK_MS * PAWL_NS_PER_MS) {
         tick(master);
     }
 }

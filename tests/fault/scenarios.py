@@ -325,7 +325,7 @@ def full_master(world):
     world.killed.add("master")  # it may end with a clear error
     master.disk.fill()
     say("the master's disk is full")
-    names_until_full(world, master)
+    names_until_full(world)
     hold(world, 0.2, 1)
     master.disk.empty()
     if not master.alive:
@@ -340,7 +340,7 @@ def full_master(world):
     check(world.made <= listed, f"acknowledged and lost: {sorted(world.made - listed)[:5]}")
 
 
-def names_until_full(world, master):
+def names_until_full(world):
     """Makes names until the log takes no more; those that were acknowledged are remembered."""
     world.made = set()
     for first in range(0, 100000, 16):
