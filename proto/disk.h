@@ -19,7 +19,7 @@
 // one before it is whole. An entry is a disk_entry and its payload, padded to 8 bytes.
 //
 // Chunk file. Page 0 stays empty (so that place 0 means "not here"). Records follow, in any order:
-// a large one begins on a page; small ones are packed into runs that begin on a page. The last two
+// a large one begins on a page; small ones are packed, many behind each other, the first one on a page. The last two
 // times 32 MiB of the file are the places of its footer, used by turns: one page with a
 // disk_footer, then disk_records, then wire_producers. The file is sparse, and its size is set when
 // it is made.
@@ -39,10 +39,11 @@
 #include "proto/wire.h"
 
 #define DISK_FORMAT 1u
-#define DISK_FEATURES 0u       // bits of optional features; none yet but those of batches
-#define DISK_BATCH_RUNS 1u     // feature of a batch: it has a DISK_ENTRY_RUN
-#define DISK_BATCH_COVERS 2u   // another: payloads elsewhere became durable with it
-#define DISK_BATCH_FEATURES 3u // all that are known
+#define DISK_FEATURES 0u             // bits of optional features; none yet but those of batches
+#define DISK_BATCH_RUNS 1u           // feature of a batch: it has a DISK_ENTRY_RUN
+#define DISK_BATCH_COVERS 2u         // another: payloads elsewhere became durable with it
+#define DISK_BATCH_RUN_REFERENCES 4u // another: it has a DISK_ENTRY_RUN_REFERENCE
+#define DISK_BATCH_FEATURES 7u       // all that are known
 #define DISK_PAGE_BYTES 4096u
 #define DISK_BLOCK_BYTES_MIN 512u // no logical block is smaller: batches stand on multiples of it
 
@@ -152,6 +153,7 @@ enum disk_entry_type {
     DISK_ENTRY_CUT = 7,       // recovery dropped all records from `argument` on
     DISK_ENTRY_DAMAGE = 8,    // recovery found that entries of this chunk may be lost
     DISK_ENTRY_RUN = 9, // records from `argument` on: rows and payloads here; see disk_run_row
+    DISK_ENTRY_RUN_REFERENCE = 10, // the same, payloads at record.place of the chunk file
     DISK_ENTRY_TYPES
 };
 
@@ -174,7 +176,8 @@ static_assert(offsetof(struct disk_entry, record) == 64, "disk_entry.record");
 
 // What differs in records of a run, each continuing the one before it. A run's payload is so many rows, then the payloads
 // behind each other. In its entry `record` is the first record's row, but: place is the number of records, length the bytes
-// of rows and payloads, crc the crc32c of the rows.
+// of rows and payloads, crc the crc32c of the rows. Of a DISK_ENTRY_RUN_REFERENCE only the rows are in the entry: place is the
+// first payload's in the chunk file, length the bytes of the rows.
 struct disk_run_row {
     uint32_t length;
     uint32_t crc; // crc32c of the payload

@@ -471,6 +471,15 @@ static bool file_takes_large(const struct store *store, uint64_t file_id)
     return false;
 }
 
+void store_file_will_take_large(const struct store_replica *replica)
+{
+    struct store *store = replica->store;
+
+    if (!file_takes_large(store, replica->file_id)) {
+        store->large_files[store->large_files_next++ % STORE_LARGE_FILES] = replica->file_id;
+    }
+}
+
 static void made_ahead(struct store_waiter *waiter, int code)
 {
     struct store_replica *replica = pawl_container_of(waiter, struct store_replica, ahead);
@@ -503,10 +512,7 @@ void store_file_append(struct store_op *op)
         large_fail(op, -EFBIG, "a chunk file's data area");
         return;
     }
-    if (!file_takes_large(replica->store, replica->file_id)) {
-        struct store *store = replica->store;
-        store->large_files[store->large_files_next++ % STORE_LARGE_FILES] = replica->file_id;
-    }
+    store_file_will_take_large(replica);
     op->place = replica->tail;
     replica->tail += bytes;
     op->waiter.ready = large_ready;

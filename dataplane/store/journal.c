@@ -62,8 +62,7 @@ size_t store_journal_room_bytes(const struct store *store)
     return (size_t)(bytes - DISK_PAGE_BYTES - store->block_bytes - sizeof(struct disk_batch));
 }
 
-// Of what a record's operation appends.
-static size_t records_bytes(const struct store_op *op)
+size_t store_op_records_bytes(const struct store_op *op)
 {
     const struct pawl_records *records = &op->replica->records;
 
@@ -80,7 +79,7 @@ static size_t rows_bytes(const struct store_op *op)
 static size_t op_payload_bytes(const struct store_op *op)
 {
     if (op->type == STORE_OP_RECORD) {
-        return rows_bytes(op) + records_bytes(op);
+        return rows_bytes(op) + (op->place == 0 ? store_op_records_bytes(op) : 0);
     }
     if (op->type == STORE_OP_CREATE) {
         return sizeof(struct disk_create) + footer_body_bytes(0, op->replica->producers_count);
@@ -296,7 +295,7 @@ static uint32_t rows_encode(const struct store_op *op, uint8_t *at)
 static void records_add(struct store *store, struct store_batch *batch, struct store_op *op)
 {
     uint8_t *at = batch->buffer + batch->bytes + sizeof(struct disk_entry);
-    size_t bytes = records_bytes(op);
+    size_t bytes = store_op_records_bytes(op);
     struct disk_entry entry;
 
     entry_make(store, op, &entry);
@@ -315,6 +314,23 @@ static void records_add(struct store *store, struct store_batch *batch, struct s
     }
 }
 
+// The same of records that are in their place already.
+static void references_add(struct store *store, struct store_batch *batch, struct store_op *op)
+{
+    uint8_t *at = batch->buffer + batch->bytes + sizeof(struct disk_entry);
+    struct disk_entry entry;
+
+    entry_make(store, op, &entry);
+    entry.type = DISK_ENTRY_REFERENCE;
+    if (op->count > 1) {
+        entry.type = DISK_ENTRY_RUN_REFERENCE;
+        entry.record.length = (uint32_t)rows_bytes(op);
+        entry.record.crc = rows_encode(op, at);
+        batch->features |= DISK_BATCH_RUN_REFERENCES;
+    }
+    entry_put(batch, &entry, rows_bytes(op));
+}
+
 static void batch_encode(struct store *store, struct store_batch *batch, struct store_op *op)
 {
     struct disk_entry entry;
@@ -325,7 +341,11 @@ static void batch_encode(struct store *store, struct store_batch *batch, struct 
         create_add(store, batch, op);
         break;
     case STORE_OP_RECORD:
-        records_add(store, batch, op);
+        if (op->place != 0) {
+            references_add(store, batch, op);
+        } else {
+            records_add(store, batch, op);
+        }
         break;
     default:
         entry_make(store, op, &entry);
@@ -384,10 +404,14 @@ static void apply_records(struct store_op *op, const struct store_batch *batch)
     struct store_replica *replica = op->replica;
     uint64_t at = batch->offset + op->batch_at + sizeof(struct disk_entry) + rows_bytes(op);
 
+    if (op->place == 0) {
+        at = store_place_journal(batch->segment->index, at);
+    } else {
+        at = op->place;
+    }
     replica->commit_count = PAWL_MAX(replica->commit_count, op->commit_count);
     for (uint32_t i = 0; i < op->count; i++) {
-        *store_replica_place(replica, op->argument + i) =
-            store_place_journal(batch->segment->index, at);
+        *store_replica_place(replica, op->argument + i) = at;
         at += pawl_records_length(&replica->records, op->argument + i);
     }
     store_replica_advance(replica);
@@ -412,6 +436,10 @@ static void op_apply(struct store_op *op, const struct store_batch *batch)
         break;
     case STORE_OP_RECORD:
         apply_records(op, batch);
+        if (op->place != 0) {
+            replica->large_count--;
+            store_blocked_release(replica);
+        }
         break;
     case STORE_OP_LARGE:
         apply_large(op);
@@ -541,6 +569,7 @@ static void journal_pump(struct store *store)
     if (store->failed != 0) {
         return;
     }
+    store_groups_step(store);
     journal_gather(store);
     if (!journal->in_flight && journal->batches[journal->gathering].bytes > 0) {
         batch_submit(store);

@@ -98,7 +98,7 @@ int journal_batch_decode(const void *data, size_t bytes, struct disk_batch *ret)
 size_t journal_entry_payload_bytes(const struct disk_entry *entry)
 {
     bool inside = entry->type == DISK_ENTRY_CREATE || entry->type == DISK_ENTRY_RECORD ||
-                  entry->type == DISK_ENTRY_RUN;
+                  entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE;
 
     return inside ? entry->record.length : 0;
 }
@@ -122,12 +122,43 @@ static bool entry_is_sane(const struct disk_entry *entry, size_t bytes)
         return entry->record.place >= 2 && entry->record.place <= DISK_RUN_MAX &&
                entry->argument <= DISK_RECORDS_MAX - entry->record.place &&
                entry->record.length >= entry->record.place * sizeof(struct disk_run_row);
+    case DISK_ENTRY_RUN_REFERENCE:
+        return entry->record.length % sizeof(struct disk_run_row) == 0 &&
+               journal_run_count(entry) >= 2 && journal_run_count(entry) <= DISK_RUN_MAX &&
+               entry->argument <= DISK_RECORDS_MAX - journal_run_count(entry);
     case DISK_ENTRY_SEAL:
     case DISK_ENTRY_CUT:
         return entry->argument <= DISK_RECORDS_MAX;
     default:
         return true;
     }
+}
+
+static struct disk_run_row run_row(const uint8_t *inside, uint32_t i)
+{
+    struct disk_run_row row;
+
+    memcpy(&row, inside + i * sizeof(row), sizeof(row));
+    return row;
+}
+
+// The rows of a run whose payloads are elsewhere.
+static int rows_check(const struct disk_entry *entry, const uint8_t *inside)
+{
+    uint32_t count = journal_run_count(entry);
+    uint64_t bytes = 0;
+
+    if (pawl_crc32c(0, inside, count * sizeof(struct disk_run_row)) != entry->record.crc) {
+        return -EBADMSG;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t length = run_row(inside, i).length;
+        if (length == 0) {
+            return -EBADMSG;
+        }
+        bytes += length;
+    }
+    return bytes <= WIRE_RECORD_MAX ? 0 : -EBADMSG;
 }
 
 // Rows have to be sound, or nobody knows which records these are: -EBADMSG. PAWL_ECORRUPT: a payload is not.
@@ -141,8 +172,7 @@ static int run_check(const struct disk_entry *entry, const uint8_t *inside)
         return -EBADMSG;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct disk_run_row row;
-        memcpy(&row, inside + i * sizeof(row), sizeof(row));
+        struct disk_run_row row = run_row(inside, i);
         if (row.length == 0 || row.length > entry->record.length - at) {
             return -EBADMSG;
         }
@@ -172,8 +202,9 @@ int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
         return -EBADMSG;
     }
     const uint8_t *payload = (const uint8_t *)data + sizeof(entry);
-    if (entry.type == DISK_ENTRY_RUN) {
-        int code = run_check(&entry, payload);
+    if (entry.type == DISK_ENTRY_RUN || entry.type == DISK_ENTRY_RUN_REFERENCE) {
+        int code =
+            entry.type == DISK_ENTRY_RUN ? run_check(&entry, payload) : rows_check(&entry, payload);
         if (code != -EBADMSG) {
             *ret = entry;
         }
@@ -221,12 +252,12 @@ static size_t entry_find(const struct journal_scan *scan, size_t at, size_t end,
 
 // An entry of the last batch. What it refers to lasts together with it, and may be as torn as the batch itself.
 static int is_there(const struct journal_scan *scan, const struct disk_batch *batch,
-                    const struct disk_entry *entry)
+                    const struct disk_entry *entry, size_t payload_at)
 {
-    bool looks = entry->type == DISK_ENTRY_REFERENCE &&
-                 (batch->features & DISK_BATCH_COVERS) != 0 && scan->is_there != NULL;
+    bool refers = entry->type == DISK_ENTRY_REFERENCE || entry->type == DISK_ENTRY_RUN_REFERENCE;
+    bool looks = refers && (batch->features & DISK_BATCH_COVERS) != 0 && scan->is_there != NULL;
 
-    return looks ? scan->is_there(scan->user, entry) : 1;
+    return looks ? scan->is_there(scan->user, entry, payload_at) : 1;
 }
 
 // Walks one batch. `last`: nothing sound follows it. *ret_cut: the walk ends inside of it.
@@ -248,7 +279,8 @@ static int scan_batch(struct journal_scan *scan, size_t at, const struct disk_ba
             return code;
         }
         bool known = code != -EBADMSG && entry.lsn == scan->next_lsn;
-        int there = last && known && code == 0 ? is_there(scan, batch, &entry) : 1;
+        int there =
+            last && known && code == 0 ? is_there(scan, batch, &entry, at + sizeof(entry)) : 1;
         if (there < 0) {
             return there;
         }

@@ -39,7 +39,9 @@ size_t journal_entry_payload_bytes(const struct disk_entry *entry);
 // Records of a run's entry that was decoded.
 static inline uint32_t journal_run_count(const struct disk_entry *entry)
 {
-    return (uint32_t)entry->record.place;
+    return entry->type == DISK_ENTRY_RUN
+               ? (uint32_t)entry->record.place
+               : entry->record.length / (uint32_t)sizeof(struct disk_run_row);
 }
 // Bytes of an entry with so many payload bytes.
 static inline size_t journal_entry_bytes(size_t payload_bytes)
@@ -64,8 +66,8 @@ struct journal_scan {
     // An entry, its payload at `payload_at`; intact: the payload matches. Not 0: the walk ends with it.
     int (*visit)(void *user, const struct disk_entry *entry, size_t payload_at, bool intact);
     // What an entry of the last batch refers to: 1, it is there; 0, it is not; negative: the walk ends with it.
-    // NULL: not looked at.
-    int (*is_there)(void *user, const struct disk_entry *entry);
+    // NULL: not looked at. `payload_at`: as in visit.
+    int (*is_there)(void *user, const struct disk_entry *entry, size_t payload_at);
     // Entries [from, to) can't be read, though later ones can.
     void (*lost)(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t offset);
 };

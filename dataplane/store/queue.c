@@ -147,7 +147,10 @@ static void op_go(struct store_op *op)
     } else if (op->type == STORE_OP_LARGE) {
         op->replica->large_count++;
         store_file_append(op);
+    } else if (store_group_takes(op)) {
+        store_group_add(op);
     } else {
+        store_group_prepare(op);
         pawl_list_push_back(&store->journal.waiting, &op->node);
     }
 }

@@ -108,45 +108,76 @@ static int apply_row(struct store_replica *replica, uint64_t index, const struct
     return 0;
 }
 
-static bool place_is_inside(const struct store_replica *replica, const struct disk_entry *entry)
+static bool is_run(const struct disk_entry *entry)
+{
+    return entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE;
+}
+
+// Row i of a run whose entry has it at `payload_at` of the segment.
+static struct disk_run_row run_row(const struct store_segment *segment, size_t payload_at,
+                                   uint32_t i)
+{
+    struct disk_run_row row;
+
+    memcpy(&row, segment->image + payload_at + i * sizeof(row), sizeof(row));
+    return row;
+}
+
+// Bytes of the payloads that an entry refers to.
+static uint64_t referred_bytes(const struct replay *replay, const struct disk_entry *entry,
+                               size_t payload_at)
+{
+    uint64_t bytes = 0;
+
+    if (!is_run(entry)) {
+        return entry->record.length;
+    }
+    for (uint32_t i = 0; i < journal_run_count(entry); i++) {
+        bytes += run_row(replay->segment, payload_at, i).length;
+    }
+    return bytes;
+}
+
+static bool place_is_inside(const struct replay *replay, const struct store_replica *replica,
+                            const struct disk_entry *entry, size_t payload_at)
 {
     uint64_t place = entry->record.place;
 
     return place >= DISK_PAGE_BYTES && place <= replica->data_end &&
-           entry->record.length <= replica->data_end - place;
+           referred_bytes(replay, entry, payload_at) <= replica->data_end - place;
 }
 
-static int apply_reference(struct store_replica *replica, const struct disk_entry *entry)
-{
-    if (!place_is_inside(replica, entry)) {
-        store_replica_damage(replica, "an entry refers to a place outside of its file");
-        return 0;
-    }
-    return apply_row(replica, entry->argument, &entry->record, entry->record.place);
-}
-
+// `place`: of the first payload.
 static int apply_run(const struct replay *replay, struct store_replica *replica,
-                     const struct disk_entry *entry, size_t payload_at)
+                     const struct disk_entry *entry, size_t payload_at, uint64_t place)
 {
-    const struct store_segment *segment = replay->segment;
-    uint32_t count = journal_run_count(entry);
-    size_t at = payload_at + count * sizeof(struct disk_run_row);
     struct disk_record row = entry->record;
     int code = 0;
 
     row.place = 0;
-    for (uint32_t i = 0; i < count && code == 0; i++) {
-        struct disk_run_row own;
-        memcpy(&own, segment->image + payload_at + i * sizeof(own), sizeof(own));
+    for (uint32_t i = 0; i < journal_run_count(entry) && code == 0; i++) {
+        struct disk_run_row own = run_row(replay->segment, payload_at, i);
         row.length = own.length;
         row.crc = own.crc;
-        code =
-            apply_row(replica, entry->argument + i, &row, store_place_journal(segment->index, at));
+        code = apply_row(replica, entry->argument + i, &row, place);
         row.offset += own.length;
         row.sequence++;
-        at += own.length;
+        place += own.length;
     }
     return code;
+}
+
+static int apply_reference(const struct replay *replay, struct store_replica *replica,
+                           const struct disk_entry *entry, size_t payload_at)
+{
+    uint64_t place = entry->record.place;
+
+    if (!place_is_inside(replay, replica, entry, payload_at)) {
+        store_replica_damage(replica, "an entry refers to a place outside of its file");
+        return 0;
+    }
+    return is_run(entry) ? apply_run(replay, replica, entry, payload_at, place)
+                         : apply_row(replica, entry->argument, &entry->record, place);
 }
 
 // The footer may know of the seal while entries from before it, a cut among them, are still to come: so
@@ -171,9 +202,13 @@ static int apply_entry(struct replay *replay, struct store_replica *replica,
         return apply_row(replica, entry->argument, &entry->record,
                          store_place_journal(replay->segment->index, payload_at));
     case DISK_ENTRY_RUN:
-        return apply_run(replay, replica, entry, payload_at);
+        return apply_run(replay, replica, entry, payload_at,
+                         store_place_journal(replay->segment->index,
+                                             payload_at + journal_run_count(entry) *
+                                                              sizeof(struct disk_run_row)));
     case DISK_ENTRY_REFERENCE:
-        return apply_reference(replica, entry);
+    case DISK_ENTRY_RUN_REFERENCE:
+        return apply_reference(replay, replica, entry, payload_at);
     case DISK_ENTRY_SEAL:
         apply_seal(replica, entry->argument);
         return 0;
@@ -239,29 +274,49 @@ static int replay_visit(void *user, const struct disk_entry *entry, size_t paylo
     return apply_entry(replay, replica, entry, payload_at);
 }
 
-// 0; PAWL_ECORRUPT: the payload is another one; -errno.
-static int payload_check(int fd, const struct disk_entry *entry)
+// What the chunk file has at `place`: 0; PAWL_ECORRUPT: it is another payload; -errno. `piece`: a page more than
+// STORE_BATCH_BYTES, since a small record may begin anywhere.
+static int payload_check(int fd, uint8_t *piece, uint64_t place, uint64_t length, uint32_t wanted)
 {
+    size_t skip = (size_t)(place % DISK_PAGE_BYTES);
     uint32_t crc = 0;
+    int code = 0;
+
+    for (uint64_t at = 0; at < length && code == 0; at += STORE_BATCH_BYTES) {
+        size_t bytes = (size_t)PAWL_MIN(length - at, (uint64_t)STORE_BATCH_BYTES);
+        code = store_read_whole(fd, piece, (size_t)pawl_align_up(skip + bytes, DISK_PAGE_BYTES),
+                                place + at - skip);
+        crc = pawl_crc32c(crc, piece + skip, bytes);
+    }
+    return code != 0 || crc == wanted ? code : PAWL_ECORRUPT;
+}
+
+// The same of all payloads that an entry refers to.
+static int payloads_check(const struct replay *replay, int fd, const struct disk_entry *entry,
+                          size_t payload_at)
+{
+    uint64_t place = entry->record.place;
     void *piece;
-    int code = store_aligned_new(STORE_BATCH_BYTES, &piece);
+    int code = store_aligned_new(STORE_BATCH_BYTES + DISK_PAGE_BYTES, &piece);
 
     if (code != 0) {
         return code;
     }
-    for (size_t at = 0; at < entry->record.length && code == 0; at += STORE_BATCH_BYTES) {
-        size_t bytes = PAWL_MIN(entry->record.length - at, (size_t)STORE_BATCH_BYTES);
-        code = store_read_whole(fd, piece, (size_t)pawl_align_up(bytes, DISK_PAGE_BYTES),
-                                entry->record.place + at);
-        crc = pawl_crc32c(crc, piece, bytes);
+    if (!is_run(entry)) {
+        code = payload_check(fd, piece, place, entry->record.length, entry->record.crc);
+    }
+    for (uint32_t i = 0; is_run(entry) && i < journal_run_count(entry) && code == 0; i++) {
+        struct disk_run_row row = run_row(replay->segment, payload_at, i);
+        code = payload_check(fd, piece, place, row.length, row.crc);
+        place += row.length;
     }
     free(piece);
-    return code != 0 || crc == entry->record.crc ? code : PAWL_ECORRUPT;
+    return code;
 }
 
 // Only of the last batch: a later one would say that the flush behind this one is over. A block that the power cut
 // has torn may be one that the disk can't read.
-static int payload_is_there(void *user, const struct disk_entry *entry)
+static int payload_is_there(void *user, const struct disk_entry *entry, size_t payload_at)
 {
     const struct replay *replay = user;
     const struct store *store = replay->store;
@@ -269,14 +324,14 @@ static int payload_is_there(void *user, const struct disk_entry *entry)
 
     if (replica == NULL || replica->create_lsn != entry->create_lsn ||
         replay->segment->generation <= replica->footer_generation ||
-        !place_is_inside(replica, entry)) {
+        !place_is_inside(replay, replica, entry, payload_at)) {
         return 1;
     }
     int fd = openat(store->chunks_fd, replica->name, O_RDONLY | store_file_flags(store));
     if (fd < 0 && errno == ENOENT) {
         return 1; // a file was taken away: the chunk will be called damaged
     }
-    int code = fd < 0 ? -errno : payload_check(fd, entry);
+    int code = fd < 0 ? -errno : payloads_check(replay, fd, entry, payload_at);
     if (fd >= 0) {
         close(fd);
     }

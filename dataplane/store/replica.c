@@ -17,6 +17,8 @@ static void replica_lists_init(struct store_replica *replica)
     pawl_list_init(&replica->blocked);
     pawl_list_init(&replica->lru);
     pawl_list_init(&replica->file_waiters);
+    pawl_list_init(&replica->gathers);
+    pawl_list_init(&replica->gathering);
     pawl_list_init(&replica->scarce);
     pawl_list_init(&replica->unflushed);
     pawl_list_init(&replica->flushing);

@@ -322,18 +322,32 @@ bool store_spare_keep(struct store_replica *replica)
     return true;
 }
 
-struct store_spare *store_spare_take(struct store *store, uint64_t file_bytes)
+static struct store_spare *spare_of_size(const struct store *store, uint64_t file_bytes)
 {
     pawl_list_for_each (node, &store->spares) {
         struct store_spare *spare = pawl_container_of(node, struct store_spare, node);
         if (spare->ready && !spare->leaving && spare->file_bytes == file_bytes) {
-            pawl_list_remove(&spare->node);
-            store->spares_count--;
-            store->spares_bytes -= spare->counted_bytes;
             return spare;
         }
     }
     return NULL;
+}
+
+bool store_spare_is_there(const struct store *store, uint64_t file_bytes)
+{
+    return spare_of_size(store, file_bytes) != NULL;
+}
+
+struct store_spare *store_spare_take(struct store *store, uint64_t file_bytes)
+{
+    struct store_spare *spare = spare_of_size(store, file_bytes);
+
+    if (spare != NULL) {
+        pawl_list_remove(&spare->node);
+        store->spares_count--;
+        store->spares_bytes -= spare->counted_bytes;
+    }
+    return spare;
 }
 
 // ---- start-up ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@
 #include "dataplane/store/store_private.h"
 
 #define STORE_INLINE_DEFAULT_BYTES (32u << 10)
+#define STORE_GROUP_MIN_DEFAULT_BYTES (32u << 10)
 #define STORE_FILES_MAX 4096u
 #define STORE_LOCK_MS 30000u
 
@@ -70,6 +71,7 @@ void store_fail(struct store *store, int code, const char *what)
     pawl_log_error("%s: %s: the store is out of service, it only reads now", what,
                    pawl_strerror(code));
     store_journal_fail(store, code);
+    store_groups_fail(store, code);
     pawl_list_for_each_safe (node, &store->replicas)
         store_file_fail(pawl_container_of(node, struct store_replica, node), code);
     pawl_list_for_each_safe (node, &store->dropped)
@@ -152,7 +154,8 @@ static int direct_probe(struct store *store, bool no_direct)
 static int pages_new(struct store *store)
 {
     size_t pages = 2 + STORE_WRITE_BACKS; // zeros, headers of segments and of footers
-    size_t bytes = pages * DISK_PAGE_BYTES + STORE_WRITE_BACKS * (size_t)STORE_RUN_BYTES;
+    size_t bytes = pages * DISK_PAGE_BYTES + STORE_WRITE_BACKS * (size_t)STORE_RUN_BYTES +
+                   STORE_GROUPS * (size_t)STORE_GROUP_BYTES;
     int code = store_aligned_new(bytes, &store->pages);
 
     if (code != 0) {
@@ -167,6 +170,10 @@ static int pages_new(struct store *store)
         store->checkpoint.write_backs[i].header = at;
         store->checkpoint.write_backs[i].run = at + DISK_PAGE_BYTES;
         at += DISK_PAGE_BYTES + STORE_RUN_BYTES;
+    }
+    for (uint32_t i = 0; i < STORE_GROUPS; i++) {
+        store->groups.flying[i].buffer = at;
+        at += STORE_GROUP_BYTES;
     }
     return 0;
 }
@@ -212,6 +219,8 @@ static void limits_set(struct store *store, const struct store_options *options)
     inline_max = inline_max != 0 ? inline_max : STORE_INLINE_DEFAULT_BYTES;
     inline_max = PAWL_MIN(inline_max, STORE_INLINE_MAX_BYTES);
     store->inline_max_bytes = (uint32_t)PAWL_MIN((uint64_t)inline_max, room);
+    store->group_bytes_min =
+        options->group_bytes_min != 0 ? options->group_bytes_min : STORE_GROUP_MIN_DEFAULT_BYTES;
     store->space_limit_bytes = options->space_limit_bytes;
     getrlimit(RLIMIT_NOFILE, &files);
     store->stores_count = PAWL_MAX(options->stores_count, 1u);
@@ -281,8 +290,8 @@ static void store_free(struct store *store)
 static bool store_moves(const struct store *store)
 {
     return !store_io_is_idle(&store->io) || !pawl_list_is_empty(&store->files_scarce) ||
-           (store->failed == 0 &&
-            (!store_journal_is_idle(store) || !store_checkpoint_is_idle(store)));
+           (store->failed == 0 && (!store_journal_is_idle(store) || !store_groups_are_idle(store) ||
+                                   !store_checkpoint_is_idle(store)));
 }
 
 // Everything that moves by itself: one turn.
@@ -320,6 +329,7 @@ static int store_start(struct store *store, const struct store_options *options)
     }
     if (code == 0) {
         store_journal_open(store);
+        store_groups_open(store);
         code = store_segments_open(store, options);
     }
     if (code == 0) {

@@ -7,12 +7,13 @@
 //
 // Every mutating call is asynchronous: it is queued, joins a group commit, and ends in exactly one
 // completion with its token, in store_poll(), after it is on stable storage. Calls of one chunk take
-// effect in the order in which they were made. Completions of small and large records may overtake
+// effect in the order in which they were made. Completions of records may overtake
 // each other; after a crash a chunk holds a prefix of its records (a hole cuts the log there), at
 // least as long as what was completed contiguously.
 //
 // Small records (payload <= inline_max_bytes) commit inside the journal and are written back to their
-// chunk file when the journal's segment is recycled. A large one is written to its chunk file at an
+// chunk file when the journal's segment is recycled; those that queue up for a recycled file go there at once, many by
+// one write, and are no more than rows in the journal. A large one is written to its chunk file at an
 // aligned place, then its entry commits in the journal; it is durable before, or by the same flush. A
 // sealed chunk's file ends with a checksummed footer (record table, inherited producer table, version)
 // and describes itself.
@@ -51,6 +52,7 @@ struct store_options {
     uint32_t journal_segment_bytes;  // 0: 32 MiB
     uint32_t journal_segments_count; // 0: 4
     uint32_t inline_max_bytes;       // 0: 32 KiB; at most 64 KiB
+    uint32_t group_bytes_min;        // of small records that go into their place at once; 0: 32 KiB
     uint32_t stores_count;           // of this process, on the same file system; 0: 1
     bool no_direct;                  // tests: don't use O_DIRECT
     bool no_uring;                   // tests, kernels without it: a fall-back
@@ -192,8 +194,10 @@ void store_space(struct store *store, struct store_space *ret_space);
 // What was done with payloads since store_open(). One pass over bytes from memory to memory is a copy; what
 // the kernel and the device do is not counted, nor what io.h's fall-back without O_DIRECT makes them do.
 struct store_counters {
-    uint64_t stored_bytes;       // of records that were accepted
-    uint64_t copied_bytes;       // for it: into the journal, or because a payload was not aligned
+    uint64_t stored_bytes; // of records that were accepted
+    uint64_t
+        copied_bytes; // for it: into the journal, together, or because a payload was not aligned
+    uint64_t grouped_bytes;      // of those: small records that were written once, in their place
     uint64_t written_back_bytes; // copied later, from the journal's segments to chunk files
     uint64_t read_bytes;         // that reads have returned
     uint64_t

@@ -7,6 +7,7 @@
 //   journal.c     gathers queued operations into batches, writes them, applies what is durable
 //   segment.c     the journal's files
 //   file.c        chunk files: opening, large records, deleting
+//   group.c       small records that are written in their place, not to the journal
 //   cover.c       what the journal's flush makes durable of them
 //   spare.c       files of deleted chunks that new ones get
 //   checkpoint.c  frees the oldest segment: writes its records back, and footers
@@ -39,6 +40,8 @@
 #define STORE_INLINE_MAX_BYTES (64u << 10)
 #define STORE_CHUNK_BYTES_MAX (UINT64_C(64) << 30)
 #define STORE_WRITE_BACKS 4u
+#define STORE_GROUPS 4u
+#define STORE_GROUP_BYTES (128u << 10)
 #define STORE_HUGE_BYTES (2u << 20)
 // Of the write-back, in one request: the journal's next write waits for as long as the disk takes for it.
 #define STORE_RUN_BYTES (128u << 10)
@@ -109,9 +112,9 @@ struct store_op {
     uint64_t version;
     uint64_t commit_count;
     const void *payload; // BORROWS UNTIL the completion
-    uint64_t place;      // large record: in the chunk file
+    uint64_t place;      // in the chunk file; 0: the payload is in the entry
     size_t batch_at;     // record: of its first entry in the batch
-    bool covered;        // large record: durable with the journal's flush, and no sooner
+    bool covered;        // its payload is durable with the journal's flush, and no sooner
     void *bounce;        // large record whose payload is not aligned
     struct store_waiter waiter;
     struct store_io_request io;
@@ -168,7 +171,7 @@ struct store_replica {
     bool seal_queued;
     bool drop_queued;
     uint32_t ops_count;
-    uint32_t large_count;     // on the way to the journal
+    uint32_t large_count;     // on the way to the journal, those of groups as well
     struct pawl_list blocked; // operations that wait for those, and everything behind them
 
     // Journal. Entries of generations >= dirty_generation are not in the footer; 0: none.
@@ -185,6 +188,10 @@ struct store_replica {
     uint64_t data_end; // bytes of the file's data area
     struct pawl_list lru;
     struct pawl_list file_waiters;
+    struct pawl_list gathers;   // in store->groups.gathering: it has some
+    struct pawl_list gathering; // small records that may be a group
+    size_t gathering_bytes;
+    uint32_t groups_count;      // that are being written
     struct pawl_list scarce;    // in store->files_scarce: the process has no descriptor for it
     struct pawl_list unflushed; // large records that are written
     struct pawl_list flushing;
@@ -264,6 +271,23 @@ struct store_journal {
     struct pawl_list waiting;
 };
 
+// Small records on their way to their chunk file.
+struct store_group {
+    struct store *store;
+    struct store_replica *replica; // NULL: idle
+    struct pawl_list ops;
+    struct store_waiter waiter;
+    struct store_io_request io;
+    uint8_t *buffer; // STORE_GROUP_BYTES; its memory is the store's
+    size_t bytes;    // whole pages
+    uint64_t place;
+};
+
+struct store_groups {
+    struct pawl_list gathering; // replicas
+    struct store_group flying[STORE_GROUPS];
+};
+
 struct store_write_back {
     struct store_checkpoint *checkpoint;
     struct store_replica *replica; // NULL: idle
@@ -299,6 +323,7 @@ struct store {
     bool direct;
     uint32_t block_bytes;
     uint32_t inline_max_bytes;
+    uint32_t group_bytes_min;
     uint64_t space_limit_bytes;
     struct disk_identity identity;
     int failed;
@@ -310,6 +335,7 @@ struct store {
     size_t pages_bytes;
     const uint8_t *zeros; // one of them
     struct store_journal journal;
+    struct store_groups groups;
     struct store_checkpoint checkpoint;
     struct pawl_map map;            // handle > replica
     struct pawl_list replicas;      // all in the map
@@ -435,10 +461,23 @@ uint64_t store_segments_held(const struct store *store);
 // journal.c
 void store_journal_open(struct store *store);
 void store_journal_step(struct store *store);
+// Of what a record's operation appends.
+size_t store_op_records_bytes(const struct store_op *op);
 size_t store_journal_op_bytes(const struct store_op *op);
 size_t store_journal_room_bytes(const struct store *store);
 void store_journal_fail(struct store *store, int code);
 bool store_journal_is_idle(const struct store *store);
+
+// group.c
+void store_groups_open(struct store *store);
+void store_groups_step(struct store *store);
+// Whether an operation may go into its place without its payload being in the journal.
+bool store_group_takes(const struct store_op *op);
+// An operation goes to the journal: where many of its chunk do, its file is made, if that is one that takes groups.
+void store_group_prepare(const struct store_op *op);
+void store_group_add(struct store_op *op);
+void store_groups_fail(struct store *store, int code);
+bool store_groups_are_idle(const struct store *store);
 
 // cover.c
 // Up to where a finished direct write to this file, by place, is durable once any file of the journal has been
@@ -450,6 +489,8 @@ void store_file_acquire(struct store_replica *replica, struct store_waiter *wait
                         enum store_file_how how);
 void store_file_release(struct store_replica *replica);
 void store_file_append(struct store_op *op);
+// Notes that chunks of this one's file need theirs at once.
+void store_file_will_take_large(const struct store_replica *replica);
 // A chunk was created whose file's last one took large records: makes its file now, not when the first comes.
 void store_file_make_ahead(struct store_replica *replica);
 void store_file_fail(struct store_replica *replica, int code);
@@ -470,6 +511,7 @@ uint64_t store_file_footer_place(const struct store_replica *replica, uint64_t s
 bool store_spare_keep(struct store_replica *replica);
 // The caller gets it, or NULL.
 struct store_spare *store_spare_take(struct store *store, uint64_t file_bytes);
+bool store_spare_is_there(const struct store *store, uint64_t file_bytes);
 void store_spares_trim(struct store *store);
 // Gives up one that is ready; false: there is none.
 bool store_spare_give_up(struct store *store);

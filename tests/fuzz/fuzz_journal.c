@@ -31,18 +31,29 @@ static int walk_visit(void *user, const struct disk_entry *entry, size_t payload
     pawl_assert(payload_at <= walk->bytes &&
                 journal_entry_payload_bytes(entry) <= walk->bytes - payload_at);
     pawl_assert(intact || journal_entry_payload_bytes(entry) > 0);
-    if (entry->type == DISK_ENTRY_RUN) { // who replays it takes the rows as they are
+    // Who replays a run takes the rows as they are.
+    if (entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE) {
         uint32_t count = journal_run_count(entry);
-        size_t at = count * sizeof(struct disk_run_row);
-        pawl_assert(count >= 2 && count <= DISK_RUN_MAX && at <= entry->record.length);
+        size_t rows_bytes = count * sizeof(struct disk_run_row);
+        uint64_t bytes = 0;
+        pawl_assert(count >= 2 && count <= DISK_RUN_MAX && rows_bytes <= entry->record.length);
         for (uint32_t i = 0; i < count; i++) {
             struct disk_run_row row;
             memcpy(&row, walk->image + payload_at + i * sizeof(row), sizeof(row));
-            at += row.length;
+            bytes += row.length;
         }
-        pawl_assert(at == entry->record.length);
+        pawl_assert(entry->type == DISK_ENTRY_RUN ? rows_bytes + bytes == entry->record.length
+                                                  : bytes <= WIRE_RECORD_MAX);
     }
     return 0;
+}
+
+static int walk_is_there(void *user, const struct disk_entry *entry, size_t payload_at)
+{
+    const struct walk *walk = user;
+
+    pawl_assert(journal_entry_payload_bytes(entry) <= walk->bytes - payload_at);
+    return entry->record.crc % 8 != 0;
 }
 
 static void walk_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t offset)
@@ -98,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .end_lsn = (data[0] & HAS_END) != 0 ? END_LSN : 0,
         .user = &walk,
         .visit = walk_visit,
+        .is_there = walk_is_there,
         .lost = walk_lost,
     };
     int code = journal_scan(&scan);

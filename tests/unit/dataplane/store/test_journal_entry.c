@@ -160,11 +160,12 @@ static void image_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t of
     image->lost_to = to_lsn;
 }
 
-static int image_is_there(void *user, const struct disk_entry *entry)
+static int image_is_there(void *user, const struct disk_entry *entry, size_t payload_at)
 {
     struct image *image = user;
 
     assert_int_equal(entry->type, DISK_ENTRY_REFERENCE);
+    assert_true(payload_at > DISK_PAGE_BYTES && payload_at < image->end);
     image->looked_count++;
     return entry->lsn == image->missing ? image->missing_code : 1;
 }
@@ -480,6 +481,88 @@ static void test_entry_decode_when_a_run_makes_no_sense_then_refuses(void **stat
     }
 }
 
+// The same without payloads, which are in the chunk file.
+static struct run run_make_reference(void)
+{
+    struct run run = run_make();
+
+    run.entry.type = DISK_ENTRY_RUN_REFERENCE;
+    run.entry.bytes = (uint32_t)journal_entry_bytes(sizeof(run.rows));
+    run.entry.record.length = sizeof(run.rows);
+    run.entry.record.place = 3 * DISK_PAGE_BYTES;
+    memset(run.payload, 0, sizeof(run.payload));
+    return run;
+}
+
+static void test_entry_decode_when_a_run_refers_then_checks_rows(void **state)
+{
+    struct run run = run_make_reference();
+    struct disk_entry ret;
+
+    (void)state;
+    assert_int_equal(run_decode(&run), 0);
+    assert_int_equal(journal_entry_decode(&run, run.entry.bytes, &ret), 0);
+    assert_int_equal(journal_run_count(&ret), 3);
+    assert_int_equal(journal_entry_payload_bytes(&ret), sizeof(run.rows));
+    for (size_t bit = 0; bit < 8 * sizeof(run.rows); bit++) {
+        uint8_t *rows = (uint8_t *)run.rows;
+        rows[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(journal_entry_decode(&run, sizeof(run), &ret), -EBADMSG);
+        rows[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    assert_int_equal(journal_entry_decode(&run, run.entry.bytes - 1, &ret), -EBADMSG);
+}
+
+static void test_entry_decode_when_a_run_that_refers_makes_no_sense_then_refuses(void **state)
+{
+    struct run run;
+
+    (void)state;
+    for (int what = 0; what < 6; what++) {
+        run = run_make_reference();
+        switch (what) {
+        case 0:
+            run.entry.record.length = sizeof(run.rows[0]);
+            run.entry.bytes = (uint32_t)journal_entry_bytes(sizeof(run.rows[0]));
+            break;
+        case 1:
+            run.entry.record.length = sizeof(run.rows) - 1; // no whole number of rows
+            break;
+        case 2:
+            run.entry.argument = DISK_RECORDS_MAX - 2;
+            break;
+        case 3:
+            run.entry.argument = UINT64_MAX - 1;
+            break;
+        case 4:
+            run.rows[1].length = 0;
+            break;
+        default:
+            run.rows[0].length = UINT32_MAX; // more than a chunk's record may have
+            break;
+        }
+        assert_int_equal(run_decode(&run), -EBADMSG);
+    }
+    // More rows than a run may have.
+    struct {
+        struct disk_entry entry;
+        struct disk_run_row rows[DISK_RUN_MAX + 1];
+    } long_run = {.entry = run_make_reference().entry};
+    for (size_t i = 0; i < PAWL_ARRAY_COUNT(long_run.rows); i++) {
+        long_run.rows[i].length = 1;
+    }
+    for (uint32_t count = DISK_RUN_MAX; count <= DISK_RUN_MAX + 1; count++) {
+        struct disk_entry ret;
+        size_t bytes = count * sizeof(long_run.rows[0]);
+        long_run.entry.bytes = (uint32_t)journal_entry_bytes(bytes);
+        long_run.entry.record.length = (uint32_t)bytes;
+        long_run.entry.record.crc = pawl_crc32c(0, long_run.rows, bytes);
+        journal_entry_encode(&long_run.entry);
+        assert_int_equal(journal_entry_decode(&long_run, sizeof(long_run), &ret),
+                         count <= DISK_RUN_MAX ? 0 : -EBADMSG);
+    }
+}
+
 static void
 test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one(void **state)
 {
@@ -599,6 +682,8 @@ int main(void)
         IMAGE_TEST(test_entry_decode_when_any_header_bit_flips_then_refuses),
         IMAGE_TEST(test_entry_decode_when_header_makes_no_sense_then_refuses),
         cmocka_unit_test(test_entry_decode_when_it_is_a_run_then_checks_rows_and_payloads),
+        cmocka_unit_test(test_entry_decode_when_a_run_refers_then_checks_rows),
+        cmocka_unit_test(test_entry_decode_when_a_run_that_refers_makes_no_sense_then_refuses),
         cmocka_unit_test(test_entry_decode_when_a_run_makes_no_sense_then_refuses),
         cmocka_unit_test(test_batch_decode_when_it_needs_what_is_not_known_then_says_so),
         cmocka_unit_test(test_segment_decode_when_bad_or_newer_then_says_which),

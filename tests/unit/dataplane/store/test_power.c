@@ -11,15 +11,22 @@
 #define ROUNDS 25
 #define STEPS_MAX 160u
 
+// What came about, of what is to be cut through.
+struct seen {
+    uint64_t recycled_files;
+    uint64_t grouped_bytes;
+};
+
 // One life of a store: written to, cut off, checked, many times over. NULL, or what was lost.
 static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_lie lie,
-                                uint64_t *recycled_files)
+                                struct seen *seen)
 {
     struct told *told = calloc(1, sizeof(*told));
     struct pawl_random random;
     const char *why = NULL;
 
     pawl_random_seed(&random, seed);
+    f->options.group_bytes_min = seed % 2 == 0 ? 3000 : 0; // of many records, seldom or never
     sim_io_start(seed, lie);
     for (int round = 0; round < ROUNDS && why == NULL; round++) {
         if (store_open(&f->options, &f->store) != 0) {
@@ -34,7 +41,8 @@ static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_li
                 writer_step(writer);
             }
         }
-        *recycled_files += store_counters(f->store)->recycled_files_count;
+        seen->recycled_files += store_counters(f->store)->recycled_files_count;
+        seen->grouped_bytes += store_counters(f->store)->grouped_bytes;
         sim_io_cut();
         store_close(f->store);
         f->store = NULL;
@@ -48,17 +56,18 @@ static const char *power_rounds(struct fixture *f, uint64_t seed, enum sim_io_li
 static void power_seeds(struct fixture *f, uint64_t first, uint64_t count)
 {
     const char *more = getenv("PAWL_SEEDS");
-    uint64_t recycled_files = 0;
+    struct seen seen = {0};
 
     count *= more != NULL ? strtoull(more, NULL, 10) : 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         fixture_remove_tree(f->dir);
-        const char *why = power_rounds(f, seed, SIM_IO_HONEST, &recycled_files);
+        const char *why = power_rounds(f, seed, SIM_IO_HONEST, &seen);
         if (why != NULL) {
             fail_msg("seed %lu: %s", (unsigned long)seed, why);
         }
     }
-    assert_true(recycled_files >= count); // drops and what follows them were cut through
+    assert_true(seen.recycled_files >= count); // drops and what follows them were cut through
+    assert_true(seen.grouped_bytes >= count * (64u << 10));
 }
 
 static void setup_small(struct fixture *f, uint32_t segments_count)
@@ -93,10 +102,10 @@ static void test_power_when_the_disk_lies_then_loss_is_found(void **state)
     setup_small(f, 2);
     for (size_t i = 0; i < PAWL_ARRAY_COUNT(lies); i++) {
         const char *why = NULL;
-        uint64_t recycled_files = 0;
+        struct seen seen = {0};
         for (uint64_t seed = 1; why == NULL && seed < 20; seed++) {
             fixture_remove_tree(f->dir);
-            why = power_rounds(f, seed, lies[i], &recycled_files);
+            why = power_rounds(f, seed, lies[i], &seen);
         }
         assert_non_null(why);
     }
