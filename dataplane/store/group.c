@@ -8,6 +8,9 @@
 //
 // A few records are better off in the journal, by one write instead of two. So only a long queue gathers, and when the
 // journal has nothing to do and no group of the chunk is on its way, what has gathered goes there, payloads and all.
+//
+// A flush takes the disk as long as dozens of records do. So a batch that could go while groups are being written waits for
+// them, and takes their entries along.
 #include <errno.h>
 #include <string.h>
 
@@ -24,6 +27,23 @@ void store_groups_open(struct store *store)
         store->groups.flying[i].store = store;
         pawl_list_init(&store->groups.flying[i].ops);
     }
+}
+
+void store_groups_await(struct store *store)
+{
+    for (uint32_t i = 0; i < STORE_GROUPS; i++) {
+        store->groups.flying[i].awaited = store->groups.flying[i].writing;
+    }
+}
+
+bool store_groups_are_awaited(const struct store *store)
+{
+    for (uint32_t i = 0; i < STORE_GROUPS; i++) {
+        if (store->groups.flying[i].awaited) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool store_groups_are_idle(const struct store *store)
@@ -127,6 +147,7 @@ static void group_end(struct store_group *group, int code)
     struct store *store = group->store;
 
     group->replica = NULL;
+    group->writing = group->awaited = false;
     replica->groups_count--;
     if (code < 0 && store->failed == 0) {
         store_fail(store, code, "a chunk file");
@@ -154,6 +175,7 @@ static void group_ready(struct store_waiter *waiter, int code)
         group_end(group, code);
         return;
     }
+    group->writing = true;
     group->io = (struct store_io_request){
         .type = STORE_IO_WRITE,
         .fd = group->replica->fd,

@@ -504,6 +504,7 @@ static void batch_written(struct store_io_request *request, int result)
         op_apply(pawl_container_of(node, struct store_op, node), batch);
     }
     batch_reset(batch);
+    store_groups_await(store);
     journal_pump(store);
 }
 
@@ -571,7 +572,8 @@ static void journal_pump(struct store *store)
     }
     store_groups_step(store);
     journal_gather(store);
-    if (!journal->in_flight && journal->batches[journal->gathering].bytes > 0) {
+    if (!journal->in_flight && journal->batches[journal->gathering].bytes > 0 &&
+        !store_groups_are_awaited(store)) {
         batch_submit(store);
         journal_gather(store);
     }

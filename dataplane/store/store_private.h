@@ -278,6 +278,8 @@ struct store_group {
     struct pawl_list ops;
     struct store_waiter waiter;
     struct store_io_request io;
+    bool writing;    // at the disk
+    bool awaited;    // the journal's next batch is to have its entries
     uint8_t *buffer; // STORE_GROUP_BYTES; its memory is the store's
     size_t bytes;    // whole pages
     uint64_t place;
@@ -475,6 +477,9 @@ void store_groups_step(struct store *store);
 bool store_group_takes(const struct store_op *op);
 // An operation goes to the journal: where many of its chunk do, its file is made, if that is one that takes groups.
 void store_group_prepare(const struct store_op *op);
+// The journal could go on: with what is on its way now, but not with what comes after that.
+void store_groups_await(struct store *store);
+bool store_groups_are_awaited(const struct store *store);
 void store_group_add(struct store_op *op);
 void store_groups_fail(struct store *store, int code);
 bool store_groups_are_idle(const struct store *store);

@@ -22,8 +22,12 @@
 // What was asked of the disk.
 static struct {
     uint32_t writes; // that are not durable by themselves: groups, as long as no checkpoint runs
+    uint32_t durable_writes; // of the journal
     uint32_t flushes;
     bool writes_fail;
+    bool writes_wait;
+    struct store_io *io;
+    struct store_io_request *write; // that waits
 } asked;
 
 // What cover.c would say of the disk.
@@ -41,9 +45,16 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
 {
     if (request->type == STORE_IO_FLUSH) {
         asked.flushes++;
+    } else if (request->type == STORE_IO_WRITE_DURABLE) {
+        asked.durable_writes++;
     } else if (request->type == STORE_IO_WRITE) {
         asked.writes++;
         request->fd = asked.writes_fail ? -1 : request->fd;
+        if (asked.writes_wait) {
+            asked.io = io;
+            asked.write = request;
+            return;
+        }
     }
     __real_store_io_submit(io, request);
 }
@@ -298,6 +309,71 @@ static void test_records_when_their_write_fails_then_out_of_service(void **state
                     1 + HEAD); // those of the journal may be there
 }
 
+// Lets the group's write, that was held up, go.
+static void let_go(void)
+{
+    asked.writes_wait = false;
+    assert_non_null(asked.write);
+    __real_store_io_submit(asked.io, asked.write);
+}
+
+// Polls for a while: whether the operation has ended.
+static bool ends(struct fixture *f, uint64_t token)
+{
+    for (int i = 0; i < 1000 && f->status[token] == FIXTURE_PENDING; i++) {
+        struct store_completion completions[16];
+        int count = store_poll(f->store, completions, 16);
+        for (int k = 0; k < count; k++) {
+            f->status[completions[k].token] = completions[k].status;
+        }
+    }
+    return f->status[token] != FIXTURE_PENDING;
+}
+
+static void test_journal_when_it_could_go_on_then_waits_for_groups_that_are_written(void **state)
+{
+    static struct together together;
+    struct fixture *f = *state;
+    void *payload;
+
+    open_recycled(f);
+    fixture_create_sized(f, 4, CHUNK_BYTES);
+    asked.writes_wait = true;
+    start(f, &together, MANY);
+    assert_int_equal(fixture_wait(f, together.tokens[HEAD - 1]), 0);
+    asked.durable_writes = 0;
+    uint64_t token = fixture_append_start(f, 4, 0, 0, 100, &payload);
+    assert_false(ends(f, token));
+    assert_int_equal(asked.durable_writes, 0);
+    let_go();
+    assert_int_equal(fixture_wait(f, token), 0);
+    assert_int_equal(asked.durable_writes, 1);
+    end(f, &together, 0);
+    assert_int_equal(asked.durable_writes, 1); // of all
+    free(payload);
+}
+
+// Else it would wait for ever where they never end.
+static void test_journal_when_a_group_begins_while_it_is_idle_then_does_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t lengths[] = {11000, 12000, 13000};
+    void *payloads[2];
+
+    open_recycled(f);
+    fixture_create_sized(f, 4, CHUNK_BYTES);
+    asked.writes_wait = true;
+    uint64_t group = fixture_run_start(f, CHUNK, lengths, 3, &payloads[0]);
+    assert_false(ends(f, group));
+    uint64_t token = fixture_append_start(f, 4, 0, 0, 100, &payloads[1]);
+    assert_int_equal(fixture_wait(f, token), 0);
+    assert_int_equal(f->status[group], FIXTURE_PENDING);
+    let_go();
+    assert_int_equal(fixture_wait(f, group), 0);
+    free(payloads[0]);
+    free(payloads[1]);
+}
+
 // A byte of the chunk's file.
 static void flip(const struct fixture *f, uint64_t place)
 {
@@ -401,6 +477,8 @@ int main(void)
         FIXTURE_TEST(test_seal_when_a_group_is_on_its_way_then_comes_behind_it),
         FIXTURE_TEST(test_drop_when_a_group_is_on_its_way_then_all_of_it_ends),
         FIXTURE_TEST(test_records_when_their_write_fails_then_out_of_service),
+        FIXTURE_TEST(test_journal_when_it_could_go_on_then_waits_for_groups_that_are_written),
+        FIXTURE_TEST(test_journal_when_a_group_begins_while_it_is_idle_then_does_not_wait),
         FIXTURE_TEST(test_recovery_when_a_payload_of_the_last_group_is_torn_then_ends_there),
         FIXTURE_TEST(test_recovery_when_a_run_of_the_last_group_is_torn_then_none_of_it_was),
         FIXTURE_TEST(test_recovery_when_a_payload_of_an_earlier_group_rots_then_its_record_stays),
