@@ -39,11 +39,11 @@
 #include "proto/wire.h"
 
 #define DISK_FORMAT 1u
-#define DISK_FEATURES 0u             // bits of optional features; none yet but those of batches
-#define DISK_BATCH_RUNS 1u           // feature of a batch: it has a DISK_ENTRY_RUN
-#define DISK_BATCH_COVERS 2u         // another: payloads elsewhere became durable with it
-#define DISK_BATCH_RUN_REFERENCES 4u // another: it has a DISK_ENTRY_RUN_REFERENCE
-#define DISK_BATCH_FEATURES 7u       // all that are known
+#define DISK_FEATURES 0u       // bits of optional features; none yet but those of batches
+#define DISK_BATCH_RUNS 1u     // feature of a batch: it has a DISK_ENTRY_RUN
+#define DISK_BATCH_COVERS 2u   // another: payloads elsewhere became durable with it
+#define DISK_BATCH_GROUPS 4u   // another: it refers to records that begin anywhere, or to runs
+#define DISK_BATCH_FEATURES 7u // all that are known
 #define DISK_PAGE_BYTES 4096u
 #define DISK_BLOCK_BYTES_MIN 512u // no logical block is smaller: batches stand on multiples of it
 

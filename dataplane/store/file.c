@@ -493,8 +493,9 @@ static void made_ahead(struct store_waiter *waiter, int code)
 
 void store_file_make_ahead(struct store_replica *replica)
 {
-    if (replica->dropped || replica->file_exists || replica->zero_bytes != 0 ||
-        replica->written_handle != 0 || !file_takes_large(replica->store, replica->file_id)) {
+    if (replica->dropped || replica->file_exists || replica->making_file ||
+        replica->zero_bytes != 0 || replica->written_handle != 0 ||
+        !file_takes_large(replica->store, replica->file_id)) {
         return;
     }
     replica->making_file = true;

@@ -32,7 +32,7 @@ void store_groups_open(struct store *store)
 void store_groups_await(struct store *store)
 {
     for (uint32_t i = 0; i < STORE_GROUPS; i++) {
-        store->groups.flying[i].awaited = store->groups.flying[i].writing;
+        store->groups.flying[i].awaited = store->groups.flying[i].replica != NULL;
     }
 }
 
@@ -51,9 +51,10 @@ bool store_groups_are_idle(const struct store *store)
     return pawl_list_is_empty(&store->groups.gathering); // those on their way have a request
 }
 
+// And open: to wait for a descriptor is nothing for small records.
 static bool file_is_covered(const struct store_replica *replica)
 {
-    return replica->file_exists && replica->tail < replica->covered_end &&
+    return replica->file_state == STORE_FILE_OPEN && replica->tail < replica->covered_end &&
            replica->covered_end - replica->tail >= STORE_GROUP_BYTES;
 }
 
@@ -83,7 +84,8 @@ void store_group_prepare(const struct store_op *op)
     struct store_replica *replica = op->replica;
     const struct store *store = replica->store;
 
-    if (op->type == STORE_OP_RECORD && !replica->file_exists && !replica->making_file &&
+    if (op->type == STORE_OP_RECORD && replica->created && !replica->file_exists &&
+        !replica->making_file &&
         pawl_records_bytes(&replica->records, replica->queued_count) >= GROUP_CHUNK_BYTES_MIN &&
         queue_is_long(replica) &&
         store_spare_is_there(store, store_file_bytes(replica->chunk_bytes))) {
@@ -147,7 +149,7 @@ static void group_end(struct store_group *group, int code)
     struct store *store = group->store;
 
     group->replica = NULL;
-    group->writing = group->awaited = false;
+    group->awaited = false;
     replica->groups_count--;
     if (code < 0 && store->failed == 0) {
         store_fail(store, code, "a chunk file");
@@ -171,11 +173,7 @@ static void group_ready(struct store_waiter *waiter, int code)
 {
     struct store_group *group = pawl_container_of(waiter, struct store_group, waiter);
 
-    if (code != 0) {
-        group_end(group, code);
-        return;
-    }
-    group->writing = true;
+    pawl_assert(code == 0); // the file is open
     group->io = (struct store_io_request){
         .type = STORE_IO_WRITE,
         .fd = group->replica->fd,
@@ -241,16 +239,23 @@ static void group_give_up(struct store_replica *replica)
     store_blocked_release(replica);
 }
 
+static bool group_is_due(const struct store_replica *replica)
+{
+    return replica->gathering_bytes >= replica->store->group_bytes_min && file_is_covered(replica);
+}
+
 void store_groups_step(struct store *store)
 {
     pawl_list_for_each_safe (node, &store->groups.gathering) {
         struct store_replica *replica = pawl_container_of(node, struct store_replica, gathers);
-        if (replica->gathering_bytes >= store->group_bytes_min && file_is_covered(replica)) {
-            struct store_group *group = group_idle(store);
-            if (group != NULL) {
-                group_begin(group, replica);
-            }
-        } else if (replica->groups_count == 0 && !store->journal.in_flight) {
+        struct store_group *group;
+        if (store->failed != 0) {
+            return;
+        }
+        while (group_is_due(replica) && (group = group_idle(store)) != NULL) {
+            group_begin(group, replica);
+        }
+        if (!group_is_due(replica) && replica->groups_count == 0 && !store->journal.in_flight) {
             group_give_up(replica);
         }
     }

@@ -326,8 +326,8 @@ static void references_add(struct store *store, struct store_batch *batch, struc
         entry.type = DISK_ENTRY_RUN_REFERENCE;
         entry.record.length = (uint32_t)rows_bytes(op);
         entry.record.crc = rows_encode(op, at);
-        batch->features |= DISK_BATCH_RUN_REFERENCES;
     }
+    batch->features |= DISK_BATCH_GROUPS;
     entry_put(batch, &entry, rows_bytes(op));
 }
 
@@ -504,7 +504,9 @@ static void batch_written(struct store_io_request *request, int result)
         op_apply(pawl_container_of(node, struct store_op, node), batch);
     }
     batch_reset(batch);
-    store_groups_await(store);
+    if (journal->unmarked) { // a mark was no reason for anybody to gather
+        store_groups_await(store);
+    }
     journal_pump(store);
 }
 

@@ -2,8 +2,8 @@
 // Mutating calls: what is refused at once, in which order the rest takes effect, and how it ends.
 //
 // Order within a chunk. Everything takes effect in the order of its entries in the journal, and small
-// operations get there in the order of their calls. A large record is on its way to the chunk file
-// first; what must not overtake it (promise, seal, drop) waits in the chunk's `blocked` list, and so
+// operations get there in the order of their calls. A large record, or a group of small ones, is on its way to the
+// chunk file first; what must not overtake it (promise, seal, drop) waits in the chunk's `blocked` list, and so
 // does whatever comes behind it.
 #include <errno.h>
 #include <stdlib.h>
@@ -157,7 +157,9 @@ static void op_go(struct store_op *op)
 
 void store_op_launch(struct store_op *op)
 {
-    if (!pawl_list_is_empty(&op->replica->blocked) || op_must_wait(op)) {
+    bool waits = !pawl_list_is_empty(&op->replica->blocked) || op_must_wait(op);
+
+    if (waits && op->replica->store->failed == 0) {
         pawl_list_push_back(&op->replica->blocked, &op->node);
     } else {
         op_go(op);

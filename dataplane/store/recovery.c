@@ -427,8 +427,18 @@ static void replica_check(struct store_replica *replica)
         if (!replica->file_exists) {
             store_replica_damage(replica, "its file is missing");
         }
-        replica->tail =
-            PAWL_MAX(replica->tail, pawl_align_up(place + record->length, DISK_PAGE_BYTES));
+    }
+}
+
+// Behind all that is in the file, also what a hole cuts off: until the cut lasts, the next start compares it once more.
+static void replica_tail(struct store_replica *replica)
+{
+    for (uint64_t i = 0; i < replica->queued_count; i++) {
+        uint64_t place = *store_replica_place(replica, i);
+        uint64_t length = store_replica_recovered(replica, i)->length;
+        if (place != 0 && !store_place_is_journal(place)) {
+            replica->tail = PAWL_MAX(replica->tail, pawl_align_up(place + length, DISK_PAGE_BYTES));
+        }
     }
 }
 
@@ -488,6 +498,7 @@ static int replica_settle(struct store_replica *replica)
     }
     store_replica_advance(replica);
     replica_check(replica);
+    replica_tail(replica);
     uint64_t behind = replica->queued_count - replica->durable_count;
     if (behind > 0 && replica->sealed) {
         store_replica_damage(replica, "it is sealed, but records of it are missing");

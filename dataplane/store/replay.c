@@ -26,6 +26,7 @@ struct replay {
     struct store_segment *segment;
     uint64_t applied_count;
     uint64_t unknown_count; // entries of chunks that are gone
+    uint8_t *piece;         // of a payload that is compared; NULL: none was yet
     uint64_t unread_end;    // of the segment: behind the last block that can't be read; 0: all can
 };
 
@@ -296,12 +297,9 @@ static int payloads_check(const struct replay *replay, int fd, const struct disk
                           size_t payload_at)
 {
     uint64_t place = entry->record.place;
-    void *piece;
-    int code = store_aligned_new(STORE_BATCH_BYTES + DISK_PAGE_BYTES, &piece);
+    uint8_t *piece = replay->piece;
+    int code = 0;
 
-    if (code != 0) {
-        return code;
-    }
     if (!is_run(entry)) {
         code = payload_check(fd, piece, place, entry->record.length, entry->record.crc);
     }
@@ -310,7 +308,18 @@ static int payloads_check(const struct replay *replay, int fd, const struct disk
         code = payload_check(fd, piece, place, row.length, row.crc);
         place += row.length;
     }
-    free(piece);
+    return code;
+}
+
+static int piece_new(struct replay *replay)
+{
+    void *piece;
+    int code =
+        replay->piece != NULL ? 0 : store_aligned_new(STORE_BATCH_BYTES + DISK_PAGE_BYTES, &piece);
+
+    if (replay->piece == NULL && code == 0) {
+        replay->piece = piece;
+    }
     return code;
 }
 
@@ -318,7 +327,7 @@ static int payloads_check(const struct replay *replay, int fd, const struct disk
 // has torn may be one that the disk can't read.
 static int payload_is_there(void *user, const struct disk_entry *entry, size_t payload_at)
 {
-    const struct replay *replay = user;
+    struct replay *replay = user;
     const struct store *store = replay->store;
     const struct store_replica *replica = store_replica_find(store, entry->handle);
 
@@ -331,7 +340,10 @@ static int payload_is_there(void *user, const struct disk_entry *entry, size_t p
     if (fd < 0 && errno == ENOENT) {
         return 1; // a file was taken away: the chunk will be called damaged
     }
-    int code = fd < 0 ? -errno : payloads_check(replay, fd, entry, payload_at);
+    int code = fd < 0 ? -errno : piece_new(replay);
+    if (code == 0) {
+        code = payloads_check(replay, fd, entry, payload_at);
+    }
     if (fd >= 0) {
         close(fd);
     }
@@ -596,6 +608,7 @@ int store_replay(struct store *store)
 
     store->journal.next_lsn = 1;
     int code = segments_replay(&replay);
+    free(replay.piece);
     pawl_list_for_each (node, &store->replicas) {
         const struct store_replica *replica = pawl_container_of(node, struct store_replica, node);
         store->journal.next_lsn = PAWL_MAX(store->journal.next_lsn, replica->create_lsn + 1);

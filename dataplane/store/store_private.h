@@ -15,7 +15,8 @@
 //   recovery.c    chunk files at start-up; replay.c: the journal on top
 //
 // Life of a small record: queue.c puts an operation on `waiting`; journal.c encodes it into the
-// gathering batch and applies it when the batch is on disk; checkpoint.c moves it to the chunk file.
+// gathering batch and applies it when the batch is on disk; checkpoint.c moves it to the chunk file. Where many queue up,
+// group.c writes them to the chunk file first, and they go on as large ones do.
 // Life of a large one: file.c writes it, flushes the file where the journal's flush won't do, and puts it on
 // `waiting`: the rest is the same, but that the entry only refers to it.
 #ifndef PAWL_DATAPLANE_STORE_PRIVATE_H
@@ -217,9 +218,10 @@ struct store_replica {
     struct store_op *drop_op;
     uint32_t uses; // reads under way
     uint64_t space_bytes;
-    uint64_t held_bytes;  // of a recycled file's blocks, used or not yet
-    bool overwrites;      // its file is a recycled one: it has blocks
-    uint64_t covered_end; // of its file: large records up to there last once the journal is flushed
+    uint64_t held_bytes; // of a recycled file's blocks, used or not yet
+    bool overwrites;     // its file is a recycled one: it has blocks
+    uint64_t
+        covered_end; // of its file: what is written up to there lasts once the journal is flushed
 };
 
 enum store_segment_state { STORE_SEGMENT_FREE = 0, STORE_SEGMENT_ACTIVE, STORE_SEGMENT_FULL };
@@ -278,7 +280,6 @@ struct store_group {
     struct pawl_list ops;
     struct store_waiter waiter;
     struct store_io_request io;
-    bool writing;    // at the disk
     bool awaited;    // the journal's next batch is to have its entries
     uint8_t *buffer; // STORE_GROUP_BYTES; its memory is the store's
     size_t bytes;    // whole pages
@@ -344,12 +345,13 @@ struct store {
     struct pawl_list dropped;       // deleted, not forgotten yet
     struct pawl_list reads_waiting; // large ones, for their turn at the disk
     uint64_t reads_waiting_bytes;
-    uint64_t reads_flying_bytes;             // of large ones that are there
-    struct pawl_list files_open;             // least recently used first
-    struct pawl_list files_scarce;           // replicas whose file is to be opened later
-    uint64_t files_scarce_ms;                // when that was tried
-    struct pawl_list spares;                 // oldest first
-    uint64_t large_files[STORE_LARGE_FILES]; // ids of files that large records came to; a ring
+    uint64_t reads_flying_bytes;   // of large ones that are there
+    struct pawl_list files_open;   // least recently used first
+    struct pawl_list files_scarce; // replicas whose file is to be opened later
+    uint64_t files_scarce_ms;      // when that was tried
+    struct pawl_list spares;       // oldest first
+    uint64_t
+        large_files[STORE_LARGE_FILES]; // ids of files that large records or groups came to; a ring
     uint32_t large_files_next;
     uint32_t spares_count;
     uint64_t spares_next;  // number
@@ -496,7 +498,7 @@ void store_file_release(struct store_replica *replica);
 void store_file_append(struct store_op *op);
 // Notes that chunks of this one's file need theirs at once.
 void store_file_will_take_large(const struct store_replica *replica);
-// A chunk was created whose file's last one took large records: makes its file now, not when the first comes.
+// For a chunk of a file that takes large records or groups: makes its file now, not when the first comes.
 void store_file_make_ahead(struct store_replica *replica);
 void store_file_fail(struct store_replica *replica, int code);
 void store_file_unlink(struct store_replica *replica);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crc32c.h"
 #include "dataplane/store/journal_entry.h"
 
 #define REPAIR 1u
@@ -64,6 +65,15 @@ static void walk_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t off
     walk->next_lsn = to_lsn;
 }
 
+// The checksum of a run's rows.
+static void repair_rows(struct disk_entry *entry, const uint8_t *rows, size_t bytes)
+{
+    if (entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE) {
+        uint64_t rows_bytes = (uint64_t)journal_run_count(entry) * sizeof(struct disk_run_row);
+        entry->record.crc = rows_bytes <= bytes ? pawl_crc32c(0, rows, (size_t)rows_bytes) : 0;
+    }
+}
+
 static void repair(uint8_t *data, size_t bytes)
 {
     for (size_t at = 0; at + sizeof(struct disk_batch) <= bytes; at += 8) {
@@ -77,6 +87,7 @@ static void repair(uint8_t *data, size_t bytes)
         } else if (magic == DISK_ENTRY_MAGIC && at + sizeof(struct disk_entry) <= bytes) {
             struct disk_entry entry;
             memcpy(&entry, data + at, sizeof(entry));
+            repair_rows(&entry, data + at + sizeof(entry), bytes - at - sizeof(entry));
             journal_entry_encode(&entry);
             memcpy(data + at, &entry, sizeof(entry));
         }

@@ -25,6 +25,7 @@ static struct {
     uint32_t durable_writes; // of the journal
     uint32_t flushes;
     bool writes_fail;
+    bool durable_writes_fail;
     bool writes_wait;
     struct store_io *io;
     struct store_io_request *write; // that waits
@@ -47,6 +48,7 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
         asked.flushes++;
     } else if (request->type == STORE_IO_WRITE_DURABLE) {
         asked.durable_writes++;
+        request->fd = asked.durable_writes_fail ? -1 : request->fd;
     } else if (request->type == STORE_IO_WRITE) {
         asked.writes++;
         request->fd = asked.writes_fail ? -1 : request->fd;
@@ -309,6 +311,68 @@ static void test_records_when_their_write_fails_then_out_of_service(void **state
                     1 + HEAD); // those of the journal may be there
 }
 
+// Its entries have no place then, and what is to come behind them ends as well.
+static void test_records_when_the_journal_fails_behind_them_then_all_ends(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t lengths[] = {11000, 12000, 13000};
+    void *payload;
+
+    open_recycled(f);
+    asked.durable_writes_fail = true;
+    uint64_t token = fixture_run_start(f, CHUNK, lengths, 3, &payload);
+    uint64_t promised = fixture_token(f);
+    assert_int_equal(store_promise(f->store, CHUNK, 2, promised), 0);
+    assert_int_equal(fixture_wait(f, token), -EBADF);
+    assert_int_equal(fixture_wait(f, promised), -EBADF);
+    free(payload);
+    promised = fixture_token(f);
+    assert_int_equal(store_promise(f->store, CHUNK, 3, promised), 0);
+    assert_int_equal(fixture_wait(f, promised), -EBADF);
+    asked.durable_writes_fail = false;
+    assert_false(store_busy(f->store));
+    fixture_reopen(f);
+    assert_int_equal(fixture_check_chunk(f, CHUNK), 1);
+}
+
+// Small records need no descriptor; a large one, or the checkpoint, opens the file.
+static void test_records_when_their_file_is_closed_then_they_go_to_the_journal(void **state)
+{
+    struct fixture *f = *state;
+
+    open_recycled(f);
+    f->store->files_max = 0;
+    fixture_create_sized(f, 4, CHUNK_BYTES);
+    fixture_append(f, 4, LARGE_BYTES); // to open its file closes the other one
+    f->store->files_max = 100;
+    append_many(f, MANY);
+    assert_int_equal(grouped_bytes(f), 0);
+    fixture_append(f, CHUNK, LARGE_BYTES);
+    append_many(f, MANY);
+    assert_int_equal(grouped_bytes(f), (MANY - HEAD) * SMALL_BYTES);
+    assert_int_equal(fixture_check_chunk(f, CHUNK), 2 + 2 * MANY);
+}
+
+// A chunk that is not created yet has no name for a file.
+static void test_chunk_when_it_is_not_created_yet_then_takes_no_file(void **state)
+{
+    static struct together together;
+    struct fixture *f = *state;
+
+    f->options.journal_segment_bytes = 8u << 20;
+    fixture_open(f);
+    leave(f);
+    struct store_chunk chunk = fixture_new_chunk(CHUNK, 1);
+    chunk.chunk_bytes = CHUNK_BYTES;
+    uint64_t created = fixture_token(f);
+    assert_int_equal(store_create(f->store, &chunk, created), 0);
+    start(f, &together, BATCH_MAX);
+    assert_false(store_replica_find(f->store, CHUNK)->making_file);
+    assert_int_equal(fixture_wait(f, created), 0);
+    end(f, &together, 0);
+    assert_int_equal(fixture_check_chunk(f, CHUNK), BATCH_MAX);
+}
+
 // Lets the group's write, that was held up, go.
 static void let_go(void)
 {
@@ -348,8 +412,8 @@ static void test_journal_when_it_could_go_on_then_waits_for_groups_that_are_writ
     let_go();
     assert_int_equal(fixture_wait(f, token), 0);
     assert_int_equal(asked.durable_writes, 1);
+    assert_int_equal(fixture_find(f, CHUNK).chunk.records_count, 1 + MANY); // it was of all
     end(f, &together, 0);
-    assert_int_equal(asked.durable_writes, 1); // of all
     free(payload);
 }
 
@@ -400,7 +464,7 @@ static void test_recovery_when_a_payload_of_the_last_group_is_torn_then_ends_the
     fixture_open(f);
     assert_int_equal(fixture_check_chunk(f, CHUNK), 1 + HEAD + 7);
     assert_false(fixture_find(f, CHUNK).chunk.damaged);
-    append_many(f, MANY); // to the same places
+    append_many(f, MANY);
     fixture_reopen(f);
     assert_int_equal(fixture_check_chunk(f, CHUNK), 1 + HEAD + 7 + MANY);
 }
@@ -457,7 +521,6 @@ static void test_chunk_when_many_records_queue_up_then_takes_a_file_for_them(voi
     assert_int_equal(store_counters(f->store)->recycled_files_count, 1);
     assert_int_equal(grouped_bytes(f), (MANY - HEAD) * SMALL_BYTES);
     assert_int_equal(fixture_check_chunk(f, CHUNK), 200 + BATCH_MAX + MANY);
-    fixture_create_sized(f, 4, CHUNK_BYTES); // another one, for which no file is left
     fixture_reopen(f);
     assert_int_equal(fixture_check_chunk(f, CHUNK), 200 + BATCH_MAX + MANY);
 }
@@ -477,6 +540,9 @@ int main(void)
         FIXTURE_TEST(test_seal_when_a_group_is_on_its_way_then_comes_behind_it),
         FIXTURE_TEST(test_drop_when_a_group_is_on_its_way_then_all_of_it_ends),
         FIXTURE_TEST(test_records_when_their_write_fails_then_out_of_service),
+        FIXTURE_TEST(test_records_when_the_journal_fails_behind_them_then_all_ends),
+        FIXTURE_TEST(test_records_when_their_file_is_closed_then_they_go_to_the_journal),
+        FIXTURE_TEST(test_chunk_when_it_is_not_created_yet_then_takes_no_file),
         FIXTURE_TEST(test_journal_when_it_could_go_on_then_waits_for_groups_that_are_written),
         FIXTURE_TEST(test_journal_when_a_group_begins_while_it_is_idle_then_does_not_wait),
         FIXTURE_TEST(test_recovery_when_a_payload_of_the_last_group_is_torn_then_ends_there),

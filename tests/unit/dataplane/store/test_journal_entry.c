@@ -164,7 +164,7 @@ static int image_is_there(void *user, const struct disk_entry *entry, size_t pay
 {
     struct image *image = user;
 
-    assert_int_equal(entry->type, DISK_ENTRY_REFERENCE);
+    assert_true(entry->type == DISK_ENTRY_REFERENCE || entry->type == DISK_ENTRY_RUN_REFERENCE);
     assert_true(payload_at > DISK_PAGE_BYTES && payload_at < image->end);
     image->looked_count++;
     return entry->lsn == image->missing ? image->missing_code : 1;
@@ -588,6 +588,36 @@ test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one(void
     assert_int_equal(image->lost_count, 0);
 }
 
+static void test_scan_when_the_last_batch_covers_a_run_then_looks_at_it(void **state)
+{
+    struct image *image = *state;
+    struct run run = run_make_reference();
+    size_t at = image->end;
+    struct disk_batch batch = {
+        .features = DISK_BATCH_GROUPS | DISK_BATCH_COVERS,
+        .store_id = STORE_ID,
+        .generation = GENERATION,
+        .first_lsn = image->next_lsn,
+        .oldest_generation = 3,
+        .bytes = (uint32_t)(sizeof(batch) + run.entry.bytes),
+        .entries_count = 1,
+    };
+
+    run.entry.lsn = run.entry.argument = image->next_lsn;
+    assert_int_equal(run_decode(&run), 0);
+    journal_batch_encode(&batch);
+    memcpy(image->data + at, &batch, sizeof(batch));
+    memcpy(image->data + at + sizeof(batch), &run, run.entry.bytes);
+    image->end = at + batch.bytes;
+    (void)image_scan(image, 0);
+    assert_int_equal(image->seen_count, 10);
+    assert_int_equal(image->looked_count, 1);
+    image->missing = batch.first_lsn;
+    struct journal_scan scan = image_scan(image, 0);
+    assert_int_equal(image->seen_count, 9);
+    assert_int_equal(scan.next_lsn, batch.first_lsn);
+}
+
 static void test_scan_when_a_payload_can_not_be_looked_at_then_says_why(void **state)
 {
     struct image *image = *state;
@@ -675,6 +705,7 @@ int main(void)
         IMAGE_TEST(test_scan_when_a_batch_header_rots_then_tells_what_is_lost),
         IMAGE_TEST(test_scan_when_the_end_is_missing_then_tells_what_is_lost),
         IMAGE_TEST(test_scan_when_batches_are_of_another_use_then_ignores_them),
+        IMAGE_TEST(test_scan_when_the_last_batch_covers_a_run_then_looks_at_it),
         IMAGE_TEST(test_scan_when_the_last_batch_covers_payloads_then_it_ends_at_a_missing_one),
         IMAGE_TEST(test_scan_when_a_payload_can_not_be_looked_at_then_says_why),
         IMAGE_TEST(test_scan_when_the_last_batch_only_refers_then_payloads_are_not_looked_at),
