@@ -321,18 +321,25 @@ static void file_recycle(struct store_replica *replica)
     store_io_submit(&replica->store->io, &replica->file_io);
 }
 
+void store_file_use(struct store_replica *replica)
+{
+    pawl_assert(replica->file_state == STORE_FILE_OPEN);
+    replica->file_uses++;
+    pawl_list_remove(&replica->lru);
+    pawl_list_push_back(&replica->store->files_open, &replica->lru);
+}
+
 void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,
                         enum store_file_how how)
 {
     struct store *store = replica->store;
 
-    replica->file_uses++;
     if (replica->file_state == STORE_FILE_OPEN) {
-        pawl_list_remove(&replica->lru);
-        pawl_list_push_back(&store->files_open, &replica->lru);
+        store_file_use(replica);
         waiter->ready(waiter, 0);
         return;
     }
+    replica->file_uses++;
     pawl_list_push_back(&replica->file_waiters, &waiter->node);
     if (replica->file_state == STORE_FILE_OPENING) {
         return;

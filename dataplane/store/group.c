@@ -11,10 +11,8 @@
 //
 // A flush takes the disk as long as dozens of records do. So a batch that could go while groups are being written waits for
 // them, and takes their entries along.
-#include <errno.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "dataplane/store/store_private.h"
 
 // A chunk's first bytes say nothing about how many will come.
@@ -169,29 +167,11 @@ static void group_written(struct store_io_request *request, int result)
     group_end(group, result);
 }
 
-static void group_ready(struct store_waiter *waiter, int code)
+// Copies what has gathered, as much as a write takes, and gives it its place. Returns the bytes.
+static size_t group_fill(struct store_group *group, struct store_replica *replica)
 {
-    struct store_group *group = pawl_container_of(waiter, struct store_group, waiter);
-
-    pawl_assert(code == 0); // the file is open
-    group->io = (struct store_io_request){
-        .type = STORE_IO_WRITE,
-        .fd = group->replica->fd,
-        .buffer = group->buffer,
-        .bytes = group->bytes,
-        .offset = group->place,
-        .done = group_written,
-    };
-    store_io_submit(&group->store->io, &group->io);
-}
-
-static void group_begin(struct store_group *group, struct store_replica *replica)
-{
-    struct store *store = group->store;
     size_t used = 0;
 
-    group->replica = replica;
-    group->place = replica->tail;
     while (!pawl_list_is_empty(&replica->gathering)) {
         struct pawl_list *node = pawl_list_first(&replica->gathering);
         size_t bytes = store_op_records_bytes(pawl_container_of(node, struct store_op, node));
@@ -200,22 +180,39 @@ static void group_begin(struct store_group *group, struct store_replica *replica
         }
         struct store_op *op = group_pop(replica);
         memcpy(group->buffer + used, op->payload, bytes);
-        op->place = group->place + used;
+        op->place = replica->tail + used;
         op->covered = true;
         pawl_list_push_back(&group->ops, &op->node);
         used += bytes;
     }
-    group->bytes = (size_t)pawl_align_up(used, DISK_PAGE_BYTES);
-    memset(group->buffer + used, 0, group->bytes - used);
+    return used;
+}
+
+static void group_begin(struct store_group *group, struct store_replica *replica)
+{
+    struct store *store = group->store;
+    size_t used = group_fill(group, replica);
+    size_t bytes = (size_t)pawl_align_up(used, DISK_PAGE_BYTES);
+
+    memset(group->buffer + used, 0, bytes - used);
     store->counters.copied_bytes += used;
     store->counters.grouped_bytes += used;
-    store_replica_space(replica, replica->space_bytes + group->bytes - used, replica->held_bytes);
-    store_checkpoint_pace(store, group->bytes);
-    replica->tail += group->bytes;
-    replica->groups_count++;
+    store_replica_space(replica, replica->space_bytes + bytes - used, replica->held_bytes);
+    store_checkpoint_pace(store, bytes);
     store_file_will_take_large(replica);
-    group->waiter.ready = group_ready;
-    store_file_acquire(replica, &group->waiter, STORE_FILE_EXISTING);
+    store_file_use(replica);
+    group->replica = replica;
+    group->io = (struct store_io_request){
+        .type = STORE_IO_WRITE,
+        .fd = replica->fd,
+        .buffer = group->buffer,
+        .bytes = bytes,
+        .offset = replica->tail,
+        .done = group_written,
+    };
+    replica->tail += bytes;
+    replica->groups_count++;
+    store_io_submit(&store->io, &group->io);
 }
 
 static struct store_group *group_idle(struct store *store)

@@ -134,14 +134,6 @@ static bool entry_is_sane(const struct disk_entry *entry, size_t bytes)
     }
 }
 
-static struct disk_run_row run_row(const uint8_t *inside, uint32_t i)
-{
-    struct disk_run_row row;
-
-    memcpy(&row, inside + i * sizeof(row), sizeof(row));
-    return row;
-}
-
 // The rows of a run whose payloads are elsewhere.
 static int rows_check(const struct disk_entry *entry, const uint8_t *inside)
 {
@@ -152,7 +144,7 @@ static int rows_check(const struct disk_entry *entry, const uint8_t *inside)
         return -EBADMSG;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t length = run_row(inside, i).length;
+        uint32_t length = journal_run_row(inside, i).length;
         if (length == 0) {
             return -EBADMSG;
         }
@@ -172,7 +164,7 @@ static int run_check(const struct disk_entry *entry, const uint8_t *inside)
         return -EBADMSG;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct disk_run_row row = run_row(inside, i);
+        struct disk_run_row row = journal_run_row(inside, i);
         if (row.length == 0 || row.length > entry->record.length - at) {
             return -EBADMSG;
         }
@@ -202,7 +194,7 @@ int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
         return -EBADMSG;
     }
     const uint8_t *payload = (const uint8_t *)data + sizeof(entry);
-    if (entry.type == DISK_ENTRY_RUN || entry.type == DISK_ENTRY_RUN_REFERENCE) {
+    if (journal_entry_is_run(&entry)) {
         int code =
             entry.type == DISK_ENTRY_RUN ? run_check(&entry, payload) : rows_check(&entry, payload);
         if (code != -EBADMSG) {

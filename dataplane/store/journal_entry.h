@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "proto/disk.h"
@@ -36,12 +37,24 @@ int journal_entry_decode(const void *data, size_t bytes, struct disk_entry *ret)
 
 // Payload bytes inside the entry (0 for a reference), a run's rows included.
 size_t journal_entry_payload_bytes(const struct disk_entry *entry);
+static inline bool journal_entry_is_run(const struct disk_entry *entry)
+{
+    return entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE;
+}
 // Records of a run's entry that was decoded.
 static inline uint32_t journal_run_count(const struct disk_entry *entry)
 {
     return entry->type == DISK_ENTRY_RUN
                ? (uint32_t)entry->record.place
                : entry->record.length / (uint32_t)sizeof(struct disk_run_row);
+}
+// Row i of a run, of what is inside its entry.
+static inline struct disk_run_row journal_run_row(const uint8_t *inside, uint32_t i)
+{
+    struct disk_run_row row;
+
+    memcpy(&row, inside + i * sizeof(row), sizeof(row));
+    return row;
 }
 // Bytes of an entry with so many payload bytes.
 static inline size_t journal_entry_bytes(size_t payload_bytes)

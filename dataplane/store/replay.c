@@ -109,32 +109,17 @@ static int apply_row(struct store_replica *replica, uint64_t index, const struct
     return 0;
 }
 
-static bool is_run(const struct disk_entry *entry)
-{
-    return entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE;
-}
-
-// Row i of a run whose entry has it at `payload_at` of the segment.
-static struct disk_run_row run_row(const struct store_segment *segment, size_t payload_at,
-                                   uint32_t i)
-{
-    struct disk_run_row row;
-
-    memcpy(&row, segment->image + payload_at + i * sizeof(row), sizeof(row));
-    return row;
-}
-
 // Bytes of the payloads that an entry refers to.
 static uint64_t referred_bytes(const struct replay *replay, const struct disk_entry *entry,
                                size_t payload_at)
 {
     uint64_t bytes = 0;
 
-    if (!is_run(entry)) {
+    if (!journal_entry_is_run(entry)) {
         return entry->record.length;
     }
     for (uint32_t i = 0; i < journal_run_count(entry); i++) {
-        bytes += run_row(replay->segment, payload_at, i).length;
+        bytes += journal_run_row(replay->segment->image + payload_at, i).length;
     }
     return bytes;
 }
@@ -157,7 +142,7 @@ static int apply_run(const struct replay *replay, struct store_replica *replica,
 
     row.place = 0;
     for (uint32_t i = 0; i < journal_run_count(entry) && code == 0; i++) {
-        struct disk_run_row own = run_row(replay->segment, payload_at, i);
+        struct disk_run_row own = journal_run_row(replay->segment->image + payload_at, i);
         row.length = own.length;
         row.crc = own.crc;
         code = apply_row(replica, entry->argument + i, &row, place);
@@ -177,8 +162,8 @@ static int apply_reference(const struct replay *replay, struct store_replica *re
         store_replica_damage(replica, "an entry refers to a place outside of its file");
         return 0;
     }
-    return is_run(entry) ? apply_run(replay, replica, entry, payload_at, place)
-                         : apply_row(replica, entry->argument, &entry->record, place);
+    return journal_entry_is_run(entry) ? apply_run(replay, replica, entry, payload_at, place)
+                                       : apply_row(replica, entry->argument, &entry->record, place);
 }
 
 // The footer may know of the seal while entries from before it, a cut among them, are still to come: so
@@ -300,11 +285,12 @@ static int payloads_check(const struct replay *replay, int fd, const struct disk
     uint8_t *piece = replay->piece;
     int code = 0;
 
-    if (!is_run(entry)) {
+    if (!journal_entry_is_run(entry)) {
         code = payload_check(fd, piece, place, entry->record.length, entry->record.crc);
     }
-    for (uint32_t i = 0; is_run(entry) && i < journal_run_count(entry) && code == 0; i++) {
-        struct disk_run_row row = run_row(replay->segment, payload_at, i);
+    for (uint32_t i = 0; journal_entry_is_run(entry) && i < journal_run_count(entry) && code == 0;
+         i++) {
+        struct disk_run_row row = journal_run_row(replay->segment->image + payload_at, i);
         code = payload_check(fd, piece, place, row.length, row.crc);
         place += row.length;
     }

@@ -278,12 +278,9 @@ struct store_group {
     struct store *store;
     struct store_replica *replica; // NULL: idle
     struct pawl_list ops;
-    struct store_waiter waiter;
     struct store_io_request io;
     bool awaited;    // the journal's next batch is to have its entries
     uint8_t *buffer; // STORE_GROUP_BYTES; its memory is the store's
-    size_t bytes;    // whole pages
-    uint64_t place;
 };
 
 struct store_groups {
@@ -494,6 +491,8 @@ uint64_t store_covered_end(const struct store *store, int fd);
 // file.c
 void store_file_acquire(struct store_replica *replica, struct store_waiter *waiter,
                         enum store_file_how how);
+// The same of one that is open.
+void store_file_use(struct store_replica *replica);
 void store_file_release(struct store_replica *replica);
 void store_file_append(struct store_op *op);
 // Notes that chunks of this one's file need theirs at once.

@@ -33,15 +33,13 @@ static int walk_visit(void *user, const struct disk_entry *entry, size_t payload
                 journal_entry_payload_bytes(entry) <= walk->bytes - payload_at);
     pawl_assert(intact || journal_entry_payload_bytes(entry) > 0);
     // Who replays a run takes the rows as they are.
-    if (entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE) {
+    if (journal_entry_is_run(entry)) {
         uint32_t count = journal_run_count(entry);
         size_t rows_bytes = count * sizeof(struct disk_run_row);
         uint64_t bytes = 0;
         pawl_assert(count >= 2 && count <= DISK_RUN_MAX && rows_bytes <= entry->record.length);
         for (uint32_t i = 0; i < count; i++) {
-            struct disk_run_row row;
-            memcpy(&row, walk->image + payload_at + i * sizeof(row), sizeof(row));
-            bytes += row.length;
+            bytes += journal_run_row(walk->image + payload_at, i).length;
         }
         pawl_assert(entry->type == DISK_ENTRY_RUN ? rows_bytes + bytes == entry->record.length
                                                   : bytes <= WIRE_RECORD_MAX);
@@ -68,7 +66,7 @@ static void walk_lost(void *user, uint64_t from_lsn, uint64_t to_lsn, size_t off
 // The checksum of a run's rows.
 static void repair_rows(struct disk_entry *entry, const uint8_t *rows, size_t bytes)
 {
-    if (entry->type == DISK_ENTRY_RUN || entry->type == DISK_ENTRY_RUN_REFERENCE) {
+    if (journal_entry_is_run(entry)) {
         uint64_t rows_bytes = (uint64_t)journal_run_count(entry) * sizeof(struct disk_run_row);
         entry->record.crc = rows_bytes <= bytes ? pawl_crc32c(0, rows, (size_t)rows_bytes) : 0;
     }
