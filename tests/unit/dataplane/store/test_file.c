@@ -11,6 +11,7 @@
 #include <pawl/error.h>
 
 #include "dataplane/store/store_private.h"
+#include "fake_cover.h"
 
 #define CHUNK_BYTES (1u << 20)
 #define LARGE_BYTES 400000u
@@ -49,28 +50,6 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
         }
     }
     __real_store_io_submit(io, request);
-}
-
-// What cover.c would say of the disk.
-static struct {
-    uint64_t end;
-    bool write_covers;
-} covered;
-
-uint64_t __wrap_store_covered_end(const struct store *store, int fd);
-bool __wrap_pawl_device_lacks_fua(int fd);
-
-uint64_t __wrap_store_covered_end(const struct store *store, int fd)
-{
-    (void)store;
-    (void)fd;
-    return covered.end;
-}
-
-bool __wrap_pawl_device_lacks_fua(int fd)
-{
-    (void)fd;
-    return covered.write_covers;
 }
 
 static int setup(void **state)

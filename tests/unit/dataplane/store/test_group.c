@@ -10,6 +10,7 @@
 #include <pawl/error.h>
 
 #include "dataplane/store/store_private.h"
+#include "fake_cover.h"
 
 #define CHUNK 3u
 #define CHUNK_BYTES (4u << 20)
@@ -31,16 +32,8 @@ static struct {
     struct store_io_request *write; // that waits
 } asked;
 
-// What cover.c would say of the disk.
-static struct {
-    uint64_t end;
-    bool write_covers;
-} covered;
-
 void __real_store_io_submit(struct store_io *io, struct store_io_request *request);
 void __wrap_store_io_submit(struct store_io *io, struct store_io_request *request);
-uint64_t __wrap_store_covered_end(const struct store *store, int fd);
-bool __wrap_pawl_device_lacks_fua(int fd);
 
 void __wrap_store_io_submit(struct store_io *io, struct store_io_request *request)
 {
@@ -59,19 +52,6 @@ void __wrap_store_io_submit(struct store_io *io, struct store_io_request *reques
         }
     }
     __real_store_io_submit(io, request);
-}
-
-uint64_t __wrap_store_covered_end(const struct store *store, int fd)
-{
-    (void)store;
-    (void)fd;
-    return covered.end;
-}
-
-bool __wrap_pawl_device_lacks_fua(int fd)
-{
-    (void)fd;
-    return covered.write_covers;
 }
 
 static int setup(void **state)
